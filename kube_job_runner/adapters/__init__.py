@@ -1,0 +1,1 @@
+"""Adapters: one per outside system, each behind the ports and nothing else."""

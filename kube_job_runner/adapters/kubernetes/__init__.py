@@ -1,0 +1,1 @@
+"""Kubernetes: configuration and credentials, requests, the informer, and the mapping to and from its objects."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: the store, the queue, migrations, and the embedded server."""

@@ -1,0 +1,1 @@
+"""The public Python SDK. It imports nothing of the server side."""

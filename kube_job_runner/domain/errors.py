@@ -1,0 +1,68 @@
+"""The only exceptions that cross a boundary of the product.
+
+A handler raises two things, `TemporaryError` and `PermanentError`; anything else is a bug. The docstring of a class is
+its default message, so that an error raised without one still says something to a person.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class KjrError(Exception):
+    """Something went wrong in kube-job-runner."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class TemporaryError(KjrError):
+    """The work could not be done now; doing it again later may succeed."""
+
+    def __init__(self, message: str | None = None, *, delay_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.delay_seconds = delay_seconds
+
+
+class PermanentError(KjrError):
+    """The work can never be done as it was asked; doing it again is useless."""
+
+
+class ClusterRefused(PermanentError):
+    """The cluster refused the request for good.
+
+    `reason` is the machine code for the job's record, for example `AdmissionDenied`.
+    """
+
+    def __init__(self, message: str, *, reason: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.status = status
+
+
+class NameTaken(PermanentError):
+    """The name of the cluster job is taken by an object that is not ours."""
+
+
+class SpecInvalid(KjrError):
+    """The job's spec breaks one or more limits. `problems` holds `{pointer, detail}` for each of them."""
+
+    def __init__(self, problems: list[Any]) -> None:
+        super().__init__("; ".join(f"{p.pointer}: {p.detail}" for p in problems) or None)
+        self.problems = problems
+
+
+class NotFound(KjrError):
+    """There is no such object, or you may not see it."""
+
+
+class IdempotencyMismatch(KjrError):
+    """The idempotency key was used before with another request body."""
+
+
+class DatabaseUnavailable(TemporaryError):
+    """The database does not answer."""
+
+
+class ConfigurationError(KjrError):
+    """The configuration is wrong."""

@@ -1,0 +1,144 @@
+"""Facts: the few typed fields of a Job or a Pod that we read, and how facts from any order of arrival become one picture.
+
+Merging is a join: for one uid the higher resourceVersion wins and `gone` never turns back, so any permutation or
+duplication of the same observations ends in the same facts. Resource versions compare as integers (KEP-5504).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+PODS_KEPT = 4  # of one attempt; more than one pod is already an exception (failures: node loss, replacement)
+
+ContainerState = Literal["waiting", "running", "terminated", ""]
+
+
+class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A condition of a Job or a Pod (`status.conditions[]`)."""
+
+    type: str
+    status: str = "True"
+    reason: str = ""
+    message: str = ""
+    at: datetime | None = None
+
+
+class JobFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What we read of a Kubernetes Job. `gone` means that the object is no longer in the API server."""
+
+    uid: str
+    resource_version: int = 0
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    conditions: tuple[Condition, ...] = ()
+    deleting: bool = False
+    gone: bool = False
+
+    def condition(self, type_: str) -> Condition | None:
+        """Return the condition of that type when its status is True."""
+        return next((c for c in self.conditions if c.type == type_ and c.status == "True"), None)
+
+
+class ContainerFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What we read of one container status: its state, and the reason and message Kubernetes gives for it."""
+
+    name: str
+    init: bool = False
+    state: ContainerState = ""
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    restarts: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class PodFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What we read of a Pod of a cluster job; `job_uid` is its controlling owner."""
+
+    uid: str
+    name: str = ""
+    job_uid: str = ""
+    resource_version: int = 0
+    created_at: datetime | None = None
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    node: str = ""
+    conditions: tuple[Condition, ...] = ()
+    containers: tuple[ContainerFacts, ...] = ()
+    deleting: bool = False
+    gone: bool = False
+
+    def container(self, name: str) -> ContainerFacts | None:
+        """Return the container of that name, or None."""
+        return next((c for c in self.containers if c.name == name), None)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of this pod can run any more."""
+        return self.gone or self.phase in ("Succeeded", "Failed")
+
+
+class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that is known about the cluster objects of one attempt."""
+
+    job: JobFacts | None = None
+    pods: tuple[PodFacts, ...] = ()
+
+    @property
+    def pod(self) -> PodFacts | None:
+        """The newest pod: the one whose state speaks for the attempt."""
+        return self.pods[-1] if self.pods else None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the cluster job, and every pod that we know of, has left the cluster."""
+        return self.job is not None and self.job.gone and all(pod.gone for pod in self.pods)
+
+
+def merge_job(known: JobFacts | None, seen: JobFacts) -> JobFacts:
+    """Return the join of two facts about one Job uid. Facts of another uid than the known one leave it as it is."""
+    if known is None:
+        return seen
+    if known.uid != seen.uid:
+        return known
+    newest = seen if seen.resource_version > known.resource_version else known
+    gone = known.gone or seen.gone
+    return newest if newest.gone == gone else msgspec.structs.replace(newest, gone=gone)
+
+
+def _merge_pod(known: PodFacts, seen: PodFacts) -> PodFacts:
+    newest = seen if seen.resource_version > known.resource_version else known
+    gone = known.gone or seen.gone
+    return newest if newest.gone == gone else msgspec.structs.replace(newest, gone=gone)
+
+
+def _age_key(pod: PodFacts) -> tuple[float, str]:
+    return (pod.created_at.timestamp() if pod.created_at else 0.0, pod.uid)
+
+
+def merge_pods(known: tuple[PodFacts, ...], seen: PodFacts) -> tuple[PodFacts, ...]:
+    """Return the pods of an attempt with `seen` joined in, oldest first, at most `PODS_KEPT` of the newest."""
+    by_uid = {pod.uid: pod for pod in known}
+    by_uid[seen.uid] = _merge_pod(by_uid[seen.uid], seen) if seen.uid in by_uid else seen
+    return tuple(sorted(by_uid.values(), key=_age_key)[-PODS_KEPT:])
+
+
+def merge(known: AttemptFacts, seen: JobFacts | PodFacts, *, cluster_uid: str | None) -> AttemptFacts:
+    """Return the facts of an attempt with one observation joined in.
+
+    `cluster_uid` is the uid of the attempt's cluster job, when it is known; facts of another Job, or of a pod that
+    another Job controls, are left out: a label can be forged, a uid cannot.
+    """
+    if isinstance(seen, JobFacts):
+        if cluster_uid is not None and seen.uid != cluster_uid:
+            return known
+        return msgspec.structs.replace(known, job=merge_job(known.job, seen))
+    if cluster_uid is not None and seen.job_uid and seen.job_uid != cluster_uid:
+        return known
+    return msgspec.structs.replace(known, pods=merge_pods(known.pods, seen))

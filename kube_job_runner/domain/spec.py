@@ -1,0 +1,137 @@
+"""The job spec: the typed allow-list of what a user may ask for.
+
+There is no raw pod patch on purpose: every deny-list in this field has needed one security fix after another. A limit that
+one field alone can break is in its type here (and so in the OpenAPI document); a rule across fields is in `speccheck.py`.
+Sizes are bytes, times are seconds, quantities use the Kubernetes notation (`500m`, `1Gi`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+SPEC_MAX_BYTES = 256 * 1024
+STRING_MAX_BYTES = 131_071  # MAX_ARG_STRLEN of Linux (32 pages) less its terminating NUL
+ANNOTATIONS_MAX_BYTES = 256 * 1024  # TotalAnnotationSizeLimitB, apimachinery validation
+
+# `$` alone would let a trailing newline pass in Python; the look-ahead means the same in ECMA 262 and closes that hole.
+_END = r"$(?!\n)"
+_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?" + _END
+_DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*" + _END
+_QUALIFIED_NAME = (
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+    + _END
+)
+_LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?" + _END
+_QUANTITY = r"^[0-9]{1,12}(\.[0-9]{1,9})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?" + _END
+_ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*" + _END
+_CONFIG_KEY = r"^[-._a-zA-Z0-9]+" + _END
+_ABSOLUTE_PATH = r"^/[^\n:]*" + _END
+
+DnsLabel = Annotated[str, Meta(min_length=1, max_length=63, pattern=_DNS_LABEL)]
+DnsSubdomain = Annotated[str, Meta(min_length=1, max_length=253, pattern=_DNS_SUBDOMAIN)]
+LabelKey = Annotated[str, Meta(min_length=1, max_length=317, pattern=_QUALIFIED_NAME)]
+LabelValue = Annotated[str, Meta(max_length=63, pattern=_LABEL_VALUE)]
+Quantity = Annotated[str, Meta(max_length=24, pattern=_QUANTITY)]
+EnvName = Annotated[str, Meta(min_length=1, max_length=255, pattern=_ENV_NAME)]
+ConfigKey = Annotated[str, Meta(min_length=1, max_length=253, pattern=_CONFIG_KEY)]
+AbsolutePath = Annotated[str, Meta(min_length=1, max_length=4096, pattern=_ABSOLUTE_PATH)]
+Argument = Annotated[str, Meta(max_length=STRING_MAX_BYTES)]
+
+
+class Secret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One environment variable taken from a Kubernetes Secret. The value itself never enters our store."""
+
+    env: EnvName
+    name: DnsSubdomain
+    key: ConfigKey
+
+
+class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the job asks of a node; each is both the request and the limit, but `cpu` is a request alone (no throttling)."""
+
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
+    ephemeral_storage: Quantity | None = None
+    gpu: Annotated[int, Meta(ge=0, le=1024)] = 0
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How long each phase may last, in seconds, counted per attempt: waiting to be created, starting, running."""
+
+    queue_seconds: Annotated[int, Meta(ge=1, le=30 * 86_400)] = 86_400
+    start_seconds: Annotated[int, Meta(ge=1, le=7 * 86_400)] = 900
+    run_seconds: Annotated[int, Meta(ge=1, le=30 * 86_400)] = 86_400
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How often, and how long apart, a failed job is tried. The wait doubles (`backoff_factor`) up to its maximum."""
+
+    attempts: Annotated[int, Meta(ge=1, le=20)] = 1
+    backoff_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 10.0
+    backoff_factor: Annotated[float, Meta(ge=1, le=10)] = 2.0
+    max_backoff_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 600.0
+
+
+class Toleration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A Kubernetes toleration: the job may run on nodes with the matching taint."""
+
+    key: Annotated[str, Meta(max_length=317, pattern=r"^$|" + _QUALIFIED_NAME)] = ""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: LabelValue = ""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: Annotated[int, Meta(ge=0, le=30 * 86_400)] | None = None
+
+
+class EmptyDir(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Scratch space that lives as long as the pod; `memory: true` keeps it in RAM."""
+
+    size_limit: Quantity | None = None
+    memory: bool = False
+
+
+class Volume(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A volume and where it is mounted. Exactly one source must be given."""
+
+    name: DnsLabel
+    mount_path: AbsolutePath
+    read_only: bool = False
+    sub_path: Annotated[str, Meta(max_length=4096)] = ""
+    empty_dir: EmptyDir | None = None
+    persistent_volume_claim: DnsSubdomain | None = None
+    config_map: DnsSubdomain | None = None
+    secret: DnsSubdomain | None = None
+
+
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What to run, where, and within which limits."""
+
+    image: Annotated[str, Meta(min_length=1, max_length=1024)]
+    name: DnsLabel | None = None
+    command: Annotated[tuple[Argument, ...], Meta(max_length=1000)] = ()
+    args: Annotated[tuple[Argument, ...], Meta(max_length=1000)] = ()
+    env: Annotated[dict[EnvName, Argument], Meta(max_length=1000)] = {}
+    secrets: Annotated[tuple[Secret, ...], Meta(max_length=200)] = ()
+    working_dir: AbsolutePath | None = None
+    resources: Resources = Resources()
+    timeouts: Timeouts = Timeouts()
+    retry: Retry = Retry()
+    stop_grace_seconds: Annotated[int, Meta(ge=0, le=3600)] = 30
+    labels: Annotated[dict[LabelKey, LabelValue], Meta(max_length=64)] = {}
+    annotations: Annotated[dict[LabelKey, Annotated[str, Meta(max_length=65_536)]], Meta(max_length=64)] = {}
+    queue: DnsLabel = "default"
+    priority: Annotated[int, Meta(ge=-100, le=100)] = 0
+    namespace: DnsLabel | None = None
+    service_account: DnsSubdomain | None = None
+    node_selector: Annotated[dict[LabelKey, LabelValue], Meta(max_length=64)] = {}
+    tolerations: Annotated[tuple[Toleration, ...], Meta(max_length=64)] = ()
+    volumes: Annotated[tuple[Volume, ...], Meta(max_length=64)] = ()
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One fault of a request: where (a JSON pointer, RFC 6901), and what with its limit and remedy."""
+
+    pointer: str
+    detail: str

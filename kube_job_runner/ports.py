@@ -1,0 +1,398 @@
+"""Ports: what the services need of the world, as Protocols of at most six methods, split by who needs them.
+
+Every adapter of a port passes the same behavioural suite in `tests/contract/`. An adapter raises only the errors of
+`domain.errors`: a library's exception never leaves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, Protocol
+from uuid import UUID
+
+import msgspec
+
+from kube_job_runner.domain.facts import JobFacts, PodFacts
+from kube_job_runner.domain.job import Anomaly, Attempt, Job, State, Transition
+from kube_job_runner.domain.messages import Outgoing
+from kube_job_runner.domain.spec import JobSpec
+
+
+class Clock(Protocol):
+    """The wall clock and the monotonic clock, injected so that tests own time."""
+
+    def now(self) -> datetime:
+        """Return the time, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never step back."""
+        ...
+
+
+# --- Queue -----------------------------------------------------------------------------------------------------------
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A received message: its body, how often it was received, and the receipt that acknowledges this receipt of it."""
+
+    body: bytes
+    receipt: str
+    deliveries: int = 1
+
+
+class MessageQueue(Protocol):
+    """At-least-once delivery with a visibility timeout, as SQS words it; batches of any size (an adapter splits them)."""
+
+    transactional: bool
+    """Whether `ProcessStore.commit` acknowledges receipts itself, in its own transaction."""
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        """Send messages; on return they are durable."""
+        ...
+
+    async def receive(self, *, limit: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
+        """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`."""
+        ...
+
+    async def ack(self, receipts: Collection[str]) -> None:
+        """Remove received messages. A receipt that is no longer valid is ignored."""
+        ...
+
+    async def extend(self, receipts: Collection[str], *, visibility_seconds: float) -> None:
+        """Hide received messages for `visibility_seconds` from now (0 gives them back at once). Stale receipts are ignored."""
+        ...
+
+    async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:
+        """Take messages out of circulation, kept with their error for a person to look at."""
+        ...
+
+
+# --- Store -----------------------------------------------------------------------------------------------------------
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """One job to store, with its encoded spec, and the idempotency key of the request if it had one."""
+
+    job: Job
+    spec: bytes
+    idempotency_key: str | None = None
+    request_hash: bytes = b""
+    response: bytes = b""
+
+
+class SubmitOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a submission: created, replayed (the first answer is in `response`), or refused for its key."""
+
+    status: Literal["created", "replayed", "mismatch"]
+    job_id: UUID
+    response: bytes = b""
+
+
+class SubmitStore(Protocol):
+    """What the web server may write."""
+
+    async def insert_jobs(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]:
+        """Store jobs, specs, first transitions and `Submitted` messages in one commit; outcomes in the same order.
+
+        A key is scoped by the job's owner. Two submissions with one key, in one call or in two at once, give one job.
+
+        Raises:
+            DatabaseUnavailable: nothing is known to be stored; the same call may be made again with the same keys.
+        """
+        ...
+
+    async def request_cancel(self, job_id: UUID, *, by: str, reason: str) -> Job | None:
+        """Record a cancel request, if there is none yet and the job has not ended, with its message; return the job."""
+        ...
+
+
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs a list shows. `labels` holds (key, operator, values): `in`, `notin`, `exists`, `!exists`."""
+
+    states: tuple[State, ...] = ()
+    queue: str | None = None
+    name: str | None = None
+    labels: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    owner: str | None = None
+    before_id: UUID | None = None
+    limit: int = 50
+
+
+class JobReader(Protocol):
+    """What the web server may read."""
+
+    async def get_job(self, job_id: UUID) -> Job | None:
+        """Return the job, or None."""
+        ...
+
+    async def get_spec(self, job_id: UUID) -> bytes | None:
+        """Return the encoded spec of a job, or None."""
+        ...
+
+    async def list_jobs(self, query: JobFilter) -> list[Job]:
+        """Return jobs newest first (by id, which sorts by submit time), at most `query.limit`, older than `before_id`."""
+        ...
+
+    async def list_attempts(self, job_id: UUID) -> list[Attempt]:
+        """Return the attempts of a job, oldest first."""
+        ...
+
+    async def list_transitions(self, job_id: UUID) -> list[Transition]:
+        """Return the transitions of a job, oldest first."""
+        ...
+
+    async def versions(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
+        """Return the present version of each of these jobs; unknown ids are left out. One query for any number."""
+        ...
+
+
+class LoadedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as the processor loads it: its attempts by number, and its spec where `decide` may have to create from it."""
+
+    job: Job
+    attempts: Mapping[int, Attempt] = {}
+    spec: JobSpec | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs as of one moment, and that moment on the database's clock: the one clock that all decisions use."""
+
+    now: datetime
+    jobs: Mapping[UUID, LoadedJob]
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """All new rows of one job. It is applied only when the job's version in the store is still `expected_version`."""
+
+    expected_version: int
+    job: Job
+    attempts: tuple[Attempt, ...] = ()
+    transitions: tuple[Transition, ...] = ()
+    anomalies: tuple[Anomaly, ...] = ()
+    messages: tuple[Outgoing, ...] = ()
+
+
+class ProcessStore(Protocol):
+    """What the messages-processor does with the store."""
+
+    async def load(self, job_ids: Collection[UUID]) -> Snapshot:
+        """Return these jobs with all their attempts; the spec only of jobs in `queued`. Unknown ids are left out."""
+        ...
+
+    async def commit(self, changes: Sequence[Change], *, receipts: Mapping[UUID, Sequence[str]]) -> set[UUID]:
+        """Apply the changes whose version still fits, in one transaction; return the ids of the jobs applied.
+
+        `receipts` are the queue receipts handled for each job (with or without a change). Where the queue is
+        transactional, those of applied jobs and of jobs without a change are acknowledged in the same transaction.
+        """
+        ...
+
+
+class KnownClusterJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A cluster job that the store believes to exist."""
+
+    job_id: UUID
+    attempt: int
+    cluster_uid: str
+
+
+class ObserveStore(Protocol):
+    """What the watchers may read."""
+
+    async def known_cluster_jobs(self) -> list[KnownClusterJob]:
+        """Return the cluster jobs with a uid that are not recorded as gone."""
+        ...
+
+
+class SweepStore(Protocol):
+    """What the sweeper does with the store; each call is one bounded batch and tells how much it did."""
+
+    async def send_due_checks(self, *, limit: int, rearm_seconds: float) -> int:
+        """Send a `Check` for jobs whose `next_check_at` has passed and move that time by `rearm_seconds`."""
+        ...
+
+    async def expire_idempotency_keys(self, *, older_than_seconds: float, limit: int) -> int:
+        """Remove idempotency keys of that age."""
+        ...
+
+    async def delete_old_jobs(self, *, older_than_seconds: float, limit: int) -> int:
+        """Remove terminal jobs of that age, with specs, attempts and transitions, whose cluster jobs are all gone."""
+        ...
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """An API token: what we keep of it. `token_hash` is the SHA-256 of the secret; the secret itself is shown once."""
+
+    name: str
+    token_hash: bytes
+    prefix: str
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class TokenStore(Protocol):
+    """API tokens."""
+
+    async def find_token(self, token_hash: bytes) -> Token | None:
+        """Return the token with that hash if it may be used now (not revoked, not expired), by the database's clock."""
+        ...
+
+    async def add_token(self, token: Token) -> None:
+        """Store a token; one of the same name and hash is left as it is."""
+        ...
+
+    async def list_tokens(self) -> list[Token]:
+        """Return all tokens, newest first."""
+        ...
+
+    async def revoke_token(self, name: str) -> int:
+        """Revoke all tokens of that name; return how many."""
+        ...
+
+
+class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
+    """How the store and the queue stand, for metrics: approximate where exact would be dear."""
+
+    jobs_by_state: Mapping[str, int]
+    messages: int
+    oldest_message_seconds: float
+    dead_letters: int
+
+
+class Health(Protocol):
+    """Whether the store can serve."""
+
+    async def check(self) -> dict[str, str | None]:
+        """Return the readiness checks by name (`database`, `schema`): None when good, else what is wrong."""
+        ...
+
+    async def depth(self) -> QueueDepth:
+        """Return the depth figures for metrics."""
+        ...
+
+
+class Wakeup(Protocol):
+    """Hints that something was committed. They may be lost or come twice: whoever waits also polls."""
+
+    async def wait(self, topic: Literal["messages", "jobs"], *, timeout_seconds: float) -> bool:
+        """Wait for the next hint on a topic (messages to receive; jobs changed); False when the time is over."""
+        ...
+
+
+# --- Cluster ---------------------------------------------------------------------------------------------------------
+
+
+class ClusterJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cluster job is to be made from. `spec_hash` tells on adoption whether it is the same work."""
+
+    job_id: UUID
+    attempt: int
+    namespace: str
+    cluster_name: str
+    queue: str
+    spec: JobSpec
+    spec_hash: str
+
+
+class ClusterWriter(Protocol):
+    """What the messages-processor does with the cluster. Every call is safe to repeat."""
+
+    async def create(self, job: ClusterJob) -> JobFacts:
+        """Create the cluster job, or adopt the one that is there under its name when it is ours (job id, attempt, spec hash).
+
+        Raises:
+            NameTaken: an object that is not ours holds the name.
+            ClusterRefused: the cluster will never take it; `reason` says why.
+            TemporaryError: the outcome is unknown or the cluster is busy (quota, 429, 5xx, timeouts).
+        """
+        ...
+
+    async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
+        """Return the facts of the cluster job of that name when it is ours, or None when there is none.
+
+        Raises:
+            TemporaryError: the cluster did not answer.
+        """
+        ...
+
+    async def delete(self, namespace: str, cluster_name: str, *, cluster_uid: str, wait_for_pods: bool) -> None:
+        """Ask for the removal of the cluster job with that uid and of its pods; one that is gone already is success.
+
+        With `wait_for_pods` the cluster job stays visible until its pods are gone (foreground propagation), so that
+        its disappearance proves that nothing runs any more.
+
+        Raises:
+            TemporaryError: the cluster did not take the request.
+        """
+        ...
+
+
+class Relisting(msgspec.Struct, frozen=True):
+    """A watcher is about to list everything: what is known now and not seen before `Listed` has gone."""
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """The list that began at the last `Relisting` is complete."""
+
+
+class SeenJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A Job with our labels was seen (or, with `facts.gone`, seen to be gone)."""
+
+    job_id: UUID
+    attempt: int
+    facts: JobFacts
+
+
+class SeenPod(msgspec.Struct, frozen=True, kw_only=True):
+    """A Pod with our labels was seen (or, with `facts.gone`, seen to be gone)."""
+
+    job_id: UUID
+    attempt: int
+    facts: PodFacts
+
+
+WatchEvent = Relisting | Listed | SeenJob | SeenPod
+
+
+class ClusterWatcher(Protocol):
+    """What the two watchers need. The iterators never end by themselves and survive every fault of the connection.
+
+    They yield in the order seen. An object that vanished between two lists comes as seen with `gone`. Facts equal to
+    those last yielded for a uid (but for the resource version) are not yielded again.
+    """
+
+    def watch_jobs(self) -> AsyncIterator[WatchEvent]:
+        """Yield `Relisting`, `SeenJob`..., `Listed`, then `SeenJob` as changes come; and again from the start on a relist."""
+        ...
+
+    def watch_pods(self) -> AsyncIterator[WatchEvent]:
+        """Yield the same for pods (`SeenPod`)."""
+        ...
+
+
+class ClusterLogs(Protocol):
+    """Live logs of a pod that is still in the cluster."""
+
+    def logs(
+        self, namespace: str, pod_name: str, *, container: str, follow: bool, tail_lines: int | None
+    ) -> AsyncIterator[bytes]:
+        """Yield the log as raw chunks (not lines) until its end; with `follow`, until the container has ended.
+
+        Raises:
+            NotFound: there is no such pod, or its log is not there (any more, or yet).
+            TemporaryError: the cluster did not answer.
+        """
+        ...
+
+
+class Cluster(ClusterWriter, ClusterWatcher, ClusterLogs, Protocol):
+    """All of a cluster; an adapter offers this, and each component takes the part that it needs."""
+
+    async def close(self) -> None:
+        """Close connections and stop what the adapter itself started."""
+        ...

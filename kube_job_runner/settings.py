@@ -1,0 +1,150 @@
+"""Settings: frozen, grouped, validated; this module is the only reader of the environment.
+
+Every setting has one name, `KJR_<NAME>`, one default and one line of meaning here; the reference page is made from it.
+Precedence: command-line flag, environment, default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+PREFIX = "KJR_"
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the message names the variable, its limit and the remedy."""
+
+
+def _cache_home() -> Path:
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings of all components. A component reads those that concern it; the rest are harmless to it."""
+
+    # Where things are
+    database_url: str | None = None
+    """PostgreSQL URL (`postgresql://user:password@host:5432/name`). None starts the embedded PostgreSQL in the data directory."""
+    data_dir: Path = msgspec.field(default_factory=lambda: _cache_home() / "kube-job-runner")
+    """Folder of the embedded PostgreSQL, local job logs and the token of `kjr up`."""
+    instance: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "default"
+    """Name of this installation: the label that keeps two installations in one cluster apart."""
+
+    # Cluster
+    cluster: Literal["kubernetes", "local", "simulated"] = "kubernetes"
+    """What runs the jobs. `kjr up` takes `local` unless told otherwise."""
+    kubeconfig: str | None = None
+    """Kubeconfig file(s), separated as in KUBECONFIG. None: KUBECONFIG, then ~/.kube/config, then in-cluster."""
+    kube_context: str | None = None
+    """Context of the kubeconfig. None: its current one."""
+    namespaces: tuple[str, ...] = ("default",)
+    """Namespaces that jobs may run in; the first is the default. Comma-separated."""
+    cluster_concurrency: Annotated[int, Meta(ge=1, le=256)] = 32
+    """Requests to the API server in flight at once, per process."""
+
+    # Web server
+    host: str = "127.0.0.1"
+    """Address to listen on. Without authentication only loopback is accepted."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    """Port to listen on; 0 takes a free one."""
+    auth: Literal["token", "none"] = "token"
+    """`token`: every API request needs a bearer token. `none`: no authentication, loopback only."""
+    body_max_bytes: Annotated[int, Meta(ge=1024)] = 16 * 1024 * 1024
+    """Largest request body."""
+    body_timeout_seconds: Annotated[float, Meta(gt=0)] = 30.0
+    """Longest time a client may take to send its request body."""
+    wait_max_seconds: Annotated[float, Meta(gt=0)] = 60.0
+    """Longest time of a long poll (`?wait=`)."""
+    spec_max_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024
+    """Largest encoded job spec."""
+    idempotency_ttl_seconds: Annotated[int, Meta(ge=60)] = 7 * 86_400
+    """How long an idempotency key is remembered."""
+
+    # Processor
+    batch_size: Annotated[int, Meta(ge=1, le=1000)] = 200
+    """Messages leased at once."""
+    pipelines: Annotated[int, Meta(ge=1, le=32)] = 2
+    """Batches worked on at once, per process."""
+    lease_seconds: Annotated[float, Meta(gt=0)] = 60.0
+    """How long leased messages stay hidden; extended while a batch is worked on."""
+    max_deliveries: Annotated[int, Meta(ge=1)] = 10
+    """Deliveries after which a message that still raises is dead-lettered."""
+
+    # Rules
+    image_grace_seconds: Annotated[float, Meta(ge=0)] = 30.0
+    """How long an image may be missing or refused before its job fails."""
+    config_grace_seconds: Annotated[float, Meta(ge=0)] = 60.0
+    """How long a referenced Secret or ConfigMap may be missing before its job fails."""
+    evidence_grace_seconds: Annotated[float, Meta(ge=0)] = 30.0
+    """How long a failed cluster job waits for the facts of its pod before it is recorded without an exit code."""
+    cleanup_delay_seconds: Annotated[float, Meta(ge=0)] = 300.0
+    """How long a finished cluster job stays in the cluster, so that its log can be read."""
+    job_retention_seconds: Annotated[int, Meta(ge=60)] = 30 * 86_400
+    """How long finished jobs are kept in the store."""
+
+    # Watchers and sweeper
+    watch_idle_seconds: Annotated[float, Meta(gt=0)] = 330.0
+    """Silence after which a watch is taken for dead; above the server's own 240 to 300 s."""
+    relist_seconds: Annotated[float, Meta(gt=0)] = 900.0
+    """How often a watcher lists everything anew, against what the store believes."""
+    sweep_seconds: Annotated[float, Meta(gt=0)] = 1.0
+    """How often the sweeper looks for what is due."""
+
+    # Process
+    drain_seconds: Annotated[float, Meta(ge=0)] = 20.0
+    """How long a stopping process may take to finish what it began."""
+    metrics_port: Annotated[int, Meta(ge=-1, le=65535)] = -1
+    """Port of /livez, /readyz and /metrics of components without a web server; -1: none, 0: a free one."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`auto`: console on a terminal, JSON elsewhere."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level that is logged."""
+
+
+def _convert(name: str, text: str, field: msgspec.structs.FieldInfo) -> Any:
+    value: Any = text
+    if field.type == tuple[str, ...]:
+        value = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        return msgspec.convert(value, field.type, strict=False, dec_hook=_dec_hook)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise SettingsError(f"{name}={text!r}: {error}") from None
+
+
+def _dec_hook(type_: type[Any], value: Any) -> Any:
+    if type_ is Path:
+        return Path(value).expanduser()
+    raise NotImplementedError(type_)
+
+
+def load(overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of the environment, with `overrides` (from flags; None values are skipped) on top.
+
+    Raises:
+        SettingsError: a variable cannot be read as its type, or is outside its limits.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(Settings):
+        name = PREFIX + field.name.upper()
+        text = environ.get(name)
+        if text:
+            values[field.name] = _convert(name, text, field)
+    values.update({key: value for key, value in (overrides or {}).items() if value is not None})
+    if not values.get("namespaces", ("default",)):
+        raise SettingsError("KJR_NAMESPACES: must name at least one namespace")
+    return Settings(**values)
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return the `KJR_*` variables that no setting or client knows: most likely typing errors."""
+    environ = os.environ if environ is None else environ
+    known = {PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)}
+    known |= {"KJR_SERVER", "KJR_TOKEN", "KJR_CACHE_DIR"}
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)

@@ -1,0 +1,1 @@
+"""The HTTP side: the kit (typed routes, OpenAPI, problems), the API, authentication."""
