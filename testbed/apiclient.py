@@ -16,7 +16,7 @@ _SAMPLE = re.compile(r"^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<va
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
-class NotReady(RuntimeError):
+class NotReadyError(RuntimeError):
     """Something did not become ready in time, or died first."""
 
 
@@ -95,7 +95,7 @@ def wait_until(
         except OSError:
             pass
         if time.monotonic() > deadline:
-            raise NotReady(f"{what}: not ready after {limit_seconds:g} s")
+            raise NotReadyError(f"{what}: not ready after {limit_seconds:g} s")
         time.sleep(_POLL_SECONDS)
 
 

@@ -45,14 +45,14 @@ _ERROR_LINES = 40
 Report = Callable[[str], None]
 
 
-class GoMissing(RuntimeError):
+class GoMissing(RuntimeError):  # noqa: N818 - a state of the machine, not a mistake
     """Go is not installed, the test bed cannot be built."""
 
     def __str__(self) -> str:
         return str(self.__doc__)
 
 
-class BuildFailed(RuntimeError):
+class BuildError(RuntimeError):
     """The Go build ended with an error; the message holds the end of its output."""
 
 
@@ -79,7 +79,7 @@ def is_built() -> bool:
 def ensure_built(report: Report = report_to_stderr) -> Path:
     """Returns the folder that holds the programs; builds them when the cache has none.
 
-    Raises GoMissing or BuildFailed. Two callers never build twice: the second waits for the first.
+    Raises GoMissing or BuildError. Two callers never build twice: the second waits for the first.
     """
     key = cache_key()
     target = cache.builds_dir() / key
@@ -141,4 +141,4 @@ def _run_go(name: str, command: Sequence[str], report: Report) -> None:
                 report(f"{name}: {packages} packages, {time.monotonic() - start:.0f} s")
                 next_report = time.monotonic() + _PROGRESS_INTERVAL_SECONDS
     if process.returncode != 0:
-        raise BuildFailed(f"go build of {name} ended with {process.returncode}:\n" + "\n".join(tail))
+        raise BuildError(f"go build of {name} ended with {process.returncode}:\n" + "\n".join(tail))

@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ _PORT_TAKEN = "address already in use"
 _STALE_SECONDS = 24 * 3600
 
 
-class KubectlFailed(RuntimeError):
+class KubectlError(RuntimeError):
     """kubectl ended with an error; the message is what it said."""
 
 
@@ -91,10 +90,10 @@ class Cluster:
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_seconds, check=False, **channel)
 
     def kubectl(self, *args: str, stdin: str | None = None, check: bool = True) -> str:
-        """What kubectl prints, as admin. Raises KubectlFailed when it fails, unless `check` is off."""
+        """What kubectl prints, as admin. Raises KubectlError when it fails, unless `check` is off."""
         done = self.run_kubectl(*args, stdin=stdin)
         if check and done.returncode != 0:
-            raise KubectlFailed(f"kubectl {' '.join(args)}: {done.stderr.strip()}")
+            raise KubectlError(f"kubectl {' '.join(args)}: {done.stderr.strip()}")
         return done.stdout
 
     def apply(self, manifest: str | Path) -> str:
@@ -200,10 +199,6 @@ class Cluster:
 
     def stop(self) -> None:
         """Ends every process and deletes the data; twice is harmless. `$KJR_TESTBED_KEEP` keeps the files."""
-        if self.launcher.record.node_dir is not None:
-            from testbed import realnode  # it imports this module
-
-            realnode.attach(self).stop()
         if self.run_dir.exists():
             # No grace: the data is thrown away, and a component may be stopped by a test's SIGSTOP.
             self.launcher.end(self.components(), grace_seconds=0)
@@ -230,7 +225,7 @@ def start(
     """Starts a cluster on free loopback ports; several can run at once. Takes about five seconds once built.
 
     It ends with `stop`, at the end of a `with` block, or with this process, unless it is `detached`. Raises
-    build.GoMissing, build.BuildFailed, apiclient.NotReady, or FileExistsError when the name is in use.
+    build.GoMissing, build.BuildError, apiclient.NotReadyError, or FileExistsError when the name is in use.
     """
     if profile not in config.PROFILES:
         raise ValueError(f"no profile {profile!r}; there are {', '.join(config.PROFILES)}")

@@ -41,7 +41,7 @@ class Launcher:
         (layout.run_dir / "audit-policy.json").write_text(config.audit_policy())
 
     def start_all(self) -> None:
-        """Raises NotReady, with the end of the log, when a component dies or takes too long."""
+        """Raises NotReadyError, with the end of the log, when a component dies or takes too long."""
         for name in ("etcd", "kube-apiserver"):
             self.start(name)
             self.wait_ready(name)
@@ -63,7 +63,7 @@ class Launcher:
         self.wait_until(f"{name} of cluster {self.record.name}", self._health_check(name))
 
     def wait_until(self, what: str, check: Callable[[], object], limit_seconds: float = _LIMIT_SECONDS) -> None:
-        """Raises NotReady when it takes too long or when any part of the cluster dies meanwhile."""
+        """Raises NotReadyError when it takes too long or when any part of the cluster dies meanwhile."""
         apiclient.wait_until(what, check, limit_seconds=limit_seconds, alive=self._check_alive)
 
     def end(self, names: list[str], *, grace_seconds: float) -> None:
@@ -85,7 +85,7 @@ class Launcher:
     def _check_alive(self) -> None:
         for name, process in self.record.processes.items():
             if not process.is_alive():
-                raise apiclient.NotReady(f"{name} has died; the end of its log:\n{self.log_tail(name)}")
+                raise apiclient.NotReadyError(f"{name} has died; the end of its log:\n{self.log_tail(name)}")
 
     def _health_check(self, name: str) -> Callable[[], object]:
         if name == "kube-apiserver":

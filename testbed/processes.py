@@ -162,7 +162,7 @@ class _Spawner:
             start, answer = self._requests.get()
             try:
                 answer.put(start())
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
                 answer.put(error)
 
 

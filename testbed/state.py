@@ -60,7 +60,7 @@ class State:
         handle, temporary = tempfile.mkstemp(dir=self.run_dir, prefix=f".{_FILE}-")
         with os.fdopen(handle, "w") as file:
             file.write(text)
-        os.replace(temporary, self.run_dir / _FILE)
+        Path(temporary).replace(self.run_dir / _FILE)
 
     def is_in_use(self) -> bool:
         return self.is_running() or (not self.processes and self.starter.is_alive())
