@@ -5,6 +5,6 @@ controllers and scheduler. Only the nodes are simulated (by KWOK), unless a test
 docs/testbed.md. Nothing here ships with the product, and nothing here needs more than the standard library.
 """
 
-from testbed import build, cluster, floor, manifests
+from testbed import build, cluster, floor, images, manifests, realnode
 
-__all__ = ["build", "cluster", "floor", "manifests"]
+__all__ = ["build", "cluster", "floor", "images", "manifests", "realnode"]

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from testbed import apiclient, build, cluster, config, floor, launch, state
+from testbed import apiclient, build, cluster, config, floor, launch, realnode, state
 
 DEFAULT_NAME = "default"
 
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         build.BuildError,
         apiclient.NotReadyError,
         floor.FloorError,
+        realnode.RealNodeUnavailable,
         FileExistsError,
         FileNotFoundError,
         ValueError,
@@ -56,9 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--jobs", type=int, default=1000)
     measure.add_argument("--creators", type=int, default=32, help="creates in flight at once (default: 32)")
     measure.add_argument("--suspended", action="store_true", help="only create suspended Jobs")
+    node_up = verb("node-up", _node_up, "add the real node to a running cluster (root, Linux)")
+    node_down = verb("node-down", _node_down, "remove the real node and all it left on the machine")
+    verb("node-install", _node_install, "install the Debian packages that the real node needs")
     clean = verb("clean", _clean, "delete what killed clusters left behind")
     clean.add_argument("--builds", action="store_true", help="also delete builds of other versions of the sources")
-    for command in (up, down, kubectl, measure):
+    for command in (up, down, kubectl, measure, node_up, node_down):
         command.add_argument("--name", default=DEFAULT_NAME, help=f"of the cluster (default: {DEFAULT_NAME})")
     kubectl.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARG")
     return parser
@@ -110,9 +114,28 @@ def _floor(options: argparse.Namespace) -> int:
     return 0
 
 
+def _node_up(options: argparse.Namespace) -> int:
+    start = time.monotonic()
+    node = realnode.start(cluster.attach(options.name))
+    build.report_to_stderr(f"real node {node.name} is Ready after {time.monotonic() - start:.1f} s")
+    return 0
+
+
+def _node_down(options: argparse.Namespace) -> int:
+    realnode.attach(cluster.attach(options.name)).stop()
+    return 0
+
+
+def _node_install(options: argparse.Namespace) -> int:
+    realnode.install_tools()
+    return 0
+
+
 def _clean(options: argparse.Namespace) -> int:
     for name in state.remove_dead():
         build.report_to_stderr(f"removed the dead cluster {name}")
+    if realnode.clean():
+        build.report_to_stderr("removed what a killed real node had left")
     if options.builds:
         for path in build.remove_other_builds():
             build.report_to_stderr(f"removed {path}")

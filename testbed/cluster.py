@@ -199,6 +199,10 @@ class Cluster:
 
     def stop(self) -> None:
         """Ends every process and deletes the data; twice is harmless. `$KJR_TESTBED_KEEP` keeps the files."""
+        if "containerd" in self.components():
+            from testbed import realnode  # not above: it imports this module
+
+            realnode.attach(self).stop()
         if self.run_dir.exists():
             # No grace: the data is thrown away, and a component may be stopped by a test's SIGSTOP.
             self.launcher.end(self.components(), grace_seconds=0)

@@ -1,4 +1,4 @@
-"""What each component is told: users, files and command lines. Pure rendering, so that it is tested without a cluster."""
+"""What each component is told: users, files and command lines. Only rendering, so it is tested without a cluster."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -31,15 +31,12 @@ class State:
     starter: ProcessId
     leashed: bool  # the cluster ends with its starter
     processes: dict[str, ProcessId] = field(default_factory=dict)
-    node_dir: Path | None = None  # of the real node, when one is up
+    run_dir: Path = field(init=False)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is no name for a cluster: use a-z, 0-9 and -, at most 40")
-
-    @property
-    def run_dir(self) -> Path:
-        return cache.runs_dir() / self.name
+        self.run_dir = cache.runs_dir() / self.name
 
     def claim(self) -> None:
         """Makes the name ours by creating its folder; what a dead cluster left under it is deleted.
@@ -82,7 +79,6 @@ def load(name: str) -> State:
         starter=ProcessId.from_json(data["starter"]),
         leashed=data["leashed"],
         processes={name: ProcessId.from_json(process) for name, process in data["processes"].items()},
-        node_dir=Path(data["node_dir"]) if data["node_dir"] else None,
     )
 
 
@@ -96,14 +92,11 @@ def load_all() -> Iterator[State]:
 
 
 def remove_dead(*, older_than_seconds: float = 0) -> list[str]:
-    """Deletes what killed clusters left behind, and returns their names.
-
-    A dead cluster with a real node stays: its mounts must be undone first, see realnode.clean.
-    """
+    """Deletes what killed clusters left behind, and returns their names."""
     removed = []
     for record in load_all():
         age_seconds = time.time() - record.run_dir.stat().st_mtime
-        if not record.is_in_use() and record.node_dir is None and age_seconds >= older_than_seconds:
+        if not record.is_in_use() and age_seconds >= older_than_seconds:
             shutil.rmtree(record.run_dir, ignore_errors=True)
             removed.append(record.name)
     return removed

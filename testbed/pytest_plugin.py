@@ -1,0 +1,70 @@
+"""pytest fixtures of the test bed. A root conftest.py enables them with `pytest_plugins = ["testbed.pytest_plugin"]`.
+
+`kube_cluster` is one cluster for the whole session: a start costs seconds, a namespace milliseconds. A test that breaks
+components starts its own instead. Where the machine lacks a tool the test is skipped with the reason;
+`$KJR_TESTBED_REQUIRED` turns such a skip into a failure, for a CI that must not lose its cluster tests silently.
+"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from typing import NoReturn
+
+import pytest
+
+from testbed import build, cluster, realnode
+
+REQUIRED_VARIABLE = "KJR_TESTBED_REQUIRED"
+
+
+def unavailable(reason: str) -> NoReturn:
+    if os.environ.get(REQUIRED_VARIABLE):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Builds before the first test, not in it: a cold build takes longer than any test may."""
+    wanted = any("kube_programs" in getattr(item, "fixturenames", ()) for item in session.items)
+    if not wanted or session.config.option.collectonly:
+        return
+    capture = session.config.pluginmanager.get_plugin("capturemanager")
+    shown = capture.global_and_fixture_disabled() if capture else contextlib.nullcontext()
+    with shown, contextlib.suppress(build.GoMissing):  # the fixture says so
+        build.ensure_built()
+
+
+@pytest.fixture(scope="session")
+def kube_programs() -> None:
+    """The built programs; asked for by tests that start clusters of their own."""
+    try:
+        build.ensure_built()
+    except build.GoMissing as error:
+        unavailable(str(error))
+
+
+@pytest.fixture(scope="session")
+def kube_cluster(kube_programs: None) -> Iterator[cluster.Cluster]:
+    """A shared cluster in profile `raised` with an audit log; use a namespace of your own."""
+    with cluster.start(audit=True) as started:
+        yield started
+
+
+@pytest.fixture
+def kube_namespace(kube_cluster: cluster.Cluster) -> str:
+    """A fresh namespace of the shared cluster. It stays: deleting one takes longer than the cluster lives."""
+    name = f"test-{secrets.token_hex(4)}"
+    kube_cluster.create_namespace(name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def kube_real_node(kube_cluster: cluster.Cluster) -> Iterator[realnode.RealNode]:
+    """The real node of the shared cluster."""
+    try:
+        node = realnode.start(kube_cluster)
+    except realnode.RealNodeUnavailable as error:
+        unavailable(f"no real node on this machine: {error}")
+    with node:
+        yield node
