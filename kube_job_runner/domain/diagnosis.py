@@ -1,0 +1,186 @@
+"""From the facts of an attempt to what they mean: did it start, did it end, what keeps it waiting.
+
+The order in which the places are looked at is fixed (pod status, disruption, init containers, main container, Job condition):
+the cause before its symptom. A Job's own `Failed` reason is never the answer while its pod can speak.
+"""
+
+from __future__ import annotations
+
+import signal as signals
+from datetime import datetime
+
+import msgspec
+
+from kube_job_runner.domain import failures, names
+from kube_job_runner.domain.facts import AttemptFacts, ContainerFacts, PodFacts
+from kube_job_runner.domain.failures import Finding
+from kube_job_runner.domain.job import State, Verdict
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How a cluster job ended. `complete_evidence` is False while the facts of its pod may still arrive."""
+
+    verdict: Verdict
+    complete_evidence: bool = True
+
+
+def main_container(pod: PodFacts | None) -> ContainerFacts | None:
+    """Return the container that runs the user's command."""
+    return pod.container(names.MAIN_CONTAINER) if pod else None
+
+
+def started_at(facts: AttemptFacts) -> datetime | None:
+    """Return when the main container started (the node's clock), or None when it has not."""
+    for pod in facts.pods:
+        main = main_container(pod)
+        if main is not None and main.state in ("running", "terminated") and main.started_at is not None:
+            if main.reason in ("StartError", "ContainerStatusUnknown"):
+                continue
+            return main.started_at
+    return None
+
+
+def has_started(facts: AttemptFacts) -> bool:
+    """Tell whether the main container has ever run."""
+    for pod in facts.pods:
+        main = main_container(pod)
+        if main is not None and (main.state == "running" or main.restarts > 0):
+            return True
+    return started_at(facts) is not None
+
+
+def finished_at(facts: AttemptFacts) -> datetime | None:
+    """Return when the main container ended (the node's clock), or None."""
+    main = main_container(facts.pod)
+    return main.finished_at if main else None
+
+
+def ending(facts: AttemptFacts) -> Ending | None:
+    """Return how the cluster job ended, by its terminal condition or because it is gone, or None while it has not."""
+    job = facts.job
+    if job is None:
+        return None
+    if job.condition("Complete"):
+        main = main_container(facts.pod)
+        exit_code = main.exit_code if main and main.exit_code is not None else 0
+        return Ending(
+            verdict=Verdict(outcome=State.SUCCEEDED, reason="Completed", explanation="", exit_code=exit_code),
+        )
+    failed = job.condition("Failed")
+    if failed:
+        verdict = _pod_verdict(facts.pod)
+        if verdict is not None:
+            return Ending(verdict=verdict)
+        found = failures.classify("job.condition", failed.reason, failed.message or failed.reason)
+        assert found is not None  # the last job.condition rule fits everything
+        pod_spoke = facts.pod is not None and facts.pod.gone
+        return Ending(
+            verdict=_verdict(found),
+            complete_evidence=pod_spoke or failed.reason == "DeadlineExceeded",
+        )
+    if job.gone:
+        return Ending(
+            verdict=Verdict(
+                outcome=State.FAILED,
+                reason="JobDeleted",
+                explanation="The cluster job was deleted by somebody else while the job ran.",
+                retryable=True,
+            ),
+        )
+    return None
+
+
+def waiting(facts: AttemptFacts) -> Finding | None:
+    """Return the known fault that keeps the newest pod from starting, or None when it waits for a normal reason."""
+    pod = facts.pod
+    if pod is None or pod.ended or pod.deleting:
+        return None
+    found: Finding | None = None
+    for container in pod.containers:
+        if container.state != "waiting" or not container.reason:
+            continue
+        seen = failures.classify(
+            "container.waiting", container.reason, container.message, container=container.name, node=pod.node
+        )
+        if seen is not None and (found is None or _RANK[seen.rule.action] > _RANK[found.rule.action]):
+            found = seen
+    return found
+
+
+_RANK = {"wait": 0, "infrastructure": 1, "application": 2, "fail_after_grace": 3, "fail_now": 4}
+
+
+def waiting_for(facts: AttemptFacts) -> str:
+    """Return, in words, what an attempt that has not started is waiting for."""
+    pod = facts.pod
+    if pod is None:
+        return "the cluster has not made a pod for it yet"
+    found = waiting(facts)
+    if found is not None:
+        return found.explanation
+    for condition in pod.conditions:
+        if condition.type == "PodScheduled" and condition.status != "True":
+            return condition.message or condition.reason or "it has not been scheduled"
+    for container in pod.containers:
+        if container.state == "waiting" and container.reason:
+            return f"container {container.name}: {container.reason} {container.message}".strip()
+    return f"the pod is {pod.phase or 'pending'} on node {pod.node or '(none)'}"
+
+
+def _verdict(found: Finding, *, exit_code: int | None = None, signal: int | None = None) -> Verdict:
+    return Verdict(
+        outcome=State.FAILED,
+        reason=found.reason,
+        explanation=found.explanation,
+        exit_code=exit_code,
+        signal=signal,
+        retryable=found.rule.action in ("application", "infrastructure"),
+    )
+
+
+def _pod_verdict(pod: PodFacts | None) -> Verdict | None:
+    if pod is None:
+        return None
+    main = main_container(pod)
+    exit_code = main.exit_code if main else None
+    if pod.phase == "Failed" and pod.reason:
+        found = failures.classify("pod.status", pod.reason, pod.message, node=pod.node)
+        if found is not None:
+            return _verdict(found, exit_code=exit_code)
+    for condition in pod.conditions:
+        if condition.type == "DisruptionTarget" and condition.status == "True" and pod.ended:
+            found = failures.classify("pod.condition", condition.reason, condition.message, node=pod.node)
+            if found is not None:
+                return _verdict(found, exit_code=exit_code)
+    for container in sorted(pod.containers, key=lambda c: not c.init):
+        if container.state == "terminated" and container.exit_code not in (0, None):
+            return _terminated(pod, container)
+    return None
+
+
+def _terminated(pod: PodFacts, container: ContainerFacts) -> Verdict:
+    code = container.exit_code or 0
+    number = container.signal or (code - 128 if 128 < code <= 128 + 64 else None)
+    found = failures.classify(
+        "container.terminated", container.reason, container.message, container=container.name, node=pod.node
+    )
+    if found is not None:
+        reported = None if found.rule.action in ("fail_now", "infrastructure") else code
+        return _verdict(found, exit_code=reported, signal=number if reported is not None else None)
+    if number is not None:
+        reason, text = (
+            "KilledBySignal",
+            f"Container {container.name} was killed by {_signal_name(number)} (exit code {code}).",
+        )
+    else:
+        reason, text = "ApplicationExit", f"Container {container.name} exited with code {code}."
+    if container.message:
+        text += f" It said: {container.message.strip()[:500]}"
+    return Verdict(outcome=State.FAILED, reason=reason, explanation=text, exit_code=code, signal=number, retryable=True)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,335 @@
+"""The lifecycle of a job: which transitions are legal, and what to do next. Nothing else decides either.
+
+`decide` is pure and level-triggered: it looks at everything known about a job and answers with the next state, the rows to
+write, the messages to send in the same commit, at most one effect on the cluster, and when to look again. It never trusts
+the order of messages, so any permutation, duplication or loss-then-relist of observations ends in the same state.
+
+    queued ──create──> starting ──> running ──> succeeded | failed | cancelled
+      ^  └─────────────────┴───────────┴── stopping (an end is decided, the pod is not yet gone)
+      └── another attempt is allowed, at `due_at`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import msgspec
+
+from kube_job_runner.domain import cleanup, diagnosis, names, retries
+from kube_job_runner.domain.draft import Create, Decision, Draft, Effect, Find, Rules
+from kube_job_runner.domain.facts import JobFacts, PodFacts, merge
+from kube_job_runner.domain.job import Attempt, Job, State, Verdict
+
+__all__ = [
+    "TRANSITIONS",
+    "Create",
+    "Decision",
+    "Effect",
+    "Find",
+    "Rules",
+    "created",
+    "decide",
+    "first_check",
+    "observe",
+]
+
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.STARTING, State.STOPPING, State.FAILED, State.CANCELLED}),
+    State.STARTING: frozenset(
+        {State.RUNNING, State.STOPPING, State.QUEUED, State.SUCCEEDED, State.FAILED, State.CANCELLED}
+    ),
+    State.RUNNING: frozenset({State.STOPPING, State.QUEUED, State.SUCCEEDED, State.FAILED, State.CANCELLED}),
+    State.STOPPING: frozenset({State.QUEUED, State.SUCCEEDED, State.FAILED, State.CANCELLED}),
+    State.SUCCEEDED: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+
+_EVIDENCE_PENDING = "EvidencePending"  # the cluster job failed, the facts of its pod may still come
+
+LOST_MESSAGE_SECONDS = 900.0  # how long a queued job may be overlooked, should its message ever be lost
+
+
+def first_check(job: Job) -> datetime:
+    """Return when a job just submitted must be looked at, should nothing else make us look."""
+    seconds = min(float(job.policy.timeouts.queue_seconds), LOST_MESSAGE_SECONDS)
+    return job.due_at + timedelta(seconds=seconds)
+
+
+def observe(attempt: Attempt, seen: JobFacts | PodFacts) -> Attempt:
+    """Return the attempt with one observation joined into its facts; facts that are not its own change nothing."""
+    facts = merge(attempt.facts, seen, cluster_uid=attempt.cluster_uid)
+    if facts == attempt.facts:
+        return attempt
+    pod = facts.pod
+    return msgspec.structs.replace(
+        attempt,
+        facts=facts,
+        node=pod.node if pod else attempt.node,
+        pod_name=pod.name if pod else attempt.pod_name,
+    )
+
+
+def decide(
+    job: Job, attempts: Mapping[int, Attempt], *, now: datetime, rules: Rules, known_absent: bool = False
+) -> Decision:
+    """Return what to do with a job, given all that is known.
+
+    `known_absent` says that the cluster was just asked and holds no cluster job for the attempt that is next: with it, a
+    queued job may end without a trace; without it, `decide` first asks for a `Find`.
+    """
+    draft = Draft(job=job, attempts=attempts, now=now, rules=rules)
+    if job.state is State.QUEUED:
+        _decide_queued(draft, known_absent=known_absent)
+    elif job.state in (State.STARTING, State.RUNNING):
+        _decide_live(draft)
+    elif job.state is State.STOPPING:
+        _decide_stopping(draft)
+    else:
+        cleanup.note_anomalies(draft)
+    cleanup.remove_finished(draft)
+    return draft.decision()
+
+
+def created(
+    job: Job, attempts: Mapping[int, Attempt], attempt: Attempt, facts: JobFacts, *, now: datetime, rules: Rules
+) -> Decision:
+    """Return what to do once the cluster job of a queued job is known to exist (made now, adopted, or found)."""
+    attempt = msgspec.structs.replace(attempt, cluster_uid=facts.uid, created_at=facts.created_at or now)
+    attempt = observe(attempt, facts)
+    draft = Draft(job=job, attempts=attempts, now=now, rules=rules)
+    draft.put(attempt)
+    draft.update(attempt=attempt.number)
+    draft.move(State.STARTING, attempt=attempt.number, reason="Created")
+    return draft.chain(decide)
+
+
+def refused(job: Job, attempts: Mapping[int, Attempt], verdict: Verdict, *, now: datetime, rules: Rules) -> Decision:
+    """Return what to do when the cluster refused the cluster job of a queued job for good."""
+    draft = Draft(job=job, attempts=attempts, now=now, rules=rules)
+    _end(draft, verdict)
+    cleanup.remove_finished(draft)
+    return draft.decision()
+
+
+def postponed(
+    job: Job, attempts: Mapping[int, Attempt], *, why: str, delay_seconds: float, now: datetime, rules: Rules
+) -> Decision:
+    """Return what to do when a queued job could not be created now: wait half as long as it has waited, up to a minute."""
+    waited_seconds = max(0.0, (now - max(job.due_at, job.created_at)).total_seconds())
+    wait_seconds = max(delay_seconds, min(waited_seconds / 2, rules.create_retry_max_seconds))
+    draft = Draft(job=job, attempts=attempts, now=now, rules=rules)
+    draft.update(explanation=f"Waiting to be created: {why}")
+    draft.look_again(now + timedelta(seconds=wait_seconds))
+    return draft.decision()
+
+
+def next_attempt(job: Job) -> Attempt:
+    """Return the attempt that a queued job would be created as."""
+    number = job.attempt + 1
+    return Attempt(
+        job_id=job.id,
+        number=number,
+        namespace=job.namespace,
+        cluster_name=names.cluster_job_name(job.name, job.id, number),
+    )
+
+
+def _decide_queued(draft: Draft, *, known_absent: bool) -> None:
+    job, now = draft.job, draft.now
+    deadline = max(job.created_at, job.due_at) + timedelta(seconds=job.policy.timeouts.queue_seconds)
+    if job.cancel is None and now < deadline:
+        if now < job.due_at:
+            draft.look_again(job.due_at)
+        else:
+            draft.effect = Create(next_attempt(job))
+            draft.look_again(min(deadline, now + timedelta(seconds=LOST_MESSAGE_SECONDS)))
+        return
+    if not known_absent:
+        # A create may have reached the cluster and died before its commit: ended means that nothing is left, so ask.
+        draft.effect = Find(next_attempt(job))
+        draft.look_again(now + timedelta(seconds=draft.rules.recheck_seconds))
+    elif job.cancel is not None:
+        _end(draft, _cancelled(job))
+    else:
+        waited = f"The job waited for {job.policy.timeouts.queue_seconds} s and was not created."
+        _end(
+            draft,
+            Verdict(outcome=State.FAILED, reason="QueueTimeout", explanation=f"{waited} {job.explanation}".strip()),
+        )
+
+
+def _decide_live(draft: Draft) -> None:
+    attempt = draft.current()
+    if _finished(draft, attempt):
+        return
+    if draft.job.cancel is not None:
+        _stop(draft, attempt, _cancelled(draft.job))
+        return
+    if diagnosis.has_started(attempt.facts):
+        _decide_running(draft, attempt)
+    else:
+        _decide_starting(draft, attempt)
+
+
+def _finished(draft: Draft, attempt: Attempt) -> bool:
+    """Conclude an attempt whose cluster job ended; True when there is nothing more to decide now."""
+    ending = diagnosis.ending(attempt.facts)
+    if ending is None:
+        return False
+    if not ending.complete_evidence:
+        pending = attempt.unhealthy_reason == _EVIDENCE_PENDING and attempt.unhealthy_since is not None
+        since = attempt.unhealthy_since if pending and attempt.unhealthy_since else draft.now
+        until = since + timedelta(seconds=draft.rules.evidence_grace_seconds)
+        if draft.now < until:
+            draft.put(
+                msgspec.structs.replace(attempt, unhealthy_reason=_EVIDENCE_PENDING, unhealthy_since=since),
+            )
+            draft.look_again(until)
+            return True
+    if ending.verdict.reason == "JobDeleted" and not all(pod.ended for pod in attempt.facts.pods):
+        _stop(draft, attempt, ending.verdict)
+        return True
+    _end(draft, ending.verdict)
+    return True
+
+
+def _decide_running(draft: Draft, attempt: Attempt) -> None:
+    attempt = _with_start(draft, attempt)
+    if draft.job.state is State.STARTING:
+        draft.move(State.RUNNING, attempt=attempt.number, reason="Started")
+    run_seconds = draft.job.policy.timeouts.run_seconds
+    deadline = (attempt.started_at or draft.now) + timedelta(seconds=run_seconds)
+    if draft.now >= deadline:
+        explanation = f"The job ran longer than its run timeout of {run_seconds} s and was stopped."
+        _stop(
+            draft,
+            attempt,
+            Verdict(outcome=State.FAILED, reason="RunTimeout", explanation=explanation, retryable=True),
+        )
+    else:
+        draft.look_again(deadline)
+
+
+def _with_start(draft: Draft, attempt: Attempt) -> Attempt:
+    """Return the attempt with its start time, when it has started; the job's own is that of its first start."""
+    if attempt.started_at is not None or not diagnosis.has_started(attempt.facts):
+        return attempt
+    seen = diagnosis.started_at(attempt.facts) or draft.now
+    # The node's clock may be wrong: a start cannot lie before the create or after now.
+    start = min(max(seen, attempt.created_at or seen), draft.now)
+    attempt = msgspec.structs.replace(attempt, started_at=start, unhealthy_reason="", unhealthy_since=None)
+    draft.put(attempt)
+    draft.update(started_at=draft.job.started_at or start)
+    return attempt
+
+
+def _decide_starting(draft: Draft, attempt: Attempt) -> None:
+    attempt = _note_health(draft, attempt)
+    found = diagnosis.waiting(attempt.facts)
+    if found is not None and found.rule.action in ("fail_now", "fail_after_grace"):
+        since = attempt.unhealthy_since or draft.now
+        until = since + timedelta(seconds=draft.rules.grace_seconds(found.rule))
+        if draft.now >= until:
+            _end(draft, Verdict(outcome=State.FAILED, reason=found.reason, explanation=found.explanation))
+            return
+        draft.look_again(until)
+    start_seconds = draft.job.policy.timeouts.start_seconds
+    deadline = (attempt.created_at or draft.now) + timedelta(seconds=start_seconds)
+    if draft.now >= deadline:
+        explanation = (
+            f"The job did not start within its start timeout of {start_seconds} s: "
+            f"{diagnosis.waiting_for(attempt.facts)}"
+        )
+        _end(draft, Verdict(outcome=State.FAILED, reason="StartTimeout", explanation=explanation))
+    else:
+        draft.look_again(deadline)
+
+
+def _note_health(draft: Draft, attempt: Attempt) -> Attempt:
+    """Keep when the failing signal now seen was first seen, and put what the attempt waits for into the job's row."""
+    found = diagnosis.waiting(attempt.facts)
+    main = diagnosis.main_container(attempt.facts.pod)
+    reason = found.reason if found else ""
+    if found is None and main is not None and main.reason == "ImagePullBackOff":
+        # Kubelets before 1.31 drop the cause between two pulls; the cause seen before still holds.
+        return attempt
+    if reason != attempt.unhealthy_reason:
+        attempt = msgspec.structs.replace(
+            attempt, unhealthy_reason=reason, unhealthy_since=draft.now if reason else None
+        )
+        draft.put(attempt)
+        draft.update(reason="", explanation=found.explanation if found else "")
+    return attempt
+
+
+def _decide_stopping(draft: Draft) -> None:
+    attempt = draft.current()
+    verdict = attempt.verdict
+    assert verdict is not None  # a job is `stopping` only with a verdict
+    job_facts = attempt.facts.job
+    ending = diagnosis.ending(attempt.facts)
+    overtaken = job_facts is not None and not job_facts.deleting and not job_facts.gone
+    if ending is not None and ending.complete_evidence and overtaken:
+        # The cluster job finished before our delete reached it: what really happened wins over what was decided.
+        _end(draft, ending.verdict)
+        return
+    if cleanup.nothing_left(attempt, draft.now, draft.rules):
+        _end(draft, verdict)
+    else:
+        draft.look_again(draft.now + timedelta(seconds=draft.rules.recheck_seconds))
+
+
+def _cancelled(job: Job) -> Verdict:
+    request = job.cancel
+    assert request is not None
+    who = f" by {request.by}" if request.by else ""
+    why = f": {request.reason}" if request.reason else "."
+    return Verdict(outcome=State.CANCELLED, reason="Cancelled", explanation=f"Cancelled{who}{why}")
+
+
+def _stop(draft: Draft, attempt: Attempt, verdict: Verdict) -> None:
+    draft.put(msgspec.structs.replace(attempt, verdict=verdict, decided_at=draft.now))
+    draft.update(reason=verdict.reason, explanation=verdict.explanation)
+    draft.move(State.STOPPING, attempt=attempt.number, reason=verdict.reason, explanation=verdict.explanation)
+    draft.look_again(draft.now + timedelta(seconds=draft.rules.recheck_seconds))
+
+
+def _end(draft: Draft, verdict: Verdict) -> None:
+    """Record the verdict on the attempt, then either queue another attempt or end the job."""
+    now = draft.now
+    attempt = draft.attempts.get(draft.job.attempt)
+    if attempt is not None and draft.job.state is not State.QUEUED:
+        attempt = _with_start(draft, attempt)
+        ended = diagnosis.finished_at(attempt.facts)
+        finished = min(max(ended, attempt.started_at or ended), now) if ended else now
+        draft.put(msgspec.structs.replace(attempt, verdict=verdict, decided_at=now, finished_at=finished))
+    job = draft.job
+    delay = retries.decide(verdict, attempts=job.attempt, policy=job.policy.retry, job_id=job.id)
+    if delay is not None and job.cancel is None and job.state is not State.QUEUED:
+        draft.update(due_at=now + delay, reason=verdict.reason, explanation=verdict.explanation)
+        draft.move(
+            State.QUEUED,
+            attempt=job.attempt,
+            reason=verdict.reason,
+            explanation=verdict.explanation,
+            exit_code=verdict.exit_code,
+        )
+        draft.look_again(now + delay)
+        return
+    if delay is not None and job.cancel is not None:
+        verdict = _cancelled(job)
+    draft.update(
+        finished_at=now,
+        reason=verdict.reason,
+        explanation=verdict.explanation,
+        exit_code=verdict.exit_code,
+    )
+    draft.move(
+        verdict.outcome,
+        attempt=job.attempt,
+        reason=verdict.reason,
+        explanation=verdict.explanation,
+        exit_code=verdict.exit_code,
+    )
