@@ -40,7 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cluster: Literal["kubernetes", "local", "simulated"] = "kubernetes"
     """What runs the jobs. `kjr up` takes `local` unless told otherwise."""
     kubeconfig: str | None = None
-    """Kubeconfig file(s), separated as in KUBECONFIG. None: KUBECONFIG, then ~/.kube/config, then in-cluster."""
+    """Kubeconfig file(s), separated as in KUBECONFIG. None: KUBECONFIG, then in-cluster (in a pod), then ~/.kube/config."""
     kube_context: str | None = None
     """Context of the kubeconfig. None: its current one."""
     namespaces: tuple[str, ...] = ("default",)
@@ -148,3 +148,42 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     known = {PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)}
     known |= {"KJR_SERVER", "KJR_TOKEN", "KJR_CACHE_DIR"}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
+class KubernetesEnvironment(msgspec.Struct, frozen=True, kw_only=True):
+    """What the Kubernetes adapter needs of the environment, under the names that Kubernetes itself uses.
+
+    `variables` is the whole environment, for credential plugins, which inherit it; the repr leaves it out.
+    """
+
+    kubeconfig: str | None = None
+    home: Path = Path("/")
+    service_host: str = ""
+    service_port: str = "443"
+    service_account_dir: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
+    variables: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"KubernetesEnvironment(kubeconfig={self.kubeconfig!r}, service_host={self.service_host!r})"
+
+
+def kubernetes_environment(environ: Mapping[str, str] | None = None) -> KubernetesEnvironment:
+    """Return what the Kubernetes adapter needs of the environment: KUBECONFIG, the service's address, proxies, HOME."""
+    environ = os.environ if environ is None else environ
+
+    def either(name: str) -> str:
+        return environ.get(name.lower()) or environ.get(name) or ""
+
+    return KubernetesEnvironment(
+        kubeconfig=environ.get("KUBECONFIG") or None,
+        home=Path(environ.get("HOME") or "~").expanduser(),
+        service_host=environ.get("KUBERNETES_SERVICE_HOST", ""),
+        service_port=environ.get("KUBERNETES_SERVICE_PORT") or "443",
+        http_proxy=either("HTTP_PROXY"),
+        https_proxy=either("HTTPS_PROXY"),
+        no_proxy=either("NO_PROXY"),
+        variables=dict(environ),
+    )

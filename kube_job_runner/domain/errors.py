@@ -19,9 +19,11 @@ class KjrError(Exception):
 class TemporaryError(KjrError):
     """The work could not be done now; doing it again later may succeed."""
 
-    def __init__(self, message: str | None = None, *, delay_seconds: float = 1.0) -> None:
+    # `reason`, where given, is a machine code such as `QuotaExceeded`
+    def __init__(self, message: str | None = None, *, delay_seconds: float = 1.0, reason: str = "") -> None:
         super().__init__(message)
         self.delay_seconds = delay_seconds
+        self.reason = reason
 
 
 class PermanentError(KjrError):
