@@ -1,1 +1,67 @@
-"""The public Python SDK. It imports nothing of the server side."""
+"""The Python SDK: `Client`, and `AsyncClient` which mirrors it. It talks HTTP and imports nothing of the server.
+
+from kube_job_runner import Client, JobFailed
+
+with Client() as client:                     # KJR_SERVER and KJR_TOKEN, or what `kjr up` left
+    job = client.submit(image="python:3.13", command=["python", "-c", "print(1)"])
+    for line in client.logs(job.id, follow=True):
+        print(line)
+    client.wait(job.id)                      # raises JobFailed unless it succeeded
+"""
+
+from __future__ import annotations
+
+from kube_job_runner.client.aio import AsyncClient
+from kube_job_runner.client.connection import Connection, discover
+from kube_job_runner.client.errors import (
+    ApiError,
+    ClientError,
+    Conflict,
+    ConnectionFailed,
+    Forbidden,
+    IdempotencyMismatch,
+    InvalidRequest,
+    JobCancelled,
+    JobFailed,
+    NotConfigured,
+    NotFound,
+    RateLimited,
+    ServerError,
+    Unauthorized,
+    UnexpectedAnswer,
+    WaitTimeout,
+)
+from kube_job_runner.client.models import Attempt, BatchAnswer, FieldError, Job, LogChunk, Problem, Transition
+from kube_job_runner.client.retry import RetryPolicy
+from kube_job_runner.client.sync import Client
+
+__all__ = [
+    "ApiError",
+    "AsyncClient",
+    "Attempt",
+    "BatchAnswer",
+    "Client",
+    "ClientError",
+    "Conflict",
+    "Connection",
+    "ConnectionFailed",
+    "FieldError",
+    "Forbidden",
+    "IdempotencyMismatch",
+    "InvalidRequest",
+    "Job",
+    "JobCancelled",
+    "JobFailed",
+    "LogChunk",
+    "NotConfigured",
+    "NotFound",
+    "Problem",
+    "RateLimited",
+    "RetryPolicy",
+    "ServerError",
+    "Transition",
+    "Unauthorized",
+    "UnexpectedAnswer",
+    "WaitTimeout",
+    "discover",
+]

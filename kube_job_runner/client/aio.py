@@ -1,0 +1,307 @@
+"""The asynchronous client: the same calls as the synchronous one, on asyncio ."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+
+from kube_job_runner.client import base, calls, errors, exchange, models
+from kube_job_runner.client.logs import LineSplitter, LogCursor
+from kube_job_runner.client.retry import RetryPolicy
+
+Jobs = list[models.Job]
+Answers = list[models.BatchAnswer]
+Attempts = list[models.Attempt]
+Transitions = list[models.Transition]
+
+
+class AsyncClient(base.BaseClient):
+    """Talks to a kube-job-runner server. Close it, or use it in an `async with`."""
+
+    __doc__ = f"{__doc__}\n{base.BaseClient.__doc__}"
+
+    def __init__(
+        self,
+        server: str | None = None,
+        token: str | None = None,
+        *,
+        retry: RetryPolicy | None = None,
+        outage_seconds: float = 600.0,
+        on_retry: exchange.OnRetry | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(
+            server, token, retry=retry, outage_seconds=outage_seconds, on_retry=on_retry, monotonic=monotonic
+        )
+        self._sleep = sleep
+        transport = transport or httpx2.AsyncHTTPTransport(**self._transport_options())
+        self._http = httpx2.AsyncClient(transport=transport, **self._client_options())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    # --- one call each ---
+
+    async def submit(
+        self, spec: dict[str, Any] | None = None, *, idempotency_key: str | None = None, **fields: Any
+    ) -> models.Job:
+        """Submit one job: a spec, or its fields as keyword arguments. It is durable when this returns.
+
+        A key is made unless one is given, and kept over all tries, so that a lost answer never makes a second job.
+
+        Raises:
+            InvalidRequest: the spec breaks limits; `problem.errors` names every one.
+            IdempotencyMismatch: the key was used for another spec.
+            ConnectionFailed: it is not known whether the job was stored; submit again with the same key.
+        """
+        key = idempotency_key or calls.new_idempotency_key()
+        return calls.read_job(await self._send(calls.submit(base.merge_spec(spec, fields), key)))
+
+    async def submit_many(self, specs: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None) -> Answers:
+        """Submit any number of jobs, in batches; return an answer for each, in order. Refused jobs do not raise."""
+        key = idempotency_key or calls.new_idempotency_key()
+        answers: Answers = []
+        for start in range(0, len(specs), calls.BATCH_MAX):
+            part = specs[start : start + calls.BATCH_MAX]
+            body = await self._send(calls.submit_many(part, f"{key}/{start}" if start else key))
+            answers.extend(calls.read_batch(body, len(part)))
+        return answers
+
+    async def get(self, job_id: str) -> models.Job:
+        """Return a job.
+
+        Raises:
+            NotFound: there is none with this id.
+        """
+        return calls.read_job(await self._send(calls.get(job_id)))
+
+    async def list(
+        self,
+        *,
+        state: str | Sequence[str] | None = None,
+        queue: str | None = None,
+        labels: str | Mapping[str, str] | None = None,
+        name: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int | None = None,
+        page_size: int = 100,
+    ) -> AsyncIterator[models.Job]:
+        """Yield jobs, newest first, page by page; at most `limit`. `labels` is a Kubernetes label selector or a mapping."""
+        filters = {
+            "state": state,
+            "queue": queue,
+            "labels": labels,
+            "name": name,
+            "created_after": created_after,
+            "created_before": created_before,
+        }
+        cursor: str | None = None
+        left = limit
+        while left is None or left > 0:
+            size = page_size if left is None else min(page_size, left)
+            jobs, cursor = calls.read_page(await self._send(calls.list_page(filters, limit=size, cursor=cursor)))
+            for job in jobs if left is None else jobs[:left]:
+                yield job
+            left = None if left is None else left - len(jobs)
+            if cursor is None:
+                return
+
+    async def cancel(self, job_id: str, reason: str = "") -> models.Job:
+        """Ask for the end of a job; it is `cancelled` once nothing of it is left running.
+
+        Raises:
+            Conflict: the job has ended already.
+        """
+        return calls.read_job(await self._send(calls.cancel(job_id, reason)))
+
+    async def transitions(self, job_id: str) -> Transitions:
+        """Return the history of a job's state, oldest first."""
+        return calls.read_transitions(await self._send(calls.part(job_id, "transitions")))
+
+    async def attempts(self, job_id: str) -> Attempts:
+        """Return the attempts of a job, oldest first."""
+        return calls.read_attempts(await self._send(calls.part(job_id, "attempts")))
+
+    async def spec(self, job_id: str) -> dict[str, Any]:
+        """Return the spec of a job as it was stored."""
+        return calls.decode(await self._send(calls.part(job_id, "spec")))
+
+    async def version(self) -> dict[str, Any]:
+        """Return what the server says about its version."""
+        return calls.decode(await self._send(calls.version()))
+
+    # --- waiting ---
+
+    async def changes(self, job_id: str, *, timeout: float | None = None) -> AsyncIterator[models.Job]:
+        """Yield the job now and at each change that is seen, until it has ended or `timeout` seconds are over."""
+        deadline = None if timeout is None else self._monotonic() + timeout
+        job = calls.read_job(await self._send(calls.get(job_id), self._outage))
+        yield job
+        while not job.terminal:
+            wait = float(calls.LONG_POLL_SECONDS)
+            if deadline is not None and (wait := min(wait, deadline - self._monotonic())) <= 0:
+                return
+            seen = await self._poll(job, wait)
+            if seen.version != job.version:
+                yield seen
+            job = seen
+
+    async def wait(self, job_id: str, *, timeout: float | None = None, check: bool = True) -> models.Job:
+        """Return the job once it has ended, and only then, however often the link is lost.
+
+        Raises:
+            JobFailed, JobCancelled: it did not succeed (with `check=False` the record is returned instead).
+            WaitTimeout: `timeout` seconds are over.
+        """
+        async for job in self.changes(job_id, timeout=timeout):
+            last = job
+        if not last.terminal:
+            raise errors.WaitTimeout(last, timeout or 0.0)
+        return base.checked(last, check=check)
+
+    async def run(
+        self,
+        image: str,
+        command: Sequence[str] = (),
+        *,
+        timeout: float | None = None,
+        check: bool = True,
+        **fields: Any,
+    ) -> models.Job:
+        """Submit a job and wait for its end. `fields` are those of `submit`."""
+        job = await self.submit(image=image, command=[*command], **fields)
+        return await self.wait(job.id, timeout=timeout, check=check)
+
+    # --- logs ---
+
+    async def logs(
+        self, job_id: str, *, follow: bool = False, tail: int | None = None, attempt: int | None = None
+    ) -> AsyncIterator[str]:
+        """Yield the lines of a job's log, of its newest attempt or the one given.
+
+        With `follow` it waits for the start, goes on into later attempts, reconnects when the link is lost, and ends only
+        when the job (or the attempt given) has ended.
+
+        Raises:
+            NotFound: there is no such job, or no log of it is to be had.
+        """
+        lines = LineSplitter()
+        async for chunk in self.log_chunks(job_id, follow=follow, tail=tail, attempt=attempt):
+            for line in lines.feed(chunk):
+                yield line
+        for line in lines.flush():
+            yield line
+
+    async def log_chunks(
+        self, job_id: str, *, follow: bool = False, tail: int | None = None, attempt: int | None = None
+    ) -> AsyncIterator[models.LogChunk]:
+        """Yield what `logs` does as raw bytes, as they come."""
+        cursor = LogCursor(attempt=attempt, tail=tail)
+        tries = self._exchange(self._outage if follow else None)
+        job = await self.get(job_id)
+        while True:
+            step = cursor.step(job)
+            if step == "end":
+                cursor.check()
+                return
+            if step == "wait" and follow:
+                job = await self._poll(job, calls.LONG_POLL_SECONDS)
+                continue
+            over = cursor.over(job)
+            async for chunk in self._read_log(job_id, cursor, tries, follow=follow and not over):
+                yield chunk
+            if not follow and cursor.answered:
+                cursor.check()
+                return
+            if not over:
+                job = await self._settle(job, cursor)
+
+    async def _read_log(
+        self, job_id: str, cursor: LogCursor, tries: exchange.Exchange, *, follow: bool
+    ) -> AsyncIterator[models.LogChunk]:
+        """Read one stream to its end, its fault (after the wait that this asks for), or the answer that there is none."""
+        call = calls.logs(job_id, follow=follow, tail=cursor.open(), attempt=cursor.attempt or None)
+        timeout = exchange.timeouts(call)
+        try:
+            async with self._http.stream(
+                call.method, call.path, params=call.params, headers=call.headers, timeout=timeout
+            ) as answer:
+                if answer.status_code == 200:
+                    async for data in answer.aiter_bytes():
+                        tries.reset()
+                        chunk = cursor.feed(data)
+                        if chunk is not None:
+                            yield chunk
+                    cursor.close()
+                    return
+                await answer.aread()
+                delay = tries.after_answer(answer)
+        except httpx2.HTTPError as fault:
+            delay = tries.after_fault(fault)
+        except (errors.NotFound, errors.Conflict) as error:
+            cursor.missing(error)
+            return
+        await self._sleep(delay)
+
+    # --- below the calls ---
+
+    async def _poll(self, job: models.Job, wait_seconds: float) -> models.Job:
+        started = self._monotonic()
+        call = calls.poll(job.id, since=job.version, wait_seconds=wait_seconds)
+        seen = calls.read_job(await self._send(call, self._outage))
+        if seen.version == job.version and not seen.terminal:
+            # A server that drains, or a proxy that cuts long requests, must not make this a busy loop.
+            early = min(base.UNCHANGED_PAUSE_SECONDS, wait_seconds) - (self._monotonic() - started)
+            if early > 0:
+                await self._sleep(early)
+        return seen
+
+    async def _settle(self, job: models.Job, cursor: LogCursor) -> models.Job:
+        """Return the job once the record agrees that the attempt is over, or when it is time to look at the log again."""
+        deadline = self._monotonic() + cursor.patience_seconds
+        while not cursor.over(job):
+            left = deadline - self._monotonic()
+            if left <= 0:
+                break
+            job = await self._poll(job, left)
+            if not cursor.complete:
+                break
+        return job
+
+    async def _send(self, call: calls.Call, policy: RetryPolicy | None = None) -> bytes:
+        tries = self._exchange(policy)
+        while True:
+            try:
+                answer = await self._http.request(
+                    call.method,
+                    call.path,
+                    params=call.params,
+                    headers=call.headers,
+                    content=call.body,
+                    timeout=exchange.timeouts(call),
+                )
+            except httpx2.HTTPError as fault:
+                delay = tries.after_fault(fault)
+            else:
+                if answer.is_success:
+                    return answer.content
+                delay = tries.after_answer(answer)
+            await self._sleep(delay)

@@ -1,0 +1,209 @@
+"""The HTTP calls of the API without any I/O: how each is asked, and what its answer means. Both clients share this."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+import kube_job_runner
+from kube_job_runner.client import errors, models
+
+USER_AGENT = f"kjr/{kube_job_runner.__version__}"
+BATCH_MAX = 1000
+LONG_POLL_SECONDS = 30
+LONG_POLL_SLACK_SECONDS = 15.0
+CALL_TIMEOUT_SECONDS = 30.0
+FOLLOW_IDLE_SECONDS = 300.0
+
+_encoder = msgspec.json.Encoder()
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, relative to the server's base URL. `timeout_seconds` bounds each read of the answer."""
+
+    method: str
+    path: str
+    params: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    body: bytes | None = None
+    timeout_seconds: float = CALL_TIMEOUT_SECONDS
+
+
+def common_headers(token: str | None) -> dict[str, str]:
+    """Return the headers of every request."""
+    headers = {"User-Agent": USER_AGENT, "X-Kjr-Version": kube_job_runner.__version__, "Accept": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
+
+
+def new_idempotency_key() -> str:
+    """Return a key that no other submit has."""
+    return f"kjr-{uuid.uuid4()}"
+
+
+def _job_path(job_id: str, tail: str = "") -> str:
+    return f"/v1/jobs/{quote(job_id, safe='')}{tail}"
+
+
+def _json(method: str, path: str, value: Any, **headers: str) -> Call:
+    return Call(
+        method=method, path=path, body=_encoder.encode(value), headers={"Content-Type": "application/json", **headers}
+    )
+
+
+def submit(spec: Mapping[str, Any], idempotency_key: str) -> Call:
+    """Store one job."""
+    return _json("POST", "/v1/jobs", spec, **{"Idempotency-Key": idempotency_key})
+
+
+def submit_many(specs: Sequence[Mapping[str, Any]], idempotency_key: str) -> Call:
+    """Store up to `BATCH_MAX` jobs; each gets an answer of its own."""
+    return _json("POST", "/v1/jobs:batch", {"jobs": list(specs)}, **{"Idempotency-Key": idempotency_key})
+
+
+def get(job_id: str) -> Call:
+    """Read one job."""
+    return Call(method="GET", path=_job_path(job_id))
+
+
+def poll(job_id: str, *, since: int, wait_seconds: float) -> Call:
+    """Read one job as soon as its version is above `since`, or after `wait_seconds`."""
+    return Call(
+        method="GET",
+        path=_job_path(job_id),
+        params={"wait": f"{wait_seconds:g}s", "since": str(since)},
+        timeout_seconds=wait_seconds + LONG_POLL_SLACK_SECONDS,
+    )
+
+
+def list_page(filters: Mapping[str, Any], *, limit: int, cursor: str | None) -> Call:
+    """Read one page of jobs, newest first."""
+    params = {"limit": str(limit)}
+    for name, value in filters.items():
+        if value is None or value == () or value == "":
+            continue
+        if isinstance(value, datetime):
+            params[name] = value.isoformat()
+        elif isinstance(value, str):
+            params[name] = value
+        elif isinstance(value, Mapping):
+            params[name] = ",".join(f"{key}={item}" for key, item in value.items())
+        elif isinstance(value, Iterable):
+            params[name] = ",".join(str(item) for item in value)
+        else:
+            params[name] = str(value)
+    if cursor:
+        params["cursor"] = cursor
+    return Call(method="GET", path="/v1/jobs", params=params)
+
+
+def cancel(job_id: str, reason: str) -> Call:
+    """Ask for the end of a job."""
+    return _json("POST", _job_path(job_id, ":cancel"), {"reason": reason} if reason else {})
+
+
+def part(job_id: str, name: str) -> Call:
+    """Read `transitions`, `attempts` or `spec` of a job."""
+    return Call(method="GET", path=_job_path(job_id, "/" + name))
+
+
+def logs(job_id: str, *, follow: bool, tail: int | None, attempt: int | None) -> Call:
+    """Read the log of one attempt as raw bytes."""
+    params: dict[str, str] = {}
+    if follow:
+        params["follow"] = "true"
+    if tail is not None:
+        params["tail"] = str(tail)
+    if attempt is not None:
+        params["attempt"] = str(attempt)
+    headers = {"Accept": "text/plain, */*", "Accept-Encoding": "identity"}
+    timeout = FOLLOW_IDLE_SECONDS if follow else CALL_TIMEOUT_SECONDS
+    return Call(method="GET", path=_job_path(job_id, "/logs"), params=params, headers=headers, timeout_seconds=timeout)
+
+
+def version() -> Call:
+    """Read the server's version."""
+    return Call(method="GET", path="/v1/version")
+
+
+def problem_of(status: int, body: bytes) -> models.Problem:
+    """Return the problem of an error answer; one is made up when the body is not a problem (a proxy, for example)."""
+    try:
+        raw = msgspec.json.decode(body, type=dict[str, Any])
+        problem = models.read(models.Problem, {**raw, "status": status})
+    except (ValueError, TypeError):
+        text = body[:500].decode("utf-8", "replace").strip()
+        return models.Problem(status=status, title=f"HTTP {status}", detail=f"HTTP {status}: {text}" if text else "")
+    return problem
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """Return the JSON object of an answer.
+
+    Raises:
+        UnexpectedAnswer: it is none.
+    """
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except ValueError as error:
+        raise errors.UnexpectedAnswer(f"the answer is not a JSON object ({error}); is the server URL right?") from None
+
+
+def read_job(body: bytes) -> models.Job:
+    """Return the job of an answer."""
+    return _read(models.Job, decode(body))
+
+
+def read_page(body: bytes) -> tuple[list[models.Job], str | None]:
+    """Return the jobs of a page and the cursor of the next one."""
+    raw = decode(body)
+    return [_read(models.Job, item) for item in _items(raw, "jobs")], raw.get("next_cursor") or None
+
+
+def read_transitions(body: bytes) -> list[models.Transition]:
+    """Return the transitions of an answer, oldest first."""
+    return [_read(models.Transition, item) for item in _items(decode(body), "transitions")]
+
+
+def read_attempts(body: bytes) -> list[models.Attempt]:
+    """Return the attempts of an answer, oldest first."""
+    return [_read(models.Attempt, item) for item in _items(decode(body), "attempts")]
+
+
+def read_batch(body: bytes, count: int) -> list[models.BatchAnswer]:
+    """Return the answers of a batch, in the order of its jobs."""
+    items = _items(decode(body), "results", "jobs", "items")
+    if len(items) != count:
+        raise errors.UnexpectedAnswer(f"the batch had {count} jobs, the answer has {len(items)}")
+    answers = []
+    for item in items:
+        job, problem = item.get("job"), item.get("problem")
+        answers.append(
+            models.BatchAnswer(
+                status=int(item.get("status") or 0),
+                job=_read(models.Job, job) if isinstance(job, dict) else None,
+                problem=_read(models.Problem, problem) if isinstance(problem, dict) else None,
+            )
+        )
+    return answers
+
+
+def _items(raw: Mapping[str, Any], *names: str) -> list[dict[str, Any]]:
+    for name in names:
+        items = raw.get(name)
+        if isinstance(items, list) and all(isinstance(item, dict) for item in items):
+            return items
+    raise errors.UnexpectedAnswer(f"the answer has no list {names[0]!r}; is the server URL right?")
+
+
+def _read(type_: type[models.RecordT], raw: Mapping[str, Any]) -> models.RecordT:
+    try:
+        return models.read(type_, raw)
+    except ValueError as error:
+        raise errors.UnexpectedAnswer(f"the answer is not a {type_.__name__.lower()}: {error}") from None

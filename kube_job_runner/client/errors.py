@@ -1,0 +1,134 @@
+"""The errors of the client, as one small tree: catch `ClientError` for all of them.
+
+ClientError
+  NotConfigured        no server is known
+  ConnectionFailed     no answer within the retry budget (the outcome is unknown; the same call may be made again)
+  UnexpectedAnswer     something answered that is not this API
+  ApiError             the server refused: InvalidRequest, Unauthorized, Forbidden, NotFound, Conflict,
+                       IdempotencyMismatch, RateLimited, ServerError
+  JobFailed            a job that was waited for did not succeed; JobCancelled when it was cancelled
+  WaitTimeout          the time given to wait is over, the job goes on
+"""
+
+from __future__ import annotations
+
+from kube_job_runner.client.models import Job, Problem
+
+
+class ClientError(Exception):
+    """Something went wrong in the client of kube-job-runner."""
+
+
+class NotConfigured(ClientError):
+    """No server is known: give its URL, set KJR_SERVER, or start one with `kjr up`."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class ConnectionFailed(ClientError):
+    """The server did not answer within the retry budget."""
+
+
+class UnexpectedAnswer(ClientError):
+    """The answer is not one of this API: most likely the URL belongs to something else."""
+
+
+class ApiError(ClientError):
+    """The server answered with an error. `problem` is its RFC 9457 object, `status` the HTTP status."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.status = problem.status
+        super().__init__(_text(problem))
+
+    @property
+    def code(self) -> str:
+        """The stable machine code of the problem."""
+        return self.problem.code
+
+
+class InvalidRequest(ApiError):
+    """The request breaks a rule of the API; `problem.errors` names each field."""
+
+
+class IdempotencyMismatch(InvalidRequest):
+    """The idempotency key was used before with another request."""
+
+
+class Unauthorized(ApiError):
+    """The token is missing, wrong, expired or revoked."""
+
+
+class Forbidden(ApiError):
+    """The token is good, but may not do this."""
+
+
+class NotFound(ApiError):
+    """There is no such object, or this token may not see it."""
+
+
+class Conflict(ApiError):
+    """The object is not in a state that allows this."""
+
+
+class RateLimited(ApiError):
+    """The server asked to slow down for longer than the retry budget."""
+
+
+class ServerError(ApiError):
+    """The server failed."""
+
+
+class JobFailed(ClientError):
+    """A job did not succeed. `job` is its record; `reason`, `explanation` and `exit_code` are taken from it."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.reason = job.reason or ""
+        self.explanation = job.explanation or ""
+        self.exit_code = job.exit_code
+        detail = ": ".join(part for part in (self.reason, self.explanation) if part)
+        super().__init__(f"job {job.id} {job.state}" + (f": {detail}" if detail else ""))
+
+
+class JobCancelled(JobFailed):
+    """A job that was waited for was cancelled."""
+
+
+class WaitTimeout(ClientError, TimeoutError):
+    """The time to wait is over and the job has not ended; `job` is the record last seen."""
+
+    def __init__(self, job: Job, timeout_seconds: float) -> None:
+        self.job = job
+        super().__init__(f"job {job.id} is still {job.state} after {timeout_seconds:g} s")
+
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: InvalidRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    411: InvalidRequest,
+    413: InvalidRequest,
+    415: InvalidRequest,
+    422: InvalidRequest,
+    429: RateLimited,
+}
+
+
+def of_problem(problem: Problem) -> ApiError:
+    """Return the typed error of a problem."""
+    if problem.status == 422 and "idempotency" in problem.code.lower():
+        return IdempotencyMismatch(problem)
+    if problem.status >= 500:
+        return ServerError(problem)
+    return _BY_STATUS.get(problem.status, ApiError)(problem)
+
+
+def _text(problem: Problem) -> str:
+    text = problem.detail or problem.title or f"HTTP {problem.status}"
+    for error in problem.errors:
+        text += f"\n  {error.pointer or '/'}: {error.detail}"
+    return text

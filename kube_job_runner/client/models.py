@@ -1,0 +1,137 @@
+"""What the API answers, as tolerant types: a newer server may send more fields and other words, and nothing breaks.
+
+Every value but the identity of an object may be missing, states are plain strings, and `raw` keeps the answer as it came,
+so that a client can pass on what it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+TERMINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
+LIVE_STATES = frozenset({"queued", "starting", "running", "stopping"})
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer of the API; `raw` is the JSON object that it was read from."""
+
+    raw: dict[str, Any] = {}
+
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+class Job(Record, frozen=True, kw_only=True):
+    """A job as the server reports it. Times are aware; `exit_code` is None where none exists."""
+
+    id: str
+    state: str
+    version: int = 0
+    name: str = ""
+    queue: str = ""
+    namespace: str = ""
+    priority: int | None = None
+    attempt: int = 0
+    labels: dict[str, str] = {}
+    created_at: datetime | None = None
+    due_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    reason: str | None = None
+    explanation: str | None = None
+    exit_code: int | None = None
+    cancel: dict[str, Any] | None = None
+    warnings: list[Any] | None = None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job has ended. A state that this client does not know counts as ended once it has an end time."""
+        if self.state in TERMINAL_STATES:
+            return True
+        return self.state not in LIVE_STATES and self.finished_at is not None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the job ended well."""
+        return self.state == "succeeded"
+
+
+class Attempt(Record, frozen=True, kw_only=True):
+    """One run of a job."""
+
+    number: int
+    cluster_name: str | None = None
+    cluster_uid: str | None = None
+    namespace: str | None = None
+    pod_name: str | None = None
+    node: str | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    reason: str | None = None
+    explanation: str | None = None
+    exit_code: int | None = None
+    verdict: dict[str, Any] | None = None
+
+
+class Transition(Record, frozen=True, kw_only=True):
+    """One change of a job's state; `from_state` is None for the submit."""
+
+    to_state: str
+    at: datetime
+    from_state: str | None = None
+    version: int = 0
+    attempt: int = 0
+    reason: str | None = None
+    explanation: str | None = None
+    exit_code: int | None = None
+
+
+class FieldError(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault of a request: where (a JSON pointer, RFC 6901) and what."""
+
+    pointer: str = ""
+    detail: str = ""
+
+
+class Problem(Record, frozen=True, kw_only=True):
+    """An error answer (RFC 9457) with the members that kube-job-runner adds."""
+
+    status: int = 0
+    type: str = ""
+    title: str = ""
+    detail: str = ""
+    code: str = ""
+    request_id: str | None = None
+    retryable: bool | None = None
+    errors: list[FieldError] = []
+
+
+class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one job of a batch: its `job`, or the `problem` that it was refused for."""
+
+    status: int
+    job: Job | None = None
+    problem: Problem | None = None
+
+
+class LogChunk(msgspec.Struct, frozen=True):
+    """A piece of the log of one attempt: raw bytes as they came, cut anywhere."""
+
+    attempt: int
+    data: bytes
+
+
+def read(type_: type[RecordT], raw: Mapping[str, Any]) -> RecordT:
+    """Return `raw` as `type_`; a null in a field that has a default counts as missing.
+
+    Raises:
+        ValueError: the object has not the shape of `type_`.
+    """
+    nullable = {field.encode_name for field in msgspec.structs.fields(type_) if field.default is None}
+    given = {key: value for key, value in raw.items() if key != "raw" and (value is not None or key in nullable)}
+    return msgspec.convert({**given, "raw": dict(raw)}, type_)
