@@ -17,22 +17,10 @@ from datetime import datetime, timedelta
 import msgspec
 
 from kube_job_runner.domain import cleanup, diagnosis, names, retries
-from kube_job_runner.domain.draft import Create, Decision, Draft, Effect, Find, Rules
+from kube_job_runner.domain.draft import Create, Decision, Draft, Find, Rules
 from kube_job_runner.domain.facts import JobFacts, PodFacts, merge
 from kube_job_runner.domain.job import Attempt, Job, State, Verdict
-
-__all__ = [
-    "TRANSITIONS",
-    "Create",
-    "Decision",
-    "Effect",
-    "Find",
-    "Rules",
-    "created",
-    "decide",
-    "first_check",
-    "observe",
-]
+from kube_job_runner.domain.messages import Observed
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.STARTING, State.STOPPING, State.FAILED, State.CANCELLED}),
@@ -103,6 +91,36 @@ def created(
     draft.update(attempt=attempt.number)
     draft.move(State.STARTING, attempt=attempt.number, reason="Created")
     return draft.chain(decide)
+
+
+def stray(job: Job, message: Observed, *, now: datetime) -> Attempt | None:
+    """Return an attempt for a cluster job that appeared for a job which had ended, or None when it is no such thing.
+
+    It can be: a create that was in flight, by a processor that then died, while a cancel found nothing and was recorded.
+    """
+    if not job.terminal or message.job is None or message.job.gone or message.attempt != job.attempt + 1:
+        return None
+    return _stray_attempt(job, next_attempt(job), message.job, now=now)
+
+
+def remove_stray(
+    job: Job, attempts: Mapping[int, Attempt], attempt: Attempt, facts: JobFacts, *, now: datetime, rules: Rules
+) -> Decision | None:
+    """Return how to remove a cluster job that was made for a job which ended meanwhile; None when there is no need."""
+    if not job.terminal or attempt.number in attempts:
+        return None
+    draft = Draft(job=job, attempts=attempts, now=now, rules=rules)
+    draft.put(_stray_attempt(job, attempt, facts, now=now))
+    cleanup.remove_finished(draft)
+    return draft.decision()
+
+
+def _stray_attempt(job: Job, attempt: Attempt, facts: JobFacts, *, now: datetime) -> Attempt:
+    verdict = Verdict(outcome=job.state, reason=job.reason, explanation="Made while the job ended; removed at once.")
+    made = msgspec.structs.replace(
+        attempt, cluster_uid=facts.uid, created_at=facts.created_at or now, verdict=verdict, decided_at=now
+    )
+    return observe(made, facts)
 
 
 def refused(job: Job, attempts: Mapping[int, Attempt], verdict: Verdict, *, now: datetime, rules: Rules) -> Decision:

@@ -1,0 +1,62 @@
+"""What every component's loop does alike: back off while something is away, and stop when told to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from kube_job_runner import telemetry
+from kube_job_runner.domain.errors import TemporaryError
+
+log = telemetry.get_logger(__name__)
+
+_BACKOFF_MAX_SECONDS = 5.0
+
+
+async def sleep_unless_stopped(seconds: float, stop: asyncio.Event) -> None:
+    """Wait, but no longer than until `stop` is set."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+
+
+async def repeat(
+    round_: Callable[[], Awaitable[float]], *, stop: asyncio.Event, what: str, backoff_seconds: float = 0.2
+) -> None:
+    """Call `round_` until `stop` is set; it returns how long to pause before the next round, in seconds.
+
+    A `TemporaryError` backs off, doubling up to five seconds; any other exception is a bug and ends the component.
+    """
+    failures = 0
+    while not stop.is_set():
+        try:
+            pause_seconds = await round_()
+        except TemporaryError as error:
+            pause_seconds = min(backoff_seconds * 2.0**failures, _BACKOFF_MAX_SECONDS)
+            failures += 1
+            log.warning(f"{what}: trying again", error=str(error), delay_seconds=round(pause_seconds, 2))
+        else:
+            failures = 0
+        if pause_seconds > 0:
+            await sleep_unless_stopped(pause_seconds, stop)
+
+
+async def run_until_stopped(work: Awaitable[None], *, stop: asyncio.Event, drain_seconds: float = 0.0) -> None:
+    """Run `work`; when `stop` is set, give it `drain_seconds` to end by itself, then cancel it."""
+    task = asyncio.ensure_future(work)
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and drain_seconds > 0:
+            await asyncio.wait({task}, timeout=drain_seconds)
+        if not task.done():
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    finally:
+        stopped.cancel()
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task

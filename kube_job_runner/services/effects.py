@@ -1,0 +1,117 @@
+"""Effects on the cluster: what a decision asks for is carried out here, and decided anew with its outcome.
+
+Every effect is safe to repeat. A create may come before its commit, because the same create again adopts what the first one
+made; a delete is always a message of its own, because it destroys evidence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Mapping
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from kube_job_runner import ports, telemetry
+from kube_job_runner.domain import lifecycle
+from kube_job_runner.domain.draft import Create, Decision, Effect, Rules
+from kube_job_runner.domain.errors import ClusterRefused, NameTaken, TemporaryError
+from kube_job_runner.domain.facts import JobFacts
+from kube_job_runner.domain.job import Attempt, State, Verdict
+from kube_job_runner.domain.messages import Delete
+
+_T = TypeVar("_T")
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What is decided after an effect; `made` is the cluster job that exists because of it, when there is one."""
+
+    decision: Decision
+    attempt: Attempt
+    made: JobFacts | None = None
+
+
+class Effects:
+    """Carries out effects through the cluster port."""
+
+    def __init__(self, *, cluster: ports.ClusterWriter, rules: Rules) -> None:
+        self._cluster = cluster
+        self._rules = rules
+
+    async def act(
+        self, effect: Effect, loaded: ports.LoadedJob, attempts: Mapping[int, Attempt], *, now: datetime
+    ) -> Outcome:
+        """Carry out an effect and return what follows from its outcome.
+
+        Raises:
+            TemporaryError: the cluster did not answer a question that has to be answered first.
+        """
+        if isinstance(effect, Create):
+            return await self._create(effect.attempt, loaded, attempts, now=now)
+        attempt = effect.attempt
+        facts = await _counted("find", self._cluster.find(attempt.namespace, attempt.cluster_name))
+        if facts is None:
+            decision = lifecycle.decide(loaded.job, attempts, now=now, rules=self._rules, known_absent=True)
+        else:
+            decision = lifecycle.created(loaded.job, attempts, attempt, facts, now=now, rules=self._rules)
+        return Outcome(decision=decision, attempt=attempt, made=facts)
+
+    async def _create(
+        self, attempt: Attempt, loaded: ports.LoadedJob, attempts: Mapping[int, Attempt], *, now: datetime
+    ) -> Outcome:
+        job, rules = loaded.job, self._rules
+        if loaded.spec is None:
+            raise RuntimeError(f"job {job.id} is queued and was loaded without its spec")
+        request = ports.ClusterJob(
+            job_id=job.id,
+            attempt=attempt.number,
+            namespace=attempt.namespace,
+            cluster_name=attempt.cluster_name,
+            queue=job.queue,
+            spec=loaded.spec,
+            spec_hash=spec_hash(loaded.spec),
+        )
+        try:
+            facts = await _counted("create", self._cluster.create(request))
+        except TemporaryError as error:
+            why, delay_seconds = str(error), error.delay_seconds
+            decision = lifecycle.postponed(job, attempts, why=why, delay_seconds=delay_seconds, now=now, rules=rules)
+            return Outcome(decision=decision, attempt=attempt)
+        except (ClusterRefused, NameTaken) as error:
+            reason = error.reason if isinstance(error, ClusterRefused) else "NameTaken"
+            explanation = f"The cluster refused the job: {error}"
+            verdict = Verdict(outcome=State.FAILED, reason=reason, explanation=explanation)
+            decision = lifecycle.refused(job, attempts, verdict, now=now, rules=rules)
+            return Outcome(decision=decision, attempt=attempt)
+        decision = lifecycle.created(job, attempts, attempt, facts, now=now, rules=rules)
+        return Outcome(decision=decision, attempt=attempt, made=facts)
+
+    async def delete(self, message: Delete) -> None:
+        """Remove the cluster job that a message names.
+
+        Raises:
+            TemporaryError: the cluster did not take the request.
+        """
+        deletion = self._cluster.delete(
+            message.namespace,
+            message.cluster_name,
+            cluster_uid=message.cluster_uid,
+            wait_for_pods=message.wait_for_pods,
+        )
+        await _counted("delete", deletion)
+
+
+def spec_hash(spec: msgspec.Struct) -> str:
+    """Return 16 hexadecimal digits that tell two specs apart: adoption compares them."""
+    return hashlib.sha256(msgspec.json.encode(spec)).hexdigest()[:16]
+
+
+async def _counted(verb: str, call: Awaitable[_T]) -> _T:
+    try:
+        result = await call
+    except Exception as error:
+        telemetry.cluster_requests.labels(verb, type(error).__name__).inc()
+        raise
+    telemetry.cluster_requests.labels(verb, "ok").inc()
+    return result

@@ -1,0 +1,144 @@
+"""Watchers report what they saw, never what it means: from the cluster's watch to `Observed` messages, in batches.
+
+A list is compared with what the store believes to exist, so that a cluster job which vanished while nobody watched is noticed.
+What the store believes is read before the list begins: whatever it knew then, and a complete list does not hold, is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Literal, TypeVar
+
+from kube_job_runner import ports, telemetry
+from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.facts import JobFacts
+from kube_job_runner.domain.messages import Observed, Outgoing
+
+log = telemetry.get_logger(__name__)
+
+FLUSH_MESSAGES = 500
+FLUSH_SECONDS = 0.02
+BUFFERED_MESSAGES = 20_000
+_RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+
+Kind = Literal["job", "pod"]
+_T = TypeVar("_T")
+
+
+class Observer:
+    """Forwards what one watch yields. Two at once are correct: merging facts makes a second report harmless."""
+
+    def __init__(
+        self,
+        *,
+        kind: Kind,
+        events: AsyncIterator[ports.WatchEvent],
+        store: ports.ObserveStore,
+        queue: ports.MessageQueue,
+        clock: ports.Clock,
+    ) -> None:
+        self._kind = kind
+        self._events = events
+        self._store = store
+        self._queue = queue
+        self._clock = clock
+        self._pending: asyncio.Queue[tuple[str, Observed]] = asyncio.Queue(maxsize=BUFFERED_MESSAGES)
+        self._missing: dict[str, ports.KnownClusterJob] = {}
+        self.listed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Forward until cancelled; what was read by then is sent first."""
+        sender = asyncio.create_task(self._send_forever())
+        reader = asyncio.create_task(self._read())
+        try:
+            done, _ = await asyncio.wait({sender, reader}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await _stop(reader)
+            await _stop(sender)
+            await self._flush_rest()
+
+    async def _read(self) -> None:
+        async for event in self._events:
+            telemetry.watch_last_event.labels(self._kind).set(self._clock.now().timestamp())
+            if isinstance(event, ports.Relisting):
+                await self._begin_list()
+            elif isinstance(event, ports.Listed):
+                await self._end_list()
+            else:
+                self._missing.pop(event.facts.uid, None)
+                await self._pending.put((event.facts.uid, _message(event)))
+
+    async def _begin_list(self) -> None:
+        telemetry.watch_relists.labels(self._kind).inc()
+        self._missing = {}
+        if self._kind == "job":
+            known = await _persistently(self._store.known_cluster_jobs, what="reading what the store knows")
+            self._missing = {entry.cluster_uid: entry for entry in known}
+
+    async def _end_list(self) -> None:
+        for entry in self._missing.values():
+            log.info("a cluster job is gone", job_id=str(entry.job_id), attempt=entry.attempt)
+            gone = JobFacts(uid=entry.cluster_uid, gone=True)
+            message = Observed(job_id=entry.job_id, attempt=entry.attempt, job=gone)
+            await self._pending.put((entry.cluster_uid, message))
+        self._missing = {}
+        self.listed.set()
+
+    async def _send_forever(self) -> None:
+        while True:
+            newest: dict[str, Observed] = {}
+            uid, message = await self._pending.get()
+            newest[uid] = message
+            # What follows at once is sent along, and an object that changed again is sent once: its newest facts win.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    while len(newest) < FLUSH_MESSAGES:
+                        uid, message = await self._pending.get()
+                        newest[uid] = message
+            await self._send(list(newest.values()))
+
+    async def _send(self, batch: Sequence[Observed]) -> None:
+        async def send() -> None:
+            await self._queue.send([Outgoing(message=message) for message in batch])
+
+        # Shielded: a batch taken from the buffer is sent even when the process is asked to stop.
+        await asyncio.shield(_persistently(send, what="sending observations"))
+        telemetry.observations.labels(self._kind).inc(len(batch))
+
+    async def _flush_rest(self) -> None:
+        rest: dict[str, Observed] = {}
+        while not self._pending.empty():
+            uid, message = self._pending.get_nowait()
+            rest[uid] = message
+        if rest:
+            with contextlib.suppress(TemporaryError):
+                await self._queue.send([Outgoing(message=message) for message in rest.values()])
+
+
+def _message(event: ports.SeenJob | ports.SeenPod) -> Observed:
+    if isinstance(event, ports.SeenJob):
+        return Observed(job_id=event.job_id, attempt=event.attempt, job=event.facts)
+    return Observed(job_id=event.job_id, attempt=event.attempt, pod=event.facts)
+
+
+async def _persistently(call: Callable[[], Awaitable[_T]], *, what: str) -> _T:
+    """Return the result of `call`, however long the other side is away: an observation is never dropped."""
+    tries = 0
+    while True:
+        try:
+            return await call()
+        except TemporaryError as error:
+            delay_seconds = _RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)]
+            log.warning(f"{what} failed, trying again", error=str(error), delay_seconds=delay_seconds)
+            tries += 1
+            await asyncio.sleep(delay_seconds)
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

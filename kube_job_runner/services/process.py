@@ -1,0 +1,323 @@
+"""The batch pipeline: lease messages, load their jobs, decide, act on the cluster, commit, acknowledge.
+
+Handlers may raise `TemporaryError` (the message comes back later) and `PermanentError`; anything else is a bug: it is logged,
+the message comes back, and after `max_deliveries` it is dead-lettered. One bad message never takes its batch down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from kube_job_runner import ports, telemetry
+from kube_job_runner.domain import lifecycle, messages
+from kube_job_runner.domain.draft import Decision, Rules
+from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.job import Attempt
+from kube_job_runner.domain.messages import Delete, Message, Observed
+from kube_job_runner.services import bookkeeping
+from kube_job_runner.services.effects import Effects, Outcome
+
+log = telemetry.get_logger(__name__)
+
+UNKNOWN_ATTEMPT_DELIVERIES = 9  # with doubling delays two minutes: longer than the lease of a create in flight
+_RETRY_SOON_SECONDS = 0.05
+
+
+class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes and times of the pipeline."""
+
+    batch_size: int = 200
+    lease_seconds: float = 60.0
+    max_deliveries: int = 10
+    poll_seconds: float = 1.0
+
+
+class Work(msgspec.Struct, kw_only=True):
+    """All messages of one job in a batch, and what is decided about it."""
+
+    job_id: UUID
+    entries: list[tuple[ports.Delivery, Message]] = []
+    loaded: ports.LoadedJob | None = None
+    attempts: dict[int, Attempt] = {}
+    observed: dict[int, Attempt] = {}
+    decision: Decision | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def receipts(self) -> list[str]:
+        """The receipts of the messages that this work answers."""
+        return [delivery.receipt for delivery, _ in self.entries]
+
+
+class Processor:
+    """Works through the queue. Any number may run at once: leases share the work, versions settle every race."""
+
+    def __init__(
+        self,
+        *,
+        store: ports.ProcessStore,
+        queue: ports.MessageQueue,
+        cluster: ports.ClusterWriter,
+        clock: ports.Clock,
+        rules: Rules,
+        settings: ProcessSettings,
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._effects = Effects(cluster=cluster, rules=rules)
+        self._clock = clock
+        self._rules = rules
+        self._settings = settings
+
+    async def run_once(self, *, wait_seconds: float | None = None) -> int:
+        """Work on one batch; return how many messages it held. Waits up to `wait_seconds` for the first.
+
+        Raises:
+            TemporaryError: the store or the queue does not answer; the messages come back by themselves.
+        """
+        wait_seconds = self._settings.poll_seconds if wait_seconds is None else wait_seconds
+        deliveries = await self._queue.receive(
+            limit=self._settings.batch_size, wait_seconds=wait_seconds, visibility_seconds=self._settings.lease_seconds
+        )
+        if not deliveries:
+            return 0
+        with telemetry.batch_seconds.time():
+            async with self._lease(deliveries) as lease_holds:
+                await self._work(deliveries, lease_holds)
+        return len(deliveries)
+
+    @contextlib.asynccontextmanager
+    async def _lease(self, deliveries: Sequence[ports.Delivery]) -> AsyncIterator[Callable[[], bool]]:
+        """Keep a batch hidden while it is worked on; yields a function that tells whether the lease still holds.
+
+        A batch that is given up (cancelled, or the store is away) is released at once instead of at the lease's end.
+        """
+        receipts = [delivery.receipt for delivery in deliveries]
+        lease_seconds = self._settings.lease_seconds
+        held_until = self._clock.monotonic() + lease_seconds
+
+        async def heartbeat() -> None:
+            nonlocal held_until
+            while True:
+                await asyncio.sleep(lease_seconds / 3)
+                asked_at = self._clock.monotonic()
+                try:
+                    await self._queue.extend(receipts, visibility_seconds=lease_seconds)
+                except TemporaryError as error:
+                    log.warning("lease not extended", error=str(error))
+                else:
+                    held_until = asked_at + lease_seconds
+
+        task = asyncio.create_task(heartbeat())
+        try:
+            yield lambda: self._clock.monotonic() < held_until
+        except BaseException:
+            task.cancel()
+            with contextlib.suppress(TemporaryError):
+                await asyncio.shield(self._queue.extend(receipts, visibility_seconds=0.0))
+            raise
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _work(self, deliveries: Sequence[ports.Delivery], lease_holds: Callable[[], bool]) -> None:
+        work, deletes = await self._sort(deliveries)
+        removing = asyncio.gather(*(self._delete(delivery, message) for delivery, message in deletes))
+        try:
+            if work:
+                await self._decide_and_commit(work, lease_holds)
+        finally:
+            await removing
+
+    async def _sort(
+        self, deliveries: Sequence[ports.Delivery]
+    ) -> tuple[dict[UUID, Work], list[tuple[ports.Delivery, Delete]]]:
+        """Decode a batch and group it by job; what cannot be decoded, or never ends well, is dead-lettered."""
+        work: dict[UUID, Work] = {}
+        deletes: list[tuple[ports.Delivery, Delete]] = []
+        for delivery in deliveries:
+            try:
+                message = messages.decode(delivery.body)
+            except ValueError as error:
+                await self._dead_letter(delivery, "unreadable", f"unreadable message: {error}")
+                continue
+            if delivery.deliveries > self._settings.max_deliveries:
+                error_text = f"delivered {delivery.deliveries - 1} times and never acknowledged"
+                await self._dead_letter(delivery, bookkeeping.type_name(message), error_text)
+            elif isinstance(message, Delete):
+                deletes.append((delivery, message))
+            else:
+                work.setdefault(message.job_id, Work(job_id=message.job_id)).entries.append((delivery, message))
+        return work, deletes
+
+    async def _dead_letter(self, delivery: ports.Delivery, type_: str, error: str) -> None:
+        log.error("message dead-lettered", type=type_, error=error)
+        telemetry.messages_handled.labels(type_, "dead_lettered").inc()
+        await self._queue.dead_letter([delivery], error=error)
+
+    async def _decide_and_commit(self, work: Mapping[UUID, Work], lease_holds: Callable[[], bool]) -> None:
+        snapshot = await self._store.load(list(work))
+        ready: list[Work] = []
+        acting: list[Work] = []
+        for item in work.values():
+            item.loaded = snapshot.jobs.get(item.job_id)
+            try:
+                await self._decide(item, now=snapshot.now)
+            except Exception as error:  # noqa: BLE001 - a bug in one job's decision must not stop the others
+                await self._failed(item, error)
+                continue
+            if item.entries:
+                (acting if item.decision and item.decision.effect else ready).append(item)
+        # What needs nothing of the cluster is committed before the slow part begins.
+        await self._commit(ready)
+        if acting:
+            acted = await asyncio.gather(*(self._act(item, lease_holds, now=snapshot.now) for item in acting))
+            await self._commit([item for item, done in zip(acting, acted, strict=True) if done])
+
+    async def _decide(self, item: Work, *, now: datetime) -> None:
+        if item.loaded is None:
+            # Removed by retention, or never ours: there is nothing to decide, and the messages are done with.
+            log.warning("message for an unknown job", job_id=str(item.job_id))
+            telemetry.unknown_objects.inc(len(item.entries))
+            return
+        item.attempts = dict(item.loaded.attempts)
+        await self._observe(item, now=now)
+        if not item.entries:
+            return
+        item.decision = lifecycle.decide(item.loaded.job, item.attempts, now=now, rules=self._rules)
+
+    async def _observe(self, item: Work, *, now: datetime) -> None:
+        """Join the observations of a batch into the attempts; those of an attempt not recorded yet come back later."""
+        assert item.loaded is not None
+        for entry in list(item.entries):
+            _, message = entry
+            if not isinstance(message, Observed):
+                continue
+            known = item.attempts.get(message.attempt)
+            if known is None:
+                known = lifecycle.stray(item.loaded.job, message, now=now)
+            if known is None:
+                await self._too_early(item, entry)
+                continue
+            attempt = known
+            for facts in (message.job, message.pod):
+                if facts is not None:
+                    attempt = lifecycle.observe(attempt, facts)
+            if attempt is not item.attempts.get(message.attempt):
+                item.attempts[message.attempt] = item.observed[message.attempt] = attempt
+
+    async def _too_early(self, item: Work, entry: tuple[ports.Delivery, Message]) -> None:
+        delivery, _ = entry
+        if delivery.deliveries >= min(UNKNOWN_ATTEMPT_DELIVERIES, self._settings.max_deliveries):
+            telemetry.unknown_objects.inc()
+            return
+        item.entries.remove(entry)
+        telemetry.messages_handled.labels("observed", "early").inc()
+        delay_seconds = min(0.25 * 2.0 ** (delivery.deliveries - 1), 60.0)
+        await self._queue.extend([delivery.receipt], visibility_seconds=delay_seconds)
+
+    async def _act(self, item: Work, lease_holds: Callable[[], bool], *, now: datetime) -> bool:
+        assert item.loaded is not None
+        assert item.decision is not None
+        assert item.decision.effect is not None
+        try:
+            if not lease_holds():
+                # Others may have these messages by now; a create of ours could come after everything is over.
+                raise TemporaryError("the lease ran out before the effect", delay_seconds=0.0)
+            item.outcome = await self._effects.act(item.decision.effect, item.loaded, item.attempts, now=now)
+        except Exception as error:  # noqa: BLE001 - a bug in one job's effect must not stop the others
+            await self._failed(item, error)
+            return False
+        item.decision = item.outcome.decision
+        return True
+
+    async def _commit(self, items: Sequence[Work]) -> None:
+        if not items:
+            return
+        changes = [change for item in items if (change := _change(item)) is not None]
+        receipts = {item.job_id: item.receipts for item in items}
+        try:
+            applied = await self._store.commit(changes, receipts=receipts)
+        except TemporaryError as error:
+            # The outcome is unknown; every handler is safe to repeat, so the messages simply come back.
+            log.warning("batch not committed", error=str(error), jobs=len(items))
+            await self._give_back(items, delay_seconds=error.delay_seconds)
+            return
+        lost = {change.job.id for change in changes} - applied
+        bookkeeping.count_changes(change for change in changes if change.job.id in applied)
+        done = [item for item in items if item.job_id not in lost]
+        bookkeeping.count_messages(message for item in done for _, message in item.entries)
+        if lost:
+            telemetry.commit_conflicts.inc(len(lost))
+            await self._overtaken([item for item in items if item.job_id in lost])
+        if not self._queue.transactional:
+            await self._queue.ack([receipt for item in done for receipt in item.receipts])
+
+    async def _overtaken(self, items: Sequence[Work]) -> None:
+        """Another processor changed these jobs first: remove what we made for a job that ended meanwhile, look again."""
+        made = {item.job_id: item.outcome for item in items if item.outcome and item.outcome.made}
+        if made:
+            snapshot = await self._store.load(list(made))
+            changes = []
+            for job_id, loaded in snapshot.jobs.items():
+                outcome = made[job_id]
+                assert outcome.made is not None
+                decision = lifecycle.remove_stray(
+                    loaded.job, loaded.attempts, outcome.attempt, outcome.made, now=snapshot.now, rules=self._rules
+                )
+                if decision is not None:
+                    changes.append(bookkeeping.change(loaded.job, decision, decision.attempts))
+            await self._store.commit(changes, receipts={})
+        await self._give_back(items, delay_seconds=_RETRY_SOON_SECONDS)
+
+    async def _give_back(self, items: Sequence[Work], *, delay_seconds: float) -> None:
+        receipts = [receipt for item in items for receipt in item.receipts]
+        with contextlib.suppress(TemporaryError):
+            await self._queue.extend(receipts, visibility_seconds=delay_seconds)
+
+    async def _failed(self, item: Work, error: Exception) -> None:
+        """Send the messages of a job back after an error: soon when it was temporary, to the dead letters at the cap."""
+        if isinstance(error, TemporaryError):
+            log.info("try again later", job_id=str(item.job_id), error=str(error), delay_seconds=error.delay_seconds)
+            await self._give_back([item], delay_seconds=error.delay_seconds)
+            return
+        log.error("a decision failed", job_id=str(item.job_id), exc_info=error)
+        for delivery, message in item.entries:
+            if delivery.deliveries >= self._settings.max_deliveries:
+                await self._dead_letter(delivery, bookkeeping.type_name(message), repr(error))
+            else:
+                delay_seconds = min(2.0**delivery.deliveries, 60.0)
+                await self._queue.extend([delivery.receipt], visibility_seconds=delay_seconds)
+
+    async def _delete(self, delivery: ports.Delivery, message: Delete) -> None:
+        try:
+            await self._effects.delete(message)
+        except Exception as error:  # noqa: BLE001 - one bad delete must not take its batch down
+            temporary = isinstance(error, TemporaryError)
+            log.warning("delete failed", job_id=str(message.job_id), error=repr(error), temporary=temporary)
+            if delivery.deliveries < self._settings.max_deliveries:
+                delay_seconds = min(2.0**delivery.deliveries, 30.0)
+                await self._queue.extend([delivery.receipt], visibility_seconds=delay_seconds)
+                return
+            # Past the cap the job's own check sends a new delete.
+        await self._queue.ack([delivery.receipt])
+        bookkeeping.count_messages([message])
+
+
+def _change(item: Work) -> ports.Change | None:
+    """Return what to write for a job, or None when its messages told nothing new."""
+    decision, loaded = item.decision, item.loaded
+    if decision is None or loaded is None:
+        return None
+    attempts = dict(item.observed)
+    attempts.update({attempt.number: attempt for attempt in decision.attempts})
+    if decision.job == loaded.job and not attempts and not decision.anomalies and not decision.messages:
+        return None
+    return bookkeeping.change(loaded.job, decision, tuple(attempts.values()))

@@ -1,0 +1,100 @@
+"""Logs and metrics: the one place that sets them up, so that names and labels stay within their bounds.
+
+A metric never carries a job id or a free label of a user; a log line never carries a spec, an argument or a secret.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+
+_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_PHASE_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
+
+jobs_submitted = Counter("kjr_jobs_submitted_total", "Jobs accepted and stored.", registry=REGISTRY)
+jobs_finished = Counter(
+    "kjr_jobs_finished_total", "Jobs that ended, by outcome and reason.", ["outcome", "reason"], registry=REGISTRY
+)
+job_phase_seconds = Histogram(
+    "kjr_job_phase_seconds", "How long a state lasted.", ["phase"], buckets=_PHASE_BUCKETS, registry=REGISTRY
+)
+messages_handled = Counter(
+    "kjr_messages_handled_total", "Messages handled, by type and outcome.", ["type", "outcome"], registry=REGISTRY
+)
+batch_seconds = Histogram(
+    "kjr_batch_seconds", "How long one batch of messages took.", buckets=_LATENCY_BUCKETS, registry=REGISTRY
+)
+commit_conflicts = Counter(
+    "kjr_commit_conflicts_total", "Decisions that another processor overtook.", registry=REGISTRY
+)
+cluster_requests = Counter(
+    "kjr_cluster_requests_total", "Effects on the cluster, by verb and outcome.", ["verb", "outcome"], registry=REGISTRY
+)
+observations = Counter(
+    "kjr_observations_total", "Observations sent to the queue, by kind.", ["kind"], registry=REGISTRY
+)
+watch_relists = Counter("kjr_watch_relists_total", "Full lists of a watcher, by kind.", ["kind"], registry=REGISTRY)
+watch_last_event = Gauge(
+    "kjr_watch_last_event_timestamp_seconds", "When a watcher last heard anything.", ["kind"], registry=REGISTRY
+)
+unknown_objects = Counter(
+    "kjr_unknown_objects_total", "Observations of cluster objects that no attempt owns.", registry=REGISTRY
+)
+checks_sent = Counter(
+    "kjr_checks_sent_total", "Checks that the sweeper sent for jobs that were due.", registry=REGISTRY
+)
+queue_jobs = Gauge("kjr_jobs", "Jobs that have not ended, by state.", ["state"], registry=REGISTRY)
+queue_messages = Gauge("kjr_queue_messages", "Messages on the queue.", registry=REGISTRY)
+queue_oldest_seconds = Gauge(
+    "kjr_queue_oldest_seconds", "Age of the oldest message that may be received.", registry=REGISTRY
+)
+dead_letters = Gauge("kjr_dead_letters", "Messages that were taken out of circulation.", registry=REGISTRY)
+http_requests = Counter(
+    "kjr_http_requests_total", "HTTP requests, by operation and status.", ["operation", "status"], registry=REGISTRY
+)
+build_info = Gauge("kjr_build_info", "Version of this process.", ["version"], registry=REGISTRY)
+
+
+def exposition() -> bytes:
+    """Return all metrics in the Prometheus text format."""
+    return generate_latest(REGISTRY)
+
+
+def get_logger(name: str) -> Any:
+    """Return the structured logger of a module."""
+    return structlog.get_logger(name)
+
+
+def configure(*, log_format: str, log_level: str) -> None:
+    """Set up logging for the process: JSON lines, or aligned text on a terminal; always to standard error."""
+    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if console else structlog.processors.JSONRenderer()
+    )
+    level = getattr(logging, log_level.upper())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            *shared,
+            structlog.processors.StackInfoRenderer(),
+            structlog.processors.format_exc_info,
+            structlog.processors.UnicodeDecoder(),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(
+        level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
+    )
