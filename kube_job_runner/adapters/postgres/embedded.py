@@ -1,0 +1,218 @@
+"""A real PostgreSQL as our child process: the default store where no database URL is configured.
+
+Its data live in `<data_dir>/postgres/`: `data` (the cluster), `run` (the socket), `server.log`. Two locks keep a second
+owner out: a flock on `<data_dir>/lock` held as long as the server lives, and PostgreSQL's own `postmaster.pid`. Nothing
+listens on TCP; whoever can open the 0700 socket folder is the owner of the data already, so the socket asks no password.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+from pathlib import Path
+
+import structlog
+
+from kube_job_runner.adapters.postgres import binaries, datadir, launcher
+from kube_job_runner.domain import errors
+
+USER = "kjr"
+DATABASE = "postgres"
+LOG_MAX_BYTES = 10 * 1024 * 1024
+STOP_SECONDS = 30.0
+START_SECONDS = 600.0  # recovery after a crash reads the log anew; a bound only against a server that hangs
+
+_log = structlog.get_logger(__name__)
+
+# Durable first: no setting here may trade a lost commit for speed.
+_OPTIONS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "fsync": "on",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+    "max_connections": "100",
+    "max_wal_size": "2GB",
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",  # short queries only; and containers give /dev/shm 64 MB
+}
+
+
+class EmbeddedServer:
+    """A running embedded PostgreSQL."""
+
+    def __init__(self, layout: datadir.Layout, process: subprocess.Popen[bytes], sockets: Path) -> None:
+        self._layout = layout
+        self._process = process
+        self._stopping = threading.Lock()
+        query = urllib.parse.urlencode({"host": str(sockets), "port": datadir.PORT})
+        self.url = f"postgresql://{USER}@/{DATABASE}?{query}"
+        """A URL for asyncpg, over the unix socket."""
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the server process lives."""
+        return self._process.poll() is None
+
+    def stop(self, *, timeout_seconds: float = STOP_SECONDS) -> None:
+        """Stop the server (fast, clean), harder after `timeout_seconds`, and give the data directory free. Repeatable."""
+        with self._stopping:
+            if self.running:
+                datadir.stop_process(self.pid, gone=lambda: not self.running, timeout_seconds=timeout_seconds)
+                self._process.wait(timeout=timeout_seconds)
+            self._layout.unlock()
+
+
+def start(data_dir: Path, *, identity: str | None = None) -> EmbeddedServer:
+    """Start PostgreSQL on `<data_dir>/postgres`, made first if need be; return when it takes connections.
+
+    Blocking; call it from the main thread, whose end is (on Linux) the end of the server. `identity` forces how to leave
+    the root user (`plain`, `namespace`, `setuid`); None finds out.
+
+    Raises:
+        ConfigurationError: another process uses the directory, no PostgreSQL can be run here, or it refused to start.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("the embedded PostgreSQL lives as long as the thread that starts it: use the main thread")
+    layout = datadir.Layout(data_dir)
+    layout.lock()
+    try:
+        return _start_locked(layout, identity or _identity())
+    except BaseException:
+        layout.unlock()
+        raise
+
+
+def _start_locked(layout: datadir.Layout, identity: str) -> EmbeddedServer:
+    layout.stop_orphan()
+    found = binaries.find(major=layout.major())
+    layout.remove_leftovers()
+    try:
+        return _run(layout, found, identity=identity)
+    except _NoNamespaceError:
+        if os.geteuid() != 0:
+            raise errors.ConfigurationError(
+                f"PostgreSQL needs a user with an entry in /etc/passwd; uid {os.geteuid()} has none, and this machine "
+                "allows no user namespaces. Run as a named user, or set KJR_DATABASE_URL."
+            ) from None
+        return _run(layout, found, identity="setuid")
+
+
+class _NoNamespaceError(Exception):
+    """The machine lets us make no user namespace."""
+
+
+def _identity() -> str:
+    if not sys.platform.startswith("linux"):
+        return "plain"
+    if os.geteuid() == 0:
+        return "namespace"
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return "namespace"
+    return "plain"
+
+
+def _command(identity: str, program: Path, *arguments: str) -> list[str]:
+    script = str(Path(launcher.__file__).resolve())
+    return [sys.executable, "-I", "-S", script, str(os.getpid()), identity, str(program), *arguments]
+
+
+def _run(layout: datadir.Layout, found: binaries.Binaries, *, identity: str) -> EmbeddedServer:
+    layout.give_to(launcher.NOBODY if identity == "setuid" else os.geteuid())
+    if not layout.data.exists():
+        _initialise(layout, found, identity=identity)
+    sockets = layout.socket_folder()
+    if identity == "setuid":
+        os.chown(sockets, launcher.NOBODY, launcher.NOBODY)
+    options = [f"--{key}={value}" for key, value in (_OPTIONS | {"unix_socket_directories": str(sockets)}).items()]
+    layout.rotate_log(LOG_MAX_BYTES)
+    # A session of its own: Ctrl-C in a terminal must reach us first, and the server only when we stop it.
+    with layout.log.open("ab") as log:
+        process = subprocess.Popen(
+            _command(identity, found.postgres, "-D", str(layout.data), *options),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+            env=_environment(),
+        )
+    try:
+        _await_ready(layout, process)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+        raise
+    return EmbeddedServer(layout, process, sockets)
+
+
+def _environment() -> dict[str, str]:
+    # PG* variables of the user speak of other servers; LC_* must not decide how text sorts.
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PG", "LC_", "LANG"))}
+    return kept | {"LC_ALL": "C", "TZ": "UTC"}
+
+
+def _initialise(layout: datadir.Layout, found: binaries.Binaries, *, identity: str) -> None:
+    """Make the cluster beside its place and rename it, so that a kill half-way leaves nothing that looks whole."""
+    fresh = layout.fresh()
+    if identity == "setuid":
+        os.chown(fresh, launcher.NOBODY, launcher.NOBODY)
+    locale = ["--locale=C", "--encoding=UTF8"]
+    if found.major >= 17:
+        locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    answer = subprocess.run(
+        _command(identity, found.initdb, "-D", str(fresh), "-U", USER, "--auth=trust", "--data-checksums", *locale),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        cwd="/",
+        env=_environment(),
+    )
+    if answer.returncode != 0:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if answer.returncode == launcher.NO_NAMESPACE and identity == "namespace":
+            raise _NoNamespaceError
+        raise errors.ConfigurationError(_initdb_failed(layout, answer.stderr, identity=identity))
+    layout.adopt(fresh)
+
+
+def _initdb_failed(layout: datadir.Layout, text: str, *, identity: str) -> str:
+    said = " ".join(text.split())[-500:]
+    hint = ""
+    if identity == "setuid":
+        hint = " It runs as user nobody here, who must be able to reach that folder and the PostgreSQL binaries."
+    return f"could not make the embedded database in {layout.root}: {said}.{hint}"
+
+
+def _await_ready(layout: datadir.Layout, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not layout.ready(process.pid):
+        if process.poll() is not None:
+            if process.returncode == launcher.NO_NAMESPACE:
+                raise _NoNamespaceError
+            raise errors.ConfigurationError(
+                f"the embedded PostgreSQL in {layout.root} did not start: {layout.log_tail()} (see {layout.log})"
+            )
+        if time.monotonic() > deadline:
+            raise errors.ConfigurationError(
+                f"the embedded PostgreSQL in {layout.root} was not ready within {START_SECONDS:.0f} s; see {layout.log}"
+            )
+        time.sleep(0.005)

@@ -1,0 +1,75 @@
+"""What an error of PostgreSQL, of asyncpg or of the socket means to us: the only place that knows SQLSTATEs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import asyncpg
+
+from kube_job_runner.domain import errors
+
+READ_ONLY = "25006"
+_RETRY = frozenset({"40001", "40P01"})  # serialization failure, deadlock: the transaction may simply run again
+_WRONG_SETTINGS = ("28", "3D000")  # authorization; no such database
+# Connection, resources, operator intervention (shutdown, cannot connect now), I/O errors of the server, read-only.
+_UNAVAILABLE = ("08", "53", "57P", "58", READ_ONLY)
+_TEMPORARY = ("55P03", "57014", "40")  # lock not available, statement timeout or cancelled, rolled back
+_NO_SCHEMA = frozenset({"42P01", "42703", "42883"})  # no such table, column, function
+
+
+def sqlstate(error: BaseException) -> str:
+    """Return the SQLSTATE of an error of the server, or an empty string."""
+    return str(getattr(error, "sqlstate", None) or "")
+
+
+def retryable(error: BaseException) -> bool:
+    """Whether the whole transaction may run again at once."""
+    return sqlstate(error) in _RETRY
+
+
+def broken(error: BaseException) -> bool:
+    """Whether the connection that raised this must not be used again."""
+    return sqlstate(error) == READ_ONLY or isinstance(translate(error), errors.DatabaseUnavailable)
+
+
+def translate(error: BaseException) -> BaseException:
+    """Return what to raise in place of `error`: an error of the domain; one that is not the database's is returned as is."""
+    if isinstance(error, errors.KjrError):
+        return error
+    state = sqlstate(error)
+    if state:
+        return _of_server(error, state)
+    if isinstance(error, TimeoutError | asyncio.TimeoutError):
+        return errors.DatabaseUnavailable("the database did not answer in time")
+    if isinstance(error, asyncpg.DataError | asyncpg.exceptions.ClientConfigurationError):
+        return errors.PermanentError(f"the database driver refused a value: {error}")
+    if isinstance(error, OSError | asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError):
+        return errors.DatabaseUnavailable(f"the database does not answer: {str(error) or type(error).__name__}")
+    return error
+
+
+def _of_server(error: BaseException, state: str) -> errors.KjrError:
+    said = f"{error} (SQLSTATE {state})"
+    if state.startswith(_WRONG_SETTINGS):
+        return errors.ConfigurationError(f"the database refuses us: {said}; check KJR_DATABASE_URL")
+    if state.startswith(_UNAVAILABLE):
+        return errors.DatabaseUnavailable(f"the database cannot serve: {said}")
+    if state.startswith(_TEMPORARY):
+        return errors.TemporaryError(f"the database gave up: {said}")
+    if state in _NO_SCHEMA:
+        return errors.DatabaseUnavailable(f"the schema does not fit this program: {said}; run `kjr migrate`")
+    return errors.PermanentError(f"the database refused: {said}")
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raise the domain's errors for those of the database that the body raises."""
+    try:
+        yield
+    except Exception as error:
+        meaning = translate(error)
+        if meaning is error:
+            raise
+        raise meaning from error

@@ -1,0 +1,176 @@
+"""The migration runner: numbered SQL files, applied once, in order, by whichever of several starting replicas comes first.
+
+Each file runs in one transaction with the row that records it; a `*.concurrent.sql` file runs outside one, statement by
+statement, for what PostgreSQL allows only there. A file that was applied must never change (its SHA-256 is compared). An
+expand-only migration, with which older programs can go on, says so in its first line: `-- compatible`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import re
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+import asyncpg
+import msgspec
+import structlog
+
+from kube_job_runner.adapters.postgres import failure
+from kube_job_runner.domain import errors
+
+LOCK_KEY = 0x6B6A72  # "kjr"
+LOCK_TIMEOUT_SECONDS = 300.0
+
+_log = structlog.get_logger(__name__)
+_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)(\.concurrent)?\.sql")
+
+_CREATE_TABLE = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    number     integer     NOT NULL PRIMARY KEY,
+    name       text        NOT NULL,
+    checksum   text        NOT NULL,
+    compatible boolean     NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)"""
+_RECORD = "INSERT INTO schema_migrations (number, name, checksum, compatible) VALUES ($1, $2, $3, $4)"
+
+
+class Migration(msgspec.Struct, frozen=True, kw_only=True):
+    """One numbered SQL file. `compatible`: programs that do not know it can work with the schema it leaves."""
+
+    number: int
+    name: str
+    sql: str
+    concurrent: bool = False
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text, in hex."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def compatible(self) -> bool:
+        """Whether the first line says so."""
+        return self.sql.startswith("-- compatible")
+
+
+class Applied(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of `schema_migrations`."""
+
+    number: int
+    name: str
+    checksum: str
+    compatible: bool
+
+
+def known() -> tuple[Migration, ...]:
+    """Return the migrations that this program carries, in order."""
+    found = []
+    for entry in resources.files("kube_job_runner.adapters.postgres").joinpath("migrations").iterdir():
+        match = _NAME.fullmatch(entry.name)
+        if match:
+            found.append(
+                Migration(
+                    number=int(match[1]), name=match[2], sql=entry.read_text("utf-8"), concurrent=match[3] is not None
+                )
+            )
+    return tuple(sorted(found, key=lambda migration: migration.number))
+
+
+def problem(applied: Sequence[Applied], migrations: Sequence[Migration]) -> str | None:
+    """Return why a program with these migrations cannot work with a schema that has those; None when it can."""
+    by_number = {migration.number: migration for migration in migrations}
+    for row in applied:
+        mine = by_number.pop(row.number, None)
+        if mine is None and not row.compatible:
+            return f"the schema is newer than this program (migration {row.number:04} {row.name}): upgrade the program"
+        if mine is not None and mine.checksum != row.checksum:
+            return f"migration {row.number:04} {row.name} is not the file that was applied: it must never be edited"
+    if by_number:
+        return f"the schema is behind ({len(by_number)} migrations not applied, first {min(by_number):04}): run `kjr migrate`"
+    return None
+
+
+async def read_applied(connection: asyncpg.Connection[Any] | Any) -> list[Applied]:
+    """Return what was applied, in order; nothing when the schema was never made."""
+    if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
+        return []
+    rows = await connection.fetch("SELECT number, name, checksum, compatible FROM schema_migrations ORDER BY number")
+    return [Applied(**dict(row)) for row in rows]
+
+
+async def migrate(url: str, *, migrations: Sequence[Migration] | None = None) -> list[str]:
+    """Bring the schema up to date; return the names of the migrations applied. Safe to run several times at once.
+
+    Raises:
+        ConfigurationError: a migration was edited after it was applied, the schema is newer than this program, or the
+            server is older than PostgreSQL 15.
+        DatabaseUnavailable: the database does not answer.
+        PermanentError: a migration failed; its transaction changed nothing.
+    """
+    with failure.translated():
+        connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": "kjr migrate"})
+        try:
+            return await _migrate(connection, known() if migrations is None else migrations)
+        finally:
+            await connection.close(timeout=5)
+
+
+async def _migrate(connection: asyncpg.Connection[Any], migrations: Sequence[Migration]) -> list[str]:
+    version = connection.get_server_version()
+    if version.major < 15:
+        raise errors.ConfigurationError(f"PostgreSQL {version.major} is too old: kube-job-runner needs 15 or newer")
+    await _lock(connection)
+    try:
+        await connection.execute(_CREATE_TABLE)
+        applied = await read_applied(connection)
+        done = {row.number for row in applied}
+        to_do = [migration for migration in migrations if migration.number not in done]
+        wrong = problem(applied, [migration for migration in migrations if migration.number in done])
+        if wrong:
+            raise errors.ConfigurationError(wrong)
+        for migration in to_do:
+            await _apply(connection, migration)
+        return [f"{migration.number:04}_{migration.name}" for migration in to_do]
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
+
+
+async def _lock(connection: asyncpg.Connection[Any]) -> None:
+    """Take the lock by asking again and again.
+
+    Waiting inside `pg_advisory_lock()` would hold a snapshot, for which CREATE INDEX CONCURRENTLY of the lock's holder
+    waits in turn: both for ever, unseen by the deadlock detector.
+    """
+    deadline = asyncio.get_running_loop().time() + LOCK_TIMEOUT_SECONDS
+    wait_seconds = 0.1
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
+        if asyncio.get_running_loop().time() > deadline:
+            raise errors.TemporaryError(f"another process has been migrating for {LOCK_TIMEOUT_SECONDS:.0f} s")
+        await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311  jitter, not a secret
+        wait_seconds = min(wait_seconds * 1.5, 1.0)
+
+
+async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> None:
+    _log.info("applying migration", number=migration.number, name=migration.name)
+    record = (migration.number, migration.name, migration.checksum, migration.compatible)
+    if migration.concurrent:
+        for statement in statements(migration.sql):
+            await connection.execute(statement)
+        await connection.execute(_RECORD, *record)
+        return
+    async with connection.transaction():
+        # A migration that cannot get its lock must not make everybody queue behind it.
+        await connection.execute("SET LOCAL lock_timeout = '20s'")
+        await connection.execute(migration.sql)
+        await connection.execute(_RECORD, *record)
+
+
+def statements(sql: str) -> list[str]:
+    """Return the statements of a `.concurrent.sql` file: each ends with a semicolon at the end of a line."""
+    text = "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
+    return [part.strip() for part in re.split(r";\s*(?:\n|$)", text) if part.strip()]
