@@ -35,7 +35,7 @@ async def repeat(
         except TemporaryError as error:
             pause_seconds = min(backoff_seconds * 2.0**failures, _BACKOFF_MAX_SECONDS)
             failures += 1
-            log.warning(f"{what}: trying again", error=str(error), delay_seconds=round(pause_seconds, 2))
+            log.warning("trying again", component=what, error=str(error), delay_seconds=round(pause_seconds, 2))
         else:
             failures = 0
         if pause_seconds > 0:

@@ -1,4 +1,4 @@
-"""messages-processor: reads the queue; creates, updates and deletes cluster jobs; the only writer of a job's state after submit."""
+"""messages-processor: reads the queue; creates and deletes cluster jobs; the only writer of a job's state after submit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ async def run(processor: Processor, *, pipelines: int, stop: asyncio.Event, drai
     """Work through the queue with so many batches at once, until `stop`; then finish the batches begun."""
 
     async def one_batch() -> float:
-        # A stop must not wait for the long poll of an idle queue, but a batch that was begun is finished.
         await processor.run_once()
         return 0.0
 

@@ -21,6 +21,7 @@ log = telemetry.get_logger(__name__)
 FLUSH_MESSAGES = 500
 FLUSH_SECONDS = 0.02
 BUFFERED_MESSAGES = 20_000
+_LAST_SEND_SECONDS = 5.0
 _RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 Kind = Literal["job", "pod"]
@@ -105,8 +106,14 @@ class Observer:
         async def send() -> None:
             await self._queue.send([Outgoing(message=message) for message in batch])
 
-        # Shielded: a batch taken from the buffer is sent even when the process is asked to stop.
-        await asyncio.shield(_persistently(send, what="sending observations"))
+        # A batch taken from the buffer is sent even when the process is asked to stop, within a bound.
+        sending = asyncio.ensure_future(_persistently(send, what="sending observations"))
+        try:
+            await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            await asyncio.wait({sending}, timeout=_LAST_SEND_SECONDS)
+            sending.cancel()
+            raise
         telemetry.observations.labels(self._kind).inc(len(batch))
 
     async def _flush_rest(self) -> None:
@@ -133,7 +140,7 @@ async def _persistently(call: Callable[[], Awaitable[_T]], *, what: str) -> _T:
             return await call()
         except TemporaryError as error:
             delay_seconds = _RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)]
-            log.warning(f"{what} failed, trying again", error=str(error), delay_seconds=delay_seconds)
+            log.warning("observer: trying again", what=what, error=str(error), delay_seconds=delay_seconds)
             tries += 1
             await asyncio.sleep(delay_seconds)
 

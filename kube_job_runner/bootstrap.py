@@ -1,0 +1,377 @@
+"""The composition root: one builder per component, wired by explicit arguments. Nothing else names a concrete adapter.
+
+CLI, SDK ──HTTP──> web-server ── one commit: job + spec + transition + message ──> PostgreSQL (store + queue)
+                                                                                        │
+    messages-processor: lease a batch -> load its jobs -> decide (pure) -> create -> one commit, ack
+          │ create, delete                                                              ▲
+          ▼                                                                             │ observations
+    Kubernetes ──watch Jobs──> job-status-processor ────────────────────────────────────┤
+               ──watch Pods──> pod-events-processor ────────────────────────────────────┘
+    sweeper: what is due (`next_check_at`) -> Check messages
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from kube_job_runner import __version__, ports, telemetry
+from kube_job_runner.adapters import postgres
+from kube_job_runner.components import messages_processor, probes, sweeper, watchers, web_server
+from kube_job_runner.domain.draft import Rules
+from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.services.observe import Kind, Observer
+from kube_job_runner.services.process import Processor, ProcessSettings
+from kube_job_runner.services.sweep import Sweeper, SweepSettings
+from kube_job_runner.settings import Settings, kubernetes_environment
+from kube_job_runner.web import auth
+
+log = telemetry.get_logger(__name__)
+_T = TypeVar("_T")
+
+COMPONENTS = ("web-server", "messages-processor", "job-status-processor", "pod-events-processor", "sweeper")
+_SCHEMA_WAIT_SECONDS = 120.0
+_LOCAL_TOKEN_NAME = "local"
+
+OnReady = Callable[[str, str], None]
+
+
+class SystemClock:
+    """The clocks of the machine."""
+
+    def now(self) -> dt.datetime:
+        """Return the time in UTC."""
+        return dt.datetime.now(dt.UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that never step back."""
+        return time.monotonic()
+
+
+# --- What the command line calls --------------------------------------------------------------------------------------
+
+
+def up(settings: Settings, *, on_ready: OnReady) -> int:
+    """Run everything in one process: embedded PostgreSQL unless a URL is set, migrations, all components.
+
+    `on_ready(url, token)` is called once requests are served. Returns the exit code; blocks until a signal.
+
+    Raises:
+        ConfigurationError: the data directory is in use, or a setting does not fit.
+    """
+    with _database(settings) as url:
+        return _run(_up(settings, url, on_ready))
+
+
+def serve(settings: Settings, components: Sequence[str]) -> int:
+    """Run these components (all of them when none is named) in this process until a signal; return the exit code.
+
+    Raises:
+        ConfigurationError: an unknown component, or a setting that does not fit.
+    """
+    unknown = sorted(set(components) - set(COMPONENTS))
+    if unknown:
+        raise ConfigurationError(f"unknown component {', '.join(unknown)}; there are: {', '.join(COMPONENTS)}")
+    chosen = tuple(components) or COMPONENTS
+    if settings.cluster != "kubernetes" and set(chosen) != set(COMPONENTS):
+        raise ConfigurationError(
+            f"the {settings.cluster} cluster lives in one process: run all components together, or set KJR_CLUSTER=kubernetes"
+        )
+    if settings.database_url is None and set(chosen) != set(COMPONENTS):
+        raise ConfigurationError("KJR_DATABASE_URL: must be set when components run apart")
+    with _database(settings) as url:
+        return _run(_serve(settings, url, chosen, on_ready=None))
+
+
+def migrate(settings: Settings) -> list[str]:
+    """Bring the database's schema up to this program; return the names of the migrations applied."""
+    with _database(settings) as url:
+        return _asyncio_run(postgres.migrate(url))
+
+
+def create_token(settings: Settings, name: str) -> str:
+    """Make an API token of that name, store its hash, and return the secret: it is shown once."""
+
+    async def create(store: postgres.Postgres) -> str:
+        secret, token = auth.new_token(name)
+        await store.store.add_token(token)
+        return secret
+
+    return _with_store(settings, create)
+
+
+def list_tokens(settings: Settings) -> list[ports.Token]:
+    """Return all API tokens, newest first, without their secrets."""
+    return _with_store(settings, lambda pg: pg.store.list_tokens())
+
+
+def revoke_token(settings: Settings, name: str) -> int:
+    """Revoke the API tokens of that name; return how many there were."""
+    return _with_store(settings, lambda pg: pg.store.revoke_token(name))
+
+
+# --- Builders ---------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _database(settings: Settings) -> Any:
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    server = postgres.embedded.start(settings.data_dir)
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+def _with_store(settings: Settings, call: Callable[[postgres.Postgres], Awaitable[_T]]) -> _T:
+    async def run(url: str) -> _T:
+        pg = await postgres.connect(url, pool_size=2)
+        try:
+            return await call(pg)
+        finally:
+            await pg.close()
+
+    url = settings.database_url or postgres.embedded.running_url(settings.data_dir)
+    if url is not None:
+        return _asyncio_run(run(url))
+    with _database(settings) as started_url:
+        _asyncio_run(postgres.migrate(started_url))
+        return _asyncio_run(run(started_url))
+
+
+async def build_cluster(settings: Settings, clock: ports.Clock) -> ports.Cluster:
+    """Return the cluster adapter that the settings name, ready for use."""
+    if settings.cluster == "kubernetes":
+        from kube_job_runner.adapters import kubernetes
+
+        return await kubernetes.connect(settings, kubernetes_environment(os.environ))
+    if settings.cluster == "local":
+        from kube_job_runner.adapters.local import LocalCluster
+
+        local = LocalCluster(settings.data_dir, clock=clock)
+        await local.start()
+        return local
+    from kube_job_runner.adapters.simulated import SimulatedCluster
+
+    simulated = SimulatedCluster(clock=clock)
+    simulated.start()
+    return simulated
+
+
+def build_processor(
+    settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterWriter, clock: ports.Clock
+) -> Processor:
+    """Return the batch pipeline of the messages-processor."""
+    return Processor(
+        store=pg.store,
+        queue=pg.queue,
+        cluster=cluster,
+        clock=clock,
+        rules=Rules(
+            image_grace_seconds=settings.image_grace_seconds,
+            config_grace_seconds=settings.config_grace_seconds,
+            evidence_grace_seconds=settings.evidence_grace_seconds,
+            cleanup_delay_seconds=settings.cleanup_delay_seconds,
+        ),
+        settings=ProcessSettings(
+            batch_size=settings.batch_size,
+            lease_seconds=settings.lease_seconds,
+            max_deliveries=settings.max_deliveries,
+        ),
+    )
+
+
+def build_observer(kind: Kind, pg: postgres.Postgres, cluster: ports.ClusterWatcher, clock: ports.Clock) -> Observer:
+    """Return the service of a watcher: `job` for the job-status-processor, `pod` for the pod-events-processor."""
+    events = cluster.watch_jobs() if kind == "job" else cluster.watch_pods()
+    return Observer(kind=kind, events=events, store=pg.store, queue=pg.queue, clock=clock)
+
+
+def build_sweeper(settings: Settings, pg: postgres.Postgres, clock: ports.Clock) -> Sweeper:
+    """Return the service of the sweeper."""
+    return Sweeper(
+        store=pg.store,
+        clock=clock,
+        settings=SweepSettings(
+            idempotency_ttl_seconds=settings.idempotency_ttl_seconds,
+            job_retention_seconds=settings.job_retention_seconds,
+        ),
+    )
+
+
+def build_web(settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterLogs, clock: ports.Clock) -> Any:
+    """Return the ASGI application of the web server."""
+    return web_server.build_app(
+        settings=settings,
+        submit_store=pg.store,
+        reader=pg.store,
+        tokens=pg.store,
+        health=pg.store,
+        wakeup=pg.wakeup,
+        logs=cluster,
+        clock=clock,
+    )
+
+
+# --- Running ----------------------------------------------------------------------------------------------------------
+
+
+async def _up(settings: Settings, url: str, on_ready: OnReady) -> int:
+    await postgres.migrate(url)
+    pg = await postgres.connect(url, pool_size=2)
+    try:
+        token = ""
+        if settings.auth == "token":
+            token, row = auth.local_token(settings.data_dir, _LOCAL_TOKEN_NAME)
+            await pg.store.add_token(row)
+    finally:
+        await pg.close()
+
+    def ready(web_url: str) -> None:
+        auth.write_connection(settings.data_dir, web_url, token)
+        on_ready(web_url, token)
+
+    return await _serve(settings, url, COMPONENTS, on_ready=ready)
+
+
+async def _serve(
+    settings: Settings, url: str, components: Sequence[str], *, on_ready: Callable[[str], None] | None
+) -> int:
+    stop = asyncio.Event()
+    _handle_signals(stop)
+    telemetry.build_info.labels(__version__).set(1)
+    if "web-server" in components:
+        web_server.check_exposure(settings)
+        await postgres.migrate(url)
+    clock = SystemClock()
+    async with _connections(settings, url, components, clock) as (pg, cluster):
+        await _wait_for_schema(pg, stop)
+        tasks = _component_tasks(settings, components, pg, cluster, clock, stop=stop, on_ready=on_ready)
+        return await _supervise(tasks, stop=stop, drain_seconds=settings.drain_seconds)
+
+
+@contextlib.asynccontextmanager
+async def _connections(
+    settings: Settings, url: str, components: Sequence[str], clock: ports.Clock
+) -> AsyncIterator[tuple[postgres.Postgres, ports.Cluster]]:
+    pg = await postgres.connect(url, pool_size=4 + 2 * len(components) + settings.pipelines)
+    try:
+        cluster = await build_cluster(settings, clock)
+        try:
+            yield pg, cluster
+        finally:
+            await cluster.close()
+    finally:
+        await pg.close()
+
+
+def _component_tasks(
+    settings: Settings,
+    components: Sequence[str],
+    pg: postgres.Postgres,
+    cluster: ports.Cluster,
+    clock: ports.Clock,
+    *,
+    stop: asyncio.Event,
+    on_ready: Callable[[str], None] | None,
+) -> dict[str, Coroutine[Any, Any, None]]:
+    tasks: dict[str, Coroutine[Any, Any, None]] = {}
+
+    def web_ready(web_url: str) -> None:
+        log.info("listening", url=web_url)
+        if on_ready is not None:
+            on_ready(web_url)
+
+    for name in components:
+        if name == "web-server":
+            tasks[name] = web_server.run(build_web(settings, pg, cluster, clock), settings, stop, web_ready)
+        elif name == "messages-processor":
+            processor = build_processor(settings, pg, cluster, clock)
+            tasks[name] = messages_processor.run(
+                processor, pipelines=settings.pipelines, stop=stop, drain_seconds=settings.drain_seconds
+            )
+        elif name == "job-status-processor":
+            tasks[name] = watchers.run(build_observer("job", pg, cluster, clock), stop=stop)
+        elif name == "pod-events-processor":
+            tasks[name] = watchers.run(build_observer("pod", pg, cluster, clock), stop=stop)
+        else:
+            swept = build_sweeper(settings, pg, clock)
+            tasks[name] = sweeper.run(swept, interval_seconds=settings.sweep_seconds, stop=stop)
+    if "web-server" not in components and settings.metrics_port >= 0:
+        tasks["probes"] = probes.run(pg.store, host=settings.host, port=settings.metrics_port, stop=stop)
+    return tasks
+
+
+async def _supervise(
+    coroutines: dict[str, Coroutine[Any, Any, None]], *, stop: asyncio.Event, drain_seconds: float
+) -> int:
+    """Run the components until `stop`, or until one of them fails: then the process ends, for a person or a kubelet to see."""
+    tasks = {asyncio.create_task(work, name=name): name for name, work in coroutines.items()}
+    stopped = asyncio.create_task(stop.wait())
+    exit_code = 0
+    await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    if not stop.is_set():
+        exit_code = 1
+        stop.set()
+    _, pending = await asyncio.wait(tasks, timeout=drain_seconds + 5.0)
+    for task in pending:
+        task.cancel()
+    for task, name in tasks.items():
+        with contextlib.suppress(asyncio.CancelledError):
+            try:
+                await task
+            except Exception as error:  # noqa: BLE001 - reported here, where it ends the process
+                exit_code = 1
+                log.error("component failed", component=name, exc_info=error)
+    await stopped
+    return exit_code
+
+
+async def _wait_for_schema(pg: postgres.Postgres, stop: asyncio.Event) -> None:
+    """Wait until the web server (or `kjr migrate`) has brought the schema to this program's version."""
+    deadline = time.monotonic() + _SCHEMA_WAIT_SECONDS
+    while not stop.is_set():
+        wrong = (await pg.store.check()).get("schema")
+        if wrong is None:
+            return
+        if time.monotonic() > deadline:
+            raise ConfigurationError(f"the database's schema does not fit: {wrong}; run `kjr migrate`")
+        await asyncio.sleep(0.5)
+
+
+def _handle_signals(stop: asyncio.Event) -> None:
+    """First signal: drain and end. Second: end at once, which loses nothing, because everything is in the store."""
+
+    def handle(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        log.info("stopping", signal=signal.Signals(number).name)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle, number)
+
+
+def _run(work: Coroutine[Any, Any, int]) -> int:
+    return _asyncio_run(work)
+
+
+def _asyncio_run(work: Coroutine[Any, Any, _T] | Awaitable[_T]) -> _T:
+    async def main() -> _T:
+        return await work
+
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
