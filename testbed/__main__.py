@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     verb("build", _build, "build the cluster's programs into the cache")
+    verb("key", _key, "print the name of the present sources' build, for a CI cache")
     up = verb("up", _up, "start a cluster and leave it running")
     up.add_argument("--profile", choices=sorted(config.PROFILES), default="raised")
     up.add_argument("--nodes", type=int, default=20, help="simulated nodes (default: 20)")
@@ -70,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _build(options: argparse.Namespace) -> int:
     print(build.ensure_built())
+    return 0
+
+
+def _key(options: argparse.Namespace) -> int:
+    print(build.cache_key())
     return 0
 
 

@@ -60,7 +60,7 @@ class Api:
         content_type: str = "application/json",
         timeout_seconds: float = 10,
     ) -> Answer:
-        """Raises OSError when no answer comes."""
+        """Raises OSError when no answer comes, of which TimeoutError is a kind."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type}
         request = urllib.request.Request(self._url + path, data, method=method, headers=headers)
@@ -70,6 +70,8 @@ class Api:
         except urllib.error.HTTPError as error:
             with error:
                 return _answer(error.code, error.read())
+        except urllib.error.URLError as error:
+            raise error.reason if isinstance(error.reason, OSError) else error from None
 
     def get_status(self, path: str) -> int:
         """The status code, or 0 when nothing answers: for polling."""

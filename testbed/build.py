@@ -45,7 +45,7 @@ _ERROR_LINES = 40
 Report = Callable[[str], None]
 
 
-class GoMissing(RuntimeError):  # noqa: N818 - a state of the machine, not a mistake
+class GoMissing(RuntimeError):
     """Go is not installed, the test bed cannot be built."""
 
     def __str__(self) -> str:

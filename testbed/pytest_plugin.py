@@ -59,9 +59,9 @@ def kube_namespace(kube_cluster: cluster.Cluster) -> str:
     return name
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kube_real_node(kube_cluster: cluster.Cluster) -> Iterator[realnode.RealNode]:
-    """The real node of the shared cluster."""
+    """The real node of the shared cluster; for a module only, since a machine has room for one and a start is quick."""
     try:
         node = realnode.start(kube_cluster)
     except realnode.RealNodeUnavailable as error:

@@ -30,7 +30,7 @@ _CLONE_NEWNS = 0x20000
 _REFUSALS = ("operation not permitted", "permission denied", "read-only file system")
 
 
-class RealNodeUnavailable(RuntimeError):  # noqa: N818 - a state of the machine, not a mistake
+class RealNodeUnavailable(RuntimeError):
     """This machine cannot run the real node; the message says why."""
 
 
@@ -103,7 +103,7 @@ def unavailable_reason() -> str | None:
     return None
 
 
-def start(cluster: Cluster, *, wait_seconds: float = 300) -> RealNode:
+def start(cluster: Cluster, *, wait_seconds: float = 100) -> RealNode:
     """Adds the real node and waits until it is Ready: two seconds, once images are made.
 
     It has the label `kjr.test/real=1` and a NoSchedule taint of the same name; manifests.on_real_node says what a pod

@@ -15,6 +15,7 @@ import pytest
 
 from testbed import build, processes
 from testbed.processes import ProcessId
+from tests.testbed.children import python
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the test bed needs Linux")
 
@@ -116,10 +117,7 @@ class TestLeash:
             "child = processes.spawn(['sleep', '1000'], log=folder / 'log', cwd=folder, leash=leash)\n"
             "print(child.pid, flush=True); time.sleep(1000)\n"
         )
-        root = Path(build.__file__).parents[1]
-        with subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True) as parent:
-            assert parent.stdout is not None
-            child = ProcessId.of(int(parent.stdout.readline()))
+        with python(code) as parent:
+            child = ProcessId.of(int(parent.readline()))
             assert child.is_alive()
-            parent.kill()
         assert until_gone(child)
