@@ -1,0 +1,216 @@
+"""Requests to one API server: connections, credentials, deadlines, and no library's exception outside.
+
+Two sets of connections: one for requests, bounded, and one for watches and logs, which live long and must neither
+wait for the first nor use it up. Every request of ours may be repeated (a create is adopted, a delete names a uid),
+so a connection that was lost under a request is worth one more try at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import yarl
+
+from kube_job_runner import __version__
+from kube_job_runner.adapters.kubernetes import answers
+from kube_job_runner.adapters.kubernetes.answers import Answer
+from kube_job_runner.adapters.kubernetes.config import ConnectionConfig
+from kube_job_runner.adapters.kubernetes.credentials import CredentialSource
+from kube_job_runner.adapters.kubernetes.tls import Contexts
+from kube_job_runner.domain.errors import TemporaryError
+
+REQUEST_SECONDS = 30.0
+CONNECT_SECONDS = 10.0
+STREAM_BUFFER_BYTES = 2**21
+_HEADERS = {"Accept": "application/json", "User-Agent": f"kube-job-runner/{__version__}"}
+_LOST = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError)
+_FAILED = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+
+
+def _socket(address: Any) -> socket.socket:
+    """Return a socket with TCP keepalive: a quiet log stream has no other way to notice that its peer is gone."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return made
+
+
+class Stream:
+    """The body of an open answer, read as it comes."""
+
+    def __init__(self, response: aiohttp.ClientResponse, *, action: str) -> None:
+        self._response = response
+        self._action = action
+
+    async def read(self, *, idle_seconds: float | None) -> bytes:
+        """Return what has come, waiting for at least one byte; b"" at the end.
+
+        Raises:
+            TemporaryError: nothing came for `idle_seconds` (None: wait for ever), or the connection broke.
+        """
+        try:
+            async with asyncio.timeout(idle_seconds):
+                return await self._response.content.readany()
+        except TimeoutError:
+            raise TemporaryError(f"{self._action}: nothing heard for {idle_seconds:g} s", reason="Silent") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise _unavailable(self._action, error) from None
+
+
+class Client:
+    """The API server of one configuration. Connections are made at the first request."""
+
+    def __init__(
+        self,
+        config: ConnectionConfig,
+        source: CredentialSource,
+        *,
+        concurrency: int,
+        monotonic: Callable[[], float],
+        request_seconds: float = REQUEST_SECONDS,
+    ) -> None:
+        self._config = config
+        self._source = source
+        self._server = config.server.rstrip("/")
+        self._secure = urlsplit(self._server).scheme == "https"
+        self._contexts = Contexts(config, monotonic=monotonic)
+        self._slots = asyncio.Semaphore(concurrency)
+        self._concurrency = concurrency
+        self._request_timeout = aiohttp.ClientTimeout(total=request_seconds, sock_connect=CONNECT_SECONDS)
+        self._requests: aiohttp.ClientSession | None = None
+        self._streams: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    async def request(self, method: str, target: str, *, action: str, body: bytes | None = None) -> Answer:
+        """Send a request and return the whole answer, whatever its status; a 401 is answered by new credentials once.
+
+        `target` is path and query, encoded; `action` names the request in messages.
+
+        Raises:
+            TemporaryError: no answer came, so whether the request was carried out is unknown.
+        """
+        async with self._slots:
+            answer, credential = await self._repeated(method, target, action=action, body=body)
+            if answer.status == 401:
+                await self._source.renew(credential)
+                answer, _ = await self._repeated(method, target, action=action, body=body)
+            return answer
+
+    @contextlib.asynccontextmanager
+    async def stream(self, target: str, *, action: str, idle_seconds: float) -> AsyncIterator[Stream]:
+        """Open a GET whose body comes bit by bit; the headers must come within `idle_seconds`.
+
+        Raises:
+            Refused: the answer is not a success.
+            TemporaryError: no answer came.
+        """
+        response, credential = await self._open(target, action=action, idle_seconds=idle_seconds)
+        if response.status == 401:
+            response.close()
+            await self._source.renew(credential)
+            response, _ = await self._open(target, action=action, idle_seconds=idle_seconds)
+        try:
+            if response.status != 200:
+                raise answers.Refused(await self._answer(response, action=action, idle_seconds=idle_seconds))
+            yield Stream(response, action=action)
+        finally:
+            response.close()
+
+    async def close(self) -> None:
+        """Close all connections; requests in flight fail."""
+        self._closed = True
+        for session in (self._requests, self._streams):
+            if session is not None:
+                await session.close()
+
+    async def _repeated(self, method: str, target: str, *, action: str, body: bytes | None) -> tuple[Answer, Any]:
+        try:
+            return await self._once(method, target, body=body)
+        except aiohttp.ClientConnectorError as error:
+            raise self._failed(action, error) from None
+        except _LOST:
+            pass
+        except _FAILED as error:
+            raise self._failed(action, error) from None
+        try:
+            return await self._once(method, target, body=body)
+        except _FAILED as error:
+            raise self._failed(action, error) from None
+
+    async def _once(self, method: str, target: str, *, body: bytes | None) -> tuple[Answer, Any]:
+        credential, options = await self._options()
+        if body is not None:
+            options["headers"]["Content-Type"] = "application/json"
+        url = yarl.URL(self._server + target, encoded=True)
+        async with self._request_session().request(method, url, data=body, **options) as response:
+            content = await response.read()
+            return Answer(response.status, content, answers.retry_after(response.headers)), credential
+
+    async def _open(self, target: str, *, action: str, idle_seconds: float) -> tuple[aiohttp.ClientResponse, Any]:
+        credential, options = await self._options()
+        url = yarl.URL(self._server + target, encoded=True)
+        try:
+            async with asyncio.timeout(idle_seconds):
+                return await self._stream_session().get(url, **options), credential
+        except _FAILED as error:
+            raise self._failed(action, error) from None
+
+    async def _answer(self, response: aiohttp.ClientResponse, *, action: str, idle_seconds: float) -> Answer:
+        try:
+            async with asyncio.timeout(min(idle_seconds, REQUEST_SECONDS)):
+                content = await response.read()
+        except _FAILED as error:
+            raise self._failed(action, error) from None
+        return Answer(response.status, content, answers.retry_after(response.headers))
+
+    async def _options(self) -> tuple[Any, dict[str, Any]]:
+        if self._closed:
+            raise TemporaryError("the connection to the cluster was closed")
+        credential = await self._source.get()
+        headers = {"Authorization": credential.authorization} if credential.authorization else {}
+        options: dict[str, Any] = {"headers": headers, "allow_redirects": False}
+        if self._secure:
+            options["ssl"] = self._contexts.get(credential.certificate)
+            options["server_hostname"] = self._config.tls_server_name
+        if self._config.proxy_url:
+            options["proxy"] = self._config.proxy_url
+        return credential, options
+
+    def _request_session(self) -> aiohttp.ClientSession:
+        if self._requests is None:
+            connector = aiohttp.TCPConnector(
+                limit=self._concurrency, ttl_dns_cache=30, keepalive_timeout=30, socket_factory=_socket
+            )
+            self._requests = self._session(connector, timeout=self._request_timeout)
+        return self._requests
+
+    def _stream_session(self) -> aiohttp.ClientSession:
+        if self._streams is None:
+            connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, socket_factory=_socket)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+            self._streams = self._session(connector, timeout=timeout, read_bufsize=STREAM_BUFFER_BYTES)
+        return self._streams
+
+    def _session(self, connector: aiohttp.TCPConnector, **options: Any) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, headers=_HEADERS, **options
+        )
+
+    def _failed(self, action: str, error: Exception) -> TemporaryError:
+        if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
+            self._contexts.expire()
+        return _unavailable(action, error)
+
+
+def _unavailable(action: str, error: Exception) -> TemporaryError:
+    text = str(error) or type(error).__name__
+    return answers.temporary(f"{action}: no answer: {text}", delay_seconds=1.0, reason="ClusterUnavailable")

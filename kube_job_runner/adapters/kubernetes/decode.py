@@ -1,0 +1,250 @@
+"""From what the API server sends to facts: only the fields that we read are decoded, everything else is skipped.
+
+Robust on purpose: a missing or null field is its default, an unknown type of line or object is skipped and counted,
+and an object whose status has a shape that we do not know still tells that it is there.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from kube_job_runner.adapters.kubernetes import wire
+from kube_job_runner.adapters.kubernetes.answers import Status
+from kube_job_runner.domain import names
+from kube_job_runner.domain.facts import Condition, ContainerFacts, ContainerState, JobFacts, PodFacts
+
+MESSAGE_MAX_BYTES = 4096
+UNKNOWN_ID = uuid.UUID(int=0)
+
+
+Facts = TypeVar("Facts", JobFacts, PodFacts)
+
+
+class Item(msgspec.Struct, Generic[Facts], frozen=True):
+    """An object seen: its facts, and to which attempt its labels say that it belongs (`UNKNOWN_ID`: they do not)."""
+
+    facts: Facts
+    job_id: uuid.UUID
+    attempt: int
+    labels: dict[str, str]
+    annotations: dict[str, str]
+
+
+class Line(msgspec.Struct, Generic[Facts], frozen=True):
+    """One line of a watch. `item` is None where the line carries no object of ours; `status` is set for ERROR."""
+
+    type: str
+    item: Item[Facts] | None = None
+    resource_version: str = ""
+    status: Status | None = None
+
+
+class Page(msgspec.Struct, Generic[Facts], frozen=True):
+    """One page of a list; `token` asks for the next one, `unreadable` counts objects that were left out."""
+
+    items: list[Item[Facts]]
+    resource_version: str
+    token: str
+    unreadable: int = 0
+
+
+def clean(text: str | None) -> str:
+    """Return a message fit for the store: without NUL, at most 4 KiB of UTF-8."""
+    if not text:
+        return ""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    if len(text) * 4 > MESSAGE_MAX_BYTES:
+        data = text.encode("utf-8", "replace")
+        if len(data) > MESSAGE_MAX_BYTES:
+            return data[: MESSAGE_MAX_BYTES - 3].decode("utf-8", "ignore") + "…"
+    return text
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() else 0
+
+
+def _conditions(conditions: list[wire.Condition] | None) -> tuple[Condition, ...]:
+    return tuple(
+        Condition(c.type or "", c.status or "", clean(c.reason), clean(c.message), c.last_transition_time)
+        for c in conditions or ()
+    )
+
+
+def _container(status: wire.ContainerStatus, *, init: bool) -> ContainerFacts:
+    state = status.state
+    kind: ContainerState = ""
+    reason = message = None
+    exit_code = signal = started_at = finished_at = None
+    if state is not None and state.terminated is not None:
+        ended = state.terminated
+        kind, reason, message = "terminated", ended.reason, ended.message
+        exit_code, signal, started_at, finished_at = ended.exit_code, ended.signal, ended.started_at, ended.finished_at
+    elif state is not None and state.running is not None:
+        kind, started_at = "running", state.running.started_at
+    elif state is not None and state.waiting is not None:
+        kind, reason, message = "waiting", state.waiting.reason, state.waiting.message
+    return ContainerFacts(
+        name=status.name or "",
+        init=init,
+        state=kind,
+        reason=clean(reason),
+        message=clean(message),
+        exit_code=exit_code,
+        signal=signal,
+        restarts=status.restart_count or 0,
+        started_at=started_at,
+        finished_at=finished_at,
+    )
+
+
+def job_facts(job: wire.Job | wire.Bare, *, gone: bool = False) -> JobFacts:
+    """Return the facts of a Job."""
+    meta = job.metadata
+    status = (job.status if isinstance(job, wire.Job) else None) or wire.JobStatus()
+    return JobFacts(
+        uid=meta.uid or "",
+        resource_version=_number(meta.resource_version),
+        created_at=meta.creation_timestamp,
+        started_at=status.start_time,
+        conditions=_conditions(status.conditions),
+        deleting=meta.deletion_timestamp is not None,
+        gone=gone,
+    )
+
+
+def pod_facts(pod: wire.Pod | wire.Bare, *, gone: bool = False) -> PodFacts:
+    """Return the facts of a Pod; only a controlling owner of kind Job counts as its Job."""
+    meta = pod.metadata
+    whole = pod if isinstance(pod, wire.Pod) else wire.Pod()
+    status = whole.status or wire.PodStatus()
+    owner = next((o for o in meta.owner_references or () if o.controller and o.kind == "Job"), None)
+    containers = [_container(c, init=True) for c in status.init_container_statuses or ()]
+    containers.extend(_container(c, init=False) for c in status.container_statuses or ())
+    return PodFacts(
+        uid=meta.uid or "",
+        name=meta.name or "",
+        job_uid=(owner.uid or "") if owner else "",
+        resource_version=_number(meta.resource_version),
+        created_at=meta.creation_timestamp,
+        phase=status.phase or "",
+        reason=clean(status.reason),
+        message=clean(status.message),
+        node=(whole.spec.node_name or "") if whole.spec else "",
+        conditions=_conditions(status.conditions),
+        containers=tuple(containers),
+        deleting=meta.deletion_timestamp is not None,
+        gone=gone,
+    )
+
+
+def _job_id(labels: dict[str, str]) -> uuid.UUID:
+    try:
+        return uuid.UUID(labels.get(names.JOB_ID_LABEL, ""))
+    except ValueError:
+        return UNKNOWN_ID
+
+
+class Decoder(Generic[Facts]):
+    """Reads objects, list pages and watch lines of one kind."""
+
+    def __init__(self, object_type: Any, to_facts: Any) -> None:
+        line = msgspec.defstruct("_Line", [("type", str, ""), ("object", object_type | None, None)])
+        page = msgspec.defstruct("_Page", [("metadata", wire.Metadata), ("items", list[object_type] | None, None)])
+        raw_line = msgspec.defstruct("_RawLine", [("type", str, ""), ("object", msgspec.Raw, msgspec.Raw(b"null"))])
+        raw_page = msgspec.defstruct(
+            "_RawPage", [("metadata", wire.Metadata), ("items", list[msgspec.Raw] | None, None)]
+        )
+        self._facts = to_facts
+        self._object = msgspec.json.Decoder(object_type)
+        self._bare = msgspec.json.Decoder(wire.Bare)
+        self._status = msgspec.json.Decoder(Status)
+        self._line: msgspec.json.Decoder[Any] = msgspec.json.Decoder(line)
+        self._page: msgspec.json.Decoder[Any] = msgspec.json.Decoder(page)
+        self._raw_line: msgspec.json.Decoder[Any] = msgspec.json.Decoder(raw_line)
+        self._raw_page: msgspec.json.Decoder[Any] = msgspec.json.Decoder(raw_page)
+
+    def object(self, body: bytes | msgspec.Raw) -> Item[Facts]:
+        """Return one object, as much of it as can be read.
+
+        Raises:
+            msgspec.DecodeError: it is not JSON, or not an object with readable metadata and a uid.
+        """
+        try:
+            return self._item(self._object.decode(body))
+        except msgspec.ValidationError:
+            return self._item(self._bare.decode(body))
+
+    def page(self, body: bytes) -> Page[Facts]:
+        """Return a page of a list; an object that cannot be read is left out, and counted, not the whole page.
+
+        Raises:
+            msgspec.DecodeError: it is not JSON, or not a list.
+        """
+        try:
+            page = self._page.decode(body)
+            items = [self._item(found) for found in page.items or ()]
+            return Page(items, page.metadata.resource_version or "", page.metadata.continue_ or "")
+        except msgspec.ValidationError:
+            return self._mixed_page(body)
+
+    def _mixed_page(self, body: bytes) -> Page[Facts]:
+        page = self._raw_page.decode(body)
+        items: list[Item[Facts]] = []
+        unreadable = 0
+        for raw in page.items or ():
+            try:
+                items.append(self.object(raw))
+            except msgspec.DecodeError:
+                unreadable += 1
+        return Page(items, page.metadata.resource_version or "", page.metadata.continue_ or "", unreadable)
+
+    def line(self, line: bytes) -> Line[Facts]:
+        """Return one line of a watch.
+
+        Raises:
+            msgspec.DecodeError: it is not JSON (cut off, say), or holds nothing that can be read.
+        """
+        try:
+            found = self._line.decode(line)
+            if found.object is None:
+                return Line(found.type)
+            version = found.object.metadata.resource_version or ""
+            if found.type in ("ADDED", "MODIFIED", "DELETED"):
+                return Line(found.type, self._item(found.object, gone=found.type == "DELETED"), version)
+            if found.type == "BOOKMARK":
+                return Line(found.type, None, version)
+        except msgspec.ValidationError:
+            pass
+        return self._other_line(line)
+
+    def _other_line(self, line: bytes) -> Line[Facts]:
+        found = self._raw_line.decode(line)
+        if found.type == "ERROR":
+            return Line(found.type, status=self._status.decode(found.object))
+        bare = self._bare.decode(found.object)
+        version = bare.metadata.resource_version or ""
+        if found.type in ("ADDED", "MODIFIED", "DELETED"):
+            return Line(found.type, self._item(bare, gone=found.type == "DELETED"), version)
+        return Line(found.type, None, version)
+
+    def _item(self, found: Any, *, gone: bool = False) -> Item[Facts]:
+        meta: wire.Metadata = found.metadata
+        if not meta.uid:
+            raise msgspec.ValidationError("the object has no uid")
+        labels = meta.labels or {}
+        return Item(
+            facts=self._facts(found, gone=gone),
+            job_id=_job_id(labels),
+            attempt=_number(labels.get(names.ATTEMPT_LABEL)),
+            labels=labels,
+            annotations=meta.annotations or {},
+        )
+
+
+JOBS: Decoder[JobFacts] = Decoder(wire.Job, job_facts)
+PODS: Decoder[PodFacts] = Decoder(wire.Pod, pod_facts)

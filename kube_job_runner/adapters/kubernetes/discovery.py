@@ -1,0 +1,51 @@
+"""Which cluster: the order in which configurations are looked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from kube_job_runner.adapters.kubernetes import config, kubeconfig
+from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.settings import KubernetesEnvironment, Settings
+
+
+def discover(settings: Settings, environment: KubernetesEnvironment) -> config.ConnectionConfig:
+    """Return the first of: `settings.kubeconfig`, $KUBECONFIG, the pod's service account, ~/.kube/config.
+
+    A context that is asked for by name can only be in a kubeconfig, so it passes over the service account.
+
+    Raises:
+        ConfigurationError: none is there, or the one that is there is wrong.
+    """
+    found = _find(settings, environment)
+    if found.proxy_url is None:
+        found = msgspec.structs.replace(found, proxy_url=config.environment_proxy(found.server, environment))
+    return config.checked(found)
+
+
+def _find(settings: Settings, environment: KubernetesEnvironment) -> config.ConnectionConfig:
+    given = settings.kubeconfig or environment.kubeconfig
+    if given:
+        return kubeconfig.load(_paths(given, environment.home), context=settings.kube_context)
+    if settings.kube_context is None:
+        pod = config.in_cluster(environment)
+        if pod is not None:
+            return pod
+    default = environment.home / ".kube" / "config"
+    if not default.is_file():
+        raise ConfigurationError(
+            f"no cluster configured: KJR_KUBECONFIG and KUBECONFIG are unset, this is not a pod, and {default} is missing",
+        )
+    return kubeconfig.load([default], context=settings.kube_context)
+
+
+def _paths(text: str, home: Path) -> list[Path]:
+    """Return the paths of a KUBECONFIG-like list, without doubles, `~` as our own HOME."""
+    paths: dict[Path, None] = {}
+    for part in text.split(os.pathsep):
+        if part:
+            paths[home / part[2:] if part.startswith("~/") else Path(part).absolute()] = None
+    return list(paths)

@@ -1,0 +1,185 @@
+"""Credential plugins: a command of the cloud or of the company that prints a token or a certificate.
+
+Source: the client.authentication.k8s.io API, v1 and v1beta1, and client-go's plugin/pkg/client/auth/exec.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+import msgspec
+
+from kube_job_runner.adapters.kubernetes.config import ConnectionConfig, ExecConfig
+from kube_job_runner.adapters.kubernetes.credentials import Credential
+from kube_job_runner.adapters.kubernetes.tls import ClientCertificate
+from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
+from kube_job_runner.telemetry import get_logger
+
+RUN_SECONDS = 60.0
+EARLY = timedelta(seconds=60)
+RENEW_PAUSE_SECONDS = 5.0  # a plugin whose tokens are always refused must not be run for every request
+
+_log = get_logger(__name__)
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    token: str | None = None
+    client_certificate_data: str | None = None
+    client_key_data: str | None = None
+    expiration_timestamp: datetime | None = None
+
+
+class _ExecCredential(msgspec.Struct, rename="camel"):
+    api_version: str = ""
+    kind: str = ""
+    status: _Status | None = None
+
+
+class ExecSource:
+    """Credentials of a plugin: run when needed, kept until a minute before they expire, run again once on a 401.
+
+    However many callers want a credential at once, the command runs once.
+    """
+
+    def __init__(
+        self,
+        config: ConnectionConfig,
+        *,
+        variables: Mapping[str, str],
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+    ) -> None:
+        """Prepare the plugin of `config`; it inherits `variables` as its environment.
+
+        Raises:
+            ConfigurationError: the command does not exist.
+        """
+        if config.user.exec_plugin is None:
+            raise ValueError("the configuration has no credential plugin")
+        self._plugin: ExecConfig = config.user.exec_plugin
+        self._now = now
+        self._monotonic = monotonic
+        self._environment = {**variables, **dict(self._plugin.env)}
+        self._environment["KUBERNETES_EXEC_INFO"] = _exec_info(config, self._plugin)
+        self._credential: Credential | None = None
+        self._expires_at: datetime | None = None
+        self._renewed_at: float | None = None
+        self._run: asyncio.Task[Credential] | None = None
+        if shutil.which(self._plugin.command, path=self._environment.get("PATH")) is None:
+            raise ConfigurationError(self._told(f"credential plugin {self._plugin.command!r} not found"))
+
+    async def get(self) -> Credential:
+        """Return the plugin's credential, running it when there is none or when it is about to expire."""
+        if self._credential is not None and not self._expired():
+            return self._credential
+        return await self._shared_run()
+
+    async def renew(self, rejected: Credential) -> None:
+        """Run the plugin again, unless somebody has since `rejected` was handed out, or it was renewed just now."""
+        if self._credential is not None and self._credential is not rejected:
+            return
+        now = self._monotonic()
+        if self._run is None and self._renewed_at is not None and now - self._renewed_at < RENEW_PAUSE_SECONDS:
+            return
+        self._renewed_at = now
+        await self._shared_run()
+
+    def _expired(self) -> bool:
+        return self._expires_at is not None and self._now() >= self._expires_at - EARLY
+
+    async def _shared_run(self) -> Credential:
+        if self._run is None:
+            self._run = asyncio.create_task(self._fetch())
+            self._run.add_done_callback(self._finished)
+        return await asyncio.shield(self._run)
+
+    def _finished(self, task: asyncio.Task[Credential]) -> None:
+        self._run = None
+        if not task.cancelled():
+            task.exception()  # is the callers' business; all of them may have been cancelled
+
+    async def _fetch(self) -> Credential:
+        status = self._parse(await self._output())
+        certificate = None
+        if status.client_certificate_data and status.client_key_data:
+            certificate = ClientCertificate(status.client_certificate_data.encode(), status.client_key_data.encode())
+        if not status.token and certificate is None:
+            raise self._failure("printed neither a token nor a certificate with its key")
+        self._expires_at = status.expiration_timestamp
+        self._credential = Credential(
+            authorization=f"Bearer {status.token.strip()}" if status.token else None, certificate=certificate
+        )
+        return self._credential
+
+    async def _output(self) -> bytes:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._plugin.command,
+                *self._plugin.args,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=self._environment,
+            )
+        except OSError as error:
+            raise self._failure(f"cannot be started: {error.strerror or error}") from None
+        try:
+            async with asyncio.timeout(RUN_SECONDS):
+                output, errors = await process.communicate()
+        except TimeoutError:
+            raise self._failure(f"did not end within {RUN_SECONDS:g} s") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            text = errors.decode("utf-8", "replace").strip()[-300:]
+            raise self._failure(f"exited with code {process.returncode}: {text or 'no message'}")
+        return output
+
+    def _parse(self, output: bytes) -> _Status:
+        try:
+            credential = msgspec.json.decode(output, type=_ExecCredential)
+        except (msgspec.MsgspecError, ValueError):  # the text of the error could quote the output
+            raise self._failure("did not print an ExecCredential as JSON") from None
+        if credential.api_version != self._plugin.api_version:
+            raise self._failure(f"printed apiVersion {credential.api_version!r}, not {self._plugin.api_version!r}")
+        if credential.status is None:
+            raise self._failure("printed an ExecCredential without status")
+        return credential.status
+
+    def _failure(self, text: str) -> TemporaryError:
+        message = self._told(f"credential plugin {self._plugin.command!r} {text}")
+        _log.warning("credential_plugin_failed", error=message)
+        return TemporaryError(message, delay_seconds=5.0, reason="CredentialsUnavailable")
+
+    def _told(self, text: str) -> str:
+        return f"{text}. {self._plugin.install_hint.strip()}" if self._plugin.install_hint else text
+
+
+def _exec_info(config: ConnectionConfig, plugin: ExecConfig) -> str:
+    """Return the value of KUBERNETES_EXEC_INFO (client.authentication.k8s.io, ExecCredentialSpec)."""
+    spec: dict[str, object] = {"interactive": False}
+    if plugin.provide_cluster_info:
+        cluster: dict[str, object] = {"server": config.server}
+        if config.tls_server_name:
+            cluster["tls-server-name"] = config.tls_server_name
+        if config.insecure_skip_tls_verify:
+            cluster["insecure-skip-tls-verify"] = True
+        if config.certificate_authority is not None:
+            try:
+                authority = config.certificate_authority.read()
+            except OSError as error:
+                raise ConfigurationError(f"{config.origin}: {error}") from None
+            cluster["certificate-authority-data"] = base64.b64encode(authority).decode("ascii")
+        if config.proxy_url:
+            cluster["proxy-url"] = config.proxy_url
+        if plugin.cluster_config is not None:
+            cluster["config"] = plugin.cluster_config
+        spec["cluster"] = cluster
+    info = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}
+    return msgspec.json.encode(info).decode()

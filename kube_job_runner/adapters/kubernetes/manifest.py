@@ -1,0 +1,189 @@
+"""The Kubernetes Job of one attempt, as JSON.
+
+An allow-list: only what `JobSpec` can say, plus what we always set, can ever appear in it. Why these settings and no
+others is in docs/adr/0004-own-kubernetes-client.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from kube_job_runner.domain import names
+from kube_job_runner.domain.spec import JobSpec, Resources, Toleration, Volume
+from kube_job_runner.ports import ClusterJob
+
+BACKSTOP_SECONDS = 600
+"""How long after the runner's own deadlines the cluster ends a job by itself: for the day that we are down."""
+TTL_BACKSTOP_SECONDS = 7 * 86_400
+"""How long a finished Job stays if we never remove it."""
+
+GPU_RESOURCE = "nvidia.com/gpu"
+_CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_encoder = msgspec.json.Encoder()
+
+
+def render(job: ClusterJob, *, instance: str) -> bytes:
+    """Return the body of the request that creates the Kubernetes Job of an attempt."""
+    spec = job.spec
+    labels = labels_of(job, instance=instance)
+    metadata = {"labels": labels, "annotations": spec.annotations} if spec.annotations else {"labels": labels}
+    timeouts = spec.timeouts
+    deadline = timeouts.start_seconds + timeouts.run_seconds + spec.stop_grace_seconds + BACKSTOP_SECONDS
+    return _encoder.encode(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {
+                "name": job.cluster_name,
+                "namespace": job.namespace,
+                "labels": labels,
+                "annotations": {**spec.annotations, names.SPEC_HASH_ANNOTATION: job.spec_hash},
+            },
+            "spec": {
+                "parallelism": 1,
+                "completions": 1,
+                "backoffLimit": 0,
+                "podReplacementPolicy": "Failed",
+                "activeDeadlineSeconds": deadline,
+                "ttlSecondsAfterFinished": TTL_BACKSTOP_SECONDS,
+                "template": {"metadata": metadata, "spec": _pod(spec)},
+            },
+        }
+    )
+
+
+def labels_of(job: ClusterJob, *, instance: str) -> dict[str, str]:
+    """Return the labels of the Job and of its pod: the user's, and ours over them."""
+    return {
+        **job.spec.labels,
+        names.MANAGED_BY_LABEL: names.MANAGED_BY,
+        names.INSTANCE_LABEL: instance,
+        names.JOB_ID_LABEL: str(job.job_id),
+        names.ATTEMPT_LABEL: str(job.attempt),
+        names.QUEUE_LABEL: job.queue,
+    }
+
+
+def literal(text: str) -> str:
+    """Return `text` so that it arrives in the container unchanged.
+
+    Kubernetes expands `$(NAME)` in commands, arguments and values of variables, and reads `$$` as one `$`
+    (third_party/forked/golang/expansion/expand.go). Every `$` is doubled, not only those before `(`: older versions
+    also garble a `$` before a character beyond ASCII.
+    """
+    return text.replace("$", "$$") if "$" in text else text
+
+
+def _pod(spec: JobSpec) -> dict[str, Any]:
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": spec.stop_grace_seconds,
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": spec.service_account is not None,
+        "containers": [_container(spec)],
+    }
+    if spec.service_account is not None:
+        pod["serviceAccountName"] = spec.service_account
+    if spec.node_selector:
+        pod["nodeSelector"] = spec.node_selector
+    if spec.tolerations:
+        pod["tolerations"] = [_toleration(toleration) for toleration in spec.tolerations]
+    if spec.volumes:
+        pod["volumes"] = [_volume(volume) for volume in spec.volumes]
+    return pod
+
+
+def _container(spec: JobSpec) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": names.MAIN_CONTAINER,
+        "image": spec.image,
+        "securityContext": _CONTAINER_SECURITY,
+    }
+    if spec.command:
+        container["command"] = [literal(part) for part in spec.command]
+    if spec.args:
+        container["args"] = [literal(part) for part in spec.args]
+    if spec.env or spec.secrets:
+        container["env"] = _env(spec)
+    if spec.working_dir is not None:
+        container["workingDir"] = spec.working_dir
+    resources = _resources(spec.resources)
+    if resources:
+        container["resources"] = resources
+    if spec.volumes:
+        container["volumeMounts"] = [_mount(volume) for volume in spec.volumes]
+    return container
+
+
+def _env(spec: JobSpec) -> list[dict[str, Any]]:
+    env: list[dict[str, Any]] = [{"name": name, "value": literal(value)} for name, value in spec.env.items()]
+    env.extend(
+        {"name": secret.env, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": secret.key}}}
+        for secret in spec.secrets
+    )
+    return env
+
+
+def _resources(resources: Resources) -> dict[str, dict[str, str]]:
+    """Return requests and limits: memory and disk may not grow past what was asked, cpu may use what is idle."""
+    limits: dict[str, str] = {}
+    if resources.memory is not None:
+        limits["memory"] = resources.memory
+    if resources.ephemeral_storage is not None:
+        limits["ephemeral-storage"] = resources.ephemeral_storage
+    requests = dict(limits)
+    if resources.cpu is not None:
+        requests["cpu"] = resources.cpu
+    if resources.gpu:
+        limits[GPU_RESOURCE] = str(resources.gpu)  # an extended resource: its request is its limit by rule
+    rendered = {"requests": requests, "limits": limits}
+    return {key: value for key, value in rendered.items() if value}
+
+
+def _toleration(toleration: Toleration) -> dict[str, Any]:
+    rendered: dict[str, Any] = {"operator": toleration.operator}
+    if toleration.key:
+        rendered["key"] = toleration.key
+    if toleration.operator == "Equal":
+        rendered["value"] = toleration.value
+    if toleration.effect is not None:
+        rendered["effect"] = toleration.effect
+    if toleration.toleration_seconds is not None:
+        rendered["tolerationSeconds"] = toleration.toleration_seconds
+    return rendered
+
+
+def _volume(volume: Volume) -> dict[str, Any]:
+    rendered: dict[str, Any] = {"name": volume.name}
+    if volume.persistent_volume_claim is not None:
+        rendered["persistentVolumeClaim"] = {
+            "claimName": volume.persistent_volume_claim,
+            "readOnly": volume.read_only,
+        }
+    elif volume.config_map is not None:
+        rendered["configMap"] = {"name": volume.config_map}
+    elif volume.secret is not None:
+        rendered["secret"] = {"secretName": volume.secret}
+    else:
+        empty_dir: dict[str, str] = {}
+        if volume.empty_dir is not None and volume.empty_dir.memory:
+            empty_dir["medium"] = "Memory"
+        if volume.empty_dir is not None and volume.empty_dir.size_limit is not None:
+            empty_dir["sizeLimit"] = volume.empty_dir.size_limit
+        rendered["emptyDir"] = empty_dir
+    return rendered
+
+
+def _mount(volume: Volume) -> dict[str, Any]:
+    mount: dict[str, Any] = {"name": volume.name, "mountPath": volume.mount_path}
+    if volume.read_only:
+        mount["readOnly"] = True
+    if volume.sub_path:
+        mount["subPath"] = volume.sub_path
+    return mount

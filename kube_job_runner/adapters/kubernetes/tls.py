@@ -1,0 +1,110 @@
+"""TLS contexts for one cluster, made anew when a certificate behind them has changed.
+
+A context is never mutated: connections made with the old one keep it, new requests name the new one.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from collections.abc import Callable
+
+import msgspec
+
+from kube_job_runner.adapters.kubernetes.config import ConnectionConfig
+from kube_job_runner.domain.errors import TemporaryError
+
+REREAD_SECONDS = 3600.0
+
+
+class ClientCertificate(msgspec.Struct, frozen=True):
+    """A client certificate chain and its key, both PEM."""
+
+    chain: bytes
+    key: bytes
+
+    def __repr__(self) -> str:
+        return "ClientCertificate(...)"
+
+
+class Contexts:
+    """The TLS context for the certificate authority of now and a client certificate; files are re-read every hour."""
+
+    def __init__(self, config: ConnectionConfig, *, monotonic: Callable[[], float]) -> None:
+        self._config = config
+        self._monotonic = monotonic
+        self._authority: bytes | None = None
+        self._read_at = -REREAD_SECONDS
+        self._made: tuple[bytes | None, ClientCertificate | None, ssl.SSLContext] | None = None
+
+    def get(self, certificate: ClientCertificate | None) -> ssl.SSLContext:
+        """Return the context to use for the next request.
+
+        Raises:
+            TemporaryError: a certificate cannot be read or parsed now.
+        """
+        authority = self._authority_now()
+        if self._made is not None and self._made[0] == authority and self._made[1] == certificate:
+            return self._made[2]
+        try:
+            context = make_context(authority, certificate, insecure=self._config.insecure_skip_tls_verify)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise TemporaryError(f"{self._config.origin}: cannot set up TLS: {error}", delay_seconds=10.0) from None
+        self._made = (authority, certificate, context)
+        return context
+
+    def expire(self) -> None:
+        """Have the files read again at the next request: the server's certificate did not verify."""
+        self._read_at = -REREAD_SECONDS
+
+    def _authority_now(self) -> bytes | None:
+        source = self._config.certificate_authority
+        if source is None:
+            return None
+        now = self._monotonic()
+        if self._authority is None or now - self._read_at >= REREAD_SECONDS:
+            try:
+                self._authority = source.read()
+            except OSError as error:
+                if self._authority is None:
+                    raise TemporaryError(f"{self._config.origin}: {error}", delay_seconds=10.0) from None
+            self._read_at = now
+        return self._authority
+
+
+def make_context(
+    authority: bytes | None, certificate: ClientCertificate | None, *, insecure: bool = False
+) -> ssl.SSLContext:
+    """Return a client context that trusts `authority` (None: the system's).
+
+    Python 3.13 verifies with VERIFY_X509_STRICT, which refuses cluster CAs without key identifiers (EKS among them).
+
+    Raises:
+        OSError, ValueError: a certificate or key is not usable.
+    """
+    cadata = authority.decode("ascii", "ignore") if authority is not None else None
+    context = ssl.create_default_context(cadata=cadata)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if certificate is not None:
+        _load_certificate(context, certificate)
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, certificate: ClientCertificate) -> None:
+    """Load a key that `ssl` only takes by path, without leaving it on a disk: a memory file where there are such."""
+    content = certificate.chain.rstrip() + b"\n" + certificate.key
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")  # never ask on a terminal
+        return
+    with tempfile.NamedTemporaryFile(mode="wb") as temporary:  # mode 0600, removed on leaving
+        temporary.write(content)
+        temporary.flush()
+        context.load_cert_chain(temporary.name, password="")

@@ -1,0 +1,128 @@
+"""The objects of the API as we read them: the few fields that become facts, each of which may be missing or null.
+
+Source: batch/v1 and core/v1 of k8s.io/api, meta/v1 of k8s.io/apimachinery.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class Owner(msgspec.Struct, gc=False):
+    """An owner reference."""
+
+    kind: str | None = None
+    uid: str | None = None
+    controller: bool | None = None
+
+
+class Metadata(msgspec.Struct, rename="camel"):
+    """ObjectMeta and ListMeta: the fields of both that we read."""
+
+    name: str | None = None
+    namespace: str | None = None
+    uid: str | None = None
+    resource_version: str | None = None
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: list[Owner] | None = None
+    continue_: str | None = msgspec.field(default=None, name="continue")
+
+
+class Condition(msgspec.Struct, rename="camel", gc=False):
+    """A condition of a Job or a Pod."""
+
+    type: str | None = None
+    status: str | None = None
+    reason: str | None = None
+    message: str | None = None
+    last_transition_time: datetime | None = None
+
+
+class Waiting(msgspec.Struct, gc=False):
+    """`state.waiting`."""
+
+    reason: str | None = None
+    message: str | None = None
+
+
+class Running(msgspec.Struct, rename="camel", gc=False):
+    """`state.running`."""
+
+    started_at: datetime | None = None
+
+
+class Terminated(msgspec.Struct, rename="camel", gc=False):
+    """`state.terminated`."""
+
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str | None = None
+    message: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class State(msgspec.Struct):
+    """The state of a container: one of the three."""
+
+    waiting: Waiting | None = None
+    running: Running | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(msgspec.Struct, rename="camel"):
+    """The status of a container or init container."""
+
+    name: str | None = None
+    state: State | None = None
+    restart_count: int | None = None
+
+
+class JobStatus(msgspec.Struct, rename="camel"):
+    """JobStatus (batch/v1)."""
+
+    start_time: datetime | None = None
+    conditions: list[Condition] | None = None
+
+
+class PodStatus(msgspec.Struct, rename="camel"):
+    """PodStatus (core/v1)."""
+
+    phase: str | None = None
+    reason: str | None = None
+    message: str | None = None
+    conditions: list[Condition] | None = None
+    init_container_statuses: list[ContainerStatus] | None = None
+    container_statuses: list[ContainerStatus] | None = None
+
+
+class PodSpec(msgspec.Struct, rename="camel"):
+    """PodSpec (core/v1): where it runs."""
+
+    node_name: str | None = None
+
+
+class Job(msgspec.Struct):
+    """A Job (batch/v1)."""
+
+    metadata: Metadata = msgspec.field(default_factory=Metadata)
+    status: JobStatus | None = None
+
+
+class Pod(msgspec.Struct):
+    """A Pod (core/v1)."""
+
+    metadata: Metadata = msgspec.field(default_factory=Metadata)
+    spec: PodSpec | None = None
+    status: PodStatus | None = None
+
+
+class Bare(msgspec.Struct):
+    """Any object, when its status cannot be read."""
+
+    metadata: Metadata = msgspec.field(default_factory=Metadata)
