@@ -1,0 +1,5 @@
+"""Jobs as local processes, so that the whole product works on a laptop without a cluster."""
+
+from kube_job_runner.adapters.local.cluster import LocalCluster
+
+__all__ = ["LocalCluster"]

@@ -1,0 +1,177 @@
+"""A cluster without a cluster: jobs as child processes of this machine, with the facts that pods would give.
+
+This is the face of it, in the words of the port; `jobs.py` has the life of a job, `shim.py` is the parent of the
+processes, and `docs/adr/0007-local-processes.md` says why it is built so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from kube_job_runner import telemetry
+from kube_job_runner.adapters.local import facts, logs, records
+from kube_job_runner.adapters.local.jobs import Jobs
+from kube_job_runner.domain.errors import ConfigurationError, NameTaken, NotFound, TemporaryError
+from kube_job_runner.domain.facts import JobFacts, PodFacts
+from kube_job_runner.domain.names import MAIN_CONTAINER
+from kube_job_runner.ports import Clock, ClusterJob, WatchEvent
+
+log = telemetry.get_logger(__name__)
+
+LOG_MAX_BYTES = 100 * 1000 * 1000
+PROCESSES_PER_CPU = 4
+
+
+class LocalCluster:
+    """`ports.Cluster` by local processes. `start` it in the event loop that uses it, and `close` it there.
+
+    At most `max_processes` jobs run at once (four for each CPU by default), and a log is kept up to `log_max_bytes`.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        clock: Clock,
+        max_processes: int | None = None,
+        log_max_bytes: int = LOG_MAX_BYTES,
+    ) -> None:
+        self._root = data_dir / "local"
+        self._clock = clock
+        self._log_max_bytes = log_max_bytes
+        self._folder = records.Folder(self._root)
+        self._jobs = Jobs(
+            self._folder,
+            clock=clock,
+            max_processes=max_processes or (os.cpu_count() or 1) * PROCESSES_PER_CPU,
+            log_max_bytes=log_max_bytes,
+        )
+        self._noted = False
+        self._lock: int | None = None
+
+    @property
+    def shim_pid(self) -> int | None:
+        """The process id of the parent of all local jobs, when there is one."""
+        return self._jobs.processes.shim_pid
+
+    async def start(self) -> None:
+        """Load what earlier runners left: ended jobs as they ended, jobs that ran then as lost, waiting ones to be run.
+
+        Raises:
+            ConfigurationError: another runner uses the data directory.
+            TemporaryError: the data directory cannot be used.
+        """
+        try:
+            found = await asyncio.to_thread(self._folder.load, self._claim)
+        except OSError as error:
+            raise TemporaryError(f"the folder of local jobs cannot be used: {error}") from error
+        self._jobs.restore(found)
+
+    async def close(self) -> None:
+        """Stop everything: SIGTERM, after two seconds SIGKILL. On the next start, jobs that ran are lost ones."""
+        await self._jobs.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _claim(self) -> None:
+        self._lock = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            self._lock = None
+            raise ConfigurationError(f"another runner keeps its local jobs in {self._root}; stop it first") from None
+
+    # -- writer ------------------------------------------------------------------------------------------------------
+
+    async def create(self, job: ClusterJob) -> JobFacts:
+        """Create or adopt a job; see `ports.ClusterWriter.create`. A full disk is a `TemporaryError`."""
+        uid = self._jobs.uid_by_name.get((job.namespace, job.cluster_name))
+        if uid is not None:
+            return _adopt(self._jobs.by_uid[uid], job)
+        if not self._noted:
+            self._noted = True
+            log.warning("local jobs: images are not used", example=facts.image_note(job.spec.image))
+        record = self._record(job)
+        try:
+            self._jobs.add(record)
+        except OSError as error:
+            raise TemporaryError(f"the record of a local job cannot be written: {error}") from error
+        return record.job
+
+    async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
+        """Return the facts of the job of that name, or None."""
+        uid = self._jobs.uid_by_name.get((namespace, cluster_name))
+        return self._jobs.by_uid[uid].job if uid is not None else None
+
+    async def delete(self, namespace: str, cluster_name: str, *, cluster_uid: str, wait_for_pods: bool) -> None:
+        """Remove a job and stop its process: SIGTERM, and SIGKILL when its `stop_grace_seconds` have passed."""
+        if self._jobs.uid_by_name.get((namespace, cluster_name)) == cluster_uid:
+            self._jobs.remove(self._jobs.by_uid[cluster_uid], wait_for_pods=wait_for_pods)
+
+    def _record(self, job: ClusterJob) -> records.Record:
+        uid, pod_uid, now = str(uuid.uuid4()), str(uuid.uuid4()), self._clock.now()
+        return records.Record(
+            job_id=job.job_id,
+            attempt=job.attempt,
+            namespace=job.namespace,
+            cluster_name=job.cluster_name,
+            spec_hash=job.spec_hash,
+            spec=job.spec,
+            job=JobFacts(uid=uid, resource_version=self._jobs.next_version(), created_at=now, started_at=now),
+            pod=PodFacts(
+                uid=pod_uid,
+                name=f"{job.cluster_name}-{pod_uid[:5]}",
+                job_uid=uid,
+                created_at=now,
+                message=facts.image_note(job.spec.image),
+            ),
+        )
+
+    # -- watcher and logs --------------------------------------------------------------------------------------------
+
+    def watch_jobs(self) -> AsyncIterator[WatchEvent]:
+        """Watch jobs; see `ports.ClusterWatcher`."""
+        return self._jobs.job_feed.watch()
+
+    def watch_pods(self) -> AsyncIterator[WatchEvent]:
+        """Watch pods; see `ports.ClusterWatcher`."""
+        return self._jobs.pod_feed.watch()
+
+    async def logs(
+        self, namespace: str, pod_name: str, *, container: str, follow: bool, tail_lines: int | None
+    ) -> AsyncIterator[bytes]:
+        """Yield the output of a job, standard output and error in one; see `ports.ClusterLogs`."""
+        record = self._jobs.by_uid.get(self._jobs.uid_by_pod.get((namespace, pod_name), ""))
+        if record is None or container != MAIN_CONTAINER:
+            raise NotFound(f"there is no container {container} in a pod {pod_name}")
+        if record.pod.phase in ("", "Pending"):
+            raise NotFound(f"container {container} in pod {pod_name} is waiting to start")
+        reading = logs.read(
+            self._folder.log_path(record.uid),
+            cap_bytes=self._log_max_bytes,
+            tail_lines=tail_lines,
+            follow=follow,
+            ended=lambda: record.pod.ended,
+        )
+        try:
+            async with contextlib.aclosing(reading) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except FileNotFoundError:
+            raise NotFound(f"the log of pod {pod_name} is gone") from None
+        except OSError as error:
+            raise TemporaryError(f"the log of pod {pod_name} cannot be read: {error}") from error
+
+
+def _adopt(record: records.Record, job: ClusterJob) -> JobFacts:
+    if (record.job_id, record.attempt, record.spec_hash) != (job.job_id, job.attempt, job.spec_hash):
+        raise NameTaken(f"the name {job.cluster_name} belongs to job {record.job_id}, attempt {record.attempt}")
+    return record.job

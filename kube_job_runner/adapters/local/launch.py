@@ -1,0 +1,57 @@
+"""How a spec becomes a process of this machine, and what of a spec cannot become one.
+
+Pure but for two look-ups (`PATH` and the home folder), which the job gets from the runner so that the programs a person
+has on their laptop are found; nothing else of the runner's environment reaches a job.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from kube_job_runner.domain.spec import JobSpec
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """A program to start. `cwd` is None where the job gets a scratch folder of its own."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path | None = None
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a spec cannot run here: a container that waits (`CreateContainerConfigError`) or that failed to start."""
+
+    reason: str
+    message: str
+    waits: bool = False
+
+
+def base_environment() -> dict[str, str]:
+    """Return the little environment every local job has; the spec's own variables go on top."""
+    return {"PATH": os.pathsep.join(os.get_exec_path()), "HOME": str(Path.home()), "LANG": "C.UTF-8"}
+
+
+def plan(spec: JobSpec) -> Launch | Refusal:
+    """Return how to start a job, or why it cannot start.
+
+    The reasons are the kubelet's: a missing Secret is `CreateContainerConfigError` with `secret "x" not found`, and what
+    a container runtime cannot start is `StartError` with exit code 128.
+    """
+    if spec.secrets:
+        message = f'secret "{spec.secrets[0].name}" not found: a local cluster has no secrets'
+        return Refusal(reason="CreateContainerConfigError", message=message, waits=True)
+    if spec.volumes:
+        volume = spec.volumes[0]
+        message = f'volume "{volume.name}" cannot be mounted at {volume.mount_path}: local jobs have no volumes'
+        return Refusal(reason="StartError", message=message)
+    argv = (*spec.command, *spec.args)
+    if not argv:
+        message = "no command and no args: the image's own entry point cannot be run by a local cluster"
+        return Refusal(reason="StartError", message=message)
+    env = {**base_environment(), **spec.env}
+    return Launch(argv=argv, env=env, cwd=Path(spec.working_dir) if spec.working_dir else None)

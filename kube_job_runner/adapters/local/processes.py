@@ -1,0 +1,140 @@
+"""The runner's end of the shim: start processes, signal them, hear how they end.
+
+The shim is started with the first job and again should it die. Everything that runs under it dies with it, so its end
+is told as the end of every process it had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+_CLOSE_SECONDS = 10.0
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What the shim tells of a process; `error` says why it could not be started."""
+
+    id: str
+    event: str
+    error: str = ""
+    code: int = 0
+    signal: int = 0
+
+
+class Listener(Protocol):
+    """Who hears of processes. Called on the event loop, in the order in which things happened."""
+
+    def process_started(self, uid: str) -> None:
+        """The program runs."""
+        ...
+
+    def process_refused(self, uid: str, error: str) -> None:
+        """The program could not be started."""
+        ...
+
+    def process_ended(self, uid: str, *, code: int, signal: int) -> None:
+        """The process and all its children have ended; `signal` is 0 unless one killed it."""
+        ...
+
+    def process_lost(self, uid: str) -> None:
+        """The shim died and took the process with it: how it ended is unknown."""
+        ...
+
+
+class Processes:
+    """Local processes by the uid of their cluster job."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._decoder = msgspec.json.Decoder(Report)
+        self._alive: set[str] = set()
+        self._shim: subprocess.Popen[bytes] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+
+    @property
+    def shim_pid(self) -> int | None:
+        """The process id of the shim, when there is one."""
+        return self._shim.pid if self._shim is not None else None
+
+    async def start(self, uid: str, *, argv: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path) -> None:
+        """Order a process; the listener hears whether it started.
+
+        Raises:
+            OSError: the shim itself cannot be started.
+        """
+        async with self._starting:
+            if self._writer is None:
+                await self._launch()
+        self._alive.add(uid)
+        self._send({"do": "start", "id": uid, "argv": argv, "env": env, "cwd": str(cwd), "log": str(log)})
+
+    def signal(self, uid: str, number: int) -> None:
+        """Send a signal to a process and to all of its group; nothing happens when it has ended."""
+        self._send({"do": "signal", "id": uid, "signal": number})
+
+    async def close(self) -> None:
+        """Kill everything and end the shim."""
+        self._alive.clear()
+        if self._writer is not None:
+            self._writer.close()
+        if self._reading is not None:
+            await self._reading  # ends with the shim's end of the socket
+        self._reading = None
+
+    async def _launch(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            program = str(Path(__file__).with_name("shim.py"))
+            # A session of its own: Ctrl-C in the runner's terminal must reach the jobs by way of the runner alone.
+            self._shim = subprocess.Popen(  # noqa: ASYNC220 - returns after the fork; nothing of it is waited for
+                [sys.executable, "-I", "-S", "-X", "utf8", program], stdin=theirs.fileno(), start_new_session=True
+            )
+        reader, self._writer = await asyncio.open_unix_connection(sock=ours)
+        self._reading = asyncio.create_task(self._read(reader, self._shim), name="local-shim")
+
+    async def _read(self, reader: asyncio.StreamReader, shim: subprocess.Popen[bytes]) -> None:
+        with contextlib.suppress(ConnectionError):
+            async for line in reader:
+                self._hear(self._decoder.decode(line))
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None  # the next start launches another
+        lost, self._alive = self._alive, set()
+        await self._end_shim(shim)
+        self._shim = None
+        for uid in sorted(lost):
+            self._listener.process_lost(uid)
+
+    def _hear(self, report: Report) -> None:
+        if report.id not in self._alive:
+            return
+        if report.event == "started":
+            self._listener.process_started(report.id)
+            return
+        self._alive.discard(report.id)
+        if report.event == "refused":
+            self._listener.process_refused(report.id, report.error)
+        else:
+            self._listener.process_ended(report.id, code=report.code, signal=report.signal)
+
+    def _send(self, order: Mapping[str, object]) -> None:
+        if self._writer is not None:
+            self._writer.write(msgspec.json.encode(order) + b"\n")
+
+    async def _end_shim(self, shim: subprocess.Popen[bytes]) -> None:
+        try:
+            await asyncio.to_thread(shim.wait, _CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            shim.kill()
+            await asyncio.to_thread(shim.wait)

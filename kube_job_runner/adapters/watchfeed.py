@@ -1,0 +1,137 @@
+"""What the watchers of a cluster that lives in our own process see: lists, changes, and the diff after a relist.
+
+The local and the simulated cluster hold their objects in memory and share this one implementation of the watch protocol
+of `ports.ClusterWatcher`, so that both keep its promises in the same way: order, no change that changes nothing, `gone`
+for what vanished between two lists, any number of watchers that each see everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Generic, TypeVar
+
+from msgspec.structs import replace
+
+from kube_job_runner.ports import Listed, Relisting, SeenJob, SeenPod, WatchEvent
+
+BACKLOG_MAX = 100_000  # changes that one watcher may lag behind; past it the watcher lists anew, as after a 410
+
+SeenT = TypeVar("SeenT", SeenJob, SeenPod)
+
+
+def gone(seen: SeenT) -> SeenT:
+    """Return the last that was seen of an object, as gone."""
+    return replace(seen, facts=replace(seen.facts, gone=True))
+
+
+def _same_but_version(one: SeenT, other: SeenT) -> bool:
+    version = other.facts.resource_version
+    if one.facts.resource_version == version:
+        return one == other
+    return replace(one, facts=replace(one.facts, resource_version=version)) == other
+
+
+class _Watcher(Generic[SeenT]):
+    """One watcher: the changes it has not taken yet, and the last it was given for each uid that is not gone."""
+
+    def __init__(self) -> None:
+        self.changes: deque[SeenT] = deque()
+        self.known: dict[str, SeenT] = {}
+        self.listed_version = 0
+        self.must_list = True
+        self.wake = asyncio.Event()
+
+    def push(self, seen: SeenT) -> None:
+        if self.must_list:
+            return  # its next list will hold it
+        self.changes.append(seen)
+        if len(self.changes) > BACKLOG_MAX:
+            self.relist()
+        self.wake.set()
+
+    def relist(self) -> None:
+        self.must_list = True
+        self.changes.clear()
+        self.wake.set()
+
+    def take(self, objects: Iterable[SeenT]) -> Iterator[SeenT]:
+        """Begin a list: yield all of these objects, known or not, and then what is known and no longer among them."""
+        listed = {seen.facts.uid: seen for seen in objects}
+        self.must_list = False
+        self.changes.clear()
+        self.listed_version = max((seen.facts.resource_version for seen in listed.values()), default=0)
+        vanished = [gone(seen) for uid, seen in self.known.items() if uid not in listed]
+        self.known = dict(listed)
+        yield from listed.values()
+        yield from vanished
+
+    def accepts(self, seen: SeenT) -> bool:
+        """Take note of a change; tell whether it says something new."""
+        uid, known = seen.facts.uid, self.known.get(seen.facts.uid)
+        if seen.facts.gone:
+            return self.known.pop(uid, None) is not None
+        if known is None and seen.facts.resource_version <= self.listed_version:
+            return False  # older than the list: the object was gone when the list was made
+        if known is not None and known.facts.resource_version >= seen.facts.resource_version:
+            return False
+        self.known[uid] = seen
+        return known is None or not _same_but_version(known, seen)
+
+
+class Feed(Generic[SeenT]):
+    """The objects of one kind, and everyone who watches them. Used from one event loop only."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, SeenT] = {}
+        self._watchers: list[_Watcher[SeenT]] = []
+
+    def store(self, seen: SeenT) -> None:
+        """Keep an object's newest state, or forget it when it is gone, without telling the watchers yet."""
+        if seen.facts.gone:
+            self.objects.pop(seen.facts.uid, None)
+        else:
+            self.objects[seen.facts.uid] = seen
+
+    def announce(self, seen: SeenT) -> None:
+        """Tell every watcher of a change."""
+        for watcher in self._watchers:
+            watcher.push(seen)
+
+    def publish(self, seen: SeenT) -> None:
+        """Store a change and tell every watcher of it."""
+        self.store(seen)
+        self.announce(seen)
+
+    def relist(self) -> None:
+        """Cut every watcher off: it loses the changes it has not taken, and lists again."""
+        for watcher in self._watchers:
+            watcher.relist()
+
+    def listing(self) -> Iterable[SeenT]:
+        """Return what a list shows now."""
+        return list(self.objects.values())
+
+    async def watch(self) -> AsyncIterator[WatchEvent]:
+        """Yield the events of one watcher as `ports.ClusterWatcher` promises them; without end."""
+        watcher = _Watcher[SeenT]()
+        self._watchers.append(watcher)
+        try:
+            while True:
+                if watcher.must_list:
+                    yield Relisting()
+                    for seen in watcher.take(self.listing()):
+                        yield seen
+                    if not watcher.must_list:
+                        yield Listed()
+                    continue
+                if watcher.changes:
+                    change = watcher.changes.popleft()
+                    if watcher.accepts(change):
+                        yield change
+                    continue
+                watcher.wake.clear()
+                await watcher.wake.wait()
+        finally:
+            self._watchers.remove(watcher)
