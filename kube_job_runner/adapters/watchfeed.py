@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Generic, TypeVar
 
 from msgspec.structs import replace
@@ -56,16 +56,16 @@ class _Watcher(Generic[SeenT]):
         self.changes.clear()
         self.wake.set()
 
-    def take(self, objects: Iterable[SeenT]) -> Iterator[SeenT]:
-        """Begin a list: yield all of these objects, known or not, and then what is known and no longer among them."""
-        listed = {seen.facts.uid: seen for seen in objects}
+    def begin_list(self, objects: Mapping[str, SeenT], *, version: int) -> list[SeenT]:
+        """Begin anew: return all of these objects, known or not, and then what is known and no longer among them."""
+        vanished = [gone(seen) for uid, seen in self.known.items() if uid not in objects]
+        self.known = dict(objects)
+        self.listed_version = version
         self.must_list = False
         self.changes.clear()
-        self.listed_version = max((seen.facts.resource_version for seen in listed.values()), default=0)
-        vanished = [gone(seen) for uid, seen in self.known.items() if uid not in listed]
-        self.known = dict(listed)
-        yield from listed.values()
-        yield from vanished
+        listed = list(objects.values())
+        listed.extend(vanished)
+        return listed
 
     def accepts(self, seen: SeenT) -> bool:
         """Take note of a change; tell whether it says something new."""
@@ -85,17 +85,23 @@ class Feed(Generic[SeenT]):
 
     def __init__(self) -> None:
         self.objects: dict[str, SeenT] = {}
+        self._version = 0
         self._watchers: list[_Watcher[SeenT]] = []
 
     def store(self, seen: SeenT) -> None:
         """Keep an object's newest state, or forget it when it is gone, without telling the watchers yet."""
+        self._version = max(self._version, seen.facts.resource_version)
         if seen.facts.gone:
             self.objects.pop(seen.facts.uid, None)
         else:
             self.objects[seen.facts.uid] = seen
 
     def announce(self, seen: SeenT) -> None:
-        """Tell every watcher of a change."""
+        """Tell every watcher of a change, here at once."""
+        self.tell(seen)
+
+    def tell(self, seen: SeenT) -> None:
+        """Put a change before every watcher."""
         for watcher in self._watchers:
             watcher.push(seen)
 
@@ -109,11 +115,10 @@ class Feed(Generic[SeenT]):
         for watcher in self._watchers:
             watcher.relist()
 
-    def listing(self) -> Iterable[SeenT]:
-        """Return what a list shows now."""
-        return list(self.objects.values())
+    async def list_pause(self) -> None:
+        """Do nothing; a feed with slow lists waits here, between reading its state and answering with it."""
 
-    async def watch(self) -> AsyncIterator[WatchEvent]:
+    async def watch(self) -> AsyncGenerator[WatchEvent, None]:
         """Yield the events of one watcher as `ports.ClusterWatcher` promises them; without end."""
         watcher = _Watcher[SeenT]()
         self._watchers.append(watcher)
@@ -121,7 +126,9 @@ class Feed(Generic[SeenT]):
             while True:
                 if watcher.must_list:
                     yield Relisting()
-                    for seen in watcher.take(self.listing()):
+                    listed = watcher.begin_list(self.objects, version=self._version)
+                    await self.list_pause()
+                    for seen in listed:
                         yield seen
                     if not watcher.must_list:
                         yield Listed()

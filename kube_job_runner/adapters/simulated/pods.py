@@ -1,0 +1,91 @@
+"""The facts of simulated pods and Jobs, state by state. Pure; texts as real kubelets and controllers write them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from kube_job_runner.adapters.simulated.script import Script
+from kube_job_runner.domain.facts import Condition, ContainerFacts, JobFacts, PodFacts
+from kube_job_runner.domain.names import MAIN_CONTAINER
+
+NODE = "sim-node-0"
+
+
+def scheduled(pod: PodFacts, *, at: datetime) -> PodFacts:
+    """Return a pod that has a node."""
+    return replace(pod, node=NODE, conditions=(Condition("PodScheduled", at=at),))
+
+
+def unschedulable(pod: PodFacts, *, at: datetime) -> PodFacts:
+    """Return a pod for which no node has room."""
+    text = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available"
+    return replace(pod, conditions=(Condition("PodScheduled", "False", "Unschedulable", text, at),))
+
+
+def waiting(pod: PodFacts, *, reason: str, message: str = "") -> PodFacts:
+    """Return a pod whose container waits."""
+    return replace(
+        pod, containers=(ContainerFacts(name=MAIN_CONTAINER, state="waiting", reason=reason, message=message),)
+    )
+
+
+def running(pod: PodFacts, *, at: datetime) -> PodFacts:
+    """Return a pod whose container runs."""
+    container = ContainerFacts(name=MAIN_CONTAINER, state="running", started_at=at)
+    return replace(pod, phase="Running", containers=(container,))
+
+
+def terminated(pod: PodFacts, *, code: int, reason: str, message: str = "", at: datetime) -> PodFacts:
+    """Return a pod whose container has ended."""
+    main = pod.container(MAIN_CONTAINER)
+    container = ContainerFacts(
+        name=MAIN_CONTAINER,
+        state="terminated",
+        reason=reason,
+        message=message,
+        exit_code=code,
+        started_at=main.started_at if main else None,
+        finished_at=at,
+    )
+    return replace(pod, phase="Failed" if code else "Succeeded", containers=(container,))
+
+
+def finished(pod: PodFacts, script: Script, *, at: datetime) -> PodFacts:
+    """Return a pod that ended as its script has it."""
+    if script.mode == "evicted":
+        pod = replace(
+            pod,
+            reason="Evicted",
+            message="The node was low on resource: memory.",
+            conditions=(*pod.conditions, Condition("DisruptionTarget", "True", "TerminationByKubelet", at=at)),
+        )
+        return terminated(pod, code=137, reason="Error", at=at)
+    reason = (script.reason or "Error") if script.exit_code else "Completed"
+    return terminated(pod, code=script.exit_code, reason=reason, message=script.message, at=at)
+
+
+def stopped(pod: PodFacts, *, code: int, at: datetime) -> PodFacts:
+    """Return a pod that was deleted: one that had not started ends as ContainerStatusUnknown (kubelet_pods.go)."""
+    if pod.phase == "Pending":
+        message = "The container could not be located when the pod was terminated"
+        return terminated(pod, code=137, reason="ContainerStatusUnknown", message=message, at=at)
+    return terminated(pod, code=code, reason="Error" if code else "Completed", at=at)
+
+
+def criteria_met(job: JobFacts, *, succeeded: bool, at: datetime) -> JobFacts:
+    """Return a Job that will end so, but has not (Kubernetes 1.31 and later say this first)."""
+    if succeeded:
+        first = Condition("SuccessCriteriaMet", "True", "CompletionsReached", "", at)
+    else:
+        first = Condition("FailureTarget", "True", "BackoffLimitExceeded", "", at)
+    return replace(job, conditions=(first,))
+
+
+def concluded(job: JobFacts, *, at: datetime) -> JobFacts:
+    """Return a Job with the terminal condition that follows from the one it has."""
+    first = job.conditions[0]
+    kind = "Complete" if first.type == "SuccessCriteriaMet" else "Failed"
+    text = "Job has reached the specified backoff limit" if kind == "Failed" else ""
+    return replace(job, conditions=(first, Condition(kind, "True", first.reason, text, at)))
