@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 
 COMPONENTS = ("web-server", "messages-processor", "job-status-processor", "pod-events-processor", "sweeper")
 _SCHEMA_WAIT_SECONDS = 120.0
-_LOCAL_TOKEN_NAME = "local"
+_LOCAL_TOKEN_NAME = "local"  # noqa: S105 - a name, not a secret
 
 OnReady = Callable[[str, str], None]
 
@@ -328,7 +328,7 @@ async def _supervise(
         with contextlib.suppress(asyncio.CancelledError):
             try:
                 await task
-            except Exception as error:  # noqa: BLE001 - reported here, where it ends the process
+            except Exception as error:
                 exit_code = 1
                 log.error("component failed", component=name, exc_info=error)
     await stopped

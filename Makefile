@@ -1,0 +1,103 @@
+# The verbs of kube-job-runner. `make help` lists them. Everything is written inside the checkout (.venv, .kjr) and in one
+# cache folder (KJR_CACHE_DIR, by default ~/.cache/kube-job-runner), which only the test bed and uv use.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+UV = $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
+ifeq (,$(shell command -v $(PYTHON) 2>/dev/null))
+PYTHON := python3
+endif
+
+RUNTIME_STAMP := $(VENV)/.runtime
+DEV_STAMP := $(VENV)/.dev
+PYTEST = $(BIN)/python -m pytest
+COMPONENTS := web-server messages-processor job-status-processor pod-events-processor sweeper
+
+.PHONY: help
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.uv: $(VENV)/pyvenv.cfg
+	@command -v uv >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+$(RUNTIME_STAMP): $(VENV)/.uv requirements/runtime.txt pyproject.toml
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/runtime.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/build.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV_STAMP): $(RUNTIME_STAMP) requirements/dev.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.PHONY: demo
+demo: $(RUNTIME_STAMP) ## Run the main job here: embedded PostgreSQL, three jobs as local processes.
+	@KJR_DATA_DIR=$(CURDIR)/.kjr/demo $(BIN)/kjr demo
+
+.PHONY: install
+install: $(DEV_STAMP) ## Install everything a developer needs into .venv.
+
+.PHONY: up
+up: $(RUNTIME_STAMP) ## Start the service here, with jobs as local processes.
+	@KJR_DATA_DIR=$(CURDIR)/.kjr/up $(BIN)/kjr up
+
+.PHONY: test
+test: $(DEV_STAMP) ## Run the tests that need no cluster.
+	@$(PYTEST) -m "not cluster and not realnode and not crash" $(ARGS)
+
+.PHONY: test-cluster
+test-cluster: $(DEV_STAMP) ## Run the tests on a real Kubernetes API server (needs Go; builds the test bed once).
+	@$(PYTEST) -m "cluster or realnode or crash" --timeout 900 $(ARGS)
+
+.PHONY: testbed
+testbed: $(DEV_STAMP) ## Build the test bed and start it; stop it with `python -m testbed down`.
+	@$(BIN)/python -m testbed build
+	@$(BIN)/python -m testbed up
+
+.PHONY: lint
+lint: $(DEV_STAMP) ## Check format, lint, types and the import contracts.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: $(DEV_STAMP) ## Format the code and mend what the linter can mend.
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: build
+build: $(DEV_STAMP) ## Build the wheel and the source distribution into dist/.
+	@$(UV) build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
+
+.PHONY: watch
+watch: $(RUNTIME_STAMP) ## Show the jobs of the running service, live.
+	@KJR_DATA_DIR=$(CURDIR)/.kjr/up $(BIN)/kjr list --watch
+
+.PHONY: bench
+bench: $(DEV_STAMP) ## Measure submit rate and, where the test bed can be built, jobs per second on it.
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: lock
+lock: $(VENV)/.uv ## Write the hashed requirement files from pyproject.toml.
+	@$(UV) lock --quiet --upgrade --python $(BIN)/python
+	@./requirements/export.sh $(UV)
+
+.PHONY: lock-check
+lock-check: $(DEV_STAMP) ## Check that the hashed requirement files fit pyproject.toml.
+	@$(BIN)/python requirements/check.py
+
+.PHONY: clean
+clean: ## Remove what was built and installed in the checkout.
+	@rm -rf $(VENV) .kjr build dist htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
