@@ -232,7 +232,7 @@ class AsyncClient(base.BaseClient):
                 cursor.check()
                 return
             if not over:
-                job = await self._settle(job, cursor)
+                job = await self._settle(job, cursor) if cursor.answered else await self._refresh(job)
 
     async def _read_log(
         self, job_id: str, cursor: LogCursor, tries: exchange.Exchange, *, follow: bool
@@ -254,6 +254,9 @@ class AsyncClient(base.BaseClient):
                     return
                 await answer.aread()
                 delay = tries.after_answer(answer)
+        except httpx2.ReadTimeout as fault:
+            # A log may be silent for hours; that the server still lives, the look at the record after this tells.
+            delay = 0.0 if follow else tries.after_fault(fault)
         except httpx2.HTTPError as fault:
             delay = tries.after_fault(fault)
         except (errors.NotFound, errors.Conflict) as error:
@@ -273,6 +276,9 @@ class AsyncClient(base.BaseClient):
             if early > 0:
                 await self._sleep(early)
         return seen
+
+    async def _refresh(self, job: models.Job) -> models.Job:
+        return calls.read_job(await self._send(calls.get(job.id), self._outage))
 
     async def _settle(self, job: models.Job, cursor: LogCursor) -> models.Job:
         """Return the job once the record agrees that the attempt is over, or when it is time to look at the log again."""

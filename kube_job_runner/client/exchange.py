@@ -108,7 +108,7 @@ class Exchange:
 def _retried(problem: models.Problem) -> bool:
     if problem.status in retry.RETRIED_STATUSES:
         return problem.retryable is not False
-    return problem.retryable is True and (problem.status >= 500 or problem.status == 409)
+    return problem.retryable is True and problem.status >= 500
 
 
 def _describe(fault: BaseException) -> str:

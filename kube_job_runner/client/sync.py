@@ -227,7 +227,7 @@ class Client(base.BaseClient):
                 cursor.check()
                 return
             if not over:
-                job = self._settle(job, cursor)
+                job = self._settle(job, cursor) if cursor.answered else self._refresh(job)
 
     def _read_log(
         self, job_id: str, cursor: LogCursor, tries: exchange.Exchange, *, follow: bool
@@ -249,6 +249,9 @@ class Client(base.BaseClient):
                     return
                 answer.read()
                 delay = tries.after_answer(answer)
+        except httpx2.ReadTimeout as fault:
+            # A log may be silent for hours; that the server still lives, the look at the record after this tells.
+            delay = 0.0 if follow else tries.after_fault(fault)
         except httpx2.HTTPError as fault:
             delay = tries.after_fault(fault)
         except (errors.NotFound, errors.Conflict) as error:
@@ -268,6 +271,9 @@ class Client(base.BaseClient):
             if early > 0:
                 self._sleep(early)
         return seen
+
+    def _refresh(self, job: models.Job) -> models.Job:
+        return calls.read_job(self._send(calls.get(job.id), self._outage))
 
     def _settle(self, job: models.Job, cursor: LogCursor) -> models.Job:
         """Return the job once the record agrees that the attempt is over, or when it is time to look at the log again."""

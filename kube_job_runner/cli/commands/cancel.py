@@ -1,0 +1,74 @@
+"""`kjr cancel`: the end of jobs, on request."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from kube_job_runner.cli import options, session
+
+if TYPE_CHECKING:
+    from kube_job_runner.client import Client, Job
+
+_LIVE = ("queued", "starting", "running")
+
+
+@click.command("cancel", short_help="Cancel jobs.")
+@click.argument("references", nargs=-1, metavar="ID...")
+@click.option("-l", "--label", "selectors", multiple=True, metavar="SELECTOR", help="All live jobs with these labels.")
+@click.option("--reason", default="", help="Why, for the job's record.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--wait", is_flag=True, help="Return when nothing of them is left in the cluster.")
+@options.output("table", "wide", "json", "jsonl", "yaml", "name", "id", default="id")
+@options.connection
+def command(references: tuple[str, ...], *, selectors: tuple[str, ...], reason: str, yes: bool, wait: bool) -> int:
+    """Ask for the end of jobs. A job that has ended already is left as it is, and that is not an error.
+
+    With -l, the number of jobs is shown and asked about first.
+    """
+    from kube_job_runner.cli import output, refs
+
+    if bool(references) == bool(selectors):
+        raise click.UsageError("give either ids or -l SELECTOR")
+    current = session.current()
+    with current.client() as client:
+        if selectors:
+            jobs = _selected(client, ",".join(selectors))
+            if not _confirmed(current, jobs, yes=yes):
+                return 1 if jobs else 0
+        else:
+            jobs = [refs.resolve(client, reference) for reference in references]
+        after = [_cancel(client, current, job, reason) for job in jobs]
+        if wait:
+            after = [client.wait(job.id, check=False) for job in after]
+    output.write_jobs(after, current, single=len(references) == 1)
+    return 0
+
+
+def _selected(client: Client, selector: str) -> list[Job]:
+    return list(client.list(labels=selector, state=_LIVE, page_size=500))
+
+
+def _confirmed(current: session.Session, jobs: list[Job], *, yes: bool) -> bool:
+    if not jobs:
+        current.note("kjr: there are no such jobs that have not ended")
+        return False
+    if yes:
+        return True
+    count = f"{len(jobs)} job" + ("s" if len(jobs) != 1 else "")
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"this would cancel {count}; add -y to do so without being asked")
+    return click.confirm(f"Cancel {count}?", err=True)
+
+
+def _cancel(client: Client, current: session.Session, job: Job, reason: str) -> Job:
+    from kube_job_runner.client import errors
+
+    try:
+        return client.cancel(job.id, reason)
+    except errors.Conflict:
+        ended = client.get(job.id)
+        current.note(f"kjr: job {ended.id} has ended already: {ended.state}")
+        return ended

@@ -1,0 +1,136 @@
+"""`kjr demo`: the product in a few seconds: a server of its own, three jobs, what became of them, and why."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kube_job_runner.cli import failures, session
+
+if TYPE_CHECKING:
+    from kube_job_runner.client import Client, Job
+
+START_SECONDS = 60.0
+JOB_SECONDS = 60.0
+STOP_SECONDS = 30.0
+_KEPT = frozenset({"KJR_CACHE_DIR"})
+
+JOBS: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"name": "hello", "command": ["sh", "-c", "echo hello; sleep 0.3"]}, "succeeded"),
+    ({"name": "exits-3", "command": ["sh", "-c", "echo something is wrong; exit 3"]}, "failed"),
+    ({"name": "cannot-start", "command": ["/no/such/command"]}, "failed"),
+)
+
+
+@click.command("demo", short_help="Start a server, run three jobs on it, show what became of them.")
+def command() -> int:
+    """Start a server in a temporary folder, run three jobs as processes of this machine, and show what became of them.
+
+    One succeeds, one exits with 3, one cannot start. Then the server is stopped and the folder removed.
+    """
+    current = session.current()
+    with tempfile.TemporaryDirectory(prefix="kjr-demo-") as folder:
+        current.note("kjr: starting a server with its own PostgreSQL ...")
+        began = time.monotonic()
+        with _server(Path(folder)) as (url, token):
+            current.note(f"kjr: up at {url} after {time.monotonic() - began:.1f} s; running three jobs ...")
+            current.server, current.token = url, token
+            with current.client() as client:
+                jobs = _run(client)
+            _show(jobs, current)
+    as_told = [job.state for job in jobs] == [expected for _, expected in JOBS]
+    if not as_told:
+        current.say("kjr: the jobs did not end as they should have")
+        return 1
+    current.note(
+        "\nTry next:\n  kjr up                          a server that stays\n"
+        "  kjr run busybox -- echo hello   a job, its log and its exit code\n  kjr list; kjr get @last"
+    )
+    return 0
+
+
+def _run(client: Client) -> list[Job]:
+    submitted = [client.submit({"image": "busybox", **spec}) for spec, _ in JOBS]
+    return [client.wait(job.id, timeout=JOB_SECONDS, check=False) for job in submitted]
+
+
+def _show(jobs: list[Job], current: session.Session) -> None:
+    from kube_job_runner.cli import output, text
+
+    columns = [
+        output.Column("NAME"),
+        output.Column("STATE"),
+        output.Column("REASON"),
+        output.Column("EXIT CODE", right=True),
+        output.Column("DURATION", right=True),
+    ]
+    rows = [
+        [
+            text.line(job.name),
+            job.state,
+            text.line(job.reason or ""),
+            "-" if job.exit_code is None else str(job.exit_code),
+            output.run_time(job) or "-",
+        ]
+        for job in jobs
+    ]
+    click.echo()
+    output.write_table(columns, rows, current, state_column=1)
+    for job in jobs:
+        if job.explanation and not job.succeeded:
+            click.echo(f"\n{text.line(job.name)}: {text.line(job.explanation)}")
+
+
+@contextlib.contextmanager
+def _server(folder: Path) -> Iterator[tuple[str, str | None]]:
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("KJR_") or key in _KEPT}
+    arguments = ["up", "--cluster", "local", "--port", "0", "--data", str(folder / "data"), "--quiet"]
+    log_path = folder / "server.log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kube_job_runner.cli.main", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environ,
+            start_new_session=True,
+        )
+        try:
+            yield _await_connection(process, folder / "data", log_path)
+        finally:
+            _stop(process)
+
+
+def _await_connection(process: subprocess.Popen[bytes], data: Path, log_path: Path) -> tuple[str, str | None]:
+    from kube_job_runner.client import connection
+
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        found = connection.read_file(data / connection.FILE_NAME)
+        if found is not None:
+            return found.url, found.token
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-15:])
+    raise failures.CommandFailed(f"the server did not start:\n{tail}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

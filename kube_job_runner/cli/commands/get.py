@@ -1,0 +1,54 @@
+"""`kjr get`: everything that is known about jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kube_job_runner.cli import options, session
+
+if TYPE_CHECKING:
+    from kube_job_runner.client import Client, Job
+
+
+@click.command("get", short_help="Show jobs: state, phases, attempts, reason, next step.")
+@click.argument("references", nargs=-1, required=True, metavar="ID...")
+@click.option("--spec", is_flag=True, help="Show the spec as it was stored.")
+@options.output()
+@options.connection
+def command(references: tuple[str, ...], *, spec: bool) -> int:
+    """Show jobs: state, phases with their times, attempts, reason, explanation, and what to do next."""
+    from kube_job_runner.cli import output, refs
+
+    current = session.current()
+    with current.client() as client:
+        jobs = [refs.resolve(client, reference) for reference in references]
+        if spec:
+            form = current.output if current.output in ("json", "jsonl", "yaml") else "yaml"
+            output.write_objects([client.spec(job.id) for job in jobs], form, single=True)
+        elif current.output == "table":
+            for at, job in enumerate(jobs):
+                if at:
+                    click.echo()
+                _describe(client, job, current)
+        elif current.output in ("json", "jsonl", "yaml"):
+            output.write_objects([_whole(client, job) for job in jobs], current.output, single=True)
+        else:
+            output.write_jobs(jobs, current)
+    return 0
+
+
+def _whole(client: Client, job: Job) -> dict[str, Any]:
+    return {
+        **job.raw,
+        "transitions": [transition.raw for transition in client.transitions(job.id)],
+        "attempts": [attempt.raw for attempt in client.attempts(job.id)],
+    }
+
+
+def _describe(client: Client, job: Job, current: session.Session) -> None:
+    from kube_job_runner.cli import describe
+
+    for line in describe.describe(job, client.transitions(job.id), client.attempts(job.id)):
+        click.echo(click.style(line.content, fg=line.color, bold=line.bold) if current.colored else line.content)

@@ -1,0 +1,100 @@
+"""`kjr list`: jobs, newest first."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kube_job_runner.cli import options, session
+
+if TYPE_CHECKING:
+    from kube_job_runner.client import Client, Job
+
+WATCH_SECONDS = 2.0
+
+
+@click.command("list", short_help="List jobs, newest first (also: ls, ps).")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(options.STATES), help="Only in this state; may be repeated."
+)
+@click.option("--queue", help="Only of this queue.")
+@click.option("-l", "--label", "selectors", multiple=True, metavar="SELECTOR", help="Label selector, as kubectl's.")
+@click.option("--name", help="Only with this name.")
+@click.option("--since", type=options.DURATION, help="Only submitted within this time, like 2h.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
+@click.option("-w", "--watch", is_flag=True, help="Go on showing them as they change.")
+@options.output()
+@options.connection
+def command(
+    *,
+    states: tuple[str, ...],
+    queue: str | None,
+    selectors: tuple[str, ...],
+    name: str | None,
+    since: float | None,
+    limit: int,
+    watch: bool,
+) -> int:
+    """List jobs, newest first."""
+    from kube_job_runner.cli import output
+
+    current = session.current()
+    filters = {
+        "state": states,
+        "queue": queue,
+        "labels": ",".join(selectors),
+        "name": name,
+        "created_after": None if since is None else datetime.now(UTC) - timedelta(seconds=since),
+    }
+    with current.client() as client:
+        if watch:
+            return _watch(client, current, filters, limit)
+        jobs = _newest(client, filters, limit + 1)
+    output.write_jobs(jobs[:limit], current)
+    if not jobs:
+        current.note("kjr: there are no such jobs")
+    elif len(jobs) > limit and current.output in ("table", "wide"):
+        current.note(f"kjr: these are the newest {limit}; --limit shows more")
+    return 0
+
+
+def _newest(client: Client, filters: dict[str, Any], limit: int) -> list[Job]:
+    return list(client.list(**filters, limit=limit, page_size=500))
+
+
+def _watch(client: Client, current: session.Session, filters: dict[str, Any], limit: int) -> int:
+    if current.stdout_is_terminal and current.output in ("table", "wide"):
+        return _watch_on_terminal(client, current, filters, limit)
+    from kube_job_runner.cli import output
+
+    seen: dict[str, int] = {}
+    for turn in itertools.count():
+        changed = [job for job in reversed(_newest(client, filters, limit)) if seen.get(job.id) != job.version]
+        seen.update({job.id: job.version for job in changed})
+        if changed and current.output in ("table", "wide"):
+            wide = current.output == "wide"
+            rows = output.job_rows(changed, wide=wide)
+            if turn == 0:
+                output.write_aligned(output.job_columns(wide=wide), rows, state_column=1)
+            else:
+                for row in rows:
+                    click.echo("  ".join(cell for cell in row if cell))
+        elif changed:
+            output.write_objects([job.raw for job in changed], "jsonl" if current.output == "json" else current.output)
+        time.sleep(WATCH_SECONDS)
+    return 0
+
+
+def _watch_on_terminal(client: Client, current: session.Session, filters: dict[str, Any], limit: int) -> int:
+    from kube_job_runner.cli import output, richly
+
+    wide = current.output == "wide"
+    with richly.LiveTable(colored=current.colored) as table:
+        while True:
+            jobs = _newest(client, filters, limit)
+            table.show(output.job_columns(wide=wide), output.job_rows(jobs, wide=wide))
+            time.sleep(WATCH_SECONDS)

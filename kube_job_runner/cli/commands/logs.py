@@ -1,0 +1,46 @@
+"""`kjr logs`: the log of a job, before, while and after it runs."""
+
+from __future__ import annotations
+
+import click
+
+from kube_job_runner.cli import options, session
+
+
+@click.command("logs", short_help="Print or follow the log of a job.")
+@click.argument("reference", metavar="ID")
+@click.option(
+    "-f", "--follow/--no-follow", default=False, help="Wait for the start, and go on until the job has ended."
+)
+@click.option("--tail", type=click.IntRange(0), metavar="N", help="Begin with the last N lines.")
+@click.option("--attempt", type=click.IntRange(1), metavar="N", help="Of this attempt; by default the newest.")
+@click.option("--exit-code", is_flag=True, help="With -f: return the job's exit code, as `kjr wait`.")
+@click.option("-q", "--quiet", is_flag=True, help="No hints on stderr.")
+@options.connection
+def command(
+    reference: str, *, follow: bool, tail: int | None, attempt: int | None, exit_code: bool, quiet: bool
+) -> int:
+    """Print the log of a job to stdout.
+
+    To a file or a pipe the bytes are passed on untouched; on a terminal control characters are shown escaped.
+    """
+    from kube_job_runner.cli import attending, exitcodes, logwriter, refs
+
+    current = session.current()
+    current.quiet, current.waiting = quiet, exit_code
+    if exit_code and not follow:
+        raise click.UsageError("--exit-code needs -f")
+    with current.client() as client:
+        job = refs.resolve(client, reference)
+        writer = logwriter.LogWriter()
+        for chunk in client.log_chunks(job.id, follow=follow, tail=tail, attempt=attempt):
+            writer.write(chunk)
+            if writer.reader_gone:
+                raise BrokenPipeError
+        writer.end_line()
+        if not follow:
+            return 0
+        job = client.wait(job.id, check=False) if exit_code else client.get(job.id)
+    if job.terminal and (exit_code or not job.succeeded):
+        attending.report_end(current, job)
+    return exitcodes.of_job(job) if exit_code else 0

@@ -1,0 +1,91 @@
+"""`kjr run`: submit, phases, log, and the job's own exit code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kube_job_runner.cli import options, runspec, session
+
+_OUTPUTS = ("log", "json", "jsonl", "yaml", "name", "id")
+
+
+@click.command(
+    "run", short_help="Run a container: submit, show phases and log, return its exit code.", no_args_is_help=False
+)
+@click.argument("image")
+@click.argument("cmd", nargs=-1, metavar="[-- CMD...]", type=click.UNPROCESSED)
+@click.option("-e", "--env", multiple=True, type=options.KEY_VALUE, help="Environment variable; may be repeated.")
+@click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="File of KEY=VALUE lines.")
+@click.option("--secret", "secrets", multiple=True, metavar="ENV=NAME:KEY", help="Variable from a Kubernetes Secret.")
+@click.option("--cpu", metavar="QUANTITY", help="CPU to ask for, like 500m or 2.")
+@click.option("--memory", metavar="QUANTITY", help="Memory to ask for and not exceed, like 512Mi.")
+@click.option("--gpu", type=click.IntRange(0), help="Number of GPUs.")
+@click.option("-q", "--queue", help="Queue to wait in.")
+@click.option("--name", help="Name of the job; by default made from the image.")
+@click.option("-l", "--label", "labels", multiple=True, type=options.KEY_VALUE, help="Label; may be repeated.")
+@click.option("--timeout", type=options.DURATION, help="How long it may run, like 10m.")
+@click.option("--start-timeout", type=options.DURATION, help="How long it may take to start.")
+@click.option("--queue-timeout", type=options.DURATION, help="How long it may wait in the queue.")
+@click.option("--retries", type=click.IntRange(0), help="How often a failed run is tried again.")
+@click.option("--priority", type=int, help="From -100 to 100; higher goes first.")
+@click.option("--namespace", help="Kubernetes namespace to run in.")
+@click.option("--service-account", metavar="NAME", help="Kubernetes service account to run as.")
+@click.option("--workdir", "working_dir", metavar="PATH", help="Directory that the command starts in.")
+@click.option("--keep-entrypoint", "entrypoint", is_flag=True, help="Give CMD to the image's entrypoint as arguments.")
+@click.option("-d", "--detach", is_flag=True, help="Print the id and leave.")
+@click.option("--dry-run", is_flag=True, help="Print the spec and submit nothing.")
+@click.option("--idempotency-key", metavar="KEY", help="The same key never makes a second job.")
+@click.option(
+    "--on-interrupt",
+    type=click.Choice(["detach", "cancel"]),
+    help="What Ctrl-C does; by default it detaches on a terminal (twice cancels) and cancels elsewhere.",
+)
+@options.output(*_OUTPUTS, default="log", short_quiet=False)
+@options.connection
+def command(
+    cmd: tuple[str, ...],
+    *,
+    detach: bool,
+    dry_run: bool,
+    idempotency_key: str | None,
+    on_interrupt: str | None,
+    **flags: Any,
+) -> int:
+    """Run CMD in IMAGE and return its exit code.
+
+    The job's phases and messages go to stderr, its log to stdout. CMD is the whole command; with --keep-entrypoint it is
+    the arguments of the image's entrypoint. The last line of stderr says why a job failed.
+    """
+    current = session.current()
+    spec = runspec.build(runspec.RunFlags(command=cmd, **flags))
+    if dry_run:
+        from kube_job_runner.cli import output
+
+        output.write_objects([spec], "json" if current.output in ("json", "jsonl") else "yaml", single=True)
+        return 0
+    if detach:
+        return _detached(current, spec, idempotency_key)
+    return _attended(current, spec, idempotency_key, on_interrupt)
+
+
+def _detached(current: session.Session, spec: dict[str, Any], key: str | None) -> int:
+    from kube_job_runner.cli import attending, output, refs
+
+    with current.client(budget_seconds=60.0) as client:
+        job = client.submit(spec, idempotency_key=key)
+        refs.remember(client, job.id)
+    output.write_objects([job.raw], "id" if current.output == "log" else current.output, single=True)
+    attending.print_detached(current, job)
+    return 0
+
+
+def _attended(current: session.Session, spec: dict[str, Any], key: str | None, on_interrupt: str | None) -> int:
+    from kube_job_runner.cli import attending
+    from kube_job_runner.client import calls
+
+    key = key or calls.new_idempotency_key()
+    client = current.client(budget_seconds=30.0)
+    attendance = attending.Attendance(current, client, key, on_interrupt)
+    return attendance.run(lambda: client.submit(spec, idempotency_key=key))

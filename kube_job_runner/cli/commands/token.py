@@ -1,0 +1,72 @@
+"""`kjr token`: API tokens, made with access to the database, not over the API."""
+
+from __future__ import annotations
+
+import click
+
+from kube_job_runner.cli import exitcodes, options, server, session
+
+
+@click.group("token", short_help="Create, list and revoke API tokens.")
+def command() -> None:
+    """Create, list and revoke API tokens. Needs KJR_DATABASE_URL, or the data directory of `kjr up`."""
+
+
+@command.command("create")
+@click.argument("name")
+def create(name: str) -> int:
+    """Create a token and print it. It is shown once: only its hash is kept."""
+    settings = server.settings()
+    from kube_job_runner import bootstrap
+
+    click.echo(bootstrap.create_token(settings, name))
+    return 0
+
+
+@command.command("list")
+@options.output("table", "json", "jsonl", "yaml", "name")
+def list_(**_: object) -> int:
+    """List the tokens, newest first, without their secrets."""
+    from kube_job_runner.cli import output, text
+
+    settings = server.settings()
+    from kube_job_runner import bootstrap
+
+    current = session.current()
+    tokens = [
+        {
+            "name": token.name,
+            "prefix": token.prefix,
+            "created_at": token.created_at,
+            "expires_at": token.expires_at,
+            "revoked_at": token.revoked_at,
+        }
+        for token in bootstrap.list_tokens(settings)
+    ]
+    if current.output != "table":
+        output.write_objects([output.plain(token) for token in tokens], current.output)
+        return 0
+    columns = [output.Column(title) for title in ("NAME", "PREFIX", "CREATED", "STATE")]
+    rows = [
+        [
+            text.line(token["name"]),
+            text.line(token["prefix"]),
+            f"{token['created_at']:%Y-%m-%d %H:%M}" if token["created_at"] else "",
+            "revoked" if token["revoked_at"] else "active",
+        ]
+        for token in tokens
+    ]
+    output.write_table(columns, rows, current)
+    return 0
+
+
+@command.command("revoke")
+@click.argument("name")
+def revoke(name: str) -> int:
+    """Revoke all tokens of that name; servers follow within seconds."""
+    settings = server.settings()
+    from kube_job_runner import bootstrap
+
+    count = bootstrap.revoke_token(settings, name)
+    click.echo(f"kjr: {count} revoked", err=True)
+    return 0 if count else exitcodes.NOT_FOUND

@@ -1,0 +1,55 @@
+"""`kjr version`: of this client and of the server."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+import kube_job_runner
+from kube_job_runner.cli import options, session
+
+
+@click.command("version", short_help="Print the versions of this client and of the server.")
+@click.option("--client", "client_only", is_flag=True, help="Do not ask the server.")
+@options.output("table", "json", "jsonl", "yaml")
+@options.connection
+def command(*, client_only: bool) -> int:
+    """Print the versions of this client and of the server, and warn when they do not fit each other."""
+    from kube_job_runner.cli import output
+
+    current = session.current()
+    answer: dict[str, Any] = {"client": kube_job_runner.__version__}
+    if not client_only:
+        _ask(current, answer)
+    if current.output != "table":
+        output.write_objects([answer], current.output, single=True)
+        return 0
+    click.echo(f"client {answer['client']}")
+    if answer.get("server"):
+        from kube_job_runner.cli import text
+
+        click.echo(text.line(f"server {answer['server'].get('version', 'unknown')} at {answer['url']}"))
+    return 0
+
+
+def _ask(current: session.Session, answer: dict[str, Any]) -> None:
+    from kube_job_runner.client import errors
+
+    try:
+        with current.client(budget_seconds=3.0) as client:
+            answer["server"] = client.version()
+            answer["url"] = client.server
+    except errors.NotConfigured as error:
+        current.note(f"kjr: {error}")
+        return
+    minimum = answer["server"].get("minimum_client")
+    if isinstance(minimum, str) and _numbers(answer["client"]) < _numbers(minimum):
+        current.say(f"kjr: this client is older than {minimum}, the oldest that the server works with: update it")
+    elif _numbers(answer["client"])[:2] > _numbers(str(answer["server"].get("version", "")))[:2]:
+        current.note("kjr: this client is newer than the server; what is new in it may not work there")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])

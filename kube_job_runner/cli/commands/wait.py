@@ -1,0 +1,31 @@
+"""`kjr wait`: the end of jobs, and their exit code."""
+
+from __future__ import annotations
+
+import click
+
+from kube_job_runner.cli import options, session
+
+
+@click.command("wait", short_help="Wait for the end of jobs and return the exit code.")
+@click.argument("references", nargs=-1, required=True, metavar="ID...")
+@click.option("--any", "first", is_flag=True, help="Return when the first of them has ended, with its exit code.")
+@click.option("--wait-timeout", type=options.DURATION, help="Return 75 when they go on after this time.")
+@options.output()
+@options.connection
+def command(references: tuple[str, ...], *, first: bool, wait_timeout: float | None) -> int:
+    """Wait until jobs have ended, whatever their end, and return the job's own exit code.
+
+    With several jobs the code is 0 when all succeeded and 1 when one did not.
+    """
+    from kube_job_runner.cli import output, refs, waiting
+
+    current = session.current()
+    if first and len(references) > waiting.ANY_MAX:
+        raise click.UsageError(f"--any takes at most {waiting.ANY_MAX} jobs")
+    with current.client() as client:
+        ids = list(dict.fromkeys(refs.resolve(client, reference).id for reference in references))
+        wait = waiting.wait_any if first else waiting.wait_all
+        jobs, code = wait(client, current, ids, wait_timeout)
+    output.write_jobs(jobs, current, single=len(ids) == 1 or first)
+    return code

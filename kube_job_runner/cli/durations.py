@@ -1,0 +1,39 @@
+"""Durations as people write them (`90s`, `10m`, `1h30m`, `2d`) and as people read them."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_PART = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(s|m|h|d)")
+_WHOLE = re.compile(rf"(?:{_PART.pattern})+")
+_PLAIN = re.compile(r"\d{1,12}(?:\.\d{1,6})?")
+
+
+def parse(text: str) -> float:
+    """Return the seconds of a duration; a bare number is seconds.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    text = text.strip().lower()
+    if _PLAIN.fullmatch(text):
+        return float(text)
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"{text!r} is not a duration; write it like 90s, 10m, 1h30m or 2d")
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def show(seconds: float) -> str:
+    """Return a duration with at most two units: `0.4s`, `14s`, `2m05s`, `3h10m`, `2d4h`."""
+    seconds = max(0.0, seconds)
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86_400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86_400}d{whole % 86_400 // 3600}h"

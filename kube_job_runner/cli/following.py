@@ -1,0 +1,150 @@
+"""Following a job: one thread watches its record, one reads its log, and the main thread hears both and the signals.
+
+The main thread alone writes and never waits for the network, so Ctrl-C is answered at once. What the job came to is taken
+from its record; the log is only shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from kube_job_runner.client import Client, Job, LogChunk
+
+_CHUNKS_HELD = 256
+LOG_DRAIN_SECONDS = 10.0
+
+
+class Submitted(NamedTuple):
+    """The job is stored."""
+
+    job: Job
+
+
+class Changed(NamedTuple):
+    """The job's record as it is now."""
+
+    job: Job
+
+
+class Logged(NamedTuple):
+    """A piece of log."""
+
+    chunk: LogChunk
+
+
+class LogEnded(NamedTuple):
+    """There is no more log; `error` is why there is less than there should be."""
+
+    error: Exception | None
+
+
+class Failed(NamedTuple):
+    """Submitting or watching the job cannot go on."""
+
+    error: Exception
+
+
+class Signalled(NamedTuple):
+    """A person or a system wants us to stop."""
+
+    number: int
+
+
+Event = Submitted | Changed | Logged | LogEnded | Failed | Signalled
+
+
+class Follower:
+    """Starts the threads and hands their events to the main thread, one at a time."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        # SimpleQueue.put may be called from a signal handler; Queue.put may deadlock there.
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._room = threading.Semaphore(_CHUNKS_HELD)
+
+    def submit(self, call: Callable[[], Job]) -> None:
+        """Submit a job in the background."""
+        self._start(lambda: self._events.put(Submitted(call())))
+
+    def watch(self, job_id: str, *, timeout_seconds: float | None = None) -> None:
+        """Send the job's record now and at each change, to its end."""
+
+        def work() -> None:
+            for job in self._client.changes(job_id, timeout=timeout_seconds):
+                self._events.put(Changed(job))
+
+        self._start(work)
+
+    def logs(self, job_id: str, *, tail: int | None = None, attempt: int | None = None) -> None:
+        """Send the job's log, to the end of the job."""
+
+        def work() -> None:
+            error: Exception | None = None
+            try:
+                for chunk in self._client.log_chunks(job_id, follow=True, tail=tail, attempt=attempt):
+                    self._room.acquire()
+                    self._events.put(Logged(chunk))
+            except Exception as caught:  # noqa: BLE001 - the log is best effort; the record decides
+                error = caught
+            self._events.put(LogEnded(error))
+
+        self._start(work)
+
+    def next(self, timeout_seconds: float | None = None) -> Event | None:
+        """Return the next event, or None when none came in time."""
+        try:
+            event = self._events.get(timeout=timeout_seconds)
+        except queue.Empty:
+            return None
+        if isinstance(event, Logged):
+            self._room.release()
+        return event
+
+    @contextlib.contextmanager
+    def signals(self) -> Iterator[None]:
+        """Turn SIGINT and SIGTERM into events; a third one ends the process at once."""
+        count = 0
+
+        def handle(number: int, _: FrameType | None) -> None:
+            nonlocal count
+            count += 1
+            if count > 2:
+                raise SystemExit(128 + number)
+            self._events.put(Signalled(number))
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _start(self, work: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - handed to the main thread, which reports it
+                self._events.put(Failed(error))
+
+        threading.Thread(target=guarded, daemon=True).start()
+
+
+class Deadline:
+    """A bound on a wait."""
+
+    def __init__(self, seconds: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._end = monotonic() + seconds
+
+    @property
+    def left_seconds(self) -> float:
+        """Seconds left, not below 0."""
+        return max(0.0, self._end - self._monotonic())

@@ -1,0 +1,88 @@
+"""Options that several commands have, and the types of values as people write them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from kube_job_runner.cli import durations, session
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+FORMATS = ("table", "wide", "json", "jsonl", "yaml", "name", "id")
+STATES = ("queued", "starting", "running", "stopping", "succeeded", "failed", "cancelled")
+
+
+class Duration(click.ParamType[float]):
+    """A duration in seconds, written like `10m`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        try:
+            return durations.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class KeyValue(click.ParamType[tuple[str, str]]):
+    """A pair written like `KEY=VALUE`."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Return the pair."""
+        key, separator, text = str(value).partition("=")
+        if not separator or not key:
+            self.fail(f"{value!r} is not a pair; write it like KEY=VALUE", param, ctx)
+        return key, text
+
+
+DURATION = Duration()
+KEY_VALUE = KeyValue()
+
+
+def connection(function: Function) -> Function:
+    """Add `--server`, `--token` and `--no-color`; they may also stand before the command's name."""
+
+    @click.option("--server", metavar="URL", help="Server to talk to. [env: KJR_SERVER]")
+    @click.option("--token", metavar="TOKEN", help="Bearer token. [env: KJR_TOKEN, which other users cannot see]")
+    @click.option("--no-color", is_flag=True, help="No colour. [env: NO_COLOR]")
+    @functools.wraps(function)
+    def wrapped(*args: Any, server: str | None, token: str | None, no_color: bool, **kwargs: Any) -> Any:
+        current = session.current()
+        current.server = server or current.server
+        current.token = token or current.token
+        if no_color:
+            current.color = False
+        return function(*args, **kwargs)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def output(*formats: str, default: str = "table", short_quiet: bool = True) -> Callable[[Function], Function]:
+    """Add `-o` with the formats given (all when none is) and `--quiet` (`-q` unless it means something else there)."""
+    choices = formats or FORMATS
+    quiet_names = ("-q", "--quiet") if short_quiet else ("--quiet",)
+
+    def decorate(function: Function) -> Function:
+        @click.option(
+            "-o", "--output", "output_format", type=click.Choice(choices), default=default, show_default=True,
+            help="Form of the data on stdout.",
+        )  # fmt: skip
+        @click.option(*quiet_names, "quiet", is_flag=True, help="No progress and no hints on stderr.")
+        @functools.wraps(function)
+        def wrapped(*args: Any, output_format: str, quiet: bool, **kwargs: Any) -> Any:
+            current = session.current()
+            current.output, current.quiet = output_format, quiet
+            return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]
+
+    return decorate

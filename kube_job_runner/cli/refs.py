@@ -1,0 +1,111 @@
+"""From what a person types to a job: an id, the first characters of one, a name (its newest job), or `@last`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kube_job_runner.cli import exitcodes
+from kube_job_runner.cli.failures import CommandFailed
+from kube_job_runner.client import connection
+
+if TYPE_CHECKING:
+    from kube_job_runner.client import Client, Job
+
+LAST = "@last"
+_FILE_NAME = "last-job.json"
+_SCAN_MAX = 5000
+_NAME_MAX = 63
+_FULL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_PREFIX = re.compile(r"[0-9a-f]{6,8}(-[0-9a-f-]*)?")
+_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+_CLOCK_SLACK = timedelta(minutes=10)
+
+
+def remember(client: Client, job_id: str) -> None:
+    """Note the last job submitted from this machine to this server. That it cannot be noted is no reason to fail."""
+    path = connection.data_dir() / _FILE_NAME
+    with contextlib.suppress(OSError):
+        known = _read(path)
+        known[client.server] = job_id
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_FILE_NAME)
+        with os.fdopen(handle, "w") as file:
+            json.dump(known, file)
+        Path(temporary).replace(path)
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        known = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {str(key): str(value) for key, value in known.items()} if isinstance(known, dict) else {}
+
+
+def resolve(client: Client, reference: str) -> Job:
+    """Return the job that is meant.
+
+    Raises:
+        CommandFailed: none fits, or several ids begin like this.
+        NotFound: there is no job with this id.
+    """
+    text = reference.strip()
+    if text == LAST:
+        return client.get(_last(client))
+    lowered = text.lower()
+    if _FULL_ID.fullmatch(lowered):
+        return client.get(lowered)
+    if _PREFIX.fullmatch(lowered) and len(lowered) < 36:
+        found = _by_prefix(client, lowered)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            ids = "\n".join(f"  {job.id}  {job.name}" for job in found[:5])
+            raise CommandFailed(f"{len(found)} jobs begin with {text!r}; give more of the id:\n{ids}")
+    named = next(iter(client.list(name=text, limit=1)), None) if 0 < len(text) <= _NAME_MAX else None
+    if named is None:
+        raise CommandFailed(f"there is no job {reference!r}", exit_code=exitcodes.NOT_FOUND)
+    return named
+
+
+def _last(client: Client) -> str:
+    job_id = _read(connection.data_dir() / _FILE_NAME).get(client.server)
+    if job_id is None:
+        raise CommandFailed(
+            f"{LAST}: no job was submitted to {client.server} from this machine", exit_code=exitcodes.NOT_FOUND
+        )
+    return job_id
+
+
+def window(prefix: str) -> tuple[datetime, datetime] | None:
+    """Return the times at which ids with this prefix can have been made (UUIDv7, RFC 9562: milliseconds come first)."""
+    digits = prefix.replace("-", "")[:12]
+    try:
+        first = datetime.fromtimestamp(int(digits.ljust(12, "0"), 16) / 1000, UTC)
+        last = datetime.fromtimestamp(int(digits.ljust(12, "f"), 16) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    if last < _EARLIEST or first > datetime.now(UTC) + timedelta(days=1):
+        return None
+    return first - _CLOCK_SLACK, last + _CLOCK_SLACK
+
+
+def _by_prefix(client: Client, prefix: str) -> list[Job]:
+    span = window(prefix)
+    if span is None:
+        return []
+    found = []
+    jobs = client.list(created_after=span[0], created_before=span[1], limit=_SCAN_MAX, page_size=500)
+    for job in jobs:
+        if job.id.startswith(prefix):
+            found.append(job)
+        elif found or job.id < prefix:
+            break  # newest first, and ids sort by time: none can follow
+    return found
