@@ -1,0 +1,71 @@
+"""Reading a batch: each of its jobs is judged alone, so that one bad spec does not refuse the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.web.api.views import BATCH_MAX, BatchBody
+from kube_job_runner.web.kit import jsontext
+from kube_job_runner.web.kit.decoding import BodyDecoder, Decoded, summary
+from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
+from kube_job_runner.web.kit.walk import kind
+
+_decode = msgspec.json.Decoder(BatchBody).decode
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """The jobs of a batch in their order, and warnings about fields of the batch itself."""
+
+    items: list[Decoded[JobSpec]]
+    warnings: Sequence[Fault] = ()
+
+
+def read(raw: bytes, decoder: BodyDecoder[JobSpec], *, strict: bool) -> Batch:
+    """Return the jobs of a batch, each with its value or its faults; pointers are those of the whole body.
+
+    Raises:
+        RequestProblem: the body is no batch: malformed JSON (400), or `jobs` is not a list of 1 to 1,000 (422).
+    """
+    try:
+        body = _decode(raw)
+        if jsontext.plain(raw):
+            return Batch([_judge(spec, index, decoder) for index, spec in enumerate(body.jobs)])
+    except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
+        pass
+    return _read_slowly(raw, decoder, strict=strict)
+
+
+def _judge(spec: JobSpec, index: int, decoder: BodyDecoder[JobSpec]) -> Decoded[JobSpec]:
+    faults = decoder.check(spec)
+    if not faults:
+        return Decoded(spec)
+    return Decoded(faults=[msgspec.structs.replace(f, pointer=f"/jobs/{index}{f.pointer}") for f in faults])
+
+
+def _read_slowly(raw: bytes, decoder: BodyDecoder[JobSpec], *, strict: bool) -> Batch:
+    tree = jsontext.parse(raw)
+    faults, jobs = _frame(tree)
+    unknown = [jsontext.pointer("", name) for name in tree if name != "jobs"] if isinstance(tree, dict) else []
+    if strict:
+        faults += [Fault(pointer, "is not a known field (strict=true)") for pointer in unknown]
+    if faults:
+        raise RequestProblem(VALIDATION_FAILED, summary(faults), faults=faults)
+    warnings = [Fault(pointer, "is not a known field; it was ignored") for pointer in unknown[:100]]
+    return Batch([decoder.item(job, strict=strict, at=f"/jobs/{index}") for index, job in enumerate(jobs)], warnings)
+
+
+def _frame(tree: Any) -> tuple[list[Fault], list[Any]]:
+    if not isinstance(tree, dict):
+        return [Fault("", f'must be an object {{"jobs": [...]}}, not {kind(tree)}')], []
+    if "jobs" not in tree:
+        return [Fault("/jobs", "is required")], []
+    jobs = tree["jobs"]
+    if not isinstance(jobs, list):
+        return [Fault("/jobs", f"must be an array of job specs, not {kind(jobs)}")], []
+    if not 1 <= len(jobs) <= BATCH_MAX:
+        return [Fault("/jobs", f"has {len(jobs)} entries; 1 to {BATCH_MAX} are allowed")], []
+    return [], jobs

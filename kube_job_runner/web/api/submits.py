@@ -1,0 +1,169 @@
+"""Submitting jobs, one or many, with idempotency keys. This is the hot path: little is made per request, and once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from kube_job_runner import telemetry
+from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.domain.speccheck import SpecLimits
+from kube_job_runner.ports import Clock, Submission, SubmitOutcome
+from kube_job_runner.services.submit import Submitter, new_job
+from kube_job_runner.web.api import batches, idempotency, specs
+from kube_job_runner.web.api.problems import IDEMPOTENCY_KEY_REUSE
+from kube_job_runner.web.api.views import BatchAnswer, BatchBody, JobSubmitted, SubmitQuery
+from kube_job_runner.web.kit import problems
+from kube_job_runner.web.kit.calls import Call, Document, HeaderList, Nothing, Reply
+from kube_job_runner.web.kit.decoding import Decoded, summary
+from kube_job_runner.web.kit.problems import Fault, RequestProblem
+
+_encode = msgspec.json.Encoder().encode
+_REPLAYED = (b"idempotency-replayed", b"true")
+_IN_LOOP_MAX_BYTES = 1024 * 1024  # a larger batch is read in a thread: on the slow path it takes a second
+
+Prepared = Submission | bytes
+"""One job of a batch, ready to be stored; or the encoded answer that refuses it."""
+
+
+class SubmitApi:
+    """The operations that store jobs."""
+
+    def __init__(self, submitter: Submitter, clock: Clock, limits: SpecLimits) -> None:
+        self._submitter = submitter
+        self._clock = clock
+        self._limits = limits
+        self.decoder = specs.decoder(limits)
+
+    async def submit(self, call: Call[Nothing, SubmitQuery, JobSpec]) -> Reply[JobSubmitted]:
+        """Store one job."""
+        key = idempotency.read_key(call.headers) if b"idempotency-key" in call.headers else None
+        submission, content = self._submission(call.body, call.principal, self._clock.now(), call.warnings)
+        if key is not None:
+            submission = msgspec.structs.replace(
+                submission,
+                idempotency_key=idempotency.job_key(key),
+                request_hash=hashlib.sha256(submission.spec).digest(),
+                response=content,
+            )
+        outcome = await self._submitter.submit(submission)
+        if outcome.status == "created":
+            telemetry.jobs_submitted.inc()
+            return Reply(content=content, headers=(_location(outcome.job_id),))
+        if outcome.status == "mismatch":
+            raise RequestProblem(IDEMPOTENCY_KEY_REUSE)
+        return Reply(content=outcome.response, headers=(_location(outcome.job_id), _REPLAYED))
+
+    async def submit_batch(self, call: Call[Nothing, SubmitQuery, Document[BatchBody]]) -> Reply[BatchAnswer]:
+        """Store up to 1,000 jobs in one commit; an answer for each."""
+        key = idempotency.read_key(call.headers)
+        raw = call.body.raw
+        if len(raw) > _IN_LOOP_MAX_BYTES:
+            batch = await asyncio.to_thread(batches.read, raw, self.decoder, strict=call.query.strict)
+        else:
+            batch = batches.read(raw, self.decoder, strict=call.query.strict)
+        now = self._clock.now()
+        prepared = [self._prepare(item, call, now) for item in batch.items]
+        if key is not None:
+            body_hash = hashlib.sha256(raw).digest()
+            prepared = [_keyed(item, key, body_hash, index) for index, item in enumerate(prepared)]
+        outcomes = await self._store([item for item in prepared if isinstance(item, Submission)], keyed=key is not None)
+        telemetry.jobs_submitted.inc(
+            sum(1 for outcome in outcomes if isinstance(outcome, SubmitOutcome) and outcome.status == "created")
+        )
+        return _batch_reply(prepared, outcomes, batch.warnings, call)
+
+    def _submission(
+        self, spec: JobSpec, owner: str, now: datetime, warnings: Sequence[Fault]
+    ) -> tuple[Submission, bytes]:
+        job, encoded = new_job(spec, owner=owner, default_namespace=self._limits.default_namespace, now=now)
+        answer = JobSubmitted(
+            id=job.id,
+            name=job.name,
+            state=job.state,
+            version=job.version,
+            created_at=job.created_at,
+            queue=job.queue,
+            namespace=job.namespace,
+            warnings=warnings,
+        )
+        return Submission(job=job, spec=encoded), _encode(answer)
+
+    def _prepare(
+        self, item: Decoded[JobSpec], call: Call[Nothing, SubmitQuery, Document[BatchBody]], now: datetime
+    ) -> Prepared:
+        if item.value is None:
+            problem = RequestProblem(problems.VALIDATION_FAILED, summary(item.faults), faults=item.faults)
+            return _refused(problem, call.url, call.request_id)
+        submission, content = self._submission(item.value, call.principal, now, item.warnings)
+        return msgspec.structs.replace(submission, response=content)
+
+    async def _store(self, submissions: list[Submission], *, keyed: bool) -> list[SubmitOutcome | Exception]:
+        """Store the jobs of a batch.
+
+        With a key the first goes alone: if its key belongs to another batch, none of the others may be stored.
+        """
+        if not keyed or len(submissions) < 2:
+            outcomes = await self._submitter.submit_many(submissions)
+        else:
+            outcomes = await self._submitter.submit_many(submissions[:1])
+            _check_reuse(outcomes)
+            outcomes += await self._submitter.submit_many(submissions[1:])
+        _check_reuse(outcomes)
+        return outcomes
+
+
+def _location(job_id: UUID) -> tuple[bytes, bytes]:
+    return (b"location", f"/v1/jobs/{job_id}".encode())
+
+
+def _keyed(item: Prepared, key: str, body_hash: bytes, index: int) -> Prepared:
+    if not isinstance(item, Submission):
+        return item
+    return msgspec.structs.replace(
+        item,
+        idempotency_key=idempotency.item_key(key, index),
+        request_hash=idempotency.item_hash(body_hash, index),
+    )
+
+
+def _check_reuse(outcomes: Sequence[SubmitOutcome | Exception]) -> None:
+    if any(isinstance(outcome, SubmitOutcome) and outcome.status == "mismatch" for outcome in outcomes):
+        raise RequestProblem(IDEMPOTENCY_KEY_REUSE)
+
+
+def _refused(problem: RequestProblem, url: str, request_id: str) -> bytes:
+    document = problems.details(problem, instance=url, request_id=request_id)
+    return b'{"status":%d,"problem":%s}' % (problem.type.status, problems.encode(document))
+
+
+def _batch_reply(
+    prepared: Sequence[Prepared],
+    outcomes: Sequence[SubmitOutcome | Exception],
+    warnings: Sequence[Fault],
+    call: Call[Nothing, SubmitQuery, Document[BatchBody]],
+) -> Reply[BatchAnswer]:
+    remaining = iter(outcomes)
+    parts = []
+    replayed = bool(outcomes)
+    for item in prepared:
+        if not isinstance(item, Submission):
+            parts.append(item)
+            continue
+        outcome = next(remaining)
+        if isinstance(outcome, Exception):
+            replayed = False
+            telemetry.get_logger(__name__).error("job of a batch refused by the store", exc_info=outcome)
+            parts.append(_refused(RequestProblem(problems.INTERNAL_ERROR), call.url, call.request_id))
+            continue
+        replayed = replayed and outcome.status == "replayed"
+        content = outcome.response if outcome.status == "replayed" else item.response
+        parts.append(b'{"status":201,"job":%s}' % content)
+    content = b'{"results":[%s],"warnings":%s}' % (b",".join(parts), _encode(warnings))
+    headers: HeaderList = (_REPLAYED,) if replayed else ()
+    return Reply(content=content, headers=headers)

@@ -1,0 +1,99 @@
+"""Who asks: bearer tokens, of which the database holds only a hash, and a short memory of them in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from kube_job_runner.ports import Clock, Token, TokenStore
+from kube_job_runner.web.kit.problems import UNAUTHENTICATED, RequestProblem
+
+CACHE_SECONDS = 5.0
+CACHE_MAX = 4096
+ANONYMOUS = "anonymous"
+_SECRET = re.compile(rb"kjr_[0-9a-z]{8}_[A-Za-z0-9_-]{43}")
+_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+_CHALLENGE = b'Bearer realm="kube-job-runner"'
+
+
+def new_token(name: str) -> tuple[str, Token]:
+    """Return a new secret with 256 random bits, to be shown once, and the token to store for it.
+
+    The secret is `kjr_<prefix>_<random>`: a fixed beginning that secret scanners can find, a prefix of 8 characters by
+    which people can tell tokens apart, and 43 characters of base64url.
+    """
+    prefix = "".join(secrets.choice(_ALPHABET) for _ in range(8))
+    random = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode("ascii")
+    secret = f"kjr_{prefix}_{random}"
+    return secret, Token(name=name, token_hash=hash_secret(secret.encode("ascii")), prefix=prefix)
+
+
+def hash_secret(secret: bytes) -> bytes:
+    """Return what is stored of a secret. It has 256 random bits, so a fast hash without a salt is enough."""
+    return hashlib.sha256(secret).digest()
+
+
+async def anonymous(_headers: Mapping[bytes, bytes]) -> str:
+    """Let everybody in; only for a server that listens on loopback alone."""
+    return ANONYMOUS
+
+
+class Authenticator:
+    """Tells the name of a request's token. Known and unknown tokens cost the same: one hash and one look-up by it.
+
+    What the store said is kept for at most 5 seconds, so a revoked token works no longer than that.
+    """
+
+    def __init__(self, tokens: TokenStore, clock: Clock) -> None:
+        self._tokens = tokens
+        self._clock = clock
+        self._known: OrderedDict[bytes, tuple[float, str | None]] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Task[str | None]] = {}
+
+    async def __call__(self, headers: Mapping[bytes, bytes]) -> str:
+        """Return who asks.
+
+        Raises:
+            RequestProblem: 401 with a challenge (RFC 6750, section 3).
+            DatabaseUnavailable: the store could not be asked.
+        """
+        given = headers.get(b"authorization")
+        if given is None:
+            raise _refusal("the request has no Authorization header", _CHALLENGE)
+        scheme, _, secret = given.partition(b" ")
+        secret = secret.strip()
+        if scheme.lower() != b"bearer" or not _SECRET.fullmatch(secret):
+            raise _refusal("the Authorization header holds no token of this server (Bearer kjr_...)", _CHALLENGE)
+        name = await self._name(hash_secret(secret))
+        if name is None:
+            challenge = _CHALLENGE + b', error="invalid_token"'
+            raise _refusal("the token is not known here, has expired, or was revoked", challenge)
+        return name
+
+    async def _name(self, token_hash: bytes) -> str | None:
+        known = self._known.get(token_hash)
+        if known is not None and known[0] > self._clock.monotonic():
+            return known[1]
+        asking = self._asking.get(token_hash)
+        if asking is None:
+            asking = self._asking[token_hash] = asyncio.create_task(self._ask(token_hash))
+            asking.add_done_callback(lambda _: self._asking.pop(token_hash, None))
+        return await asyncio.shield(asking)
+
+    async def _ask(self, token_hash: bytes) -> str | None:
+        token = await self._tokens.find_token(token_hash)
+        name = token.name if token is not None else None
+        self._known[token_hash] = (self._clock.monotonic() + CACHE_SECONDS, name)
+        self._known.move_to_end(token_hash)
+        while len(self._known) > CACHE_MAX:
+            self._known.popitem(last=False)
+        return name
+
+
+def _refusal(detail: str, challenge: bytes) -> RequestProblem:
+    return RequestProblem(UNAUTHENTICATED, detail, headers=((b"www-authenticate", challenge),))

@@ -1,0 +1,190 @@
+"""Problems: every error answer is an RFC 9457 document with a stable code, and one place defines each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+FAULTS_MAX = 100  # of one answer: a request with 100,000 bad fields must not cause a larger answer than itself
+
+
+class Fault(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "in"}):
+    """One fault of a request: a JSON pointer (RFC 6901) into its body, query, path or headers, and what is wrong there."""
+
+    pointer: str
+    detail: str
+    source: str = "body"
+
+
+class ProblemType(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind of problem: what its page under `/problems/<code>` says."""
+
+    code: str
+    status: int
+    title: str
+    meaning: str
+    remedy: str
+    retryable: bool = False
+
+
+class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """An error answer (RFC 9457). `retryable` tells whether the same request may succeed later, unchanged."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    retryable: bool
+    errors: Sequence[Fault] = ()
+
+
+class RequestProblem(Exception):
+    """Raised anywhere below a handler, it becomes the answer."""
+
+    def __init__(
+        self,
+        type_: ProblemType,
+        detail: str = "",
+        *,
+        faults: Sequence[Fault] = (),
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        super().__init__(detail or type_.title)
+        self.type = type_
+        self.detail = detail or type_.meaning
+        self.faults = faults
+        self.headers = headers
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def details(problem: RequestProblem, *, instance: str, request_id: str) -> ProblemDetails:
+    """Return the document of a problem, with at most `FAULTS_MAX` of its faults."""
+    kind = problem.type
+    faults = list(problem.faults[:FAULTS_MAX])
+    left_out = len(problem.faults) - len(faults)
+    return ProblemDetails(
+        type=f"/problems/{kind.code}",
+        title=kind.title,
+        status=kind.status,
+        detail=problem.detail + (f" ({left_out} more faults are not shown)" if left_out else ""),
+        instance=instance,
+        code=kind.code,
+        request_id=request_id,
+        retryable=kind.retryable,
+        errors=faults,
+    )
+
+
+def encode(document: ProblemDetails) -> bytes:
+    """Return the JSON of a problem."""
+    return _encoder.encode(document)
+
+
+MALFORMED_JSON = ProblemType(
+    code="malformed-json",
+    status=400,
+    title="The body is not valid JSON",
+    meaning="The body is not one JSON document in UTF-8 (RFC 8259), or it is ambiguous: a key twice in one object, a lone"
+    " surrogate, NaN or Infinity, or nesting deeper than 32 levels.",
+    remedy="Send one JSON document in UTF-8. `errors` points to the place where there is one.",
+)
+MALFORMED_QUERY = ProblemType(
+    code="malformed-query",
+    status=400,
+    title="The query string cannot be read",
+    meaning="The query string is not `name=value` pairs in percent-encoded UTF-8.",
+    remedy="Percent-encode names and values.",
+)
+MALFORMED_HEADER = ProblemType(
+    code="malformed-header",
+    status=400,
+    title="A request header cannot be read",
+    meaning="A header that the operation uses is not in its grammar.",
+    remedy="`errors` names the header and its grammar.",
+)
+UNAUTHENTICATED = ProblemType(
+    code="unauthenticated",
+    status=401,
+    title="A valid token is needed",
+    meaning="The request has no bearer token, or the token is unknown, expired or revoked.",
+    remedy="Send `Authorization: Bearer kjr_...`. `kjr up` prints a token; `kjr token create` makes one.",
+)
+NOT_FOUND = ProblemType(
+    code="not-found",
+    status=404,
+    title="Not found",
+    meaning="There is no such thing, or you may not see it. A malformed job id is answered in the same way.",
+    remedy="Check the path and the id; `GET /v1/jobs` lists what there is.",
+)
+METHOD_NOT_ALLOWED = ProblemType(
+    code="method-not-allowed",
+    status=405,
+    title="Method not allowed",
+    meaning="The path exists, but not with this method.",
+    remedy="Use a method of the `Allow` header.",
+)
+NOT_ACCEPTABLE = ProblemType(
+    code="not-acceptable",
+    status=406,
+    title="Not acceptable",
+    meaning="The `Accept` header leaves out the only media type that this operation answers with.",
+    remedy="Leave the header out, or add the media type that the detail names.",
+)
+BODY_TIMEOUT = ProblemType(
+    code="body-timeout",
+    status=408,
+    title="The body did not arrive in time",
+    meaning="The request body was not complete within the server's limit.",
+    remedy="Send it again over a better link, or send less at once.",
+    retryable=True,
+)
+BODY_TOO_LARGE = ProblemType(
+    code="body-too-large",
+    status=413,
+    title="The body is too large",
+    meaning="The request body is larger than the server takes.",
+    remedy="Split the batch, or move large input out of the spec into a volume or an object store.",
+)
+UNSUPPORTED_MEDIA_TYPE = ProblemType(
+    code="unsupported-media-type",
+    status=415,
+    title="Unsupported media type",
+    meaning="The body is not sent as `application/json` in UTF-8, or it is compressed.",
+    remedy="Send `Content-Type: application/json` and no `Content-Encoding`.",
+)
+VALIDATION_FAILED = ProblemType(
+    code="validation-failed",
+    status=422,
+    title="The request breaks one or more rules",
+    meaning="The request can be read, but fields of it break their limits. All faults are reported at once.",
+    remedy="Each entry of `errors` has a JSON pointer, and says what is wrong and what the limit is.",
+)
+INTERNAL_ERROR = ProblemType(
+    code="internal-error",
+    status=500,
+    title="Internal error",
+    meaning="The server failed in a way that it should not. The details are in its log under the request id.",
+    remedy="Try again; if it stays, report it with the request id.",
+    retryable=True,
+)
+
+KIT_PROBLEMS = (
+    MALFORMED_JSON,
+    MALFORMED_QUERY,
+    MALFORMED_HEADER,
+    UNAUTHENTICATED,
+    NOT_FOUND,
+    METHOD_NOT_ALLOWED,
+    NOT_ACCEPTABLE,
+    BODY_TIMEOUT,
+    BODY_TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+    VALIDATION_FAILED,
+    INTERNAL_ERROR,
+)

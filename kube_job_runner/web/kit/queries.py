@@ -1,0 +1,106 @@
+"""Query strings and path parameters as typed Structs; every fault at once, unknown parameters refused."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from kube_job_runner.web.kit.problems import MALFORMED_QUERY, VALIDATION_FAILED, Fault, RequestProblem
+
+T = TypeVar("T", bound=msgspec.Struct)
+_PARAMETERS_MAX = 100
+
+
+class QueryDecoder(Generic[T]):
+    """Reads query strings into a Struct. A tuple field may be repeated, and its values may be joined by commas."""
+
+    def __init__(self, type_: type[T]) -> None:
+        self.type = type_
+        self._fields = {field.encode_name: field for field in msgspec.structs.fields(type_)}
+        self._lists = {name for name, field in self._fields.items() if _is_list(field.type)}
+        self._switches = {name for name, field in self._fields.items() if _plain(field.type) is bool}
+        required = any(field.required for field in self._fields.values())
+        self._default: T | None = None if required else type_()
+
+    def decode(self, query: bytes) -> T:
+        """Return the typed query.
+
+        Raises:
+            RequestProblem: it cannot be read (400), or some parameters are unknown or wrong (422).
+        """
+        if not query and self._default is not None:
+            return self._default
+        faults: list[Fault] = []
+        values: dict[str, Any] = {}
+        for name, texts in _pairs(query).items():
+            if name not in self._fields:
+                known = ", ".join(sorted(self._fields)) or "none"
+                faults.append(_fault(name, f"is not a known parameter; known: {known}"))
+                continue
+            try:
+                values[name] = self._value(name, texts)
+            except ValueError as error:
+                faults.append(_fault(name, str(error).partition(" - at `")[0]))
+        for name, field in self._fields.items():
+            if field.required and name not in values and not any(f.pointer == f"/{name}" for f in faults):
+                faults.append(_fault(name, "is required"))
+        if faults:
+            first = f"{faults[0].pointer[1:]}: {faults[0].detail}"
+            raise RequestProblem(VALIDATION_FAILED, f"the query is wrong; {first}", faults=faults)
+        return self.type(**{self._fields[name].name: value for name, value in values.items()})
+
+    def _value(self, name: str, texts: list[str]) -> Any:
+        if any("\0" in text for text in texts):
+            raise ValueError("must not hold a NUL character")
+        if name in self._lists:
+            parts = [part for text in texts for part in text.split(",") if part]
+            return msgspec.convert(parts, self._fields[name].type, strict=False)
+        if len(texts) > 1:
+            raise ValueError("is given more than once")
+        text = "true" if name in self._switches and not texts[0] else texts[0]
+        return msgspec.convert(text, self._fields[name].type, strict=False)
+
+
+def _fault(name: str, detail: str) -> Fault:
+    safe = name.replace("~", "~0").replace("/", "~1")[:200]
+    detail = detail.replace("Expected `", "must be `", 1)
+    return Fault(f"/{safe}", detail[:1].lower() + detail[1:], "query")
+
+
+def _pairs(query: bytes) -> dict[str, list[str]]:
+    try:
+        pairs = parse_qsl(
+            query.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=_PARAMETERS_MAX
+        )
+    except UnicodeDecodeError:
+        raise RequestProblem(MALFORMED_QUERY, "the query string is not percent-encoded UTF-8") from None
+    except ValueError:
+        raise RequestProblem(MALFORMED_QUERY, f"the query has more than {_PARAMETERS_MAX} parameters") from None
+    result: dict[str, list[str]] = {}
+    for name, value in pairs:
+        result.setdefault(name, []).append(value)
+    return result
+
+
+def _plain(type_: Any) -> Any:
+    return typing.get_args(type_)[0] if typing.get_origin(type_) is typing.Annotated else type_
+
+
+def _is_list(type_: Any) -> bool:
+    type_ = _plain(type_)
+    if typing.get_origin(type_) in (typing.Union, types.UnionType):
+        return any(_is_list(part) for part in typing.get_args(type_))
+    return typing.get_origin(type_) in (tuple, list)
+
+
+def path_value(type_: type[T], parameters: Mapping[str, str]) -> T | None:
+    """Return the typed path parameters, or None when one is not of its type (which is then answered as 404)."""
+    try:
+        return msgspec.convert(parameters, type_, strict=False)
+    except msgspec.ValidationError:
+        return None

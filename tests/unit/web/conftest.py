@@ -1,0 +1,56 @@
+"""The whole web application over ports in memory, called without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+
+from kube_job_runner.components.web_server import WebApp, build_app
+from kube_job_runner.settings import Settings
+from kube_job_runner.web.auth import new_token
+from tests.unit.web.fakes import FakeClock, FakeHealth, FakeLogs, FakeStore, FakeTokens, FakeWakeup
+
+
+class World:
+    """The application, its ports, and a token that it knows."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.clock = FakeClock()
+        self.store = FakeStore()
+        self.tokens = FakeTokens()
+        self.health = FakeHealth()
+        self.wakeup = FakeWakeup()
+        self.cluster_logs = FakeLogs()
+        self.secret, token = new_token("tester")
+        self.tokens.tokens[token.token_hash] = token
+        self.settings = Settings(**settings)
+        self.app: WebApp = build_app(
+            settings=self.settings,
+            submit_store=self.store,
+            reader=self.store,
+            tokens=self.tokens,
+            health=self.health,
+            wakeup=self.wakeup,
+            logs=self.cluster_logs,
+            clock=self.clock,
+        )
+
+    def client(self, *, token: bool = True) -> httpx2.AsyncClient:
+        headers = {"Authorization": f"Bearer {self.secret}"} if token else {}
+        transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=True)
+        return httpx2.AsyncClient(transport=transport, base_url="http://kjr.test", headers=headers)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest_asyncio.fixture
+async def client(world: World) -> AsyncIterator[httpx2.AsyncClient]:
+    async with world.client() as client:
+        yield client

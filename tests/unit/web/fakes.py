@@ -1,0 +1,216 @@
+"""Ports in memory, with their contracts' semantics, for tests of the web server that need no database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from kube_job_runner.domain.errors import NotFound
+from kube_job_runner.domain.job import Attempt, CancelRequest, Job, State, Transition
+from kube_job_runner.ports import JobFilter, QueueDepth, Submission, SubmitOutcome, Token
+
+
+class FakeClock:
+    """Time that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
+        self.seconds = 1000.0
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class FakeStore:
+    """`SubmitStore` and `JobReader`. `before_insert` runs at the start of each commit and may raise or wait."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[UUID, Job] = {}
+        self.specs: dict[UUID, bytes] = {}
+        self.keys: dict[tuple[str, str], tuple[bytes, UUID, bytes]] = {}
+        self.transitions: dict[UUID, list[Transition]] = {}
+        self.attempts: dict[UUID, list[Attempt]] = {}
+        self.commits: list[int] = []
+        self.version_queries = 0
+        self.before_insert: Callable[[Sequence[Submission]], Any] | None = None
+        self.failure: Exception | None = None
+
+    async def insert_jobs(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]:
+        if self.before_insert is not None:
+            waiting = self.before_insert(submissions)
+            if waiting is not None:
+                await waiting
+        await asyncio.sleep(0)
+        self.commits.append(len(submissions))
+        return [self._insert(one) for one in submissions]
+
+    def _insert(self, one: Submission) -> SubmitOutcome:
+        job = one.job
+        if one.idempotency_key is not None:
+            place = (job.owner, one.idempotency_key)
+            if place in self.keys:
+                known_hash, job_id, response = self.keys[place]
+                if known_hash != one.request_hash:
+                    return SubmitOutcome(status="mismatch", job_id=job_id)
+                return SubmitOutcome(status="replayed", job_id=job_id, response=response)
+            self.keys[place] = (one.request_hash, job.id, one.response)
+        self.jobs[job.id] = job
+        self.specs[job.id] = one.spec
+        self.transitions[job.id] = [
+            Transition(job_id=job.id, version=1, attempt=0, to_state=State.QUEUED, at=job.created_at)
+        ]
+        return SubmitOutcome(status="created", job_id=job.id)
+
+    async def request_cancel(self, job_id: UUID, *, by: str, reason: str) -> Job | None:
+        self._fail()
+        job = self.jobs.get(job_id)
+        if job is not None and not job.terminal and job.cancel is None:
+            self.change(job_id, cancel=CancelRequest(at=job.created_at, by=by, reason=reason))
+        return self.jobs.get(job_id)
+
+    def change(self, job_id: UUID, **changes: Any) -> Job:
+        """Change a job as the processor would: its version grows."""
+        job = self.jobs[job_id]
+        self.jobs[job_id] = msgspec.structs.replace(job, version=job.version + 1, **changes)
+        return self.jobs[job_id]
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    async def get_job(self, job_id: UUID) -> Job | None:
+        self._fail()
+        return self.jobs.get(job_id)
+
+    async def get_spec(self, job_id: UUID) -> bytes | None:
+        return self.specs.get(job_id)
+
+    async def list_jobs(self, query: JobFilter) -> list[Job]:
+        self._fail()
+        found = [job for job in self.jobs.values() if self._fits(job, query)]
+        return sorted(found, key=lambda job: job.id, reverse=True)[: query.limit]
+
+    @staticmethod
+    def _fits(job: Job, query: JobFilter) -> bool:
+        tests = {
+            "in": lambda key, values: job.labels.get(key) in values,
+            "notin": lambda key, values: job.labels.get(key) not in values,
+            "exists": lambda key, _values: key in job.labels,
+            "!exists": lambda key, _values: key not in job.labels,
+        }
+        return (
+            (not query.states or job.state in query.states)
+            and query.queue in (None, job.queue)
+            and query.name in (None, job.name)
+            and (query.before_id is None or job.id < query.before_id)
+            and all(tests[operator](key, values) for key, operator, values in query.labels)
+        )
+
+    async def list_attempts(self, job_id: UUID) -> list[Attempt]:
+        return self.attempts.get(job_id, [])
+
+    async def list_transitions(self, job_id: UUID) -> list[Transition]:
+        return self.transitions.get(job_id, [])
+
+    async def versions(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
+        self._fail()
+        self.version_queries += 1
+        return {job_id: self.jobs[job_id].version for job_id in job_ids if job_id in self.jobs}
+
+
+class FakeTokens:
+    """`TokenStore`."""
+
+    def __init__(self) -> None:
+        self.tokens: dict[bytes, Token] = {}
+        self.lookups = 0
+
+    async def find_token(self, token_hash: bytes) -> Token | None:
+        self.lookups += 1
+        await asyncio.sleep(0)
+        token = self.tokens.get(token_hash)
+        return token if token is not None and token.revoked_at is None else None
+
+    async def add_token(self, token: Token) -> None:
+        self.tokens.setdefault(token.token_hash, token)
+
+    async def list_tokens(self) -> list[Token]:
+        return list(self.tokens.values())
+
+    async def revoke_token(self, name: str) -> int:
+        found = [key for key, token in self.tokens.items() if token.name == name]
+        for key in found:
+            self.tokens[key] = msgspec.structs.replace(self.tokens[key], revoked_at=datetime.now(UTC))
+        return len(found)
+
+
+class FakeHealth:
+    """`Health`."""
+
+    def __init__(self) -> None:
+        self.checks: dict[str, str | None] = {"database": None, "schema": None}
+        self.asked = 0
+
+    async def check(self) -> dict[str, str | None]:
+        self.asked += 1
+        return self.checks
+
+    async def depth(self) -> QueueDepth:
+        return QueueDepth(jobs_by_state={"queued": 3}, messages=5, oldest_message_seconds=1.5, dead_letters=2)
+
+
+class FakeWakeup:
+    """`Wakeup`: `hint` is a commit of somebody. Without one a wait lasts its time on the (virtual) loop."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def hint(self) -> None:
+        self._event.set()
+
+    async def wait(self, topic: Literal["messages", "jobs"], *, timeout_seconds: float) -> bool:
+        assert topic == "jobs"
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._event.wait()
+        except TimeoutError:
+            return False
+        self._event.clear()
+        return True
+
+
+class FakeLogs:
+    """`ClusterLogs`: chunks by pod name; with `hold`, a followed log stays open after its chunks until released."""
+
+    def __init__(self) -> None:
+        self.chunks: dict[str, list[bytes]] = {}
+        self.hold = asyncio.Event()
+        self.hold.set()
+        self.asked: list[tuple[str, str, str, bool, int | None]] = []
+        self.open = 0
+        self.breaks: Exception | None = None
+
+    async def logs(
+        self, namespace: str, pod_name: str, *, container: str, follow: bool, tail_lines: int | None
+    ) -> AsyncIterator[bytes]:
+        self.asked.append((namespace, pod_name, container, follow, tail_lines))
+        if pod_name not in self.chunks:
+            raise NotFound(f"there is no pod {pod_name}")
+        self.open += 1
+        try:
+            for chunk in self.chunks[pod_name]:
+                yield chunk
+            if self.breaks is not None:
+                raise self.breaks
+            if follow:
+                await self.hold.wait()
+        finally:
+            self.open -= 1
