@@ -103,6 +103,13 @@ def refusal(answer: Answer, *, action: str) -> KjrError:
     )
 
 
+def as_temporary(error: KjrError) -> KjrError:
+    """Return the error for a caller whose request cannot be refused for good: a refusal may be lifted, so try again later."""
+    if isinstance(error, ClusterRefused):
+        return temporary(str(error), delay_seconds=30.0, reason=error.reason)
+    return error
+
+
 def _refused_reason(code: int, status: Status, text: str) -> str | None:
     """Return the stable reason of a refusal for good, or None when the answer is worth another try."""
     if status.kind != "Status":

@@ -1,0 +1,69 @@
+"""Live logs: the kubelet's stream through the API server, waiting for a container that has not started yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from urllib.parse import quote
+
+from kube_job_runner.adapters.kubernetes import answers
+from kube_job_runner.adapters.kubernetes.answers import Answer, Refused
+from kube_job_runner.adapters.kubernetes.client import REQUEST_SECONDS, Client
+from kube_job_runner.adapters.kubernetes.pacing import Backoff
+from kube_job_runner.domain.errors import KjrError, NotFound
+
+# 400 of the API server before there is a log (pkg/registry/core/pod/strategy.go, kubelet_pods.go)
+_NOT_STARTED = ("is waiting to start", "ContainerCreating", "PodInitializing", "does not have a host assigned")
+
+
+class _NotStarted(Exception):
+    pass
+
+
+async def read(
+    client: Client,
+    namespace: str,
+    pod_name: str,
+    *,
+    container: str,
+    follow: bool,
+    tail_lines: int | None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> AsyncGenerator[bytes]:
+    """Yield the log of a container as raw chunks; see `ports.ClusterLogs.logs`.
+
+    With `follow` a container that has not started is waited for, as long as its pod exists.
+
+    Raises:
+        NotFound: there is no such pod or container, or (without `follow`) no log yet; the text says which.
+        TemporaryError: the cluster did not answer, or the stream broke off.
+    """
+    target = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod_name)}/log?container={quote(container)}"
+    if follow:
+        target += "&follow=true"
+    if tail_lines is not None:
+        target += f"&tailLines={tail_lines}"
+    backoff = Backoff(first_seconds=0.25, most_seconds=5.0)
+    while True:
+        try:
+            async with client.stream(target, action=f"log of pod {pod_name}", idle_seconds=REQUEST_SECONDS) as stream:
+                # A quiet job may be silent for hours; TCP keepalive notices a dead peer.
+                while chunk := await stream.read(idle_seconds=None):
+                    yield chunk
+                return
+        except Refused as refused:
+            error = _error(refused.answer, pod_name)
+            if not (follow and isinstance(error, _NotStarted)):
+                raise NotFound(str(error)) if isinstance(error, _NotStarted) else error from None
+        await sleep(backoff.next())
+
+
+def _error(answer: Answer, pod_name: str) -> KjrError | _NotStarted:
+    status = answers.parse_status(answer.body)
+    text = status.message or f"HTTP {answer.status}"
+    if answer.status == 400 and any(part in text for part in _NOT_STARTED):
+        return _NotStarted(text)
+    if status.kind == "Status" and answer.status in (400, 404):
+        return NotFound(text)
+    error = answers.refusal(answer, action=f"log of pod {pod_name}")
+    return answers.as_temporary(error)
