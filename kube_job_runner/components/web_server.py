@@ -32,7 +32,7 @@ from kube_job_runner.web.api import operations, problems
 from kube_job_runner.web.api.jobs import JobsApi
 from kube_job_runner.web.api.submits import SubmitApi
 from kube_job_runner.web.api.system import HealthProbe, SystemApi
-from kube_job_runner.web.kit.app import App, Authenticate, Limits
+from kube_job_runner.web.kit.app import App, Limits
 
 _HEAD_MAX_BYTES = 64 * 1024
 _HEAD_TIMEOUT_SECONDS = 15.0
@@ -84,6 +84,7 @@ def build_app(
     Raises:
         ConfigurationError: authentication is off, and the address to listen on is not loopback.
     """
+    check_exposure(settings)
     limits = SpecLimits(
         namespaces=frozenset(settings.namespaces),
         default_namespace=settings.namespaces[0],
@@ -101,7 +102,7 @@ def build_app(
             *operations.system_operations(system),
         ],
         limits=Limits(body_max_bytes=settings.body_max_bytes, body_timeout_seconds=settings.body_timeout_seconds),
-        authenticate=_authenticate(settings, tokens, clock),
+        authenticate=auth.Authenticator(tokens, clock) if settings.auth == "token" else auth.anonymous,
         explain=problems.explain,
         observe=_Counters(),
         headers=_HEADERS,
@@ -110,15 +111,17 @@ def build_app(
     return WebApp(app, submitter=submitter, hub=hub)
 
 
-def _authenticate(settings: Settings, tokens: TokenStore, clock: Clock) -> Authenticate:
-    if settings.auth == "token":
-        return auth.Authenticator(tokens, clock)
-    if not is_loopback(settings.host):
+def check_exposure(settings: Settings) -> None:
+    """Refuse to listen without authentication where other machines can reach us.
+
+    Raises:
+        ConfigurationError: with the remedy.
+    """
+    if settings.auth == "none" and not is_loopback(settings.host):
         raise ConfigurationError(
             f"KJR_AUTH=none is for loopback only, and KJR_HOST is {settings.host!r}: set KJR_AUTH=token,"
             " or KJR_HOST=127.0.0.1"
         )
-    return auth.anonymous
 
 
 def is_loopback(host: str) -> bool:

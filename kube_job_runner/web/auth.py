@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import os
 import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
 
 from kube_job_runner.ports import Clock, Token, TokenStore
 from kube_job_runner.web.kit.problems import UNAUTHENTICATED, RequestProblem
@@ -19,6 +23,12 @@ ANONYMOUS = "anonymous"
 _SECRET = re.compile(rb"kjr_[0-9a-z]{8}_[A-Za-z0-9_-]{43}")
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _CHALLENGE = b'Bearer realm="kube-job-runner"'
+_CONNECTION_FILE = "connection.json"
+
+
+class _Connection(msgspec.Struct, omit_defaults=True):
+    url: str
+    token: str = ""
 
 
 def new_token(name: str) -> tuple[str, Token]:
@@ -31,6 +41,29 @@ def new_token(name: str) -> tuple[str, Token]:
     random = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode("ascii")
     secret = f"kjr_{prefix}_{random}"
     return secret, Token(name=name, token_hash=hash_secret(secret.encode("ascii")), prefix=prefix)
+
+
+def local_token(data_dir: Path, name: str) -> tuple[str, Token]:
+    """Return the secret of `kjr up`: the one that its connection file holds from last time, else a new one."""
+    try:
+        kept = msgspec.json.decode((data_dir / _CONNECTION_FILE).read_bytes(), type=_Connection).token.encode("utf-8")
+    except (OSError, msgspec.MsgspecError):
+        kept = b""
+    if not _SECRET.fullmatch(kept):
+        return new_token(name)
+    return kept.decode("ascii"), Token(name=name, token_hash=hash_secret(kept), prefix=kept[4:12].decode("ascii"))
+
+
+def write_connection(data_dir: Path, url: str, token: str) -> None:
+    """Leave the URL and the secret where commands on this machine find them; only the owner can read the file."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    content = msgspec.json.encode(_Connection(url=url, token=token))
+    scratch = data_dir / f".{_CONNECTION_FILE}.{os.getpid()}"
+    scratch.unlink(missing_ok=True)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    scratch.replace(data_dir / _CONNECTION_FILE)
 
 
 def hash_secret(secret: bytes) -> bytes:
