@@ -5,6 +5,7 @@ Source: github.com/distribution/reference, reference.go (grammar in its header) 
 
 from __future__ import annotations
 
+import functools
 import re
 
 REPOSITORY_MAX = 255  # RepositoryNameTotalLengthMax
@@ -21,9 +22,10 @@ _REFERENCE = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=1024)  # most jobs share a few images, and this is on the hot path of every submit
 def fault(reference: str) -> str | None:
     """Return what is wrong with an image reference, or None when it is well formed."""
-    if reference != reference.strip() or any(ch.isspace() for ch in reference):
+    if reference and reference.split() != [reference]:
         return "must not hold white space"
     if "://" in reference:
         return "must be an image reference, not a URL; leave out the scheme"
