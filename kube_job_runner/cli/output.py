@@ -60,26 +60,28 @@ def write_json(value: Any, *, indent: int = 2) -> None:
     click.echo(text.json_safe(encoded.decode()))
 
 
-def write_yaml(value: Any, *, many: bool = False) -> None:
-    """Write one YAML document, or one for each item."""
+def write_yaml(documents: Sequence[Any]) -> None:
+    """Write YAML documents."""
     import yaml
 
-    documents = value if many else [value]
     dumped = yaml.safe_dump_all(
-        [plain(document) for document in documents], sort_keys=False, allow_unicode=False, explicit_start=many
+        [plain(document) for document in documents],
+        sort_keys=False,
+        allow_unicode=False,
+        explicit_start=len(documents) != 1,
     )
     click.echo(dumped, nl=False)
 
 
 def write_objects(objects: Sequence[dict[str, Any]], form: str, *, single: bool = False) -> None:
-    """Write objects as json, jsonl, yaml, name or id. With `single`, json and yaml write the object, not a list."""
+    """Write objects as json, jsonl, yaml, name or id. With `single`, json writes the object, not a list."""
     if form == "json":
         write_json(objects[0] if single and len(objects) == 1 else list(objects))
     elif form == "jsonl":
         for item in objects:
             write_json(item, indent=0)
     elif form == "yaml":
-        write_yaml(objects, many=len(objects) != 1)
+        write_yaml(objects)
     else:
         for item in objects:
             click.echo(text.line(item.get(form) or ""))

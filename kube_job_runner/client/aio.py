@@ -232,7 +232,7 @@ class AsyncClient(base.BaseClient):
                 cursor.check()
                 return
             if not over:
-                job = await self._settle(job, cursor) if cursor.answered else await self._refresh(job)
+                job = await self._settle(job, cursor) if cursor.told else await self._refresh(job)
 
     async def _read_log(
         self, job_id: str, cursor: LogCursor, tries: exchange.Exchange, *, follow: bool
@@ -260,7 +260,7 @@ class AsyncClient(base.BaseClient):
         except httpx2.HTTPError as fault:
             delay = tries.after_fault(fault)
         except (errors.NotFound, errors.Conflict) as error:
-            cursor.missing(error)
+            cursor.missing(error, final=not follow)
             return
         await self._sleep(delay)
 

@@ -6,6 +6,7 @@ KJR_DATA_DIR, or the XDG default that the server's settings have too.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,6 @@ import msgspec
 from kube_job_runner.client import errors
 
 FILE_NAME = "connection.json"
-_LOOPBACK = ("localhost", "::1")
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -29,7 +29,10 @@ class Connection(msgspec.Struct, frozen=True):
     def loopback(self) -> bool:
         """Whether the server is on this machine; proxies of the environment do not apply to it."""
         host = urlsplit(self.url).hostname or ""
-        return host in _LOOPBACK or host.startswith("127.")
+        try:
+            return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
 
 
 def data_dir(environ: Mapping[str, str] | None = None) -> Path:

@@ -33,6 +33,7 @@ class LogCursor:
         """Whether a log was found to be shorter than before: it was rotated, or its pod replaced."""
         self._tail = tail
         self._error: ApiError | None = None
+        self._final = False
         self._any = False
         self._delivered_bytes = 0
         self._skip_bytes = 0
@@ -57,6 +58,11 @@ class LogCursor:
     @property
     def answered(self) -> bool:
         """Whether the server gave the log of this attempt to its present end, or said that there is none."""
+        return self.complete or (self._error is not None and self._final)
+
+    @property
+    def told(self) -> bool:
+        """Whether the server answered at all, as far as it could."""
         return self.complete or self._error is not None
 
     def over(self, job: Job) -> bool:
@@ -97,9 +103,9 @@ class LogCursor:
         if self._skip_bytes or self._search is not None:
             self.gap = True
 
-    def missing(self, error: ApiError) -> None:
-        """Note the answer that there is no log of this attempt (yet, or any more)."""
-        self._error = error
+    def missing(self, error: ApiError, *, final: bool) -> None:
+        """Note the answer that there is no log of this attempt; unless it is `final`, it is asked again at its end."""
+        self._error, self._final = error, final
 
     def check(self) -> None:
         """Raise the server's answer when there was no log at all: an empty log is not the same as none."""

@@ -227,7 +227,7 @@ class Client(base.BaseClient):
                 cursor.check()
                 return
             if not over:
-                job = self._settle(job, cursor) if cursor.answered else self._refresh(job)
+                job = self._settle(job, cursor) if cursor.told else self._refresh(job)
 
     def _read_log(
         self, job_id: str, cursor: LogCursor, tries: exchange.Exchange, *, follow: bool
@@ -255,7 +255,7 @@ class Client(base.BaseClient):
         except httpx2.HTTPError as fault:
             delay = tries.after_fault(fault)
         except (errors.NotFound, errors.Conflict) as error:
-            cursor.missing(error)
+            cursor.missing(error, final=not follow)
             return
         self._sleep(delay)
 

@@ -11,9 +11,22 @@ from kube_job_runner.cli import options, runspec, session
 _OUTPUTS = ("log", "json", "jsonl", "yaml", "name", "id")
 
 
-@click.command(
-    "run", short_help="Run a container: submit, show phases and log, return its exit code.", no_args_is_help=False
-)
+class RunCommand(click.Command):
+    """The command, with a hint where a flag of CMD was taken for one of ours."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line."""
+        typed = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if "--" in typed:
+                raise
+            message = f"{error.format_message()} Put -- before CMD when it has flags of its own."
+            raise click.UsageError(message, ctx) from None
+
+
+@click.command("run", cls=RunCommand, short_help="Run a container: submit, show phases and log, return its exit code.")
 @click.argument("image")
 @click.argument("cmd", nargs=-1, metavar="[-- CMD...]", type=click.UNPROCESSED)
 @click.option("-e", "--env", multiple=True, type=options.KEY_VALUE, help="Environment variable; may be repeated.")

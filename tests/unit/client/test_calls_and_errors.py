@@ -1,0 +1,190 @@
+"""What each call asks, and what its answers become."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2
+import pytest
+
+from kube_job_runner import client as sdk
+from tests.unit.client.conftest import JOB_ID, Driver, Script, job
+
+
+def problem(status: int, code: str = "some-code", **more: Any) -> httpx2.Response:
+    """Return a problem answer."""
+    body = {"type": "/problems/x", "title": "Title", "status": status, "detail": "what is wrong", "code": code, **more}
+    return httpx2.Response(status, json=body, headers={"content-type": "application/problem+json"})
+
+
+def test_a_submit_sends_the_spec_the_token_and_a_key(client: Driver, script: Script) -> None:
+    script.add(httpx2.Response(201, json=job()))
+    made = client.call("submit", {"image": "busybox"}, command=["echo", "hi"], name=None)
+    (request,) = script.requests
+    assert (request.method, request.url.path) == ("POST", "/v1/jobs")
+    assert json.loads(request.content) == {"image": "busybox", "command": ["echo", "hi"]}
+    assert request.headers["authorization"] == "Bearer secret"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["idempotency-key"].startswith("kjr-")
+    assert request.headers["user-agent"].startswith("kjr/")
+    assert (made.id, made.state) == (JOB_ID, "queued")
+
+
+def test_a_submit_of_nothing_is_a_mistake_in_the_program(client: Driver) -> None:
+    with pytest.raises(TypeError, match="image="):
+        client.call("submit")
+
+
+def test_two_submits_have_two_keys_and_a_given_key_is_kept(client: Driver, script: Script) -> None:
+    script.add(*[httpx2.Response(201, json=job()) for _ in range(3)])
+    client.call("submit", image="a")
+    client.call("submit", image="a")
+    client.call("submit", image="a", idempotency_key="mine")
+    keys = [request.headers["idempotency-key"] for request in script.requests]
+    assert keys[0] != keys[1]
+    assert keys[2] == "mine"
+
+
+def test_a_batch_is_split_and_answers_keep_their_order(client: Driver, script: Script) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        results = [
+            {"status": 201, "job": job(name=spec["name"])}
+            if spec["name"] != "n7"
+            else {"status": 422, "problem": {"status": 422, "code": "validation-failed", "detail": "bad"}}
+            for spec in json.loads(request.content)["jobs"]
+        ]
+        return httpx2.Response(200, json={"results": results, "warnings": []})
+
+    script.add(answer, answer)
+    answers = client.call("submit_many", [{"image": "a", "name": f"n{i}"} for i in range(1001)], idempotency_key="k")
+    assert [len(json.loads(request.content)["jobs"]) for request in script.requests] == [1000, 1]
+    assert len({request.headers["idempotency-key"] for request in script.requests}) == 2
+    assert [a.job.name for a in answers if a.job] == [f"n{i}" for i in range(1001) if i != 7]
+    assert (answers[7].status, answers[7].problem.code) == (422, "validation-failed")
+
+
+def test_a_batch_answer_of_another_length_is_refused(client: Driver, script: Script) -> None:
+    script.add({"results": []})
+    with pytest.raises(sdk.UnexpectedAnswer, match="1 jobs"):
+        client.call("submit_many", [{"image": "a"}])
+
+
+def test_a_list_follows_cursors_and_stops_at_its_limit(client: Driver, script: Script) -> None:
+    script.add({"jobs": [job(), job()], "next_cursor": "c1"}, {"jobs": [job(), job()], "next_cursor": "c2"})
+    since = datetime(2026, 1, 2, tzinfo=UTC)
+    jobs = client.call(
+        "list",
+        state=["queued", "running"],
+        queue="etl",
+        labels={"a": "b", "c": "d"},
+        created_after=since,
+        limit=3,
+        page_size=2,
+    )
+    assert len(jobs) == 3
+    first, second = (dict(request.url.params) for request in script.requests)
+    assert first == {
+        "limit": "2",
+        "state": "queued,running",
+        "queue": "etl",
+        "labels": "a=b,c=d",
+        "created_after": "2026-01-02T00:00:00+00:00",
+    }
+    assert (second["cursor"], second["limit"]) == ("c1", "1")
+
+
+def test_a_list_ends_with_the_last_page(client: Driver, script: Script) -> None:
+    script.add({"jobs": [job()], "next_cursor": None})
+    assert len(client.call("list")) == 1
+
+
+def test_parts_of_a_job(client: Driver, script: Script) -> None:
+    transition = {"to_state": "queued", "from_state": None, "at": "2026-01-01T00:00:00Z", "version": 1, "attempt": 0}
+    script.add(
+        {"transitions": [transition]},
+        {"attempts": [{"number": 1, "cluster_name": "x", "verdict": {"reason": "A"}, "exit_code": 3}]},
+        {"image": "a"},
+        {"version": "9.9.9"},
+    )
+    assert client.call("transitions", JOB_ID)[0].to_state == "queued"
+    assert client.call("attempts", JOB_ID)[0].exit_code == 3
+    assert client.call("spec", JOB_ID) == {"image": "a"}
+    assert client.call("version") == {"version": "9.9.9"}
+    paths = [request.url.path for request in script.requests]
+    assert paths == [
+        f"/v1/jobs/{JOB_ID}/transitions",
+        f"/v1/jobs/{JOB_ID}/attempts",
+        f"/v1/jobs/{JOB_ID}/spec",
+        "/v1/version",
+    ]
+
+
+def test_a_job_id_cannot_leave_its_place_in_the_path(client: Driver, script: Script) -> None:
+    script.add(problem(404, "not-found"))
+    with pytest.raises(sdk.NotFound):
+        client.call("get", "../version?x=1")
+    assert script.requests[0].url.raw_path == b"/v1/jobs/..%2Fversion%3Fx%3D1"
+
+
+def test_what_a_newer_server_says_is_kept_and_breaks_nothing(client: Driver, script: Script) -> None:
+    script.add(job("hibernating", 4, colour="blue", labels=None, name=None))
+    seen = client.call("get", JOB_ID)
+    assert (seen.state, seen.terminal, seen.labels, seen.name) == ("hibernating", False, {}, "")
+    assert seen.raw["colour"] == "blue"
+
+
+def test_an_unknown_state_with_an_end_time_has_ended(client: Driver, script: Script) -> None:
+    script.add(job("expired", 4, finished_at="2026-01-01T00:00:05Z"))
+    assert client.call("get", JOB_ID).terminal
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "malformed-json", sdk.InvalidRequest),
+        (401, "unauthenticated", sdk.Unauthorized),
+        (403, "forbidden", sdk.Forbidden),
+        (404, "not-found", sdk.NotFound),
+        (409, "job-ended", sdk.Conflict),
+        (413, "body-too-large", sdk.InvalidRequest),
+        (418, "teapot", sdk.ApiError),
+        (422, "validation-failed", sdk.InvalidRequest),
+        (422, "idempotency-key-reuse", sdk.IdempotencyMismatch),
+        (500, "internal-error", sdk.ServerError),
+    ],
+)
+def test_problems_become_typed_errors(
+    client: Driver, script: Script, status: int, code: str, kind: type[sdk.ApiError]
+) -> None:
+    errors = [{"pointer": "/image", "detail": "is required", "in": "body"}]
+    script.add(problem(status, code, request_id="r1", errors=errors, unknown=1))
+    with pytest.raises(kind) as caught:
+        client.call("cancel", JOB_ID, "why")
+    assert type(caught.value) is kind
+    assert (caught.value.status, caught.value.code, caught.value.problem.request_id) == (status, code, "r1")
+    assert "/image: is required" in str(caught.value)
+    assert len(script.requests) == 1
+
+
+def test_an_error_that_is_no_problem_still_says_something(client: Driver, script: Script) -> None:
+    script.add(httpx2.Response(403, text="<html>proxy says no</html>"))
+    with pytest.raises(sdk.Forbidden, match="proxy says no"):
+        client.call("get", JOB_ID)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx2.Response(200, text="<html>welcome</html>"),
+        httpx2.Response(200, json=[1]),
+        httpx2.Response(200, json={"hello": 1}),
+        httpx2.Response(200, json={"id": 5, "state": "queued"}),
+        httpx2.Response(302, headers={"location": "https://login.example/"}),
+    ],
+)
+def test_an_answer_of_something_else_is_named_as_such(client: Driver, script: Script, answer: httpx2.Response) -> None:
+    script.add(answer)
+    with pytest.raises(sdk.UnexpectedAnswer):
+        client.call("get", JOB_ID)
