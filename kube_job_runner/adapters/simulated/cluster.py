@@ -6,6 +6,7 @@ seed. What it was asked and what it did is in `history`; what may go wrong is se
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from msgspec.structs import replace
@@ -23,7 +24,7 @@ from kube_job_runner.ports import Clock, ClusterJob, SeenJob, SeenPod, WatchEven
 
 
 class SimulatedCluster:
-    """`ports.Cluster` in memory. Move it with `advance` (given a `SteppedClock`), or let `run` follow its clock.
+    """`ports.Cluster` in memory. Move it with `advance` (given a `SteppedClock`), or let it follow its clock (`start`).
 
     `script_for` says what a job will do; without it the annotations of its spec do (`script.py`). Job conditions lag
     behind their pod by up to `condition_lag_seconds`, and controllers take `step_seconds` for each step.
@@ -40,6 +41,7 @@ class SimulatedCluster:
         step_seconds: float = 0.0,
         keep_history: bool = True,
     ) -> None:
+        self._running: asyncio.Task[None] | None = None
         self.quota = quota
         """How many cluster jobs may exist at once; more are refused for now. None: any number."""
         self.history = History(keep=keep_history)
@@ -73,8 +75,17 @@ class SimulatedCluster:
         """Follow the clock until cancelled."""
         await self._timeline.run()
 
+    def start(self) -> None:
+        """Follow the clock in a task of the running event loop, until `close`."""
+        if self._running is None:
+            self._running = asyncio.get_running_loop().create_task(self.run(), name="simulated-cluster")
+
     async def close(self) -> None:
-        """Do nothing: there is nothing outside our memory."""
+        """Stop following the clock."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait({self._running})
+            self._running = None
 
     # -- writer ------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,443 @@
+"""The behaviour every `ports.Cluster` has: written once, run unchanged on each adapter by `test_cluster_contract.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from kube_job_runner.domain.errors import NameTaken, NotFound
+from kube_job_runner.domain.facts import JobFacts, PodFacts
+from kube_job_runner.domain.names import MAIN_CONTAINER
+from kube_job_runner.ports import ClusterJob, Listed, Relisting, SeenJob, SeenPod
+from tests.support.clusters import Harness, Recorder
+
+
+class Watched:
+    """Two recorders, of jobs and of pods, and the questions that tests ask them."""
+
+    def __init__(self, harness: Harness) -> None:
+        self.harness = harness
+        self.jobs = Recorder()
+        self.pods = Recorder()
+
+    async def start(self) -> Watched:
+        self.jobs.follow(self.harness.cluster.watch_jobs())
+        self.pods.follow(self.harness.cluster.watch_pods())
+        await self.harness.until(lambda: self.jobs.listed and self.pods.listed)
+        return self
+
+    async def stop(self) -> None:
+        await self.jobs.stop()
+        await self.pods.stop()
+
+    def job(self, uid: str) -> JobFacts | None:
+        seen = self.jobs.of(uid)
+        return seen[-1] if seen else None
+
+    def pod(self, job_uid: str) -> PodFacts | None:
+        seen = self.pods.pods_of(job_uid)
+        return seen[-1] if seen else None
+
+    async def until_job(self, uid: str, condition: str) -> JobFacts:
+        def found() -> JobFacts | None:
+            job = self.job(uid)
+            return job if job is not None and job.condition(condition) else None
+
+        return await self.harness.until(found)
+
+    async def until_phase(self, job_uid: str, *phases: str) -> PodFacts:
+        def found() -> PodFacts | None:
+            pod = self.pod(job_uid)
+            return pod if pod is not None and pod.phase in phases else None
+
+        return await self.harness.until(found)
+
+    async def until_gone(self, uid: str) -> None:
+        def found() -> bool:
+            job, pod = self.job(uid), self.pod(uid)
+            return job is not None and job.gone and (pod is None or pod.gone)
+
+        await self.harness.until(found)
+
+
+async def read(harness: Harness, job: ClusterJob, pod: PodFacts, **wanted: Any) -> bytes:
+    """Read a whole log."""
+    arguments = {"container": MAIN_CONTAINER, "follow": False, "tail_lines": None, **wanted}
+    stream = harness.cluster.logs(job.namespace, pod.name, **arguments)
+    return b"".join([chunk async for chunk in stream])
+
+
+class ClusterContract:
+    """Subclasses give a fixture `harness`."""
+
+    @pytest_asyncio.fixture
+    async def watched(self, harness: Harness) -> AsyncIterator[Watched]:
+        watched = await Watched(harness).start()
+        yield watched
+        await watched.stop()
+
+    # -- create, find, delete ----------------------------------------------------------------------------------------
+
+    @pytest.mark.asyncio
+    async def test_create_gives_facts_and_find_gives_the_same_uid(self, harness: Harness) -> None:
+        job = harness.runs()
+        facts = await harness.cluster.create(job)
+        assert facts.uid
+        assert facts.resource_version > 0
+        assert facts.created_at is not None
+        assert not facts.gone
+        found = await harness.cluster.find(job.namespace, job.cluster_name)
+        assert found is not None
+        assert found.uid == facts.uid
+
+    @pytest.mark.asyncio
+    async def test_find_gives_none_for_an_unknown_name(self, harness: Harness) -> None:
+        assert await harness.cluster.find(harness.namespace, "no-such-job") is None
+
+    @pytest.mark.asyncio
+    async def test_a_second_create_adopts_the_first(self, harness: Harness) -> None:
+        job = harness.runs()
+        first = await harness.cluster.create(job)
+        assert (await harness.cluster.create(job)).uid == first.uid
+
+    @pytest.mark.asyncio
+    async def test_creates_at_once_make_one_cluster_job(self, harness: Harness, watched: Watched) -> None:
+        job = harness.succeeds()
+        answers = await asyncio.gather(*(harness.cluster.create(job) for _ in range(8)))
+        assert len({facts.uid for facts in answers}) == 1
+        await watched.until_job(answers[0].uid, "Complete")
+        assert {e.facts.uid for e in watched.jobs.events if isinstance(e, SeenJob) and e.job_id == job.job_id} == {
+            answers[0].uid
+        }
+
+    @pytest.mark.asyncio
+    async def test_an_ended_cluster_job_is_adopted_with_its_conditions(
+        self, harness: Harness, watched: Watched
+    ) -> None:
+        job = harness.exits(3)
+        first = await harness.cluster.create(job)
+        await watched.until_job(first.uid, "Failed")
+        adopted = await harness.cluster.create(job)
+        assert adopted.uid == first.uid
+        assert adopted.condition("Failed")
+
+    @pytest.mark.parametrize("other", ["job_id", "attempt", "spec_hash"])
+    @pytest.mark.asyncio
+    async def test_other_work_under_the_same_name_is_refused(self, harness: Harness, other: str) -> None:
+        job = harness.runs()
+        await harness.cluster.create(job)
+        stranger = harness.runs()
+        changes = {"job_id": stranger.job_id, "attempt": 2, "spec_hash": "other"}
+        with pytest.raises(NameTaken):
+            await harness.cluster.create(msgspec.structs.replace(job, **{other: changes[other]}))
+
+    @pytest.mark.asyncio
+    async def test_an_object_that_is_not_ours_is_neither_adopted_nor_found(self, harness: Harness) -> None:
+        if harness.no_planting:
+            pytest.skip(harness.no_planting)
+        job = harness.runs()
+        await harness.plant(job)
+        with pytest.raises(NameTaken):
+            await harness.cluster.create(job)
+        assert await harness.cluster.find(job.namespace, job.cluster_name) is None
+
+    @pytest.mark.asyncio
+    async def test_delete_with_another_uid_deletes_nothing(self, harness: Harness, watched: Watched) -> None:
+        job = harness.runs()
+        facts = await harness.cluster.create(job)
+        await watched.until_phase(facts.uid, "Running")
+        wrong = "00000000-0000-4000-8000-000000000000"
+        await harness.cluster.delete(job.namespace, job.cluster_name, cluster_uid=wrong, wait_for_pods=False)
+        found = await harness.cluster.find(job.namespace, job.cluster_name)
+        assert found is not None
+        assert (found.uid, found.deleting) == (facts.uid, False)
+        await harness.release(job, facts)
+        await watched.until_job(facts.uid, "Complete")
+
+    @pytest.mark.parametrize("wait_for_pods", [True, False])
+    @pytest.mark.asyncio
+    async def test_delete_stops_what_runs_and_may_be_repeated(
+        self, harness: Harness, watched: Watched, wait_for_pods: bool
+    ) -> None:
+        job = harness.runs()
+        facts = await harness.cluster.create(job)
+        await watched.until_phase(facts.uid, "Running")
+        for _ in range(3):
+            await harness.cluster.delete(
+                job.namespace, job.cluster_name, cluster_uid=facts.uid, wait_for_pods=wait_for_pods
+            )
+        await watched.until_gone(facts.uid)
+        await harness.cluster.delete(
+            job.namespace, job.cluster_name, cluster_uid=facts.uid, wait_for_pods=wait_for_pods
+        )
+        assert await harness.cluster.find(job.namespace, job.cluster_name) is None
+        pods = watched.pods.pods_of(facts.uid)
+        stopped = [pod for pod in pods if pod.phase == "Failed"]
+        assert stopped, "the end of the process is told before the pod is gone"
+        main = stopped[0].container(MAIN_CONTAINER)
+        assert main is not None
+        assert main.exit_code in (143, 137)
+
+    @pytest.mark.asyncio
+    async def test_delete_that_waits_shows_the_job_until_its_pod_is_gone(
+        self, harness: Harness, watched: Watched
+    ) -> None:
+        job = harness.runs()
+        facts = await harness.cluster.create(job)
+        await watched.until_phase(facts.uid, "Running")
+        await harness.cluster.delete(job.namespace, job.cluster_name, cluster_uid=facts.uid, wait_for_pods=True)
+        await watched.until_gone(facts.uid)
+        jobs, pods = watched.jobs.of(facts.uid), watched.pods.pods_of(facts.uid)
+        assert any(seen.deleting and not seen.gone for seen in jobs)
+        assert any(seen.deleting and not seen.gone for seen in pods)
+        assert jobs[-1].gone
+        assert pods[-1].gone
+        assert pods[-1].resource_version <= jobs[-1].resource_version
+
+    @pytest.mark.asyncio
+    async def test_delete_that_does_not_wait_frees_the_name_at_once(self, harness: Harness, watched: Watched) -> None:
+        job = harness.runs()
+        first = await harness.cluster.create(job)
+        await watched.until_phase(first.uid, "Running")
+        await harness.cluster.delete(job.namespace, job.cluster_name, cluster_uid=first.uid, wait_for_pods=False)
+        second = await harness.cluster.create(job)
+        assert second.uid != first.uid
+        await watched.until_gone(first.uid)
+        await harness.release(job, second)
+        await watched.until_job(second.uid, "Complete")
+
+    @pytest.mark.asyncio
+    async def test_delete_of_an_ended_cluster_job(self, harness: Harness, watched: Watched) -> None:
+        job = harness.succeeds()
+        facts = await harness.cluster.create(job)
+        await watched.until_job(facts.uid, "Complete")
+        await harness.cluster.delete(job.namespace, job.cluster_name, cluster_uid=facts.uid, wait_for_pods=False)
+        await watched.until_gone(facts.uid)
+
+    # -- outcomes ----------------------------------------------------------------------------------------------------
+
+    @pytest.mark.asyncio
+    async def test_success(self, harness: Harness, watched: Watched) -> None:
+        job = harness.succeeds()
+        facts = await harness.cluster.create(job)
+        ended = await watched.until_job(facts.uid, "Complete")
+        assert not ended.condition("Failed")
+        pod = await watched.until_phase(facts.uid, "Succeeded")
+        main = pod.container(MAIN_CONTAINER)
+        assert main is not None
+        assert (main.state, main.exit_code, main.reason) == ("terminated", 0, "Completed")
+        assert main.started_at is not None
+        assert main.finished_at is not None
+        assert main.finished_at >= main.started_at
+        assert "Running" in [seen.phase for seen in watched.pods.pods_of(facts.uid)]
+
+    @pytest.mark.parametrize("code", [1, 3, 255])
+    @pytest.mark.asyncio
+    async def test_exit_code(self, harness: Harness, watched: Watched, code: int) -> None:
+        facts = await harness.cluster.create(harness.exits(code))
+        failed = await watched.until_job(facts.uid, "Failed")
+        condition = failed.condition("Failed")
+        assert condition is not None
+        assert condition.reason == "BackoffLimitExceeded"
+        assert not failed.condition("Complete")
+        pod = await watched.until_phase(facts.uid, "Failed")
+        main = pod.container(MAIN_CONTAINER)
+        assert main is not None
+        assert (main.exit_code, main.reason) == (code, "Error")
+
+    @pytest.mark.asyncio
+    async def test_a_job_that_cannot_start_says_why(self, harness: Harness, watched: Watched) -> None:
+        facts = await harness.cluster.create(harness.cannot_start())
+
+        def refused() -> PodFacts | None:
+            pod = watched.pod(facts.uid)
+            main = pod.container(MAIN_CONTAINER) if pod is not None else None
+            return pod if main is not None and main.message else None
+
+        pod = await harness.until(refused)
+        main = pod.container(MAIN_CONTAINER)
+        assert main is not None
+        assert main.state in ("waiting", "terminated")
+        assert main.reason in ("StartError", "ErrImagePull", "ImagePullBackOff")
+        assert "Running" not in [seen.phase for seen in watched.pods.pods_of(facts.uid)]
+
+    # -- watches -----------------------------------------------------------------------------------------------------
+
+    @pytest.mark.asyncio
+    async def test_an_empty_cluster_lists_nothing(self, harness: Harness, watched: Watched) -> None:
+        assert watched.jobs.events == [Relisting(), Listed()]
+        assert watched.pods.events == [Relisting(), Listed()]
+
+    @pytest.mark.asyncio
+    async def test_the_first_list_holds_what_exists_and_changes_follow(
+        self, harness: Harness, watched: Watched
+    ) -> None:
+        first = harness.runs()
+        ended = harness.exits(3)
+        first_facts, ended_facts = await harness.cluster.create(first), await harness.cluster.create(ended)
+        await watched.until_phase(first_facts.uid, "Running")
+        await watched.until_job(ended_facts.uid, "Failed")
+        async with late(harness) as late_watch:
+            listed = {e.facts.uid: e for e in late_watch.jobs.lists[0] if isinstance(e, SeenJob)}
+            assert set(listed) == {first_facts.uid, ended_facts.uid}
+            assert (listed[ended_facts.uid].job_id, listed[ended_facts.uid].attempt) == (ended.job_id, ended.attempt)
+            assert listed[ended_facts.uid].facts.condition("Failed"), "a late watcher sees how it ended"
+            pods = {e.facts.job_uid: e.facts for e in late_watch.pods.lists[0] if isinstance(e, SeenPod)}
+            assert pods[first_facts.uid].phase == "Running"
+            assert pods[ended_facts.uid].phase == "Failed"
+            await harness.release(first, first_facts)
+            await late_watch.until_job(first_facts.uid, "Complete")
+
+    @pytest.mark.asyncio
+    async def test_every_watcher_sees_everything_in_order(self, harness: Harness, watched: Watched) -> None:
+        async with late(harness) as other:
+            jobs = [harness.succeeds() for _ in range(3)]
+            uids = [(await harness.cluster.create(job)).uid for job in jobs]
+            for job, uid in zip(jobs, uids, strict=True):
+                for watch in (watched, other):
+                    await watch.until_job(uid, "Complete")
+                    await watch.until_phase(uid, "Succeeded")
+                await harness.cluster.delete(job.namespace, job.cluster_name, cluster_uid=uid, wait_for_pods=False)
+                for watch in (watched, other):
+                    await watch.until_gone(uid)
+        for recorder in (watched.jobs, watched.pods, other.jobs, other.pods):
+            for uid in {event.facts.uid for event in recorder.changes}:
+                versions = [facts.resource_version for facts in recorder.of(uid)]
+                assert versions == sorted(versions)
+
+    @pytest.mark.asyncio
+    async def test_a_change_that_changes_nothing_is_not_told(self, harness: Harness, watched: Watched) -> None:
+        jobs = (harness.succeeds(), harness.exits(3))
+        for job in jobs:
+            facts = await harness.cluster.create(job)
+            await watched.until_job(facts.uid, "Complete" if job is jobs[0] else "Failed")
+            await watched.until_phase(facts.uid, "Succeeded", "Failed")
+        for recorder in (watched.jobs, watched.pods):
+            for uid in {event.facts.uid for event in recorder.changes}:
+                seen = [msgspec.structs.replace(facts, resource_version=0) for facts in recorder.of(uid)]
+                assert all(one != other for one, other in itertools.pairwise(seen))
+
+    @pytest.mark.asyncio
+    async def test_gone_facts_keep_the_last_state(self, harness: Harness, watched: Watched) -> None:
+        job = harness.exits(3)
+        facts = await harness.cluster.create(job)
+        await watched.until_job(facts.uid, "Failed")
+        await watched.until_phase(facts.uid, "Failed")
+        await harness.cluster.delete(job.namespace, job.cluster_name, cluster_uid=facts.uid, wait_for_pods=False)
+        await watched.until_gone(facts.uid)
+        last_job, last_pod = watched.job(facts.uid), watched.pod(facts.uid)
+        assert last_job is not None
+        assert last_job.condition("Failed")
+        assert last_pod is not None
+        main = last_pod.container(MAIN_CONTAINER)
+        assert main is not None
+        assert main.exit_code == 3
+        gone = [e for e in watched.jobs.changes if isinstance(e, SeenJob) and e.facts.gone]
+        assert [(e.job_id, e.attempt) for e in gone] == [(job.job_id, job.attempt)]
+
+    # -- logs --------------------------------------------------------------------------------------------------------
+
+    @pytest.fixture
+    def needs_logs(self, harness: Harness) -> None:
+        if harness.no_logs:
+            pytest.skip(harness.no_logs)
+
+    @pytest.mark.parametrize(
+        "output",
+        [b"", b"one line\n", b"no newline at the end", b"\n\n", bytes(range(256)) * 40, b"\xff\xfe\x00broken \xc3\x28"],
+        ids=["nothing", "line", "unfinished", "newlines", "binary", "broken-utf8"],
+    )
+    @pytest.mark.asyncio
+    async def test_logs_are_what_was_printed(
+        self, harness: Harness, needs_logs: None, watched: Watched, output: bytes
+    ) -> None:
+        job = harness.prints(output)
+        facts = await harness.cluster.create(job)
+        pod = await watched.until_phase(facts.uid, "Succeeded")
+        assert await read(harness, job, pod) == output
+        assert await read(harness, job, pod, follow=True) == output
+
+    @pytest.mark.asyncio
+    async def test_a_followed_log_ends_with_its_container(
+        self, harness: Harness, needs_logs: None, watched: Watched
+    ) -> None:
+        job = harness.runs()
+        facts = await harness.cluster.create(job)
+        pod = await watched.until_phase(facts.uid, "Running")
+        received = bytearray()
+
+        async def follow() -> None:
+            async for chunk in harness.cluster.logs(
+                job.namespace, pod.name, container=MAIN_CONTAINER, follow=True, tail_lines=None
+            ):
+                received.extend(chunk)
+
+        following = asyncio.create_task(follow())
+        await harness.until(lambda: received == b"first\n")
+        assert not following.done()
+        await harness.release(job, facts)
+        await harness.until(following.done)
+        await following
+        assert received == b"first\nsecond\n"
+
+    @pytest.mark.parametrize(
+        ("lines", "expected"), [(0, b""), (1, b"c\n"), (2, b"\nc\n"), (3, b"b\n\nc\n"), (9, b"a\nb\n\nc\n")]
+    )
+    @pytest.mark.asyncio
+    async def test_tail(
+        self, harness: Harness, needs_logs: None, watched: Watched, lines: int, expected: bytes
+    ) -> None:
+        job = harness.prints(b"a\nb\n\nc\n")
+        facts = await harness.cluster.create(job)
+        pod = await watched.until_phase(facts.uid, "Succeeded")
+        assert await read(harness, job, pod, tail_lines=lines) == expected
+
+    @pytest.mark.asyncio
+    async def test_an_unfinished_last_line_counts_in_a_tail(
+        self, harness: Harness, needs_logs: None, watched: Watched
+    ) -> None:
+        job = harness.prints(b"a\nb\nc")
+        facts = await harness.cluster.create(job)
+        pod = await watched.until_phase(facts.uid, "Succeeded")
+        assert await read(harness, job, pod, tail_lines=2) == b"b\nc"
+
+    @pytest.mark.asyncio
+    async def test_logs_of_an_unknown_pod_or_container_are_not_found(
+        self, harness: Harness, needs_logs: None, watched: Watched
+    ) -> None:
+        job = harness.runs()
+        facts = await harness.cluster.create(job)
+        pod = await watched.until_phase(facts.uid, "Running")
+        with pytest.raises(NotFound):
+            await read(harness, job, msgspec.structs.replace(pod, name="no-such-pod"))
+        with pytest.raises(NotFound):
+            await read(harness, job, pod, container="no-such-container")
+
+    @pytest.mark.asyncio
+    async def test_logs_of_a_pod_that_is_gone_are_not_found(
+        self, harness: Harness, needs_logs: None, watched: Watched
+    ) -> None:
+        job = harness.prints(b"x\n")
+        facts = await harness.cluster.create(job)
+        pod = await watched.until_phase(facts.uid, "Succeeded")
+        await harness.cluster.delete(job.namespace, job.cluster_name, cluster_uid=facts.uid, wait_for_pods=False)
+        await watched.until_gone(facts.uid)
+        with pytest.raises(NotFound):
+            await read(harness, job, pod)
+
+
+@contextlib.asynccontextmanager
+async def late(harness: Harness) -> AsyncIterator[Watched]:
+    """A second pair of watchers, that begins now."""
+    watched = await Watched(harness).start()
+    try:
+        yield watched
+    finally:
+        await watched.stop()
