@@ -25,10 +25,20 @@ def nothing_left(attempt: Attempt, now: datetime, rules: Rules) -> bool:
     job = attempt.facts.job
     if job is None or not job.gone:
         return False
-    if attempt.delete_requested_at is not None or all(pod.ended for pod in attempt.facts.pods):
+    if attempt.delete_requested_at is not None or pods_ended(attempt):
         return True
-    since = attempt.gone_at or attempt.decided_at or now
-    return now >= since + timedelta(seconds=rules.pod_gone_bound_seconds)
+    return now >= waited_enough_at(attempt, now, rules)
+
+
+def waited_enough_at(attempt: Attempt, now: datetime, rules: Rules) -> datetime:
+    """Return when the pods of a vanished cluster job have been waited for long enough."""
+    bound_seconds = rules.pod_gone_bound_seconds if attempt.facts.pods else rules.pod_unseen_bound_seconds
+    return (attempt.decided_at or now) + timedelta(seconds=bound_seconds)
+
+
+def pods_ended(attempt: Attempt) -> bool:
+    """Tell whether a pod was seen, and every pod that was seen has ended. A pod not seen yet may still come."""
+    return bool(attempt.facts.pods) and all(pod.ended for pod in attempt.facts.pods)
 
 
 def remove_finished(draft: Draft) -> None:

@@ -68,16 +68,16 @@ def ending(facts: AttemptFacts) -> Ending | None:
         )
     failed = job.condition("Failed")
     if failed:
+        found = failures.classify("job.condition", failed.reason, failed.message or failed.reason)
+        assert found is not None  # the last job.condition rule fits everything
+        if found.reason == "DeadlineExceeded":
+            # The deadline ended the pod: the signal that killed it is the symptom, and may or may not have been seen.
+            return Ending(verdict=_verdict(found))
         verdict = _pod_verdict(facts.pod)
         if verdict is not None:
             return Ending(verdict=verdict)
-        found = failures.classify("job.condition", failed.reason, failed.message or failed.reason)
-        assert found is not None  # the last job.condition rule fits everything
         pod_spoke = facts.pod is not None and facts.pod.gone
-        return Ending(
-            verdict=_verdict(found),
-            complete_evidence=pod_spoke or failed.reason == "DeadlineExceeded",
-        )
+        return Ending(verdict=_verdict(found), complete_evidence=pod_spoke)
     if job.gone:
         return Ending(
             verdict=Verdict(

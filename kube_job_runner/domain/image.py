@@ -35,6 +35,10 @@ def fault(reference: str) -> str | None:
         if lowered is not None:
             return "repository names are lower case"
         return "is not an image reference ([registry[:port]/]repository[:tag][@digest])"
+    domain = match["domain"]
+    if domain and domain != domain.lower() and domain.isalnum():
+        # The grammar reads a first part in capitals as a host name without a dot: never what was meant.
+        return "repository names are lower case"
     if len(match["name"]) > REPOSITORY_MAX:
         return f"repository name is longer than {REPOSITORY_MAX} characters"
     if re.fullmatch(r"[0-9a-f]{64}", match["name"]):

@@ -206,7 +206,7 @@ def _finished(draft: Draft, attempt: Attempt) -> bool:
             )
             draft.look_again(until)
             return True
-    if ending.verdict.reason == "JobDeleted" and not all(pod.ended for pod in attempt.facts.pods):
+    if ending.verdict.reason == "JobDeleted" and not cleanup.pods_ended(attempt):
         _stop(draft, attempt, ending.verdict)
         return True
     _end(draft, ending.verdict)
@@ -296,7 +296,13 @@ def _decide_stopping(draft: Draft) -> None:
     if cleanup.nothing_left(attempt, draft.now, draft.rules):
         _end(draft, verdict)
     else:
-        draft.look_again(draft.now + timedelta(seconds=draft.rules.recheck_seconds))
+        _keep_waiting(draft, attempt)
+
+
+def _keep_waiting(draft: Draft, attempt: Attempt) -> None:
+    draft.look_again(draft.now + timedelta(seconds=draft.rules.recheck_seconds))
+    if attempt.facts.job is not None and attempt.facts.job.gone:
+        draft.look_again(cleanup.waited_enough_at(attempt, draft.now, draft.rules))
 
 
 def _cancelled(job: Job) -> Verdict:
@@ -308,10 +314,11 @@ def _cancelled(job: Job) -> Verdict:
 
 
 def _stop(draft: Draft, attempt: Attempt, verdict: Verdict) -> None:
-    draft.put(msgspec.structs.replace(attempt, verdict=verdict, decided_at=draft.now))
+    attempt = msgspec.structs.replace(attempt, verdict=verdict, decided_at=draft.now)
+    draft.put(attempt)
     draft.update(reason=verdict.reason, explanation=verdict.explanation)
     draft.move(State.STOPPING, attempt=attempt.number, reason=verdict.reason, explanation=verdict.explanation)
-    draft.look_again(draft.now + timedelta(seconds=draft.rules.recheck_seconds))
+    _keep_waiting(draft, attempt)
 
 
 def _end(draft: Draft, verdict: Verdict) -> None:

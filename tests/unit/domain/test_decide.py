@@ -1,0 +1,409 @@
+"""What `decide` answers, one scene of a job's life at a time."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from kube_job_runner.domain import lifecycle
+from kube_job_runner.domain.draft import Create, Find
+from kube_job_runner.domain.facts import AttemptFacts, Condition
+from kube_job_runner.domain.job import State, Verdict
+from kube_job_runner.domain.messages import Delete, Observed
+from kube_job_runner.domain.spec import Retry, Timeouts
+from tests.support.domain import (
+    CLUSTER_UID,
+    JOB_ID,
+    RULES,
+    T0,
+    after,
+    apply,
+    decide,
+    ended,
+    job_facts,
+    make_attempt,
+    make_job,
+    pod_facts,
+    running,
+    waiting,
+    with_facts,
+)
+
+NOT_FOUND = "rpc error: code = NotFound desc = failed to resolve reference: registry.example.com/none:1: not found"
+
+
+class TestQueued:
+    def test_a_due_job_is_created_under_the_name_of_its_next_attempt(self) -> None:
+        decision = decide(make_job())
+        assert isinstance(decision.effect, Create)
+        assert decision.effect.attempt.number == 1
+        assert decision.effect.attempt.cluster_name.endswith("-1")
+
+    def test_a_job_waiting_for_its_retry_is_looked_at_when_it_is_due(self) -> None:
+        decision = decide(make_job(attempt=1, due_at=after(30)), make_attempt(gone_at=T0), now=after(10))
+        assert decision.effect is None
+        assert decision.job.next_check_at == after(30)
+
+    def test_a_cancel_first_asks_the_cluster_whether_a_create_got_through(self) -> None:
+        decision = decide(make_job(cancelled=True))
+        assert isinstance(decision.effect, Find)
+
+    def test_a_cancel_ends_the_job_once_nothing_is_known_to_be_there(self) -> None:
+        decision = decide(make_job(cancelled=True), known_absent=True)
+        assert decision.job.state is State.CANCELLED
+        assert decision.job.explanation == "Cancelled by ann: enough"
+        assert decision.messages == ()
+
+    def test_a_cancelled_job_whose_create_got_through_is_stopped_and_its_cluster_job_deleted(self) -> None:
+        job = make_job(cancelled=True)
+        decision = lifecycle.created(job, {}, lifecycle.next_attempt(job), job_facts(), now=T0, rules=RULES)
+        assert [t.to_state for t in decision.transitions] == [State.STARTING, State.STOPPING]
+        [delete] = [outgoing.message for outgoing in decision.messages]
+        assert isinstance(delete, Delete)
+        assert delete.cluster_uid == CLUSTER_UID
+        assert delete.wait_for_pods
+
+    def test_the_queue_timeout_fails_the_job_but_only_when_nothing_is_there(self) -> None:
+        job = make_job(timeouts=Timeouts(queue_seconds=60), explanation="Waiting to be created: quota full")
+        assert isinstance(decide(job, now=after(59)).effect, Create)
+        assert isinstance(decide(job, now=after(60)).effect, Find)
+        decision = decide(job, now=after(60), known_absent=True)
+        assert (decision.job.state, decision.job.reason) == (State.FAILED, "QueueTimeout")
+        assert "quota full" in decision.job.explanation
+
+    @pytest.mark.parametrize(("waited", "expected"), [(0, 1), (10, 5), (1000, 60)])
+    def test_a_create_that_could_not_be_done_waits_half_as_long_as_it_has_waited(
+        self, waited: int, expected: int
+    ) -> None:
+        now = after(waited)
+        decision = lifecycle.postponed(make_job(), {}, why="quota full", delay_seconds=1, now=now, rules=RULES)
+        assert decision.job.state is State.QUEUED
+        assert decision.job.next_check_at == after(waited + expected)
+        assert decision.job.explanation == "Waiting to be created: quota full"
+
+    def test_a_refusal_of_the_cluster_ends_the_job_with_its_reason(self) -> None:
+        verdict = Verdict(outcome=State.FAILED, reason="AdmissionDenied", explanation="The cluster refused the job: no")
+        decision = lifecycle.refused(make_job(), {}, verdict, now=T0, rules=RULES)
+        assert (decision.job.state, decision.job.reason) == (State.FAILED, "AdmissionDenied")
+
+
+class TestStarting:
+    def test_created_makes_the_job_start(self) -> None:
+        job = make_job()
+        decision = lifecycle.created(job, {}, lifecycle.next_attempt(job), job_facts(), now=after(3), rules=RULES)
+        assert decision.job.state is State.STARTING
+        assert decision.job.attempt == 1
+        assert decision.attempts[0].cluster_uid == CLUSTER_UID
+        assert decision.job.next_check_at == after(900)
+
+    def test_a_missing_image_fails_the_job_after_its_grace_and_removes_the_cluster_job_at_once(self) -> None:
+        job = make_job(State.STARTING)
+        attempt = with_facts(make_attempt(), pod_facts(waiting("ErrImagePull", NOT_FOUND)))
+        first = decide(job, attempt, now=after(1))
+        assert first.job.state is State.STARTING
+        assert first.job.next_check_at == after(31)
+        job, attempts = apply(first, {1: attempt})
+        backed_off = with_facts(attempts[1], pod_facts(waiting("ImagePullBackOff", f"Back-off: {NOT_FOUND}"), rv=12))
+        assert decide(job, backed_off, now=after(30)).job.state is State.STARTING
+        last = decide(job, backed_off, now=after(31))
+        assert (last.job.state, last.job.reason) == (State.FAILED, "ImageNotFound")
+        assert "registry.example.com/none:1" in last.job.explanation
+        assert [type(o.message) for o in last.messages] == [Delete]
+
+    def test_the_grace_ends_when_the_signal_goes_away_and_starts_anew_when_it_comes_back(self) -> None:
+        job = make_job(State.STARTING)
+        sick = with_facts(make_attempt(), pod_facts(waiting("ErrImagePull", NOT_FOUND)))
+        job, attempts = apply(decide(job, sick, now=after(1)), {1: sick})
+        well = with_facts(attempts[1], pod_facts(waiting("ContainerCreating"), rv=12))
+        job, attempts = apply(decide(job, well, now=after(20)), {1: well})
+        assert attempts[1].unhealthy_since is None
+        sick_again = with_facts(attempts[1], pod_facts(waiting("ErrImagePull", NOT_FOUND), rv=13))
+        decision = decide(job, sick_again, now=after(40))
+        assert decision.job.state is State.STARTING
+        assert decision.job.next_check_at == after(70)
+
+    def test_a_back_off_without_its_cause_keeps_the_cause_seen_before(self) -> None:
+        job = make_job(State.STARTING)
+        sick = with_facts(make_attempt(), pod_facts(waiting("ErrImagePull", NOT_FOUND)))
+        job, attempts = apply(decide(job, sick, now=after(1)), {1: sick})
+        bare = with_facts(attempts[1], pod_facts(waiting("ImagePullBackOff", 'Back-off pulling image "x"'), rv=12))
+        job, attempts = apply(decide(job, bare, now=after(20)), {1: bare})
+        assert attempts[1].unhealthy_since == after(1)
+
+    def test_an_invalid_image_reference_fails_at_once(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(waiting("InvalidImageName", "invalid reference format")))
+        decision = decide(make_job(State.STARTING), attempt)
+        assert (decision.job.state, decision.job.reason) == (State.FAILED, "ImageReferenceInvalid")
+
+    def test_an_unknown_waiting_reason_is_never_fatal(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(waiting("SomethingNew", "what?")))
+        assert decide(make_job(State.STARTING), attempt, now=after(899)).job.state is State.STARTING
+
+    def test_a_registry_that_is_away_waits_for_the_start_timeout(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(waiting("ErrImagePull", "dial tcp: connection refused")))
+        assert decide(make_job(State.STARTING), attempt, now=after(899)).job.state is State.STARTING
+
+    def test_the_start_timeout_says_what_the_job_was_waiting_for(self) -> None:
+        pending = Condition(
+            type="PodScheduled", status="False", reason="Unschedulable", message="0/20 nodes: 20 Insufficient cpu."
+        )
+        attempt = with_facts(make_attempt(), pod_facts(conditions=(pending,), node=""))
+        decision = decide(make_job(State.STARTING, timeouts=Timeouts(start_seconds=5)), attempt, now=after(5))
+        assert (decision.job.state, decision.job.reason) == (State.FAILED, "StartTimeout")
+        assert "Insufficient cpu" in decision.job.explanation
+        assert [type(o.message) for o in decision.messages] == [Delete]
+
+    def test_a_running_container_makes_the_job_run_and_sets_its_deadline(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(running(2), phase="Running"))
+        decision = decide(make_job(State.STARTING, timeouts=Timeouts(run_seconds=60)), attempt, now=after(3))
+        assert decision.job.state is State.RUNNING
+        assert decision.job.started_at == after(2)
+        assert decision.job.next_check_at == after(62)
+
+    def test_a_node_with_a_wrong_clock_cannot_put_the_start_into_the_future_or_before_the_create(self) -> None:
+        for seconds, expected in ((600, after(3)), (-600, T0)):
+            attempt = with_facts(make_attempt(), pod_facts(running(seconds), phase="Running"))
+            decision = decide(make_job(State.STARTING), attempt, now=after(3))
+            assert decision.attempts[0].started_at == expected
+
+
+class TestEnding:
+    @pytest.mark.parametrize("state", [State.STARTING, State.RUNNING])
+    def test_complete_is_success(self, state: State) -> None:
+        attempt = with_facts(make_attempt(), job_facts("Complete", rv=20), pod_facts(ended(0), phase="Succeeded"))
+        decision = decide(make_job(state), attempt, now=after(5))
+        assert (decision.job.state, decision.job.exit_code) == (State.SUCCEEDED, 0)
+        assert decision.attempts[0].finished_at == after(2)
+        assert decision.job.started_at == after(1)
+
+    def test_a_failed_job_takes_its_exit_code_from_its_pod(self) -> None:
+        attempt = with_facts(make_attempt(), job_facts("Failed", rv=20), pod_facts(ended(3), phase="Failed"))
+        decision = decide(make_job(State.RUNNING), attempt, now=after(5))
+        assert (decision.job.state, decision.job.reason, decision.job.exit_code) == (State.FAILED, "ApplicationExit", 3)
+        assert decision.job.explanation == "Container main exited with code 3."
+
+    def test_a_failed_job_waits_for_the_facts_of_its_pod(self) -> None:
+        job, attempt = make_job(State.RUNNING), with_facts(make_attempt(), job_facts("Failed", rv=20))
+        first = decide(job, attempt, now=after(5))
+        assert first.job.state is State.RUNNING
+        assert first.job.next_check_at == after(35)
+        job, attempts = apply(first, {1: attempt})
+        told = with_facts(attempts[1], pod_facts(ended(3), phase="Failed"))
+        assert decide(job, told, now=after(6)).job.exit_code == 3
+        given_up = decide(job, attempts[1], now=after(35))
+        assert (given_up.job.state, given_up.job.reason) == (State.FAILED, "PodLost")
+
+    def test_finishing_is_not_finished(self) -> None:
+        for condition in ("SuccessCriteriaMet", "FailureTarget"):
+            attempt = with_facts(make_attempt(), job_facts(condition, rv=20), pod_facts(ended(0), phase="Succeeded"))
+            assert decide(make_job(State.RUNNING), attempt, now=after(5)).job.state is State.RUNNING
+
+    @pytest.mark.parametrize(
+        ("container", "pod", "reason", "exit_code"),
+        [
+            (ended(137, "OOMKilled"), {}, "OutOfMemory", 137),
+            (ended(137), {}, "KilledBySignal", 137),
+            (ended(139), {}, "KilledBySignal", 139),
+            (ended(128, "StartError", 'exec: "x": executable file not found in $PATH'), {}, "CommandNotFound", None),
+            (ended(128, "StartError", "permission denied: unknown"), {}, "CommandNotExecutable", None),
+            (ended(128, "StartError", "exec format error"), {}, "WrongArchitecture", None),
+            (ended(128, "StartError", "cannot allocate tty"), {}, "StartFailed", None),
+            (ended(137, "ContainerStatusUnknown"), {}, "NodeLost", None),
+            (
+                ended(137),
+                {"reason": "Evicted", "message": "The node was low on resource: memory."},
+                "NodePressureEvicted",
+                137,
+            ),
+            (ended(143), {"reason": "Terminated", "message": "node shutdown"}, "NodeShutdown", 143),
+        ],
+    )
+    def test_the_cause_before_the_symptom(self, container, pod, reason, exit_code) -> None:  # type: ignore[no-untyped-def]
+        attempt = with_facts(
+            make_attempt(),
+            job_facts("Failed", rv=20, reason="BackoffLimitExceeded"),
+            pod_facts(container, phase="Failed", **pod),
+        )
+        decision = decide(make_job(State.RUNNING), attempt, now=after(5))
+        assert (decision.job.reason, decision.job.exit_code) == (reason, exit_code)
+
+    def test_a_disruption_is_not_the_programs_fault(self) -> None:
+        moved = Condition(type="DisruptionTarget", reason="PreemptionByScheduler", message="preempting")
+        attempt = with_facts(
+            make_attempt(), job_facts("Failed", rv=20), pod_facts(ended(143), phase="Failed", conditions=(moved,))
+        )
+        assert decide(make_job(State.RUNNING), attempt).job.reason == "Preempted"
+
+    def test_a_cluster_job_deleted_behind_our_back_fails_when_its_pod_has_ended(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(running(), phase="Running"), job_facts(rv=20, gone=True))
+        stopping = decide(make_job(State.RUNNING), attempt, now=after(5))
+        assert (stopping.job.state, stopping.job.reason) == (State.STOPPING, "JobDeleted")
+        assert stopping.messages == ()
+        job, attempts = apply(stopping, {1: attempt})
+        gone = with_facts(attempts[1], pod_facts(ended(143), phase="Failed", rv=30, gone=True))
+        decision = decide(job, gone, now=after(6))
+        assert (decision.job.state, decision.job.reason) == (State.FAILED, "JobDeleted")
+
+    def test_a_pod_that_never_reports_its_end_is_waited_for_only_so_long(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(running(), phase="Running"), job_facts(rv=20, gone=True))
+        job, attempts = apply(decide(make_job(State.RUNNING), attempt, now=after(5)), {1: attempt})
+        assert decide(job, attempts[1], now=after(124)).job.state is State.STOPPING
+        assert decide(job, attempts[1], now=after(125)).job.state is State.FAILED
+
+
+class TestRetry:
+    POLICY = Retry(attempts=2, backoff_seconds=10)
+
+    def failed(self, **columns):  # type: ignore[no-untyped-def]
+        attempt = with_facts(make_attempt(), job_facts("Failed", rv=20), pod_facts(ended(3), phase="Failed"))
+        return decide(make_job(State.RUNNING, retry=self.POLICY, **columns), attempt, now=after(5)), attempt
+
+    def test_a_failed_attempt_is_followed_by_another_under_a_new_name(self) -> None:
+        decision, attempt = self.failed()
+        assert decision.job.state is State.QUEUED
+        assert decision.job.reason == "ApplicationExit"
+        assert after(14) <= decision.job.due_at <= after(16)
+        job, attempts = apply(decision, {1: attempt})
+        again = decide(job, attempts[1], now=after(16))
+        assert isinstance(again.effect, Create)
+        assert again.effect.attempt.number == 2
+        assert again.effect.attempt.cluster_name.endswith("-2")
+
+    def test_a_cancelled_job_gets_no_other_attempt(self) -> None:
+        decision, _ = self.failed(cancelled=True)
+        assert decision.job.state is State.CANCELLED
+
+    def test_the_last_attempt_ends_the_job(self) -> None:
+        attempt = make_attempt(2)
+        attempt = with_facts(
+            attempt,
+            job_facts("Failed", uid="cluster-uid-2", rv=20),
+            pod_facts(ended(3), phase="Failed", job_uid="cluster-uid-2"),
+        )
+        decision = decide(make_job(State.RUNNING, attempt=2, retry=self.POLICY), make_attempt(), attempt, now=after(5))
+        assert decision.job.state is State.FAILED
+
+    def test_what_can_never_work_is_not_tried_again(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(waiting("InvalidImageName", "bad")))
+        assert decide(make_job(State.STARTING, retry=self.POLICY), attempt).job.state is State.FAILED
+
+
+class TestStopping:
+    def test_a_cancel_of_a_running_job_stops_it_and_ends_only_when_nothing_is_left(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(running(), phase="Running"))
+        stopping = decide(make_job(State.RUNNING, cancelled=True), attempt, now=after(5))
+        assert stopping.job.state is State.STOPPING
+        job, attempts = apply(stopping, {1: attempt})
+        assert decide(job, attempts[1], now=after(30)).job.state is State.STOPPING
+        gone = with_facts(attempts[1], job_facts(rv=30, deleting=True, gone=True))
+        decision = decide(job, gone, now=after(31))
+        assert (decision.job.state, decision.job.reason) == (State.CANCELLED, "Cancelled")
+        assert decision.job.next_check_at is None
+        assert decision.attempts[0].gone_at == after(31)
+
+    def test_a_delete_that_has_not_worked_is_sent_again(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(running(), phase="Running"))
+        job, attempts = apply(decide(make_job(State.RUNNING, cancelled=True), attempt, now=after(5)), {1: attempt})
+        assert decide(job, attempts[1], now=after(64)).messages == ()
+        assert len(decide(job, attempts[1], now=after(65)).messages) == 1
+
+    def test_a_job_that_finished_before_the_delete_reached_it_has_finished(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(running(), phase="Running"))
+        job, attempts = apply(decide(make_job(State.RUNNING, cancelled=True), attempt, now=after(5)), {1: attempt})
+        done = with_facts(attempts[1], job_facts("Complete", rv=30), pod_facts(ended(0), phase="Succeeded", rv=29))
+        assert decide(job, done, now=after(6)).job.state is State.SUCCEEDED
+
+    def test_a_job_that_ended_well_because_it_was_told_to_stop_was_cancelled(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(running(), phase="Running"))
+        job, attempts = apply(decide(make_job(State.RUNNING, cancelled=True), attempt, now=after(5)), {1: attempt})
+        done = with_facts(
+            attempts[1], job_facts("Complete", rv=30, deleting=True, gone=True), pod_facts(ended(0), rv=29, gone=True)
+        )
+        assert decide(job, done, now=after(6)).job.state is State.CANCELLED
+
+    def test_the_run_timeout_stops_the_job_and_then_fails_it(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(running(1), phase="Running"))
+        job = make_job(State.RUNNING, timeouts=Timeouts(run_seconds=60))
+        assert decide(job, attempt, now=after(60)).job.state is State.RUNNING
+        stopping = decide(job, attempt, now=after(61))
+        assert (stopping.job.state, stopping.job.reason) == (State.STOPPING, "RunTimeout")
+        job, attempts = apply(stopping, {1: attempt})
+        gone = with_facts(attempts[1], job_facts(rv=30, deleting=True, gone=True))
+        assert (decide(job, gone, now=after(62)).job.state) is State.FAILED
+
+
+class TestCleanup:
+    def finished(self):  # type: ignore[no-untyped-def]
+        attempt = with_facts(make_attempt(), job_facts("Complete", rv=20), pod_facts(ended(0), phase="Succeeded"))
+        return apply(decide(make_job(State.RUNNING), attempt, now=after(5)), {1: attempt})
+
+    def test_a_finished_cluster_job_stays_for_a_while_so_that_its_log_can_be_read(self) -> None:
+        job, attempts = self.finished()
+        assert job.next_check_at == after(305)
+        assert decide(job, attempts[1], now=after(304)).messages == ()
+        decision = decide(job, attempts[1], now=after(305))
+        [delete] = [outgoing.message for outgoing in decision.messages]
+        assert isinstance(delete, Delete)
+        assert not delete.wait_for_pods
+        assert decision.job.state is State.SUCCEEDED
+
+    def test_nothing_is_looked_at_again_once_it_is_gone(self) -> None:
+        job, attempts = self.finished()
+        job, attempts = apply(decide(job, attempts[1], now=after(305)), attempts)
+        gone = with_facts(attempts[1], job_facts("Complete", rv=40, gone=True))
+        assert decide(job, gone, now=after(306)).job.next_check_at is None
+
+    def test_contrary_evidence_is_an_anomaly_and_changes_nothing(self) -> None:
+        job = make_job(State.FAILED, reason="StartTimeout")
+        verdict = Verdict(outcome=State.FAILED, reason="StartTimeout")
+        attempt = make_attempt(verdict=verdict, decided_at=T0, delete_requested_at=T0)
+        late = with_facts(attempt, job_facts("Complete", rv=30), pod_facts(ended(0), phase="Succeeded"))
+        decision = decide(job, late, now=after(1))
+        assert {anomaly.kind for anomaly in decision.anomalies} == {"CompletedAfterEnd", "StartedAfterEnd"}
+        assert decision.transitions == ()
+        assert decision.job.state is State.FAILED
+
+    def test_a_cluster_job_that_appears_after_the_end_is_removed(self) -> None:
+        job = make_job(State.CANCELLED, attempt=0)
+        seen = Observed(job_id=JOB_ID, attempt=1, job=job_facts())
+        attempt = lifecycle.stray(job, seen, now=T0)
+        assert attempt is not None
+        assert [type(o.message) for o in decide(job, attempt).messages] == [Delete]
+        assert lifecycle.stray(make_job(), seen, now=T0) is None
+
+    def test_a_create_that_lost_to_a_cancel_is_removed(self) -> None:
+        job = make_job(State.CANCELLED, attempt=0)
+        made = lifecycle.next_attempt(job)
+        decision = lifecycle.remove_stray(job, {}, made, job_facts(), now=T0, rules=RULES)
+        assert decision is not None
+        assert [type(o.message) for o in decision.messages] == [Delete]
+        assert decision.job.state is State.CANCELLED
+        assert lifecycle.remove_stray(make_job(), {}, made, job_facts(), now=T0, rules=RULES) is None
+
+
+def test_facts_of_another_uid_change_nothing() -> None:
+    attempt = make_attempt()
+    assert with_facts(attempt, job_facts("Complete", uid="somebody-else", rv=99)) == attempt
+    assert with_facts(attempt, pod_facts(ended(0), job_uid="somebody-else")) == attempt
+
+
+def test_a_decision_that_changes_nothing_keeps_the_version() -> None:
+    attempt = with_facts(make_attempt(), pod_facts(running(2), phase="Running"))
+    job, attempts = apply(decide(make_job(State.STARTING), attempt, now=after(3)), {1: attempt})
+    again = decide(job, attempts[1], now=after(4))
+    assert again.job == job
+    assert again.attempts == ()
+
+
+def test_versions_of_transitions_follow_one_another() -> None:
+    job = make_job(cancelled=True)
+    decision = lifecycle.created(job, {}, lifecycle.next_attempt(job), job_facts(), now=T0, rules=RULES)
+    assert [t.version for t in decision.transitions] == [8, 9]
+    assert decision.job.version == 9
+    assert msgspec.structs.asdict(decision.job)["state"] is State.STOPPING
+
+
+def test_facts_empty_means_waiting_for_the_cluster() -> None:
+    attempt = make_attempt(facts=AttemptFacts())
+    decision = decide(make_job(State.STARTING, timeouts=Timeouts(start_seconds=5)), attempt, now=after(5))
+    assert "has not made a pod" in decision.job.explanation

@@ -1,0 +1,121 @@
+"""Observations in any order, any number of times: the same facts, and the same end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kube_job_runner.adapters.kubernetes import decode
+from kube_job_runner.domain.facts import AttemptFacts, JobFacts, PodFacts, merge
+from kube_job_runner.domain.job import Job, State
+from tests.support.domain import after, apply, decide, make_attempt, make_job
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "watch"
+Seen = JobFacts | PodFacts
+
+
+def recorded(case: str) -> list[Seen]:
+    """Return the observations of a recorded case, in the order of the cluster."""
+    seen: list[Seen] = []
+    for kind, to_facts in (("jobs", decode.job_facts), ("pods", decode.pod_facts)):
+        for line in (FIXTURES / f"{case}.{kind}.jsonl").read_text().splitlines():
+            raw = json.loads(line)
+            if raw["type"] in ("ADDED", "MODIFIED", "DELETED"):
+                object_type = decode.wire.Job if kind == "jobs" else decode.wire.Pod
+                typed = decode.msgspec.convert(raw["object"], object_type)
+                seen.append(to_facts(typed, gone=raw["type"] == "DELETED"))  # type: ignore[operator]
+    return sorted(seen, key=lambda facts: facts.resource_version)
+
+
+def cases() -> list[str]:
+    """Return the recorded cases of a single Job and a single pod that came to an end."""
+    chosen = []
+    for file in sorted(FIXTURES.glob("*.jobs.jsonl")):
+        case = file.name.removesuffix(".jobs.jsonl")
+        seen = recorded(case)
+        uids = {type(facts).__name__: {f.uid for f in seen if type(f) is type(facts)} for facts in seen}
+        finished = any(
+            isinstance(f, JobFacts) and (f.condition("Complete") or f.condition("Failed") or f.gone) for f in seen
+        )
+        if finished and all(len(of_kind) == 1 for of_kind in uids.values()):
+            chosen.append(case)
+    return chosen
+
+
+CASES = cases()
+
+
+def play(observations: Sequence[Seen], uid: str) -> Job:
+    """Return the job after these observations, each of them delivered and decided alone."""
+    job = make_job(State.STARTING)
+    attempts = {1: make_attempt(cluster_uid=uid, facts=AttemptFacts(), created_at=None)}
+    for seen in observations:
+        attempt = attempts[1]
+        merged = merge(attempt.facts, seen, cluster_uid=uid)
+        attempts[1] = decode.msgspec.structs.replace(attempt, facts=merged)
+        decision = decide(job, attempts[1], now=after(10))
+        job, attempts = apply(decision, attempts)
+    return job
+
+
+def end(job: Job) -> tuple[State, str, int | None]:
+    return job.state, job.reason, job.exit_code
+
+
+def test_there_are_recorded_cases() -> None:
+    assert len(CASES) >= 12
+
+
+@pytest.mark.parametrize("case", CASES)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@given(data=st.data())
+def test_recorded_streams_end_the_same_in_any_order(case: str, data: st.DataObject) -> None:
+    observations = recorded(case)
+    [uid] = {facts.uid for facts in observations if isinstance(facts, JobFacts)}
+    expected = end(play(observations, uid))
+    indexes = data.draw(st.permutations(range(len(observations))))
+    repeats = data.draw(st.lists(st.sampled_from(range(len(observations))), max_size=10))
+    shuffled = [observations[index] for index in [*indexes, *repeats]]
+    assert end(play(shuffled, uid)) == expected
+
+
+containers = st.sampled_from(["", "waiting", "running", "terminated"])
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Seen]:
+    """A made-up history of one Job and up to two pods, with growing versions and, perhaps, an end."""
+    version = 0
+    seen: list[Seen] = []
+    pods = draw(st.integers(0, 2))
+    for uid in [f"pod-{number}" for number in range(pods)]:
+        for phase in ["Pending", "Running", draw(st.sampled_from(["Succeeded", "Failed"]))][: draw(st.integers(1, 3))]:
+            version += draw(st.integers(1, 3))
+            seen.append(PodFacts(uid=uid, job_uid="job-1", resource_version=version, phase=phase))
+        if draw(st.booleans()):
+            seen.append(PodFacts(uid=uid, job_uid="job-1", resource_version=version + 1, phase="Failed", gone=True))
+    seen.append(JobFacts(uid="job-1", resource_version=version + 1))
+    if draw(st.booleans()):
+        seen.append(JobFacts(uid="job-1", resource_version=version + 5, deleting=True))
+    if draw(st.booleans()):
+        seen.append(JobFacts(uid="job-1", gone=True))
+    return seen
+
+
+@given(history=histories(), data=st.data())
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_merging_is_a_join(history: list[Seen], data: st.DataObject) -> None:
+    def merged(observations: Sequence[Seen]) -> AttemptFacts:
+        facts = AttemptFacts()
+        for seen in observations:
+            facts = merge(facts, seen, cluster_uid="job-1")
+        return facts
+
+    shuffled = data.draw(st.permutations(history))
+    repeats = data.draw(st.lists(st.sampled_from(history), max_size=5))
+    assert merged([*shuffled, *repeats]) == merged(history)
