@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from kube_job_runner.domain import lifecycle
-from kube_job_runner.domain.draft import Create, Find
-from kube_job_runner.domain.facts import AttemptFacts, Condition
-from kube_job_runner.domain.job import State, Verdict
+from kube_job_runner.domain.draft import Create, Decision, Find
+from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts
+from kube_job_runner.domain.job import Attempt, Job, State, Verdict
 from kube_job_runner.domain.messages import Delete, Observed
 from kube_job_runner.domain.spec import Retry, Timeouts
 from tests.support.domain import (
@@ -218,7 +220,9 @@ class TestEnding:
             (ended(143), {"reason": "Terminated", "message": "node shutdown"}, "NodeShutdown", 143),
         ],
     )
-    def test_the_cause_before_the_symptom(self, container, pod, reason, exit_code) -> None:  # type: ignore[no-untyped-def]
+    def test_the_cause_before_the_symptom(
+        self, container: ContainerFacts, pod: dict[str, Any], reason: str, exit_code: int | None
+    ) -> None:
         attempt = with_facts(
             make_attempt(),
             job_facts("Failed", rv=20, reason="BackoffLimitExceeded"),
@@ -254,7 +258,7 @@ class TestEnding:
 class TestRetry:
     POLICY = Retry(attempts=2, backoff_seconds=10)
 
-    def failed(self, **columns):  # type: ignore[no-untyped-def]
+    def failed(self, **columns: Any) -> tuple[Decision, Attempt]:
         attempt = with_facts(make_attempt(), job_facts("Failed", rv=20), pod_facts(ended(3), phase="Failed"))
         return decide(make_job(State.RUNNING, retry=self.POLICY, **columns), attempt, now=after(5)), attempt
 
@@ -333,7 +337,7 @@ class TestStopping:
 
 
 class TestCleanup:
-    def finished(self):  # type: ignore[no-untyped-def]
+    def finished(self) -> tuple[Job, dict[int, Attempt]]:
         attempt = with_facts(make_attempt(), job_facts("Complete", rv=20), pod_facts(ended(0), phase="Succeeded"))
         return apply(decide(make_job(State.RUNNING), attempt, now=after(5)), {1: attempt})
 

@@ -6,29 +6,32 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kube_job_runner.adapters.kubernetes import decode
+from kube_job_runner.adapters.kubernetes import decode, wire
 from kube_job_runner.domain.facts import AttemptFacts, JobFacts, PodFacts, merge
 from kube_job_runner.domain.job import Job, State
 from tests.support.domain import after, apply, decide, make_attempt, make_job
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "watch"
+CHANGES = ("ADDED", "MODIFIED", "DELETED")
 Seen = JobFacts | PodFacts
 
 
 def recorded(case: str) -> list[Seen]:
     """Return the observations of a recorded case, in the order of the cluster."""
     seen: list[Seen] = []
-    for kind, to_facts in (("jobs", decode.job_facts), ("pods", decode.pod_facts)):
-        for line in (FIXTURES / f"{case}.{kind}.jsonl").read_text().splitlines():
-            raw = json.loads(line)
-            if raw["type"] in ("ADDED", "MODIFIED", "DELETED"):
-                object_type = decode.wire.Job if kind == "jobs" else decode.wire.Pod
-                typed = decode.msgspec.convert(raw["object"], object_type)
-                seen.append(to_facts(typed, gone=raw["type"] == "DELETED"))  # type: ignore[operator]
+    for line in (FIXTURES / f"{case}.jobs.jsonl").read_text().splitlines():
+        raw = json.loads(line)
+        if raw["type"] in CHANGES:
+            seen.append(decode.job_facts(msgspec.convert(raw["object"], wire.Job), gone=raw["type"] == "DELETED"))
+    for line in (FIXTURES / f"{case}.pods.jsonl").read_text().splitlines():
+        raw = json.loads(line)
+        if raw["type"] in CHANGES:
+            seen.append(decode.pod_facts(msgspec.convert(raw["object"], wire.Pod), gone=raw["type"] == "DELETED"))
     return sorted(seen, key=lambda facts: facts.resource_version)
 
 
@@ -57,7 +60,7 @@ def play(observations: Sequence[Seen], uid: str) -> Job:
     for seen in observations:
         attempt = attempts[1]
         merged = merge(attempt.facts, seen, cluster_uid=uid)
-        attempts[1] = decode.msgspec.structs.replace(attempt, facts=merged)
+        attempts[1] = msgspec.structs.replace(attempt, facts=merged)
         decision = decide(job, attempts[1], now=after(10))
         job, attempts = apply(decision, attempts)
     return job

@@ -1,0 +1,97 @@
+"""The history checker: holds a run of the whole product against the promises of the design, from outside evidence.
+
+What was submitted comes from the answers that the client got, what was started from the API server's own audit log, what is
+left from the cluster itself. Only what the store says of its own states is read from the store.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+TERMINAL = {"succeeded", "failed", "cancelled"}
+LEGAL = {
+    None: {"queued"},
+    "queued": {"starting", "stopping", "failed", "cancelled"},
+    "starting": {"running", "stopping", "queued", "succeeded", "failed", "cancelled"},
+    "running": {"stopping", "queued", "succeeded", "failed", "cancelled"},
+    "stopping": {"queued", "succeeded", "failed", "cancelled"},
+}
+"""Written down here a second time on purpose: the checker must not learn what is legal from the code that it checks."""
+
+
+class History(msgspec.Struct, kw_only=True):
+    """The evidence of one run.
+
+    `acknowledged` maps each submitted job's id to the idempotency key it was submitted with. `jobs` and `transitions` are the
+    store's rows as the API shows them; `creates` the audit events of Job creates by us; `left` the names of Jobs and pods with
+    our labels that are in the cluster at the end; `terminal_seen` every (id, state) in which a client saw a job to have ended.
+    """
+
+    acknowledged: Mapping[str, str | None]
+    jobs: Mapping[str, Mapping[str, Any]]
+    transitions: Mapping[str, Sequence[Mapping[str, Any]]]
+    creates: Sequence[Mapping[str, Any]] = ()
+    left: Sequence[str] = ()
+    terminal_seen: Iterable[tuple[str, str]] = ()
+
+
+def violations(history: History) -> list[str]:
+    """Return every broken promise of a run, in words; an empty list is what a test wants."""
+    found: list[str] = []
+    for job_id in history.acknowledged:
+        if job_id not in history.jobs:
+            found.append(f"I1: acknowledged job {job_id} is lost")
+    found += _idempotency(history.acknowledged)
+    found += _creates(history.creates)
+    for job_id, state in history.terminal_seen:
+        now = history.jobs.get(job_id, {}).get("state")
+        if now != state:
+            found.append(f"I4: job {job_id} was seen {state} and is now {now}")
+    for job_id, job in history.jobs.items():
+        if job["state"] not in TERMINAL:
+            found.append(f"I6: job {job_id} has not ended: {job['state']}, {job.get('explanation')}")
+        elif not job.get("reason"):
+            found.append(f"I5: job {job_id} ended as {job['state']} without a reason")
+        found += _transitions(job_id, job, history.transitions.get(job_id, ()))
+    found += [f"I7: {name} is left in the cluster" for name in history.left]
+    return found
+
+
+def _idempotency(acknowledged: Mapping[str, str | None]) -> list[str]:
+    jobs_by_key = Counter(key for key in acknowledged.values() if key is not None)
+    return [f"I2: key {key} made {count} jobs" for key, count in jobs_by_key.items() if count > 1]
+
+
+def _creates(creates: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names that were created more than once: a name holds job and attempt, and is never used twice."""
+    made = Counter(
+        event["objectRef"]["name"]
+        for event in creates
+        if event.get("responseStatus", {}).get("code") == 201 and event["objectRef"].get("name")
+    )
+    return [f"I3: cluster job {name} was created {count} times" for name, count in made.items() if count > 1]
+
+
+def _transitions(job_id: str, job: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not rows:
+        return [f"I8: job {job_id} has no transitions"]
+    found: list[str] = []
+    state: str | None = None
+    version = 0
+    for row in rows:
+        if row.get("from_state") != state:
+            found.append(f"I8: job {job_id} went on from {row.get('from_state')}, but was {state}")
+        if state in TERMINAL:
+            found.append(f"I4: job {job_id} left its terminal state {state} for {row['to_state']}")
+        elif row["to_state"] not in LEGAL[state]:
+            found.append(f"I8: job {job_id} made the illegal transition {state} -> {row['to_state']}")
+        if row["version"] <= version:
+            found.append(f"I8: job {job_id}: version {row['version']} follows {version}")
+        state, version = row["to_state"], row["version"]
+    if state != job["state"]:
+        found.append(f"I8: job {job_id} is {job['state']}, its history says {state}")
+    return found

@@ -1,0 +1,52 @@
+"""The checker itself: it must catch each kind of broken promise, else the crash tests prove nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tests.support.history import History, violations
+
+
+def row(version: int, from_state: str | None, to_state: str) -> dict[str, Any]:
+    return {"version": version, "from_state": from_state, "to_state": to_state}
+
+
+GOOD = History(
+    acknowledged={"a": "key-1"},
+    jobs={"a": {"state": "succeeded", "reason": "Completed"}},
+    transitions={"a": [row(1, None, "queued"), row(2, "queued", "starting"), row(3, "starting", "succeeded")]},
+    creates=[
+        {"objectRef": {"name": "a-1"}, "responseStatus": {"code": 201}},
+        {"objectRef": {"name": "a-1"}, "responseStatus": {"code": 409}},
+    ],
+    terminal_seen=[("a", "succeeded")],
+)
+
+
+def broken(**changes: Any) -> list[str]:
+    return [text.split(":")[0] for text in violations(msgspec.structs.replace(GOOD, **changes))]
+
+
+def test_a_good_run_breaks_nothing() -> None:
+    assert violations(GOOD) == []
+
+
+def test_each_broken_promise_is_named() -> None:
+    assert broken(acknowledged={"a": "key-1", "b": None}) == ["I1"]
+    assert broken(acknowledged={"a": "key-1", "b": "key-1"}) == ["I1", "I2"]
+    assert broken(creates=[*GOOD.creates, GOOD.creates[0]]) == ["I3"]
+    assert broken(terminal_seen=[("a", "failed")]) == ["I4"]
+    assert broken(jobs={"a": {"state": "succeeded", "reason": ""}}) == ["I5"]
+    assert broken(jobs={"a": {"state": "running"}}) == ["I6", "I8"]
+    assert broken(left=["pod a-1-x"]) == ["I7"]
+    assert broken(transitions={}) == ["I8"]
+    illegal = [row(1, None, "queued"), row(2, "queued", "succeeded")]
+    assert broken(transitions={"a": illegal}) == ["I8"]
+    overwritten = [row(1, None, "queued"), row(2, "queued", "failed"), row(3, "failed", "succeeded")]
+    assert broken(transitions={"a": overwritten}) == ["I4"]
+    gap = [row(1, None, "queued"), row(2, "starting", "succeeded")]
+    assert "I8" in broken(transitions={"a": gap})
+    backwards = [row(2, None, "queued"), row(2, "queued", "starting"), row(3, "starting", "succeeded")]
+    assert broken(transitions={"a": backwards}) == ["I8"]
