@@ -39,7 +39,7 @@ def test_each_broken_promise_is_named() -> None:
     assert broken(creates=[*GOOD.creates, GOOD.creates[0]]) == ["I3"]
     assert broken(terminal_seen=[("a", "failed")]) == ["I4"]
     assert broken(jobs={"a": {"state": "succeeded", "reason": ""}}) == ["I5"]
-    assert broken(jobs={"a": {"state": "running"}}) == ["I6", "I8"]
+    assert broken(jobs={"a": {"state": "running"}}) == ["I4", "I6", "I8"]
     assert broken(left=["pod a-1-x"]) == ["I7"]
     assert broken(transitions={}) == ["I8"]
     illegal = [row(1, None, "queued"), row(2, "queued", "succeeded")]
