@@ -106,10 +106,10 @@ class Recorder:
         return any(isinstance(e, Listed) for e in self.events)
 
     @property
-    def lists(self) -> list[list[WatchEvent]]:
+    def lists(self) -> list[list[Any]]:
         """The content of every complete list."""
-        found: list[list[WatchEvent]] = []
-        current: list[WatchEvent] | None = None
+        found: list[list[Any]] = []
+        current: list[Any] | None = None
         for event in self.events:
             if isinstance(event, Relisting):
                 current = []

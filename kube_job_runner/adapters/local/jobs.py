@@ -27,7 +27,7 @@ from kube_job_runner.ports import Clock, SeenJob, SeenPod
 log = telemetry.get_logger(__name__)
 
 CLOSE_GRACE_SECONDS = 2.0
-_CAP_SECONDS = 1.0
+CAP_SECONDS = 1.0
 
 
 class Jobs:
@@ -90,6 +90,7 @@ class Jobs:
         for timer in self._kills.values():
             timer.cancel()
         await self.processes.close()
+        self._running.clear()
         await self._finish_tasks()
 
     # -- what the cluster asks ---------------------------------------------------------------------------------------
@@ -275,7 +276,7 @@ class Jobs:
 
     async def _keep_caps(self) -> None:
         while True:
-            await asyncio.sleep(_CAP_SECONDS)
+            await asyncio.sleep(CAP_SECONDS)
             for uid in list(self._running):
                 self._cut_log(uid)
 

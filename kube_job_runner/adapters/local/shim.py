@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-COOKIE = "KJR_LOCAL_JOB"  # marks every process of a job, so that one that left the process group is found
+COOKIE = "KUBE_JOB_RUNNER_LOCAL_JOB"  # marks every process of a job, so that one that left the process group is found
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform == "linux"

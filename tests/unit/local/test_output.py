@@ -1,0 +1,83 @@
+"""Logs of local jobs: much of it, too much of it, and reading from the end."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+
+from kube_job_runner.adapters.local import logs
+from tests.support.clusters import poll
+from tests.unit.local.conftest import open_bench, shell
+
+
+@pytest.mark.asyncio
+async def test_ten_megabytes_come_through_whole(tmp_path: Path) -> None:
+    bench = await open_bench(tmp_path)
+    job, facts = await bench.run(shell("yes 0123456789abcde | head -c 10000000"))
+    await bench.until_pod(facts.uid, "Running", "Succeeded")
+    output = await bench.log(job, facts.uid)
+    assert output == (b"0123456789abcde\n" * 625_000)
+    await bench.close()
+
+
+@pytest.mark.asyncio
+async def test_a_log_is_cut_at_its_limit_and_says_so(tmp_path: Path) -> None:
+    bench = await open_bench(tmp_path, log_max_bytes=1000)
+    job, facts = await bench.run(shell("yes 0123456789abcde | head -c 100000; exit 3"))
+    assert (await bench.main(facts.uid)).exit_code == 3, "a full log is no fault of the job"
+    output = await bench.log(job, facts.uid)
+    assert output == (b"0123456789abcde\n" * 63)[:1000] + logs.mark(1000)
+    assert (tmp_path / "local" / facts.uid / "log").stat().st_size == 1001
+    await bench.close()
+
+
+@pytest.mark.asyncio
+async def test_a_log_of_exactly_its_limit_is_not_cut(tmp_path: Path) -> None:
+    bench = await open_bench(tmp_path, log_max_bytes=1000)
+    job, facts = await bench.run(shell("yes 0123456789abcde | head -c 1000"))
+    await bench.until_pod(facts.uid, "Succeeded")
+    assert len(await bench.log(job, facts.uid)) == 1000
+    await bench.close()
+
+
+@pytest.mark.asyncio
+async def test_a_running_job_that_prints_for_ever_is_cut_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kube_job_runner.adapters.local.jobs.CAP_SECONDS", 0.01)
+    bench = await open_bench(tmp_path, log_max_bytes=50_000)
+    job, facts = await bench.run(shell("while :; do head -c 20000 /dev/zero; sleep 0.001; done"))
+    file = tmp_path / "local" / facts.uid / "log"
+    sizes: list[int] = []
+
+    def was_cut() -> bool:
+        sizes.append(file.stat().st_size)
+        return sum(later < earlier for earlier, later in itertools.pairwise(sizes)) >= 3
+
+    await poll(was_cut, what="the log to be cut three times")
+    await bench.until_pod(facts.uid, "Running")
+    assert (await bench.log(job, facts.uid)).endswith(logs.mark(50_000))
+    await bench.close()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"a", b"a\n", b"a\nb", b"a\n\nb\n", b"x" * 5000 + b"\ny\n" + b"z" * 5000]
+)
+@pytest.mark.parametrize("lines", [0, 1, 2, 3, 100])
+@pytest.mark.parametrize("chunk_bytes", [1, 3, 4096])
+def test_where_a_tail_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, lines: int, chunk_bytes: int
+) -> None:
+    monkeypatch.setattr(logs, "CHUNK_BYTES", chunk_bytes)
+    file = tmp_path / "log"
+    file.write_bytes(content)
+    kept = content.splitlines(keepends=True)
+    expected = b"".join(kept[-lines:] if lines else [])
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        assert content[logs.tail_offset(descriptor, size=len(content), lines=lines) :] == expected
+    finally:
+        os.close(descriptor)
