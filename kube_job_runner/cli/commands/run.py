@@ -99,6 +99,6 @@ def _attended(current: session.Session, spec: dict[str, Any], key: str | None, o
     from kube_job_runner.client import calls
 
     key = key or calls.new_idempotency_key()
-    client = current.client(budget_seconds=30.0)
-    attendance = attending.Attendance(current, client, key, on_interrupt)
-    return attendance.run(lambda: client.submit(spec, idempotency_key=key))
+    with current.client(budget_seconds=30.0) as client:
+        attendance = attending.Attendance(current, client, key, on_interrupt)
+        return attendance.run(lambda: client.submit(spec, idempotency_key=key))
