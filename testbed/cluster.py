@@ -132,7 +132,8 @@ class Cluster:
     def audit_events(self, *, verb: str | None = None, resource: str | None = None) -> Iterator[dict[str, Any]]:
         """What our own users and ServiceAccounts asked of Jobs, Pods and Events, in order; needs `audit=True`.
 
-        An event is on record before its answer is sent. Code in `responseStatus`, object in `objectRef`.
+        An event is written when its request ends, so it may follow the answer by a moment, and a watch shows only when
+        it is closed. The code is in `responseStatus`, the object in `objectRef`.
         """
         if not self.launcher.record.audit:
             raise ValueError("this cluster keeps no audit log: start it with audit=True")
@@ -199,11 +200,12 @@ class Cluster:
 
     def stop(self) -> None:
         """Ends every process and deletes the data; twice is harmless. `$KJR_TESTBED_KEEP` keeps the files."""
-        if "containerd" in self.components():
-            from testbed import realnode  # not above: it imports this module
+        try:
+            if "containerd" in self.components():
+                from testbed import realnode  # not above: it imports this module
 
-            realnode.attach(self).stop()
-        if self.run_dir.exists():
+                realnode.attach(self).stop()
+        finally:
             # No grace: the data is thrown away, and a component may be stopped by a test's SIGSTOP.
             self.launcher.end(self.components(), grace_seconds=0)
         if not os.environ.get(KEEP_VARIABLE):

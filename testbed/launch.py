@@ -74,7 +74,8 @@ class Launcher:
             del self.record.processes[name]
             if child := self._children.pop(name, None):
                 child.wait()
-        self.record.save()
+        if self.record.run_dir.exists():
+            self.record.save()
 
     def log_tail(self, name: str) -> str:
         return self.layout.log_file(name).read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace")

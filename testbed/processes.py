@@ -130,7 +130,10 @@ def spawn(argv: Sequence[str], *, log: Path, cwd: Path, leash: Path | None) -> _
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd=cwd
             )
 
-    return _spawner.run(start)
+    child = _spawner.run(start)
+    if leash is None:
+        _detached.append(child)
+    return child
 
 
 class _Spawner:
@@ -167,6 +170,7 @@ class _Spawner:
 
 
 _spawner = _Spawner()
+_detached: list[_Started] = []  # a Popen that is dropped while its child runs warns about it; these are meant to run on
 
 
 def _hold_free_port() -> tuple[int, socket.socket]:

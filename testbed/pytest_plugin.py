@@ -1,4 +1,4 @@
-"""pytest fixtures of the test bed. A root conftest.py enables them with `pytest_plugins = ["testbed.pytest_plugin"]`.
+"""pytest fixtures of the test bed. A conftest.py enables them by importing them, with the hook, once for all its folders.
 
 `kube_cluster` is one cluster for the whole session: a start costs seconds, a namespace milliseconds. A test that breaks
 components starts its own instead. Where the machine lacks a tool the test is skipped with the reason;

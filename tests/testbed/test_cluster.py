@@ -148,12 +148,16 @@ class TestAccess:
         call("POST", path, manifests.job("allowed")).require(201)
         call("POST", path, manifests.job("allowed")).require(409)
         call("DELETE", f"{path}/allowed").require(403)
-        mine = [
-            (event["verb"], event["objectRef"]["name"], event["responseStatus"]["code"])
-            for event in kube_cluster.audit_events(resource="jobs")
-            if event["user"]["username"] == f"system:serviceaccount:{kube_namespace}:runner"
-        ]
-        assert mine == [("create", "allowed", 201), ("create", "allowed", 409), ("delete", "allowed", 403)]
+
+        def mine() -> list[tuple[str, str, int]]:
+            return [
+                (event["verb"], event["objectRef"]["name"], event["responseStatus"]["code"])
+                for event in kube_cluster.audit_events(resource="jobs")
+                if event["user"]["username"] == f"system:serviceaccount:{kube_namespace}:runner"
+            ]
+
+        until(lambda: len(mine()) == 3)
+        assert mine() == [("create", "allowed", 201), ("create", "allowed", 409), ("delete", "allowed", 403)]
 
     def test_the_audit_log_is_silent_about_everyone_else(
         self, kube_cluster: cluster.Cluster, kube_namespace: str
