@@ -1,0 +1,133 @@
+"""Helpers for tests of the Kubernetes adapter: a cluster on a fake API server, objects, and the shipped RBAC."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import yaml
+
+from kube_job_runner.adapters.kubernetes.client import Client
+from kube_job_runner.adapters.kubernetes.cluster import KubernetesCluster
+from kube_job_runner.adapters.kubernetes.config import ConnectionConfig, UserConfig
+from kube_job_runner.adapters.kubernetes.credentials import ConfiguredSource, CredentialSource
+from kube_job_runner.adapters.kubernetes.scope import Tuning
+from kube_job_runner.domain import names
+from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.ports import ClusterJob, Listed, Relisting, SeenJob, SeenPod, WatchEvent
+
+RBAC_FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
+JOB_ID = UUID("01a7f1de-0000-7000-8000-00000000002a")
+
+
+class Sleeps:
+    """Stands in for asyncio.sleep: records the delays and lets the loop turn."""
+
+    def __init__(self) -> None:
+        self.delays: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.delays.append(seconds)
+        await asyncio.sleep(0)
+
+
+def make_cluster(
+    url: str,
+    *,
+    source: CredentialSource | None = None,
+    config: ConnectionConfig | None = None,
+    namespaces: tuple[str, ...] = ("default",),
+    sleep: Any = asyncio.sleep,
+    request_seconds: float = 5.0,
+    concurrency: int = 8,
+    **tuning: Any,
+) -> KubernetesCluster:
+    """Return a cluster for the API server at `url`, with times that suit a test unless told otherwise."""
+    config = config or ConnectionConfig(server=url, user=UserConfig(token="t"))
+    client = Client(
+        config,
+        source or ConfiguredSource(config.user, monotonic=time.monotonic),
+        concurrency=concurrency,
+        monotonic=time.monotonic,
+        request_seconds=request_seconds,
+    )
+    times: dict[str, Any] = {"idle_seconds": 30.0, "relist_seconds": 3600.0, "first_delay_seconds": 0.01, **tuning}
+    return KubernetesCluster(client, instance="test", namespaces=namespaces, tuning=Tuning(**times), sleep=sleep)
+
+
+def cluster_job(number: int = 1, *, attempt: int = 1, namespace: str = "default", **spec: Any) -> ClusterJob:
+    """Return a cluster job; `number` tells jobs apart."""
+    job_id = UUID(int=JOB_ID.int + number)
+    return ClusterJob(
+        job_id=job_id,
+        attempt=attempt,
+        namespace=namespace,
+        cluster_name=names.cluster_job_name("work", job_id, attempt),
+        queue="default",
+        spec=JobSpec(**{"image": "busybox:1", **spec}),
+        spec_hash="0123456789abcdef",
+    )
+
+
+def labels(number: int = 1, *, attempt: int = 1, instance: str = "test") -> dict[str, str]:
+    """Return the labels of our objects."""
+    return {
+        names.MANAGED_BY_LABEL: names.MANAGED_BY,
+        names.INSTANCE_LABEL: instance,
+        names.JOB_ID_LABEL: str(UUID(int=JOB_ID.int + number)),
+        names.ATTEMPT_LABEL: str(attempt),
+    }
+
+
+def pod(number: int = 1, *, phase: str = "Pending", namespace: str = "default", **metadata: Any) -> dict[str, Any]:
+    """Return a Pod of ours as an API object."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"pod-{number}", "namespace": namespace, "labels": labels(number), **metadata},
+        "status": {"phase": phase},
+    }
+
+
+async def until_listed(events: AsyncIterator[WatchEvent]) -> list[SeenJob | SeenPod]:
+    """Return what one list tells: everything from `Relisting` to `Listed`."""
+    seen: list[SeenJob | SeenPod] = []
+    async with asyncio.timeout(20):
+        while not isinstance(event := await anext(events), Relisting):
+            raise AssertionError(f"expected Relisting, got {event}")
+        while not isinstance(event := await anext(events), Listed):
+            assert isinstance(event, (SeenJob, SeenPod)), event
+            seen.append(event)
+    return seen
+
+
+async def take(events: AsyncIterator[WatchEvent], count: int) -> list[Any]:
+    """Return the next events."""
+    async with asyncio.timeout(20):
+        return [await anext(events) for _ in range(count)]
+
+
+async def eventually(condition: Any, *, seconds: float = 10.0) -> None:
+    """Wait until the condition holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  the condition is another party's state
+            await asyncio.sleep(0.005)
+
+
+def rbac(*, accounts_namespace: str = "kube-job-runner", jobs_namespace: str = "default") -> list[dict[str, Any]]:
+    """Return the shipped RBAC objects for other namespaces than those they are written for."""
+    mapping = {"kube-job-runner": accounts_namespace, "default": jobs_namespace}
+    documents = [d for d in yaml.safe_load_all((RBAC_FOLDER / "rbac.yaml").read_text()) if d]
+    for document in documents:
+        metadata = document["metadata"]
+        if document["kind"] == "Namespace":
+            metadata["name"] = mapping[metadata["name"]]
+            continue
+        metadata["namespace"] = mapping[metadata["namespace"]]
+        for subject in document.get("subjects", ()):
+            subject["namespace"] = mapping[subject["namespace"]]
+    return documents
