@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
+from kube_job_runner.adapters import kubernetes
 from kube_job_runner.adapters.local import LocalCluster
+from kube_job_runner.settings import KubernetesEnvironment, Settings
+from testbed import cluster as testbed_cluster
 from tests.contract.cluster_suite import ClusterContract
 from tests.support.clusters import LocalHarness, SimulatedHarness, SystemClock
+from tests.support.kubernetes_harness import KubernetesHarness
 
 
 class TestLocalCluster(ClusterContract):
@@ -34,3 +39,17 @@ class TestSimulatedCluster(ClusterContract):
         harness = SimulatedHarness()
         yield harness
         await harness.simulated.close()
+
+
+@pytest.mark.cluster
+class TestKubernetesCluster(ClusterContract):
+    """Kubernetes itself, with simulated nodes."""
+
+    @pytest_asyncio.fixture
+    async def harness(
+        self, kube_cluster: testbed_cluster.Cluster, kube_namespace: str
+    ) -> AsyncIterator[KubernetesHarness]:
+        settings = Settings(kubeconfig=str(kube_cluster.kubeconfig()), namespaces=(kube_namespace,))
+        cluster = await kubernetes.connect(settings, KubernetesEnvironment())
+        yield KubernetesHarness(cluster, kube_cluster, kube_namespace)
+        await cluster.close()
