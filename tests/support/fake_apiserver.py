@@ -26,6 +26,7 @@ Fault = Callable[["FakeApiServer", "Call", web.Request], Awaitable[web.StreamRes
 _PATH = re.compile(
     r"^/(?:apis/batch/v1|api/v1)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>jobs|pods)(?:/(?P<name>[^/]+))?(?P<log>/log)?$"
 )
+_NO_CONTENT_TYPE = web.ResponseKey("no-content-type", bool)
 _KINDS = {"jobs": ("batch/v1", "Job"), "pods": ("v1", "Pod")}
 
 
@@ -328,7 +329,7 @@ def text(code: int, body: str, *, content_type: str | None = "text/plain") -> Fa
     async def fault(_server: FakeApiServer, _call: Call, _request: web.Request) -> web.StreamResponse:
         response = web.Response(status=code, body=body.encode())
         if content_type is None:
-            response["no-content-type"] = True
+            response[_NO_CONTENT_TYPE] = True
         else:
             response.headers["Content-Type"] = content_type
         return response
@@ -401,7 +402,7 @@ def _status(code: int, message: str, reason: str, **options: Any) -> web.Respons
 
 
 async def _drop_content_type(_request: web.Request, response: web.StreamResponse) -> None:
-    if response.get("no-content-type"):
+    if response.get(_NO_CONTENT_TYPE):
         response.headers.pop("Content-Type", None)
 
 

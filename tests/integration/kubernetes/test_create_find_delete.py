@@ -143,7 +143,9 @@ REFUSED = [
     (fake.answer(413, "Request entity too large: limit is 3145728", "RequestEntityTooLarge"), "SpecRejected"),
     (fake.answer(500, "etcdserver: request is too large", "InternalError"), "SpecRejected"),
     (
-        fake.answer(403, 'jobs.batch is forbidden: User "kjr" cannot create resource "jobs" in API group "batch"', "Forbidden"),
+        fake.answer(
+            403, 'jobs.batch is forbidden: User "kjr" cannot create resource "jobs" in API group "batch"', "Forbidden"
+        ),
         "Forbidden",
     ),
     (fake.answer(403, 'admission webhook "policy.example.com" denied the request: no', "Forbidden"), "AdmissionDenied"),
@@ -185,7 +187,11 @@ TEMPORARY = [
     (fake.answer(429, "busy", "TooManyRequests", headers={"Retry-After": "7"}), "ClusterBusy", 7.0),
     (fake.answer(429, "busy", "TooManyRequests", details={"retryAfterSeconds": 9}), "ClusterBusy", 9.0),
     (fake.answer(500, "etcdserver: leader changed", "InternalError"), "ClusterUnavailable", 1.0),
-    (fake.answer(500, 'failed calling webhook "w": context deadline exceeded', "InternalError"), "ClusterUnavailable", 1.0),
+    (
+        fake.answer(500, 'failed calling webhook "w": context deadline exceeded', "InternalError"),
+        "ClusterUnavailable",
+        1.0,
+    ),
     (fake.answer(503, "apiserver is shutting down", "ServiceUnavailable"), "ClusterUnavailable", 1.0),
     (fake.answer(504, "request timed out", "Timeout"), "ClusterUnavailable", 1.0),
     (fake.text(502, "<html>bad gateway</html>", content_type="text/html"), "ClusterUnavailable", 1.0),
@@ -341,8 +347,12 @@ async def test_requests_in_flight_are_bounded(server: FakeApiServer) -> None:
 
 
 @pytest.mark.asyncio
-async def test_only_our_errors_leave_whatever_the_server_does(server: FakeApiServer, cluster: KubernetesCluster) -> None:
-    faults = [fault for fault, *_ in [*REFUSED, *TEMPORARY]] + [fake.reset(), fake.stream(b"{", then="abort")]
+async def test_only_our_errors_leave_whatever_the_server_does(
+    server: FakeApiServer, cluster: KubernetesCluster
+) -> None:
+    faults: list[fake.Fault] = (
+        [row[0] for row in REFUSED] + [row[0] for row in TEMPORARY] + [fake.reset(), fake.stream(b"{", then="abort")]
+    )
     for fault in faults:
         for verb in ("create", "get", "delete"):
             server.fail(verb, fault, fault)
