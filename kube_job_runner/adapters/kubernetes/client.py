@@ -137,8 +137,9 @@ class Client:
             return await self._once(method, target, body=body)
         except aiohttp.ClientConnectorError as error:
             raise self._failed(action, error) from None
-        except _LOST:
-            pass
+        except _LOST as error:
+            if method != "POST":  # the others aiohttp has tried twice already
+                raise self._failed(action, error) from None
         except _FAILED as error:
             raise self._failed(action, error) from None
         try:
