@@ -98,6 +98,13 @@ class Layout:
         lines = self._pid_lines()
         return len(lines) >= 8 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"
 
+    def running_sockets(self) -> Path | None:
+        """Return the socket folder of the server that runs on this data, or None (line 5 of postmaster.pid)."""
+        lines = self._pid_lines()
+        if len(lines) < 8 or lines[7].strip() != "ready" or not self._is_server(abs(int(lines[0] or "0"))):
+            return None
+        return Path(lines[4].strip())
+
     def stop_orphan(self) -> None:
         """Stop a server whose parent was killed, and make a dead server's pid file harmless. Only under our own lock."""
         lines = self._pid_lines()

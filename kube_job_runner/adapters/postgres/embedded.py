@@ -53,8 +53,7 @@ class EmbeddedServer:
         self._layout = layout
         self._process = process
         self._stopping = threading.Lock()
-        query = urllib.parse.urlencode({"host": str(sockets), "port": datadir.PORT})
-        self.url = f"postgresql://{USER}@/{DATABASE}?{query}"
+        self.url = _url(sockets)
         """A URL for asyncpg, over the unix socket."""
 
     @property
@@ -94,6 +93,18 @@ def start(data_dir: Path, *, identity: str | None = None) -> EmbeddedServer:
     except BaseException:
         layout.unlock()
         raise
+
+
+def running_url(data_dir: Path) -> str | None:
+    """Return the URL of the server that another process runs on this data directory, or None when there is none."""
+    layout = datadir.Layout(data_dir)
+    sockets = layout.running_sockets()
+    return None if sockets is None else _url(sockets)
+
+
+def _url(sockets: Path) -> str:
+    query = urllib.parse.urlencode({"host": str(sockets), "port": datadir.PORT})
+    return f"postgresql://{USER}@/{DATABASE}?{query}"
 
 
 def _start_locked(layout: datadir.Layout, identity: str) -> EmbeddedServer:

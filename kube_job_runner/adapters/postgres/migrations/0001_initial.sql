@@ -167,7 +167,7 @@ CREATE TABLE messages (
     autovacuum_vacuum_cost_delay = 0
 );
 
-CREATE INDEX messages_ready ON messages (priority, available_at, id);
+CREATE INDEX messages_ready ON messages (priority DESC, available_at, id);
 
 -- Messages taken out of circulation, with why, for a person to look at.
 CREATE TABLE dead_letters (

@@ -1,0 +1,64 @@
+-- name: load_jobs
+-- Jobs with their specs where these may be needed, and the one clock.
+SELECT j.*, s.spec AS encoded_spec
+FROM jobs j LEFT JOIN job_specs s ON s.job_id = j.id AND j.state = 'queued'
+WHERE j.id = ANY($1::uuid[])
+
+-- name: load_attempts
+-- All attempts of jobs.
+SELECT * FROM attempts WHERE job_id = ANY($1::uuid[])
+
+-- name: lock_jobs
+-- Lock the rows of a batch, always in the same order, and tell their versions.
+SELECT id, version FROM jobs WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
+
+-- name: apply
+-- Write all that was decided in a batch.
+WITH changed AS (
+    UPDATE jobs j
+    SET state = c.state, version = c.version, attempt = c.attempt, due_at = c.due_at, started_at = c.started_at,
+        finished_at = c.finished_at, next_check_at = c.next_check_at, reason = c.reason, explanation = c.explanation,
+        exit_code = c.exit_code
+    FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $5::timestamptz[], $6::timestamptz[],
+                $7::timestamptz[], $8::timestamptz[], $9::text[], $10::text[], $11::integer[])
+        AS c (id, state, version, attempt, due_at, started_at, finished_at, next_check_at, reason, explanation, exit_code)
+    WHERE j.id = c.id
+), history AS (
+    INSERT INTO transitions (job_id, version, attempt, from_state, to_state, at, reason, explanation, exit_code)
+    SELECT * FROM unnest($12::uuid[], $13::integer[], $14::integer[], $15::text[], $16::text[], $17::timestamptz[],
+                         $18::text[], $19::text[], $20::integer[])
+), strange AS (
+    INSERT INTO anomalies (job_id, attempt, kind, detail, at)
+    SELECT * FROM unnest($21::uuid[], $22::integer[], $23::text[], $24::text[], $25::timestamptz[])
+    ON CONFLICT DO NOTHING
+), sent AS (
+    INSERT INTO messages (available_at, priority, body)
+    SELECT now() + m.delay_seconds * interval '1 second', m.priority, m.body
+    FROM unnest($26::double precision[], $27::smallint[], $28::bytea[]) AS m (delay_seconds, priority, body)
+), acknowledged AS (
+    DELETE FROM messages m USING unnest($29::bigint[], $30::uuid[]) AS a (id, token)
+    WHERE m.id = a.id AND m.lease_token = a.token
+)
+SELECT pg_notify(channel, '') FROM unnest($31::text[]) AS n (channel)
+
+-- name: put_attempts
+-- Write attempts, new or changed.
+INSERT INTO attempts (job_id, number, namespace, cluster_name, cluster_uid, created_at, started_at, finished_at, node,
+                      pod_name, verdict, decided_at, unhealthy_reason, unhealthy_since, delete_requested_at, gone_at, facts)
+SELECT job_id, number, namespace, cluster_name, cluster_uid, created_at, started_at, finished_at, node, pod_name,
+       verdict::jsonb, decided_at, unhealthy_reason, unhealthy_since, delete_requested_at, gone_at, facts::jsonb
+FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
+            $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::timestamptz[],
+            $15::timestamptz[], $16::timestamptz[], $17::text[])
+    AS a (job_id, number, namespace, cluster_name, cluster_uid, created_at, started_at, finished_at, node, pod_name,
+          verdict, decided_at, unhealthy_reason, unhealthy_since, delete_requested_at, gone_at, facts)
+ON CONFLICT (job_id, number) DO UPDATE
+SET cluster_uid = excluded.cluster_uid, created_at = excluded.created_at, started_at = excluded.started_at,
+    finished_at = excluded.finished_at, node = excluded.node, pod_name = excluded.pod_name, verdict = excluded.verdict,
+    decided_at = excluded.decided_at, unhealthy_reason = excluded.unhealthy_reason,
+    unhealthy_since = excluded.unhealthy_since, delete_requested_at = excluded.delete_requested_at,
+    gone_at = excluded.gone_at, facts = excluded.facts
+
+-- name: known_cluster_jobs
+-- The cluster jobs that should exist.
+SELECT job_id, number, cluster_uid FROM attempts WHERE cluster_uid IS NOT NULL AND gone_at IS NULL

@@ -1,0 +1,23 @@
+-- name: get_job
+-- One job.
+SELECT * FROM jobs WHERE id = $1
+
+-- name: get_spec
+-- The encoded spec of a job.
+SELECT spec FROM job_specs WHERE job_id = $1
+
+-- name: list_attempts
+-- The attempts of a job, oldest first.
+SELECT * FROM attempts WHERE job_id = $1 ORDER BY number
+
+-- name: list_transitions
+-- The history of a job, oldest first.
+SELECT * FROM transitions WHERE job_id = $1 ORDER BY version
+
+-- name: versions
+-- The versions of jobs that somebody waits for.
+SELECT id, version FROM jobs WHERE id = ANY($1::uuid[])
+
+-- name: list_jobs
+-- A page of jobs, newest first; the filters are put in place of the marker.
+SELECT * FROM jobs WHERE true /* filters */ ORDER BY id DESC LIMIT $1

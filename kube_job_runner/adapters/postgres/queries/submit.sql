@@ -1,0 +1,48 @@
+-- name: reserve_keys
+-- Take idempotency keys; those taken before are not returned. Waits for another transaction that holds one of them.
+INSERT INTO idempotency_keys (owner, key, job_id, request_hash, response)
+SELECT owner, key, job_id, request_hash, response
+FROM unnest($1::text[], $2::text[], $3::uuid[], $4::bytea[], $5::bytea[]) AS i (owner, key, job_id, request_hash, response)
+ORDER BY owner, key
+ON CONFLICT (owner, key) DO NOTHING
+RETURNING job_id
+
+-- name: read_keys
+-- What was stored under idempotency keys.
+SELECT k.owner, k.key, k.job_id, k.request_hash, k.response
+FROM unnest($1::text[], $2::text[]) AS i (owner, key) JOIN idempotency_keys k USING (owner, key)
+
+-- name: insert_jobs
+-- Store jobs with their specs, first transitions and messages: all of a submit in one statement.
+WITH input AS MATERIALIZED (
+    SELECT * FROM unnest(
+        $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[], $8::text[],
+        $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::bytea[], $13::bytea[]
+    ) AS i (id, name, queue, namespace, owner, priority, labels, policy, created_at, due_at, next_check_at, spec, message)
+), stored AS (
+    INSERT INTO jobs (id, state, version, attempt, priority, name, queue, namespace, owner, labels, policy,
+                      created_at, due_at, next_check_at)
+    SELECT id, 'queued', 1, 0, priority, name, queue, namespace, owner, labels::jsonb, policy::jsonb,
+           created_at, due_at, next_check_at
+    FROM input
+), specs AS (
+    INSERT INTO job_specs (job_id, spec) SELECT id, spec FROM input
+), history AS (
+    INSERT INTO transitions (job_id, at, version, attempt, to_state, reason)
+    SELECT id, created_at, 1, 0, 'queued', 'Submitted' FROM input
+), sent AS (
+    INSERT INTO messages (priority, body) SELECT priority, message FROM input
+)
+SELECT pg_notify('kjr_messages', '')
+
+-- name: request_cancel
+-- Record a cancel request on a job that has neither ended nor been asked before.
+UPDATE jobs
+SET cancel_requested_at = clock_timestamp(), cancel_by = $2, cancel_reason = $3, version = version + 1
+WHERE id = $1 AND cancel_requested_at IS NULL AND state NOT IN ('succeeded', 'failed', 'cancelled')
+RETURNING id
+
+-- name: send_cancel
+-- The message of a cancel request, with the hints.
+WITH sent AS (INSERT INTO messages (priority, body) VALUES ($1, $2))
+SELECT pg_notify('kjr_messages', ''), pg_notify('kjr_jobs', '')

@@ -1,0 +1,15 @@
+-- name: find_token
+-- A token that may be used now.
+SELECT * FROM tokens WHERE token_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+
+-- name: add_token
+-- Store a token once.
+INSERT INTO tokens (token_hash, name, prefix, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT (token_hash) DO NOTHING
+
+-- name: list_tokens
+-- All tokens, newest first.
+SELECT * FROM tokens ORDER BY created_at DESC, name
+
+-- name: revoke_token
+-- Revoke every token of a name.
+UPDATE tokens SET revoked_at = now() WHERE name = $1 AND revoked_at IS NULL
