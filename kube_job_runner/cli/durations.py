@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_PART = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(s|m|h|d)")
+_PART = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(s|m|h|d)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
-_PLAIN = re.compile(r"\d{1,12}(?:\.\d{1,6})?")
+_PLAIN = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?")
 
 
 def parse(text: str) -> float:

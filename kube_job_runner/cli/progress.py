@@ -94,7 +94,7 @@ class Living:
     def pause(self) -> None:
         """Leave the line as it is."""
         if self._line is not None:
-            self._line.close(self._last if self._last == "running" else "")
+            self._line.close(ended=self._last != "running")
             self._line = None
 
     def finish(self, job: Job | None) -> None:

@@ -93,14 +93,14 @@ class PhaseLine:
             self._phase, self._since = phase, now
         self._note = note
 
-    def close(self, last: str = "") -> None:
-        """Leave the phases that are over, and `last`, as a line that stays."""
+    def close(self, *, ended: bool) -> None:
+        """Leave the phases as a line that stays; `ended` tells whether the last one is over too."""
         self._live.stop()
         line = self._finished()
-        if last:
-            line.append(last, style=output.state_color(last))
-        if line:
-            self._console.print(line)
+        line.append(self._phase, style=output.state_color(self._phase.partition(" ")[0]))
+        if ended:
+            line.append(f" {durations.show(self._monotonic() - self._since)}")
+        self._console.print(line)
 
     def _finished(self) -> Text:
         line = Text()

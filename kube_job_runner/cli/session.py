@@ -14,6 +14,8 @@ from kube_job_runner.cli import durations, text
 if TYPE_CHECKING:
     from kube_job_runner.client import Client
 
+BUDGET_SECONDS = 5.0
+
 
 @dataclass
 class Session:
@@ -27,14 +29,14 @@ class Session:
     waiting: bool = False
     _said: set[str] = field(default_factory=set)
 
-    def client(self, *, budget_seconds: float = 10.0, outage_seconds: float = 600.0) -> Client:
-        """Return a client for the server; the caller closes it."""
+    def client(self, *, patience: float = 1.0, outage_seconds: float = 600.0) -> Client:
+        """Return a client for the server; the caller closes it. `patience` stretches the time a call is tried for."""
         from kube_job_runner.client import Client, RetryPolicy
 
         return Client(
             self.server,
             self.token,
-            retry=RetryPolicy(budget_seconds=budget_seconds),
+            retry=RetryPolicy(budget_seconds=BUDGET_SECONDS * patience),
             outage_seconds=outage_seconds,
             on_retry=self._on_retry,
         )

@@ -86,7 +86,7 @@ def command(
 def _detached(current: session.Session, spec: dict[str, Any], key: str | None) -> int:
     from kube_job_runner.cli import attending, output, refs
 
-    with current.client(budget_seconds=60.0) as client:
+    with current.client(patience=10.0) as client:
         job = client.submit(spec, idempotency_key=key)
         refs.remember(client, job.id)
     output.write_objects([job.raw], "id" if current.output == "log" else current.output, single=True)
@@ -99,6 +99,6 @@ def _attended(current: session.Session, spec: dict[str, Any], key: str | None, o
     from kube_job_runner.client import calls
 
     key = key or calls.new_idempotency_key()
-    with current.client(budget_seconds=30.0) as client:
+    with current.client(patience=6.0) as client:
         attendance = attending.Attendance(current, client, key, on_interrupt)
         return attendance.run(lambda: client.submit(spec, idempotency_key=key))

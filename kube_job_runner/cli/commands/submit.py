@@ -49,7 +49,7 @@ def command(
         form = current.output if current.output in ("json", "jsonl") else "yaml"
         output.write_objects(specs, form, single=True)
         return 0
-    with current.client(budget_seconds=60.0) as client:
+    with current.client(patience=10.0) as client:
         jobs, refused = _submit(client, specs, idempotency_key, current)
         if wait and jobs:
             return _wait(client, current, jobs, wait_timeout, refused=refused)

@@ -38,7 +38,7 @@ def _ask(current: session.Session, answer: dict[str, Any]) -> None:
     from kube_job_runner.client import errors
 
     try:
-        with current.client(budget_seconds=3.0) as client:
+        with current.client(patience=0.5) as client:
             answer["server"] = client.version()
             answer["url"] = client.server
     except errors.NotConfigured as error:

@@ -276,7 +276,8 @@ class Handler(BaseHTTPRequestHandler):
     def _write_log(self, job_id: str) -> None:
         self.wfile.write(self.stub.logs.get(self._image(job_id), LOG))
         self.wfile.flush()
-        if not self.stub.over(job_id):
+        steps = self.stub.scenarios[self._image(job_id)]
+        if not self.stub.over(job_id) and self.stub.jobs[job_id]["version"] > len(steps):
             with self.stub.changed:
                 self.stub.changed.wait_for(lambda: self.stub.over(job_id), 20)
 

@@ -1,0 +1,61 @@
+"""What a command may import: `kjr --help` neither the server nor an HTTP library, `kjr list` no server and no rich on a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.unit.cli.stub import TOKEN, Stub
+
+OURS = "kube_job_runner"
+CLIENT_SIDE = (f"{OURS}.cli", f"{OURS}.client")
+_PROBE = """
+import json, sys
+from kube_job_runner.cli import main
+code = main.run(sys.argv[1:])
+print("\\n@@" + json.dumps([code, sorted(sys.modules)]))
+"""
+
+
+def modules(*args: str, **environ: str) -> set[str]:
+    """Return the modules that a command line has imported at its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE, *args], env={**os.environ, **environ}, capture_output=True, check=True, text=True
+    )
+    code, names = json.loads(done.stdout.rpartition("@@")[2])
+    assert code == 0, done.stderr
+    return set(names)
+
+
+def server_side(names: set[str]) -> list[str]:
+    """Return our modules that belong to the server, and the libraries that only it needs."""
+    libraries = {"aiohttp", "asyncpg", "starlette", "uvicorn", "structlog", "prometheus_client", "uvloop"}
+    ours = [name for name in names if name.startswith(f"{OURS}.") and not name.startswith(CLIENT_SIDE)]
+    return sorted([*ours, *(names & libraries)])
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["run", "--help"], ["list", "--help"], ["up", "--help"]])
+def test_help_imports_neither_server_nor_client(args: list[str]) -> None:
+    names = modules(*args)
+    assert server_side(names) == []
+    heavy = {"httpx2", "httpcore2", "msgspec", "yaml", "rich", "asyncio", "ssl", "kube_job_runner.client"}
+    assert sorted(names & heavy) == []
+
+
+def test_the_help_of_all_commands_imports_none_of_them() -> None:
+    commands = [name for name in modules("--help") if name.startswith(f"{OURS}.cli.commands")]
+    assert commands == []
+
+
+@pytest.mark.parametrize(
+    "args", [["list"], ["list", "-o", "json"], ["get", "ok"], ["run", "ok"], ["version"], ["wait", "ok"]]
+)
+def test_commands_for_jobs_import_no_server(stub: Stub, args: list[str]) -> None:
+    stub.add("ok")
+    names = modules(*args, KJR_SERVER=stub.url, KJR_TOKEN=TOKEN)
+    assert server_side(names) == []
+    assert sorted(names & {"rich", "yaml"}) == []
