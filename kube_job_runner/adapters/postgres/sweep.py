@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import asyncpg
 
 from kube_job_runner import ports
