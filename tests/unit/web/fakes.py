@@ -100,7 +100,7 @@ class FakeStore:
 
     @staticmethod
     def _fits(job: Job, query: JobFilter) -> bool:
-        tests = {
+        tests: dict[str, Callable[[str, tuple[str, ...]], bool]] = {
             "in": lambda key, values: job.labels.get(key) in values,
             "notin": lambda key, values: job.labels.get(key) not in values,
             "exists": lambda key, _values: key in job.labels,
