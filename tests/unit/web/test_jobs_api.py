@@ -1,0 +1,181 @@
+"""Submitting, reading, listing and cancelling over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import pytest
+
+from kube_job_runner.domain.errors import DatabaseUnavailable
+from kube_job_runner.domain.job import Attempt, State, Verdict
+from kube_job_runner.ports import Submission
+from kube_job_runner.web.kit.problems import FAULTS_MAX
+from tests.unit.web.conftest import World
+
+pytestmark = pytest.mark.asyncio
+
+
+async def submit(client: httpx2.AsyncClient, **fields: Any) -> UUID:
+    response = await client.post("/v1/jobs", json={"image": "busybox", **fields})
+    assert response.status_code == 201, response.text
+    return UUID(response.json()["id"])
+
+
+async def test_a_submit_answers_with_the_stored_job(world: World, client: httpx2.AsyncClient) -> None:
+    response = await client.post("/v1/jobs", json={"image": "busybox", "queue": "night", "labels": {"a": "b"}})
+    answer = response.json()
+    job = world.store.jobs[UUID(answer["id"])]
+    assert answer == {
+        "id": str(job.id),
+        "name": "busybox",
+        "state": "queued",
+        "version": 1,
+        "created_at": "2026-01-15T09:30:00Z",
+        "queue": "night",
+        "namespace": "default",
+        "warnings": [],
+    }
+    assert response.headers["location"] == f"/v1/jobs/{job.id}"
+    assert (job.owner, job.labels) == ("tester", {"a": "b"})
+    stored = await client.get(response.headers["location"])
+    assert stored.json()["id"] == answer["id"]
+    assert (await client.get(f"/v1/jobs/{job.id}/spec")).json() == {
+        "image": "busybox",
+        "queue": "night",
+        "labels": {"a": "b"},
+    }
+
+
+async def test_an_unknown_field_is_a_warning(client: httpx2.AsyncClient) -> None:
+    response = await client.post("/v1/jobs", json={"image": "busybox", "retry": {"attempts": 2, "tries": 1}})
+    assert response.status_code == 201
+    assert response.json()["warnings"] == [
+        {"pointer": "/retry/tries", "detail": "is not a known field; it was ignored"}
+    ]
+
+
+async def test_a_batch_answers_each_job_in_its_place(world: World, client: httpx2.AsyncClient) -> None:
+    jobs = [{"image": "a"}, {"image": "b", "priority": 500}, {"image": "c"}, 5, {"image": "d", "x": 1}]
+    for strict, statuses in (("", [201, 422, 201, 422, 201]), ("?strict=true", [201, 422, 201, 422, 422])):
+        results = (await client.post("/v1/jobs:batch" + strict, json={"jobs": jobs})).json()["results"]
+        assert [item["status"] for item in results] == statuses
+        assert results[1]["problem"]["errors"] == [{"pointer": "/jobs/1/priority", "detail": "must be at most 100"}]
+        assert results[3]["problem"]["errors"][0]["pointer"] == "/jobs/3"
+        names = [world.store.jobs[UUID(item["job"]["id"])].name for item in results if "job" in item]
+        assert names == (["a", "c", "d"] if not strict else ["a", "c"])
+
+
+async def test_a_batch_is_one_commit(world: World, client: httpx2.AsyncClient) -> None:
+    response = await client.post("/v1/jobs:batch", json={"jobs": [{"image": "a"}] * 1000})
+    assert {item["status"] for item in response.json()["results"]} == {201}
+    assert world.store.commits == [1000]
+
+
+async def test_a_row_that_the_store_refuses_fails_alone(world: World, client: httpx2.AsyncClient) -> None:
+    def refuse(batch: Sequence[Submission]) -> None:
+        if any(one.job.name == "bad" for one in batch):
+            raise ValueError("secret detail of the store")
+
+    world.store.before_insert = refuse
+    response = await client.post("/v1/jobs:batch", json={"jobs": [{"image": "a"}, {"image": "a", "name": "bad"}]})
+    assert [item["status"] for item in response.json()["results"]] == [201, 500]
+    single = await client.post("/v1/jobs", json={"image": "a", "name": "bad"})
+    assert (single.status_code, single.json()["code"]) == (500, "internal-error")
+    assert "secret detail" not in response.text + single.text
+
+
+async def test_a_lost_database_is_a_503_that_may_be_repeated(world: World, client: httpx2.AsyncClient) -> None:
+    def refuse(_batch: Sequence[Submission]) -> None:
+        raise DatabaseUnavailable(delay_seconds=7)
+
+    world.store.before_insert = refuse
+    world.store.failure = DatabaseUnavailable()
+    for method, path, body in (
+        ("POST", "/v1/jobs", {"image": "a"}),
+        ("POST", "/v1/jobs:batch", {"jobs": [{"image": "a"}]}),
+        ("GET", "/v1/jobs", None),
+    ):
+        response = await client.request(method, path, json=body)
+        assert (response.status_code, response.json()["code"]) == (503, "database-unavailable")
+        assert response.json()["retryable"] is True
+        assert response.headers["retry-after"] == ("7" if body else "1")
+
+
+async def test_pages_follow_the_cursor_to_the_end(world: World, client: httpx2.AsyncClient) -> None:
+    ids = []
+    for number in range(7):
+        world.clock.time = datetime(2026, 1, 15, 9, 30, number, tzinfo=UTC)
+        ids.append(str(await submit(client, queue="q", labels={"n": str(number % 2)})))
+    path, seen = "/v1/jobs?limit=3&queue=q&state=queued,running&created_after=2026-01-01T00:00:00Z", []
+    for size in (3, 3, 1):
+        response = await client.get(path)
+        page = response.json()
+        seen += [job["id"] for job in page["jobs"]]
+        assert len(page["jobs"]) == size
+        if page["next_cursor"] is None:
+            assert "link" not in response.headers
+            break
+        path = response.links["next"]["url"]
+        assert f"cursor={page['next_cursor']}" in path
+    assert seen == ids[::-1]
+    labelled = (await client.get("/v1/jobs", params={"labels": "n in (1),n"})).json()["jobs"]
+    assert [job["id"] for job in labelled] == [ids[5], ids[3], ids[1]]
+
+
+async def test_a_cancel_is_taken_once_and_may_be_repeated(world: World, client: httpx2.AsyncClient) -> None:
+    job_id = await submit(client)
+    first = await client.post(f"/v1/jobs/{job_id}:cancel", json={"reason": "changed my mind"})
+    again = await client.post(f"/v1/jobs/{job_id}:cancel", json={"reason": "other"})
+    bare = await client.post(f"/v1/jobs/{job_id}:cancel")
+    assert [answer.status_code for answer in (first, again, bare)] == [202, 202, 202]
+    assert first.json() == again.json() == bare.json()
+    assert first.json()["cancel"]["reason"] == "changed my mind"
+    assert first.json()["cancel"]["by"] == "tester"
+    warned = await client.post(f"/v1/jobs/{job_id}:cancel", json={"why": "x"})
+    assert warned.json()["warnings"][0]["pointer"] == "/why"
+
+
+async def test_a_job_that_ended_cannot_be_cancelled_and_the_answer_says_how_it_ended(
+    world: World, client: httpx2.AsyncClient
+) -> None:
+    job_id = await submit(client)
+    world.store.change(job_id, state=State.FAILED, reason="ExitCode", finished_at=world.clock.time)
+    answer = await client.post(f"/v1/jobs/{job_id}:cancel")
+    assert (answer.status_code, answer.json()["code"]) == (409, "job-ended")
+    assert "failed" in answer.json()["detail"]
+    assert "ExitCode" in answer.json()["detail"]
+    world.store.change(job_id, state=State.CANCELLED)
+    assert (await client.post(f"/v1/jobs/{job_id}:cancel")).status_code == 202
+
+
+async def test_attempts_and_transitions(world: World, client: httpx2.AsyncClient) -> None:
+    job_id = await submit(client)
+    assert (await client.get(f"/v1/jobs/{job_id}/attempts")).json() == {"attempts": []}
+    verdict = Verdict(outcome=State.FAILED, reason="ExitCode", explanation="exit code 3", exit_code=3)
+    world.store.attempts[job_id] = [
+        Attempt(job_id=job_id, number=1, namespace="default", cluster_name="busybox-x-1", verdict=verdict, node="n1")
+    ]
+    (attempt,) = (await client.get(f"/v1/jobs/{job_id}/attempts")).json()["attempts"]
+    assert (attempt["number"], attempt["reason"], attempt["exit_code"], attempt["pod_name"]) == (1, "ExitCode", 3, None)
+    assert attempt["verdict"]["outcome"] == "failed"
+    (transition,) = (await client.get(f"/v1/jobs/{job_id}/transitions")).json()["transitions"]
+    assert (transition["from_state"], transition["to_state"], transition["version"]) == (None, "queued", 1)
+
+
+async def test_a_bug_is_a_500_without_details(world: World, client: httpx2.AsyncClient) -> None:
+    world.store.failure = RuntimeError("password=hunter2")
+    response = await client.get("/v1/jobs")
+    assert (response.status_code, response.json()["code"]) == (500, "internal-error")
+    assert "hunter2" not in response.text
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+
+
+async def test_an_answer_to_a_flood_of_faults_is_small(client: httpx2.AsyncClient) -> None:
+    response = await client.post("/v1/jobs", json={"image": "a", "env": {f"{n}": "x" for n in range(900)}})
+    assert response.status_code == 422
+    assert len(response.json()["errors"]) == FAULTS_MAX
+    assert len(response.content) < 50_000
