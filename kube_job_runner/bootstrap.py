@@ -29,7 +29,7 @@ from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.sweep import Sweeper, SweepSettings
-from kube_job_runner.settings import Settings, kubernetes_environment
+from kube_job_runner.settings import Settings, kubernetes_environment, unknown_variables
 from kube_job_runner.web import auth
 
 log = telemetry.get_logger(__name__)
@@ -66,7 +66,7 @@ def up(settings: Settings, *, on_ready: OnReady) -> int:
         ConfigurationError: the data directory is in use, or a setting does not fit.
     """
     with _database(settings) as url:
-        return _run(_up(settings, url, on_ready))
+        return _run(settings, _up(settings, url, on_ready))
 
 
 def serve(settings: Settings, components: Sequence[str]) -> int:
@@ -86,7 +86,7 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
     if settings.database_url is None and set(chosen) != set(COMPONENTS):
         raise ConfigurationError("KJR_DATABASE_URL: must be set when components run apart")
     with _database(settings) as url:
-        return _run(_serve(settings, url, chosen, on_ready=None))
+        return _run(settings, _serve(settings, url, chosen, on_ready=None))
 
 
 def migrate(settings: Settings) -> list[str]:
@@ -261,9 +261,12 @@ async def _serve(
 @contextlib.asynccontextmanager
 async def _connections(
     settings: Settings, url: str, components: Sequence[str], clock: ports.Clock
-) -> AsyncIterator[tuple[postgres.Postgres, ports.Cluster]]:
+) -> AsyncIterator[tuple[postgres.Postgres, ports.Cluster | None]]:
     pg = await postgres.connect(url, pool_size=4 + 2 * len(components) + settings.pipelines)
     try:
+        if set(components) == {"sweeper"}:  # the one component with no business in the cluster
+            yield pg, None
+            return
         cluster = await build_cluster(settings, clock)
         try:
             yield pg, cluster
@@ -277,7 +280,7 @@ def _component_tasks(
     settings: Settings,
     components: Sequence[str],
     pg: postgres.Postgres,
-    cluster: ports.Cluster,
+    cluster: ports.Cluster | None,
     clock: ports.Clock,
     *,
     stop: asyncio.Event,
@@ -291,7 +294,10 @@ def _component_tasks(
             on_ready(web_url)
 
     for name in components:
-        if name == "web-server":
+        if cluster is None or name == "sweeper":
+            swept = build_sweeper(settings, pg, clock)
+            tasks[name] = sweeper.run(swept, interval_seconds=settings.sweep_seconds, stop=stop)
+        elif name == "web-server":
             tasks[name] = web_server.run(build_web(settings, pg, cluster, clock), settings, stop, web_ready)
         elif name == "messages-processor":
             processor = build_processor(settings, pg, cluster, clock)
@@ -300,11 +306,8 @@ def _component_tasks(
             )
         elif name == "job-status-processor":
             tasks[name] = watchers.run(build_observer("job", pg, cluster, clock), stop=stop)
-        elif name == "pod-events-processor":
-            tasks[name] = watchers.run(build_observer("pod", pg, cluster, clock), stop=stop)
         else:
-            swept = build_sweeper(settings, pg, clock)
-            tasks[name] = sweeper.run(swept, interval_seconds=settings.sweep_seconds, stop=stop)
+            tasks[name] = watchers.run(build_observer("pod", pg, cluster, clock), stop=stop)
     if "web-server" not in components and settings.metrics_port >= 0:
         tasks["probes"] = probes.run(pg.store, host=settings.host, port=settings.metrics_port, stop=stop)
     return tasks
@@ -361,7 +364,10 @@ def _handle_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, handle, number)
 
 
-def _run(work: Coroutine[Any, Any, int]) -> int:
+def _run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:
+    telemetry.configure(log_format=settings.log_format, log_level=settings.log_level)
+    for name in unknown_variables():
+        log.warning("unknown setting", variable=name, hint="see `kjr config`")
     return _asyncio_run(work)
 
 

@@ -146,7 +146,7 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """Return the `KJR_*` variables that no setting or client knows: most likely typing errors."""
     environ = os.environ if environ is None else environ
     known = {PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)}
-    known |= {"KJR_SERVER", "KJR_TOKEN", "KJR_CACHE_DIR"}
+    known |= {"KJR_SERVER", "KJR_TOKEN", "KJR_CACHE_DIR", "KJR_TESTBED_REQUIRED"}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 
