@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +9,7 @@ from typing import Any
 
 import pytest
 
-import testbed
-from testbed import apiclient, cluster, config, floor, manifests, state
+from testbed import apiclient, cluster, config, manifests, state
 from testbed.processes import ProcessId
 from tests.testbed.children import python
 
@@ -264,51 +261,6 @@ class TestEnd:
         with pytest.raises(apiclient.NotReadyError, match="etcd has died; the end of its log:\nno"):
             cluster.start(nodes=0)
         state.remove_dead()
-
-
-class TestCommandLine:
-    def test_up_list_kubectl_floor_down(self) -> None:
-        name = "cli-test"
-        assert run_cli("up", "--name", name, "--nodes", "2").startswith("export KUBECONFIG=/")
-        try:
-            assert f"{name}\trunning\traised" in run_cli("list")
-            assert "node-1" in run_cli("kubectl", "--name", name, "get", "nodes")
-            result = json.loads(run_cli("floor", "--name", name, "--jobs", "20"))
-            assert result["jobs_per_second"] > 0
-            again = run_cli("up", "--name", name, code=1)
-            assert again == ""
-        finally:
-            kube = cluster.attach(name)
-            everything = list(kube.launcher.record.processes.values())
-            run_cli("down", "--name", name)
-        assert not any(process.is_alive() for process in everything)
-        assert f"{name}\t" not in run_cli("list")
-
-
-class TestFloor:
-    def test_it_counts_what_it_did(self, kube_cluster: cluster.Cluster) -> None:
-        result = floor.run(kube_cluster, jobs=30, namespace="floor-test")
-        assert result.jobs == 30
-        assert 0 < result.job_seconds.p50 <= result.job_seconds.p99 <= result.seconds
-        assert result.requests["POST jobs"] >= 30
-        assert result.cpu_seconds["kube-apiserver"] > 0
-
-    def test_suspended_jobs_run_nothing(self, kube_cluster: cluster.Cluster) -> None:
-        result = floor.run(kube_cluster, jobs=10, suspended=True, namespace="floor-suspended")
-        assert result.creates_per_second > 0
-        assert not pods(kube_cluster, "floor-suspended")
-
-    def test_a_failure_is_told(self, kube_cluster: cluster.Cluster) -> None:
-        with pytest.raises(floor.FloorError, match="context deadline exceeded"):
-            floor.run(kube_cluster, jobs=1000, namespace="default", timeout_seconds=0.2)
-
-
-def run_cli(*arguments: str, code: int = 0) -> str:
-    root = Path(testbed.__file__).parents[1]
-    command = [sys.executable, "-m", "testbed", *arguments]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=100)
-    assert done.returncode == code, done.stderr
-    return done.stdout
 
 
 def listening_ports() -> set[int]:
