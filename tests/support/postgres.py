@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from kube_job_runner.adapters.postgres import embedded
-from kube_job_runner.adapters.postgres.migrate import migrate
+from kube_job_runner.adapters.postgres.schema import migrate
 
 TEMPLATE = "kjr_template"
 T = TypeVar("T")

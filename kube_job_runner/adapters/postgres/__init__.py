@@ -3,48 +3,49 @@
 from __future__ import annotations
 
 from kube_job_runner.adapters.postgres import embedded
-from kube_job_runner.adapters.postgres.migrate import migrate
-from kube_job_runner.adapters.postgres.pool import Pool, open_pool
-from kube_job_runner.adapters.postgres.process import ProcessPart
-from kube_job_runner.adapters.postgres.queue import PostgresQueue
-from kube_job_runner.adapters.postgres.read import ReadPart
-from kube_job_runner.adapters.postgres.submit import SubmitPart
-from kube_job_runner.adapters.postgres.sweep import HealthPart, SweepPart, TokenPart
+from kube_job_runner.adapters.postgres.pool import ACQUIRE_SECONDS, STATEMENT_SECONDS, Pool, open_pool
+from kube_job_runner.adapters.postgres.queue import POLL_SECONDS, PostgresQueue
+from kube_job_runner.adapters.postgres.schema import migrate
+from kube_job_runner.adapters.postgres.store import Store
 from kube_job_runner.adapters.postgres.wakeup import PostgresWakeup
 
 __all__ = ["Postgres", "Store", "connect", "embedded", "migrate"]
 
 
-class Store(SubmitPart, ReadPart, ProcessPart, SweepPart, TokenPart, HealthPart):
-    """All store ports over one pool; each component is handed it as the one port that it needs."""
-
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(pool)
-
-
 class Postgres:
-    """One database: the store, the queue, the wake-up hints."""
+    """One process's way to the database: `store` (all store ports), `queue`, `wakeup`."""
 
-    def __init__(self, pool: Pool, wakeup: PostgresWakeup) -> None:
-        self._pool = pool
-        self.store = Store(pool)
+    def __init__(self, *, pool: Pool, store: Store, queue: PostgresQueue, wakeup: PostgresWakeup) -> None:
+        self.pool = pool
+        self.store = store
+        self.queue = queue
         self.wakeup = wakeup
-        self.queue = PostgresQueue(pool, wakeup)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Let what is in flight end, then close every connection."""
         await self.wakeup.close()
-        await self._pool.close()
+        await self.store.close()
+        await self.pool.close()
 
 
-async def connect(url: str, *, pool_size: int = 10) -> Postgres:
-    """Connect to a database that `migrate` has been run on.
+async def connect(
+    url: str,
+    *,
+    pool_size: int = 10,
+    acquire_seconds: float = ACQUIRE_SECONDS,
+    statement_seconds: float = STATEMENT_SECONDS,
+    poll_seconds: float = POLL_SECONDS,
+) -> Postgres:
+    """Connect to the database of that URL, with at most `pool_size` connections and two more (hints, health).
+
+    The URL must lead to the server itself or to a session pooler: hints do not pass a transaction pooler.
 
     Raises:
-        DatabaseUnavailable: it does not answer.
-        ConfigurationError: it refuses us.
+        DatabaseUnavailable: the database does not answer.
+        ConfigurationError: it refuses us, or the URL is wrong.
     """
-    pool = await open_pool(url, size=pool_size)
+    pool = await open_pool(url, size=pool_size, acquire_seconds=acquire_seconds, statement_seconds=statement_seconds)
     wakeup = PostgresWakeup(url)
     wakeup.start()
-    return Postgres(pool, wakeup)
+    queue = PostgresQueue(pool, wakeup, poll_seconds=poll_seconds)
+    return Postgres(pool=pool, store=Store(pool, url), queue=queue, wakeup=wakeup)

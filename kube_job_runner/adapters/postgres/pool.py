@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
@@ -12,60 +14,77 @@ from kube_job_runner.adapters.postgres import failure
 from kube_job_runner.domain.errors import DatabaseUnavailable
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-_T = TypeVar("_T")
+T = TypeVar("T")
 
-ACQUIRE_SECONDS = 10.0
-STATEMENT_SECONDS = 60.0
-_TRIES = 4
-_LAST_SECONDS = 15.0  # how long a statement in flight may go on after its caller was cancelled
-_CLOSE_SECONDS = 5.0
+ACQUIRE_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
+STATEMENT_SECONDS = 30.0
+_TRIES = 5
+_RELEASE_SECONDS = 5.0
+_CLOSE_SECONDS = 10.0
 
 
 class Pool:
     """A pool of connections to one database."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], *, acquire_seconds: float) -> None:
         self._pool = pool
+        self._acquire_seconds = acquire_seconds
+        self._working: set[asyncio.Task[Any]] = set()
 
-    async def run(self, work: Callable[[Connection], Awaitable[_T]], *, transaction: bool = False) -> _T:
+    async def run(self, work: Callable[[Connection], Awaitable[T]], *, transaction: bool = False) -> T:
         """Return the result of `work(connection)`, in a transaction if asked for.
 
-        A transaction that lost a deadlock or a serialization race runs again, so `work` must be safe to repeat. A caller
-        that is cancelled waits until what is in flight has ended, so that a commit is never cut in the middle.
+        A transaction that lost a deadlock or a serialization race runs again, so `work` must be safe to repeat. Once begun
+        it runs to its end even when the caller is cancelled: a commit is never cut in the middle, and the connection
+        always comes back.
 
         Raises:
             DatabaseUnavailable: the database does not answer, or no connection was free in time.
             TemporaryError, PermanentError, ConfigurationError: as `failure.translate` says.
         """
-        return await _to_its_end(self._tried(work, transaction=transaction))
-
-    async def _tried(self, work: Callable[[Connection], Awaitable[_T]], *, transaction: bool) -> _T:
         with failure.translated():
-            for attempt in range(_TRIES):
-                try:
-                    return await self._once(work, transaction=transaction)
-                except asyncpg.PostgresError as error:
-                    if not failure.retryable(error) or attempt == _TRIES - 1:
-                        raise
-                    await asyncio.sleep(0.01 * 2**attempt)
-        raise AssertionError("unreachable")  # pragma: no cover
+            connection = await self._acquire()
+            task = asyncio.ensure_future(self._use(connection, work, transaction=transaction))
+            self._working.add(task)
+            task.add_done_callback(self._ended)
+            return await asyncio.shield(task)
 
-    async def _once(self, work: Callable[[Connection], Awaitable[_T]], *, transaction: bool) -> _T:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._working.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at: a cancelled caller does not, and the loop would complain
+
+    async def _acquire(self) -> Connection:
         try:
-            connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+            return await self._pool.acquire(timeout=self._acquire_seconds)
         except TimeoutError:
-            raise DatabaseUnavailable(f"no database connection was free within {ACQUIRE_SECONDS:g} s") from None
+            raise DatabaseUnavailable(f"no database connection was free within {self._acquire_seconds:g} s") from None
+
+    async def _use(self, connection: Connection, work: Callable[[Connection], Awaitable[T]], *, transaction: bool) -> T:
         try:
-            if not transaction:
-                return await work(connection)
-            async with connection.transaction():
-                return await work(connection)
-        except Exception as error:
-            if failure.broken(error):
+            return await self._tried(connection, work, transaction=transaction)
+        except BaseException as error:
+            if not isinstance(error, Exception) or failure.broken(error):
                 connection.terminate()
+            if failure.sqlstate(error) == failure.READ_ONLY:
+                await self._pool.expire_connections()  # the others talk to the same demoted server
             raise
         finally:
-            await self._pool.release(connection, timeout=_CLOSE_SECONDS)
+            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await self._pool.release(connection, timeout=_RELEASE_SECONDS)
+
+    async def _tried(
+        self, connection: Connection, work: Callable[[Connection], Awaitable[T]], *, transaction: bool
+    ) -> T:
+        for attempt in range(1, _TRIES):
+            try:
+                return await _once(connection, work, transaction=transaction)
+            except asyncpg.PostgresError as error:
+                if not failure.retryable(error):
+                    raise
+                await asyncio.sleep(random.uniform(0.005, 0.02) * attempt)  # noqa: S311 - jitter, not a secret
+        return await _once(connection, work, transaction=transaction)
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """Return the rows of one statement."""
@@ -82,7 +101,9 @@ class Pool:
         return int(last) if last.isdigit() else 0
 
     async def close(self) -> None:
-        """Close all connections, within a bound."""
+        """Let what is in flight end, then close all connections; within a bound."""
+        if self._working:
+            await asyncio.wait(self._working, timeout=_CLOSE_SECONDS)
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._pool.close()
@@ -90,26 +111,25 @@ class Pool:
             self._pool.terminate()
 
 
-async def _to_its_end(work: Coroutine[Any, Any, _T]) -> _T:
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if not task.done():
-            await asyncio.wait({task}, timeout=_LAST_SECONDS)
-        if task.done():
-            task.cancelled() or task.exception()  # looked at, so that the loop does not complain of it
-        else:
-            task.cancel()
-        raise
+async def _once(connection: Connection, work: Callable[[Connection], Awaitable[T]], *, transaction: bool) -> T:
+    if not transaction:
+        return await work(connection)
+    async with connection.transaction():
+        return await work(connection)
 
 
-async def open_pool(url: str, *, size: int) -> Pool:
+async def _keep(_connection: object) -> None:
+    """Reset nothing when a connection comes back: no statement of ours changes its session, and a reset is a round trip."""
+
+
+async def open_pool(
+    url: str, *, size: int, acquire_seconds: float = ACQUIRE_SECONDS, statement_seconds: float = STATEMENT_SECONDS
+) -> Pool:
     """Return a pool of at most `size` connections.
 
     Raises:
         DatabaseUnavailable: the database does not answer.
-        ConfigurationError: it refuses us.
+        ConfigurationError: it refuses us, or the URL is wrong.
     """
     with failure.translated():
         pool = await asyncpg.create_pool(
@@ -117,13 +137,16 @@ async def open_pool(url: str, *, size: int) -> Pool:
             min_size=1,
             max_size=size,
             max_inactive_connection_lifetime=300.0,
-            command_timeout=STATEMENT_SECONDS + 5.0,
-            timeout=ACQUIRE_SECONDS,
+            command_timeout=statement_seconds + 5.0,
+            timeout=CONNECT_SECONDS,
+            reset=_keep,
             server_settings={
                 "application_name": "kube-job-runner",
-                "statement_timeout": f"{int(STATEMENT_SECONDS * 1000)}",
+                "statement_timeout": str(int(statement_seconds * 1000)),
                 "idle_in_transaction_session_timeout": "60000",
+                # The queue grows from nothing to a million rows within one cached plan's life.
+                "plan_cache_mode": "force_custom_plan",
                 "jit": "off",
             },
         )
-    return Pool(pool)
+    return Pool(pool, acquire_seconds=acquire_seconds)

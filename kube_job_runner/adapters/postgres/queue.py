@@ -1,104 +1,108 @@
-"""The queue in PostgreSQL: at-least-once, with a visibility timeout, one statement per batch whatever its size."""
+"""The queue on PostgreSQL: the outbox row is the message.
+
+`available_at` is both "not before" and the end of a lease, exactly as SQS's visibility timeout; a message that nobody
+acknowledges simply becomes receivable again. All times are the database's, so clocks of workers do not matter.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
-from kube_job_runner import ports
-from kube_job_runner.adapters.postgres import statements
+from kube_job_runner.adapters.postgres import rows, statements
 from kube_job_runner.adapters.postgres.pool import Pool
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.errors import TemporaryError
-from kube_job_runner.domain.messages import Outgoing
+from kube_job_runner.ports import Delivery, Wakeup
 
-_POLL_SECONDS = 0.5  # the truth, should every wake-up hint be lost; also how late a delayed message may come
-
-_SQL = statements.load("queue")
+SQL = statements.load("queue")
+POLL_SECONDS = 0.5
+ERROR_MAX_CHARACTERS = 10_000
+_HINT = ["kjr_messages"]
 
 
 class PostgresQueue:
-    """The `MessageQueue` port. Acknowledging belongs into the commit of what was done (`transactional`)."""
+    """`MessageQueue` on PostgreSQL. `poll_seconds` bounds how late a delayed message, or one without a hint, is seen."""
 
     transactional = True
 
-    def __init__(self, pool: Pool, wakeup: ports.Wakeup) -> None:
+    def __init__(self, pool: Pool, wakeup: Wakeup, *, poll_seconds: float = POLL_SECONDS) -> None:
         self._pool = pool
         self._wakeup = wakeup
+        self._poll_seconds = poll_seconds
 
-    async def send(self, messages_: Sequence[Outgoing]) -> None:
-        """See `ports.MessageQueue.send`."""
-        if messages_:
-            await self._pool.fetch(
-                _SQL["send"],
-                [outgoing.delay_seconds for outgoing in messages_],
-                [outgoing.priority for outgoing in messages_],
-                [messages.encode(outgoing.message) for outgoing in messages_],
-            )
+    async def send(self, messages: Sequence[messages.Outgoing]) -> None:
+        """Send messages; on return they are durable."""
+        if messages:
+            hint = _HINT if any(message.delay_seconds <= 0 for message in messages) else []
+            await self._pool.fetch(SQL["send"], *message_columns(messages), hint)
 
-    async def receive(self, *, limit: int, wait_seconds: float, visibility_seconds: float) -> list[ports.Delivery]:
-        """See `ports.MessageQueue.receive`."""
-        deadline = time.monotonic() + wait_seconds
+    async def receive(self, *, limit: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
+        """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`.
+
+        A caller that is cancelled in the middle leaves nothing hidden: what it leased is given back.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_seconds
         while True:
-            token = uuid.uuid4()
-            try:
-                found = await self._pool.fetch(_SQL["receive"], limit, visibility_seconds, token)
-            except asyncio.CancelledError:
-                # The lease may have been taken although nobody hears of it: give it back.
-                await self._release_all(token)
-                raise
-            if found:
-                found.sort(key=lambda row: row["id"])
-                return [
-                    ports.Delivery(
-                        body=bytes(row["body"]), receipt=f"{row['id']}:{token.hex}", deliveries=row["deliveries"]
-                    )
-                    for row in found
-                ]
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return []
-            pause_seconds = min(left, _POLL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
-            await self._wakeup.wait("messages", timeout_seconds=pause_seconds)
+            deliveries = await self._lease(limit, visibility_seconds)
+            remaining_seconds = deadline - loop.time()
+            if deliveries or remaining_seconds <= 0:
+                return deliveries
+            pause_seconds = self._poll_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+            await self._wakeup.wait("messages", timeout_seconds=min(remaining_seconds, pause_seconds))
 
-    async def _release_all(self, token: uuid.UUID) -> None:
+    async def _lease(self, limit: int, visibility_seconds: float) -> list[Delivery]:
+        lease = asyncio.ensure_future(self._leased(limit, visibility_seconds))
         try:
-            await asyncio.shield(
-                self._pool.execute("UPDATE messages SET available_at = now() WHERE lease_token = $1", token)
-            )
-        except (TemporaryError, asyncio.CancelledError):
-            return  # the lease's own end gives them back
+            return await asyncio.shield(lease)
+        except asyncio.CancelledError:
+            with contextlib.suppress(TemporaryError):
+                given_back = await asyncio.shield(lease)
+                await self.extend([delivery.receipt for delivery in given_back], visibility_seconds=0.0)
+            raise
+
+    async def _leased(self, limit: int, visibility_seconds: float) -> list[Delivery]:
+        token = uuid.uuid4()
+        leased = await self._pool.fetch(SQL["receive"], limit, visibility_seconds, token)
+        return [
+            Delivery(body=row["body"], receipt=f"{row['id']}:{token}", deliveries=row["deliveries"]) for row in leased
+        ]
 
     async def ack(self, receipts: Collection[str]) -> None:
-        """See `ports.MessageQueue.ack`."""
+        """Remove received messages. A receipt that is no longer valid is ignored."""
         if receipts:
-            await self._pool.execute(_SQL["ack"], *split_receipts(receipts))
+            await self._pool.execute(SQL["ack"], *receipt_columns(receipts))
 
     async def extend(self, receipts: Collection[str], *, visibility_seconds: float) -> None:
-        """See `ports.MessageQueue.extend`."""
+        """Hide received messages for `visibility_seconds` from now (0 gives them back at once). Stale receipts are ignored."""
         if receipts:
-            await self._pool.fetch(_SQL["extend"], *split_receipts(receipts), visibility_seconds)
+            hint = _HINT if visibility_seconds <= 0 else []
+            await self._pool.fetch(SQL["extend"], *receipt_columns(receipts), visibility_seconds, hint)
 
-    async def dead_letter(self, deliveries: Sequence[ports.Delivery], *, error: str) -> None:
-        """See `ports.MessageQueue.dead_letter`."""
-        if deliveries:
-            receipts = split_receipts([delivery.receipt for delivery in deliveries])
-            await self._pool.execute(_SQL["dead_letter"], *receipts, error.replace("\0", "")[:10_000])
+    async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:
+        """Take messages out of circulation, kept with their error for a person to look at."""
+        receipts = [delivery.receipt for delivery in deliveries]
+        text = rows.text(error.encode(errors="replace").decode())[:ERROR_MAX_CHARACTERS]
+        await self._pool.execute(SQL["dead_letter"], *receipt_columns(receipts), text)
 
 
-def split_receipts(receipts: Collection[str]) -> tuple[list[int], list[uuid.UUID]]:
-    """Return the message ids and lease tokens of receipts; one that is not ours is left out, as a stale one would be."""
-    ids: list[int] = []
-    tokens: list[uuid.UUID] = []
+def message_columns(outgoing: Sequence[messages.Outgoing]) -> list[Sequence[Any]]:
+    """Return messages as columns: delay in seconds, priority, body."""
+    return rows.columns([(m.delay_seconds, m.priority, messages.encode(m.message)) for m in outgoing], 3)
+
+
+def receipt_columns(receipts: Iterable[str]) -> list[Sequence[Any]]:
+    """Return receipts as columns, message id and lease token, by id: all who lock messages do it in one order."""
+    return rows.columns(sorted(_parsed(receipts)), 2)
+
+
+def _parsed(receipts: Iterable[str]) -> Iterable[tuple[int, uuid.UUID]]:
     for receipt in receipts:
         number, _, token = receipt.partition(":")
-        try:
-            pair = int(number), uuid.UUID(token)
-        except ValueError:
-            continue
-        ids.append(pair[0])
-        tokens.append(pair[1])
-    return ids, tokens
+        with contextlib.suppress(ValueError):  # not a receipt of ours: as good as stale
+            yield int(number), uuid.UUID(token)

@@ -1,4 +1,7 @@
-"""The SQL of this adapter: named statements in .sql files, each with one line that says what it is for."""
+"""The SQL of this adapter: named statements in .sql files, each with one line that says what it is for.
+
+A statement is never put together from values. Where a list has filters, `listing.py` joins fixed fragments.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,6 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 @functools.cache
 def load(file: str) -> dict[str, str]:
     """Return the statements of `queries/<file>.sql` by name."""
-    text = resources.files(__package__).joinpath("queries").joinpath(f"{file}.sql").read_text("utf-8")
+    text = resources.files("kube_job_runner.adapters.postgres").joinpath("queries", f"{file}.sql").read_text("utf-8")
     parts = _NAME.split(text)
     return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}

@@ -1,114 +1,70 @@
-"""The sweeper's batches, tokens, readiness and depth: the small parts of the store."""
+"""What the sweeper does with the store: checks that are due, and removal of what is old. Each call is one bounded batch."""
 
 from __future__ import annotations
 
+import time
+
 import asyncpg
 
-from kube_job_runner import ports
-from kube_job_runner.adapters.postgres import failure, statements
-from kube_job_runner.adapters.postgres.migrate import Applied, known, problem, read_applied
+from kube_job_runner import telemetry
+from kube_job_runner.adapters.postgres import queue, statements
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
-from kube_job_runner.domain.errors import TemporaryError
-from kube_job_runner.domain.messages import CONTROL_PRIORITY
+from kube_job_runner.domain import messages
+from kube_job_runner.domain.errors import PermanentError, TemporaryError
 
-_SQL = statements.load("sweep")
-_TOKENS_SQL = statements.load("tokens")
+SQL = statements.load("sweep")
+SEND = statements.load("queue")["send"]
+PARTITIONS_SECONDS = 6 * 3600.0
+
+_log = telemetry.get_logger(__name__)
 
 
-class SweepPart:
-    """The `SweepStore` port."""
+class Sweep:
+    """`SweepStore` on PostgreSQL."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    _pool: Pool
+    _partitions_at: float = float("-inf")
 
     async def send_due_checks(self, *, limit: int, rearm_seconds: float) -> int:
-        """See `ports.SweepStore.send_due_checks`."""
-        row = await self._pool.fetchrow(_SQL["send_due_checks"], limit, rearm_seconds, CONTROL_PRIORITY)
-        return int(row["sent"]) if row else 0
+        """Send a `Check` for jobs whose `next_check_at` has passed and move that time by `rearm_seconds`."""
+
+        async def work(connection: Connection) -> int:
+            due = await connection.fetch(SQL["due_jobs"], limit, rearm_seconds)
+            if due:
+                checks = [messages.Outgoing(message=messages.Check(job_id=row["id"])) for row in due]
+                await connection.fetch(SEND, *queue.message_columns(checks), ["kjr_messages"])
+            return len(due)
+
+        return await self._pool.run(work, transaction=True)
 
     async def expire_idempotency_keys(self, *, older_than_seconds: float, limit: int) -> int:
-        """See `ports.SweepStore.expire_idempotency_keys`."""
-        return await self._pool.execute(_SQL["expire_idempotency_keys"], older_than_seconds, limit)
+        """Remove idempotency keys of that age."""
+        return await self._pool.execute(SQL["expire_idempotency_keys"], older_than_seconds, limit)
 
     async def delete_old_jobs(self, *, older_than_seconds: float, limit: int) -> int:
-        """See `ports.SweepStore.delete_old_jobs`; makes the coming months' partitions of the history as well."""
+        """Remove terminal jobs of that age, with specs, attempts and transitions, whose cluster jobs are all gone."""
 
-        async def delete(connection: Connection) -> int:
-            found = await connection.fetch(_SQL["old_jobs"], older_than_seconds, limit)
-            if found:
-                await connection.execute(_SQL["delete_jobs"], [row["id"] for row in found])
-            return len(found)
+        async def work(connection: Connection) -> int:
+            old = await connection.fetch(SQL["old_jobs"], older_than_seconds, limit)
+            if old:
+                await connection.execute(SQL["delete_jobs"], [row["id"] for row in old])
+            return len(old)
 
-        await self._pool.fetch(_SQL["maintain_partitions"])
-        return await self._pool.run(delete, transaction=True)
+        await self._maintain_partitions()
+        return await self._pool.run(work, transaction=True)
 
+    async def _maintain_partitions(self) -> None:
+        """Keep partitions of the history ahead of time. Late is harmless: rows then land in the default partition."""
+        if time.monotonic() - self._partitions_at < PARTITIONS_SECONDS:
+            return
 
-class TokenPart:
-    """The `TokenStore` port."""
+        async def work(connection: Connection) -> None:
+            await connection.execute("SET LOCAL lock_timeout = '2s'")
+            await connection.fetchval(SQL["maintain_partitions"])
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    async def find_token(self, token_hash: bytes) -> ports.Token | None:
-        """See `ports.TokenStore.find_token`."""
-        row = await self._pool.fetchrow(_TOKENS_SQL["find_token"], token_hash)
-        return None if row is None else _token(row)
-
-    async def add_token(self, token: ports.Token) -> None:
-        """See `ports.TokenStore.add_token`."""
-        await self._pool.execute(_TOKENS_SQL["add_token"], token.token_hash, token.name, token.prefix, token.expires_at)
-
-    async def list_tokens(self) -> list[ports.Token]:
-        """See `ports.TokenStore.list_tokens`."""
-        return [_token(row) for row in await self._pool.fetch(_TOKENS_SQL["list_tokens"])]
-
-    async def revoke_token(self, name: str) -> int:
-        """See `ports.TokenStore.revoke_token`."""
-        return await self._pool.execute(_TOKENS_SQL["revoke_token"], name)
-
-
-def _token(row: asyncpg.Record) -> ports.Token:
-    return ports.Token(
-        name=row["name"],
-        token_hash=bytes(row["token_hash"]),
-        prefix=row["prefix"],
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        revoked_at=row["revoked_at"],
-    )
-
-
-class HealthPart:
-    """The `Health` port."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    async def check(self) -> dict[str, str | None]:
-        """See `ports.Health.check`."""
         try:
-            applied = await self._pool.run(_read_applied)
-        except TemporaryError as error:
-            return {"database": str(error), "schema": "unknown while the database does not answer"}
-        return {"database": None, "schema": problem(applied, known())}
-
-    async def depth(self) -> ports.QueueDepth:
-        """See `ports.Health.depth`."""
-        depth = await self._pool.fetchrow(_SQL["depth"])
-        live = await self._pool.fetch(_SQL["live_jobs"])
-        assert depth is not None
-        return ports.QueueDepth(
-            jobs_by_state={row["state"]: row["jobs"] for row in live},
-            messages=depth["messages"],
-            oldest_message_seconds=max(0.0, depth["oldest_message_seconds"] or 0.0),
-            dead_letters=depth["dead_letters"],
-        )
-
-
-async def _read_applied(connection: Connection) -> list[Applied]:
-    try:
-        return await read_applied(connection)
-    except asyncpg.UndefinedTableError:
-        return []
-    except asyncpg.PostgresError as error:
-        raise failure.translate(error) from error
+            await self._pool.run(work, transaction=True)
+        except (TemporaryError, PermanentError, asyncpg.PostgresError) as error:
+            _log.warning("partitions not maintained; tried again at the next sweep", error=str(error))
+        else:
+            self._partitions_at = time.monotonic()

@@ -1,38 +1,70 @@
-"""Wake-up hints by LISTEN: one connection for the process. They only save time, so losing one loses nothing."""
+"""Hints that something was committed, over LISTEN/NOTIFY. They make waiting short; polling makes it right.
+
+One connection per process listens. It is watched by a heartbeat, because a half-open connection says nothing, and made
+anew with backoff; after each gap every waiter gets a hint, since one may have been missed. Behind a transaction pooler
+no hint ever comes: then everybody lives by polling.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import weakref
 from typing import Any, Literal
 
 import asyncpg
 
 from kube_job_runner import telemetry
+from kube_job_runner.adapters.postgres import failure
 
-log = telemetry.get_logger(__name__)
+CHANNELS: dict[str, str] = {"kjr_messages": "messages", "kjr_jobs": "jobs"}
+HEARTBEAT_SECONDS = 15.0
+_ANSWER_SECONDS = 5.0
+_BACKOFF_MAX_SECONDS = 5.0
+_JUST_NOW_SECONDS = 1.0
 
-Topic = Literal["messages", "jobs"]
-_CHANNELS: dict[str, Topic] = {"kjr_messages": "messages", "kjr_jobs": "jobs"}
-_RECONNECT_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
-_PROBE_SECONDS = 30.0
+_log = telemetry.get_logger(__name__)
+
+
+class _Topic:
+    """Counts hints, so that one that comes between two waits of a task is not lost."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last_at = float("-inf")
+        self.changed = asyncio.Event()
+        self.seen: weakref.WeakKeyDictionary[asyncio.Task[Any], int] = weakref.WeakKeyDictionary()
+
+    def hint(self) -> None:
+        """Wake all who wait."""
+        self.count += 1
+        self.last_at = asyncio.get_running_loop().time()
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def unseen(self, task: asyncio.Task[Any]) -> bool:
+        """Whether a hint came since the task's last wait; for its first wait, just now (after it read, most likely)."""
+        seen = self.seen.get(task)
+        if seen is None:
+            return asyncio.get_running_loop().time() - self.last_at < _JUST_NOW_SECONDS
+        return seen != self.count
 
 
 class PostgresWakeup:
-    """The `Wakeup` port."""
+    """`Wakeup` on PostgreSQL."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
         self._url = url
-        self._counts: dict[Topic, int] = {"messages": 0, "jobs": 0}
-        self._bells: dict[Topic, asyncio.Event] = {"messages": asyncio.Event(), "jobs": asyncio.Event()}
-        # What each waiting task has seen: a hint between two waits of one task is not lost on it.
-        self._seen: weakref.WeakKeyDictionary[Any, dict[Topic, int]] = weakref.WeakKeyDictionary()
+        self._heartbeat_seconds = heartbeat_seconds
+        self._topics = {"messages": _Topic(), "jobs": _Topic()}
         self._task: asyncio.Task[None] | None = None
+        self.listening = asyncio.Event()
+        """Set while the connection listens."""
 
     def start(self) -> None:
-        """Begin to listen, in the background."""
-        self._task = asyncio.create_task(self._listen_forever())
+        """Begin to listen, in a task of its own."""
+        self._task = asyncio.create_task(self._run(), name="postgres-wakeup")
 
     async def close(self) -> None:
         """Stop listening."""
@@ -41,45 +73,61 @@ class PostgresWakeup:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def wait(self, topic: Topic, *, timeout_seconds: float) -> bool:
-        """See `ports.Wakeup.wait`."""
-        seen = self._seen.setdefault(asyncio.current_task(), dict(self._counts))
-        if seen[topic] == self._counts[topic]:
-            with contextlib.suppress(TimeoutError):
+    async def wait(self, topic: Literal["messages", "jobs"], *, timeout_seconds: float) -> bool:
+        """Wait for the next hint on a topic (messages to receive; jobs changed); False when the time is over."""
+        state = self._topics[topic]
+        task = asyncio.current_task()
+        assert task is not None
+        if not state.unseen(task):
+            state.seen[task] = state.count
+            try:
                 async with asyncio.timeout(timeout_seconds):
-                    await self._bells[topic].wait()
-        woken = seen[topic] != self._counts[topic]
-        seen[topic] = self._counts[topic]
-        return woken
+                    await state.changed.wait()
+            except TimeoutError:
+                return False
+        state.seen[task] = state.count
+        return True
 
-    def _ring(self, _connection: Any, _pid: int, channel: str, _payload: object) -> None:
-        topic = _CHANNELS[channel]
-        self._counts[topic] += 1
-        bell, self._bells[topic] = self._bells[topic], asyncio.Event()
-        bell.set()
-
-    async def _listen_forever(self) -> None:
+    async def _run(self) -> None:
         failures = 0
         while True:
+            started = asyncio.get_running_loop().time()
             try:
                 await self._listen()
-                failures = 0
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                delay_seconds = _RECONNECT_SECONDS[min(failures, len(_RECONNECT_SECONDS) - 1)]
+            except Exception as error:  # noqa: BLE001 - whatever broke, waiters poll and we try again
+                if asyncio.get_running_loop().time() - started > self._heartbeat_seconds:
+                    failures = 0
                 failures += 1
-                log.warning("wake-up hints are off, polling goes on", error=str(error), delay_seconds=delay_seconds)
-                await asyncio.sleep(delay_seconds)
+                meaning = failure.translate(error)
+                _log.warning("the listening connection is lost", error=str(meaning) or type(meaning).__name__)
+            finally:
+                self.listening.clear()
+            pause_seconds = min(0.1 * 2.0 ** min(failures, 10), _BACKOFF_MAX_SECONDS)
+            await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
 
     async def _listen(self) -> None:
-        """Listen on one connection until it ends; a probe notices one that is half-open."""
-        connection = await asyncpg.connect(self._url, timeout=10, command_timeout=10)
+        connection = await asyncpg.connect(
+            self._url, timeout=_ANSWER_SECONDS, server_settings={"application_name": "kube-job-runner wakeup"}
+        )
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _connection: lost.set())
         try:
-            for channel in _CHANNELS:
-                await connection.add_listener(channel, self._ring)
-            for channel in _CHANNELS:  # what was committed before we listened
-                self._ring(connection, 0, channel, "")
-            while not connection.is_closed():
-                await asyncio.sleep(_PROBE_SECONDS)
-                await connection.fetchval("SELECT 1")
+            for channel in CHANNELS:
+                await connection.add_listener(channel, self._heard)
+            self.listening.set()
+            for topic in self._topics.values():  # what came before we listened
+                topic.hint()
+            while not lost.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._heartbeat_seconds):
+                        await lost.wait()
+                if not lost.is_set():
+                    await connection.execute("SELECT 1", timeout=_ANSWER_SECONDS)
+            raise ConnectionError("the server closed the connection")
         finally:
             connection.terminate()
+
+    def _heard(self, _connection: object, _pid: int, channel: str, _payload: object) -> None:
+        topic = CHANNELS.get(channel)
+        if topic is not None:
+            self._topics[topic].hint()

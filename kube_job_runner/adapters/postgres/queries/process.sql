@@ -1,19 +1,23 @@
--- name: load_jobs
--- Jobs with their specs where these may be needed, and the one clock.
-SELECT j.*, s.spec AS encoded_spec
-FROM jobs j LEFT JOIN job_specs s ON s.job_id = j.id AND j.state = 'queued'
-WHERE j.id = ANY($1::uuid[])
-
--- name: load_attempts
--- All attempts of jobs.
-SELECT * FROM attempts WHERE job_id = ANY($1::uuid[])
+-- name: load
+-- Jobs with their specs where these may be needed and all attempts, as of one snapshot, with the one clock; one row even
+-- when there is no job, for the clock's sake.
+SELECT n.now, j.*, s.spec AS encoded_spec,
+       a.job_id AS a_job_id, a.number AS a_number, a.namespace AS a_namespace, a.cluster_name AS a_cluster_name,
+       a.cluster_uid AS a_cluster_uid, a.created_at AS a_created_at, a.started_at AS a_started_at,
+       a.finished_at AS a_finished_at, a.node AS a_node, a.pod_name AS a_pod_name, a.verdict AS a_verdict,
+       a.decided_at AS a_decided_at, a.unhealthy_reason AS a_unhealthy_reason, a.unhealthy_since AS a_unhealthy_since,
+       a.delete_requested_at AS a_delete_requested_at, a.gone_at AS a_gone_at, a.facts AS a_facts
+FROM (SELECT clock_timestamp() AS now) n
+LEFT JOIN jobs j ON j.id = ANY($1::uuid[])
+LEFT JOIN job_specs s ON s.job_id = j.id AND j.state = 'queued'
+LEFT JOIN attempts a ON a.job_id = j.id
 
 -- name: lock_jobs
 -- Lock the rows of a batch, always in the same order, and tell their versions.
 SELECT id, version FROM jobs WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
 
 -- name: apply
--- Write all that was decided in a batch.
+-- Write all that was decided in a batch but the attempts, acknowledge its messages, send the new ones and the hints.
 WITH changed AS (
     UPDATE jobs j
     SET state = c.state, version = c.version, attempt = c.attempt, due_at = c.due_at, started_at = c.started_at,
@@ -53,11 +57,11 @@ FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::t
     AS a (job_id, number, namespace, cluster_name, cluster_uid, created_at, started_at, finished_at, node, pod_name,
           verdict, decided_at, unhealthy_reason, unhealthy_since, delete_requested_at, gone_at, facts)
 ON CONFLICT (job_id, number) DO UPDATE
-SET cluster_uid = excluded.cluster_uid, created_at = excluded.created_at, started_at = excluded.started_at,
-    finished_at = excluded.finished_at, node = excluded.node, pod_name = excluded.pod_name, verdict = excluded.verdict,
-    decided_at = excluded.decided_at, unhealthy_reason = excluded.unhealthy_reason,
-    unhealthy_since = excluded.unhealthy_since, delete_requested_at = excluded.delete_requested_at,
-    gone_at = excluded.gone_at, facts = excluded.facts
+SET namespace = excluded.namespace, cluster_name = excluded.cluster_name, cluster_uid = excluded.cluster_uid,
+    created_at = excluded.created_at, started_at = excluded.started_at, finished_at = excluded.finished_at,
+    node = excluded.node, pod_name = excluded.pod_name, verdict = excluded.verdict, decided_at = excluded.decided_at,
+    unhealthy_reason = excluded.unhealthy_reason, unhealthy_since = excluded.unhealthy_since,
+    delete_requested_at = excluded.delete_requested_at, gone_at = excluded.gone_at, facts = excluded.facts
 
 -- name: known_cluster_jobs
 -- The cluster jobs that should exist.

@@ -1,17 +1,27 @@
 -- name: send
--- Put messages on the queue.
+-- Put messages on the queue; hint only when one of them may be received now.
 WITH sent AS (
     INSERT INTO messages (available_at, priority, body)
     SELECT now() + m.delay_seconds * interval '1 second', m.priority, m.body
     FROM unnest($1::double precision[], $2::smallint[], $3::bytea[]) AS m (delay_seconds, priority, body)
 )
-SELECT pg_notify('kjr_messages', '')
+SELECT pg_notify(channel, '') FROM unnest($4::text[]) AS n (channel)
 
 -- name: receive
--- Lease messages: hide them until the lease's end, and mark them with its token.
-WITH picked AS (
-    SELECT id FROM messages WHERE available_at <= now()
-    ORDER BY priority DESC, available_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
+-- Lease messages: hide them until the lease's end, and mark them with its token. Each priority is read on its own, so that
+-- the many hidden or delayed messages of a high one are never walked over to reach a low one.
+WITH RECURSIVE levels AS (
+    (SELECT priority FROM messages ORDER BY priority DESC LIMIT 1)
+    UNION ALL
+    SELECT (SELECT m.priority FROM messages m WHERE m.priority < l.priority ORDER BY m.priority DESC LIMIT 1)
+    FROM levels l WHERE l.priority IS NOT NULL
+), picked AS MATERIALIZED (
+    SELECT due.id FROM levels CROSS JOIN LATERAL (
+        SELECT m.id FROM messages m
+        WHERE m.priority = levels.priority AND m.available_at <= now()
+        ORDER BY m.available_at, m.id LIMIT $1 FOR UPDATE SKIP LOCKED
+    ) AS due
+    LIMIT $1
 )
 UPDATE messages m
 SET available_at = now() + $2 * interval '1 second', lease_token = $3, deliveries = m.deliveries + 1
@@ -25,13 +35,14 @@ WHERE m.id = a.id AND m.lease_token = a.token
 
 -- name: extend
 -- Move the end of leases that are still the ones given; zero seconds gives the messages back.
-WITH moved AS (
-    UPDATE messages m SET available_at = now() + $3 * interval '1 second'
-    FROM (SELECT m2.id FROM messages m2 JOIN unnest($1::bigint[], $2::uuid[]) AS a (id, token)
-          ON m2.id = a.id AND m2.lease_token = a.token ORDER BY m2.id FOR UPDATE OF m2) held
-    WHERE m.id = held.id RETURNING m.id
+WITH held AS (
+    SELECT m.id FROM messages m JOIN unnest($1::bigint[], $2::uuid[]) AS a (id, token)
+        ON m.id = a.id AND m.lease_token = a.token
+    ORDER BY m.id FOR UPDATE OF m
+), moved AS (
+    UPDATE messages m SET available_at = now() + $3 * interval '1 second' FROM held WHERE m.id = held.id
 )
-SELECT CASE WHEN $3 = 0 AND count(*) > 0 THEN pg_notify('kjr_messages', '')::text END FROM moved
+SELECT pg_notify(channel, '') FROM unnest($4::text[]) AS n (channel)
 
 -- name: dead_letter
 -- Take messages out of circulation, with their error.

@@ -12,12 +12,8 @@ SELECT * FROM attempts WHERE job_id = $1 ORDER BY number
 
 -- name: list_transitions
 -- The history of a job, oldest first.
-SELECT * FROM transitions WHERE job_id = $1 ORDER BY version
+SELECT * FROM transitions WHERE job_id = $1 ORDER BY version, at
 
 -- name: versions
 -- The versions of jobs that somebody waits for.
 SELECT id, version FROM jobs WHERE id = ANY($1::uuid[])
-
--- name: list_jobs
--- A page of jobs, newest first; the filters are put in place of the marker.
-SELECT * FROM jobs WHERE true /* filters */ ORDER BY id DESC LIMIT $1

@@ -5,7 +5,7 @@ SELECT owner, key, job_id, request_hash, response
 FROM unnest($1::text[], $2::text[], $3::uuid[], $4::bytea[], $5::bytea[]) AS i (owner, key, job_id, request_hash, response)
 ORDER BY owner, key
 ON CONFLICT (owner, key) DO NOTHING
-RETURNING job_id
+RETURNING owner, key
 
 -- name: read_keys
 -- What was stored under idempotency keys.
@@ -13,9 +13,14 @@ SELECT k.owner, k.key, k.job_id, k.request_hash, k.response
 FROM unnest($1::text[], $2::text[]) AS i (owner, key) JOIN idempotency_keys k USING (owner, key)
 
 -- name: insert_jobs
--- Store jobs with their specs, first transitions and messages: all of a submit in one statement.
+-- Store jobs with their specs, first transitions and messages: all of a submit in one statement. A job stored before is
+-- left as it is, so that a call whose answer was lost may be made again.
 WITH input AS MATERIALIZED (
-    SELECT * FROM unnest(
+    SELECT id, name, coalesce(queue, $14) AS queue, coalesce(namespace, $15) AS namespace, coalesce(owner, $16) AS owner,
+           coalesce(priority, $17::smallint) AS priority, coalesce(labels, $18) AS labels, coalesce(policy, $19) AS policy,
+           coalesce(created_at, $20) AS created_at, coalesce(due_at, $21) AS due_at,
+           coalesce(next_check_at, $22) AS next_check_at, spec, message
+    FROM unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[], $8::text[],
         $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::bytea[], $13::bytea[]
     ) AS i (id, name, queue, namespace, owner, priority, labels, policy, created_at, due_at, next_check_at, spec, message)
@@ -25,13 +30,17 @@ WITH input AS MATERIALIZED (
     SELECT id, 'queued', 1, 0, priority, name, queue, namespace, owner, labels::jsonb, policy::jsonb,
            created_at, due_at, next_check_at
     FROM input
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+), fresh AS (
+    SELECT input.* FROM input JOIN stored USING (id)
 ), specs AS (
-    INSERT INTO job_specs (job_id, spec) SELECT id, spec FROM input
+    INSERT INTO job_specs (job_id, spec) SELECT id, spec FROM fresh
 ), history AS (
-    INSERT INTO transitions (job_id, at, version, attempt, to_state, reason)
-    SELECT id, created_at, 1, 0, 'queued', 'Submitted' FROM input
+    INSERT INTO transitions (job_id, at, version, attempt, to_state)
+    SELECT id, created_at, 1, 0, 'queued' FROM fresh
 ), sent AS (
-    INSERT INTO messages (priority, body) SELECT priority, message FROM input
+    INSERT INTO messages (priority, body) SELECT priority, message FROM fresh
 )
 SELECT pg_notify('kjr_messages', '')
 
@@ -40,7 +49,7 @@ SELECT pg_notify('kjr_messages', '')
 UPDATE jobs
 SET cancel_requested_at = clock_timestamp(), cancel_by = $2, cancel_reason = $3, version = version + 1
 WHERE id = $1 AND cancel_requested_at IS NULL AND state NOT IN ('succeeded', 'failed', 'cancelled')
-RETURNING id
+RETURNING *
 
 -- name: send_cancel
 -- The message of a cancel request, with the hints.

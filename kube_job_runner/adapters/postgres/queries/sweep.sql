@@ -1,26 +1,22 @@
--- name: send_due_checks
--- Send a Check for jobs that are due, and look again later should it be lost.
+-- name: due_jobs
+-- Jobs whose next look is due: take them, and look again later should the check be lost.
 WITH due AS (
     SELECT id FROM jobs WHERE next_check_at <= now() ORDER BY next_check_at LIMIT $1 FOR UPDATE SKIP LOCKED
-), rearmed AS (
-    UPDATE jobs j SET next_check_at = now() + $2 * interval '1 second' FROM due WHERE j.id = due.id RETURNING j.id
-), sent AS (
-    INSERT INTO messages (priority, body)
-    SELECT $3, convert_to(format('{"type":"check","job_id":"%s"}', id), 'UTF8') FROM rearmed RETURNING 1
 )
-SELECT count(*) AS sent, CASE WHEN count(*) > 0 THEN pg_notify('kjr_messages', '')::text END FROM sent
+UPDATE jobs j SET next_check_at = now() + $2 * interval '1 second' FROM due WHERE j.id = due.id RETURNING j.id
 
 -- name: expire_idempotency_keys
 -- Forget old idempotency keys.
-DELETE FROM idempotency_keys k USING (
+WITH old AS (
     SELECT owner, key FROM idempotency_keys WHERE created_at < now() - $1 * interval '1 second'
     ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
-) old WHERE k.owner = old.owner AND k.key = old.key
+)
+DELETE FROM idempotency_keys k USING old WHERE k.owner = old.owner AND k.key = old.key
 
 -- name: old_jobs
 -- Jobs that ended long ago and whose cluster jobs are all gone.
 SELECT j.id FROM jobs j
-WHERE j.finished_at < now() - $1 * interval '1 second'
+WHERE j.finished_at < now() - $1 * interval '1 second' AND j.state IN ('succeeded', 'failed', 'cancelled')
   AND NOT EXISTS (SELECT FROM attempts a WHERE a.job_id = j.id AND a.cluster_uid IS NOT NULL AND a.gone_at IS NULL)
 ORDER BY j.finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
 
@@ -33,16 +29,5 @@ WITH a AS (DELETE FROM attempts WHERE job_id = ANY($1::uuid[])),
 DELETE FROM jobs WHERE id = ANY($1::uuid[])
 
 -- name: maintain_partitions
--- Make the partitions of the coming months.
+-- Make the partitions of the coming months, drop empty old ones.
 SELECT maintain_transition_partitions()
-
--- name: depth
--- How full things are, for metrics.
-SELECT (SELECT count(*) FROM messages) AS messages,
-       (SELECT extract(epoch FROM now() - min(available_at))::double precision FROM messages
-        WHERE available_at <= now() AND lease_token IS NULL) AS oldest_message_seconds,
-       (SELECT count(*) FROM dead_letters) AS dead_letters
-
--- name: live_jobs
--- Jobs that have not ended, by state.
-SELECT state, count(*) AS jobs FROM jobs WHERE state IN ('queued', 'starting', 'running', 'stopping') GROUP BY state

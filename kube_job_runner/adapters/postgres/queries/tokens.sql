@@ -4,7 +4,9 @@ SELECT * FROM tokens WHERE token_hash = $1 AND revoked_at IS NULL AND (expires_a
 
 -- name: add_token
 -- Store a token once.
-INSERT INTO tokens (token_hash, name, prefix, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT (token_hash) DO NOTHING
+INSERT INTO tokens (token_hash, name, prefix, created_at, expires_at, revoked_at)
+VALUES ($1, $2, $3, coalesce($4, now()), $5, $6)
+ON CONFLICT (token_hash) DO NOTHING
 
 -- name: list_tokens
 -- All tokens, newest first.

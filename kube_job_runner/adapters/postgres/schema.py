@@ -1,4 +1,4 @@
-"""The migration runner: numbered SQL files, applied once, in order, by whichever of several starting replicas comes first.
+"""The schema and its migration runner: numbered SQL files, applied once, by whichever of several starting replicas is first.
 
 Each file runs in one transaction with the row that records it; a `*.concurrent.sql` file runs outside one, statement by
 statement, for what PostgreSQL allows only there. A file that was applied must never change (its SHA-256 is compared). An

@@ -1,0 +1,93 @@
+"""Lists of jobs: which fixed pieces of SQL a filter becomes. Values are parameters, always.
+
+Each state asked for is a page of its own from the index on (state, id), merged by the outer LIMIT: so a page costs the
+same at any depth, however few jobs of a state lie among millions.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Any
+
+from kube_job_runner.adapters.postgres import rows
+from kube_job_runner.ports import JobFilter
+
+LIMIT_MAX = 1000
+_SKEW = dt.timedelta(seconds=60)  # between the clock that made an id and `created_at`
+
+
+class _Arguments:
+    """Parameters, numbered as they come."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+
+    def add(self, value: Any) -> str:
+        """Take a value; return its placeholder."""
+        self.values.append(value)
+        return f"${len(self.values)}"
+
+
+def query(wanted: JobFilter) -> tuple[str, list[Any]]:
+    """Return the statement and its parameters for a filter."""
+    arguments = _Arguments()
+    conditions = [*_plain(wanted, arguments), *_times(wanted, arguments)]
+    for key, operator, values in wanted.labels:
+        conditions.append(_label(arguments, key, operator, values=values))
+    where = " AND ".join(conditions) or "true"
+    limit = arguments.add(max(1, min(wanted.limit, LIMIT_MAX)))
+    page = "SELECT * FROM jobs WHERE {} ORDER BY id DESC LIMIT {}"
+    if not wanted.states:
+        return page.format(where, limit), arguments.values
+    # The state is a literal, not a parameter: the index leaves `succeeded` out, and must be provable to fit.
+    pages = [page.format(f"{where} AND state = '{state.value}'", limit) for state in dict.fromkeys(wanted.states)]
+    if len(pages) == 1:
+        return pages[0], arguments.values
+    merged = " UNION ALL ".join(f"({part})" for part in pages)
+    # Fixed pieces and placeholders only.
+    return f"SELECT * FROM ({merged}) AS jobs ORDER BY id DESC LIMIT {limit}", arguments.values  # noqa: S608
+
+
+def _plain(wanted: JobFilter, arguments: _Arguments) -> list[str]:
+    conditions = []
+    if wanted.queue is not None:
+        conditions.append(f"queue = {arguments.add(wanted.queue)}")
+    if wanted.name is not None:
+        conditions.append(f"name = {arguments.add(wanted.name)}")
+    if wanted.owner is not None:
+        conditions.append(f"owner = {arguments.add(wanted.owner)}")
+    if wanted.before_id is not None:
+        conditions.append(f"id < {arguments.add(wanted.before_id)}")
+    return conditions
+
+
+def _times(wanted: JobFilter, arguments: _Arguments) -> list[str]:
+    """A time is a range of ids (they are UUIDv7), which any index on ids can use, and then the exact time."""
+    conditions = []
+    if wanted.created_after is not None:
+        conditions.append(f"created_at > {arguments.add(wanted.created_after)}")
+        conditions.append(f"id >= {arguments.add(_first_id(wanted.created_after - _SKEW))}")
+    if wanted.created_before is not None:
+        conditions.append(f"created_at < {arguments.add(wanted.created_before)}")
+        conditions.append(f"id < {arguments.add(_first_id(wanted.created_before + _SKEW))}")
+    return conditions
+
+
+def _first_id(at: dt.datetime) -> uuid.UUID:
+    return uuid.UUID(int=max(0, int(at.timestamp() * 1000)) << 80)
+
+
+def _label(arguments: _Arguments, key: str, operator: str, *, values: tuple[str, ...]) -> str:
+    """One label requirement, as Kubernetes means it: `notin` also holds where the label is missing."""
+    if operator == "in":
+        # `@>` is what the index knows; `labels <> '{}'` is the index's own condition.
+        either = " OR ".join(f"labels @> {arguments.add(rows.as_json({key: value}))}::jsonb" for value in values)
+        return f"(labels <> '{{}}' AND ({either or 'false'}))"
+    if operator == "exists":
+        return f"(labels <> '{{}}' AND labels ? {arguments.add(key)})"
+    if operator == "!exists":
+        return f"NOT labels ? {arguments.add(key)}"
+    if operator == "notin":
+        return f"(labels ->> {arguments.add(key)} = ANY({arguments.add(list(values))}::text[])) IS NOT TRUE"
+    raise ValueError(f"unknown label operator {operator!r}")
