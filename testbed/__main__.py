@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--suspended", action="store_true", help="only create suspended Jobs")
     node_up = verb("node-up", _node_up, "add the real node to a running cluster (root, Linux)")
     node_down = verb("node-down", _node_down, "remove the real node and all it left on the machine")
-    verb("node-install", _node_install, "install the Debian packages that the real node needs")
+    verb("install-tools", _install_tools, "install the Debian packages that the real node needs")
     clean = verb("clean", _clean, "delete what killed clusters left behind")
     clean.add_argument("--builds", action="store_true", help="also delete builds of other versions of the sources")
     for command in (up, down, kubectl, measure, node_up, node_down):
@@ -132,7 +132,7 @@ def _node_down(options: argparse.Namespace) -> int:
     return 0
 
 
-def _node_install(options: argparse.Namespace) -> int:
+def _install_tools(options: argparse.Namespace) -> int:
     realnode.install_tools()
     return 0
 

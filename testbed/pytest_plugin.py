@@ -1,4 +1,4 @@
-"""pytest fixtures of the test bed. A conftest.py enables them by importing them, with the hook, once for all its folders.
+"""pytest fixtures of the test bed. A conftest.py enables them by importing them, with the hook, for all its folders.
 
 `kube_cluster` is one cluster for the whole session: a start costs seconds, a namespace milliseconds. A test that breaks
 components starts its own instead. Where the machine lacks a tool the test is skipped with the reason;
@@ -16,6 +16,7 @@ import pytest
 from testbed import build, cluster, realnode
 
 REQUIRED_VARIABLE = "KJR_TESTBED_REQUIRED"
+_SHARED = pytest.StashKey[cluster.Cluster]()
 
 
 def unavailable(reason: str) -> NoReturn:
@@ -45,10 +46,16 @@ def kube_programs() -> None:
 
 
 @pytest.fixture(scope="session")
-def kube_cluster(kube_programs: None) -> Iterator[cluster.Cluster]:
-    """A shared cluster in profile `raised` with an audit log; use a namespace of your own."""
-    with cluster.start(audit=True) as started:
-        yield started
+def kube_cluster(kube_programs: None, request: pytest.FixtureRequest) -> cluster.Cluster:
+    """A shared cluster in profile `raised` with an audit log; use a namespace of your own.
+
+    It hangs on the run, not on the fixture, since every conftest that imports the fixture makes another one of it.
+    """
+    config = request.config
+    if _SHARED not in config.stash:
+        config.stash[_SHARED] = cluster.start(audit=True)
+        config.add_cleanup(config.stash[_SHARED].stop)
+    return config.stash[_SHARED]
 
 
 @pytest.fixture

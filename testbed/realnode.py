@@ -97,7 +97,7 @@ def unavailable_reason() -> str | None:
     if os.geteuid() != 0:
         return "it needs root"
     if packages := missing_tools():
-        return f"missing packages: {' '.join(packages)} (python -m testbed node-install)"
+        return f"missing packages: {' '.join(packages)} (python -m testbed install-tools)"
     if not _may_mount():
         return "this process may not mount file systems"
     return None
