@@ -84,7 +84,15 @@ def test_a_cancel_leaves_nothing_behind(kube_cluster: Cluster, product: Product,
     assert left_in_cluster(kube_cluster, product.namespace, job_id) == [], (
         "cancelled is answered only when nothing is left"
     )
-    assert product.cancel(job_id).status_code == 409
+    assert product.cancel(job_id).status_code == 202, "a second cancel is as good as the first"
+
+
+def test_a_job_that_has_ended_cannot_be_cancelled(product: Product) -> None:
+    job_id = product.submit()
+    product.wait_for(job_id)
+    answer = product.cancel(job_id)
+    assert answer.status_code == 409
+    assert "succeeded" in answer.json()["detail"]
 
 
 def test_a_retry_makes_attempt_two_under_a_new_name(product: Product) -> None:
