@@ -14,7 +14,7 @@ from kube_job_runner.adapters.postgres import rows
 from kube_job_runner.ports import JobFilter
 
 LIMIT_MAX = 1000
-_SKEW = dt.timedelta(seconds=60)  # between the clock that made an id and `created_at`
+_SKEW_SECONDS = 60.0  # between the clock that made an id and `created_at`
 
 
 class _Arguments:
@@ -67,15 +67,16 @@ def _times(wanted: JobFilter, arguments: _Arguments) -> list[str]:
     conditions = []
     if wanted.created_after is not None:
         conditions.append(f"created_at > {arguments.add(wanted.created_after)}")
-        conditions.append(f"id >= {arguments.add(_first_id(wanted.created_after - _SKEW))}")
+        conditions.append(f"id >= {arguments.add(_first_id(wanted.created_after, -_SKEW_SECONDS))}")
     if wanted.created_before is not None:
         conditions.append(f"created_at < {arguments.add(wanted.created_before)}")
-        conditions.append(f"id < {arguments.add(_first_id(wanted.created_before + _SKEW))}")
+        conditions.append(f"id < {arguments.add(_first_id(wanted.created_before, _SKEW_SECONDS))}")
     return conditions
 
 
-def _first_id(at: dt.datetime) -> uuid.UUID:
-    return uuid.UUID(int=max(0, int(at.timestamp() * 1000)) << 80)
+def _first_id(at: dt.datetime, shift_seconds: float) -> uuid.UUID:
+    milliseconds = int((at.timestamp() + shift_seconds) * 1000)
+    return uuid.UUID(int=min(max(milliseconds, 0), (1 << 48) - 1) << 80)
 
 
 def _label(arguments: _Arguments, key: str, operator: str, *, values: tuple[str, ...]) -> str:
