@@ -22,7 +22,7 @@ from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.settings import KubernetesEnvironment, Settings
 from tests.integration.kubernetes.certificates import Authority
 from tests.support.fake_apiserver import Call, FakeApiServer
-from tests.support.kubernetes import cluster_job, make_cluster, until_listed
+from tests.support.kubernetes import cluster_job, make_cluster
 
 
 @pytest.fixture(scope="module")
@@ -187,21 +187,22 @@ async def test_a_token_that_stays_refused_costs_two_requests_and_is_temporary(se
 
 
 @pytest.mark.asyncio
-async def test_a_watch_renews_its_token_as_well(server: FakeApiServer, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("second")
-    server.tokens = {"second"}
+async def test_streams_renew_their_token_as_well(server: FakeApiServer, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("first")
+    server.tokens = {"first"}
+    server.logs["p"] = [b"line"]
     source = ConfiguredSource(UserConfig(token_file=tmp_path / "token"), monotonic=time.monotonic)
     cluster = make_cluster(server.url, source=source)
-    events = cluster.watch_pods()
-    await until_listed(events)
+    await cluster.find("default", "x")
+    server.tokens = {"second"}
+    (tmp_path / "token").write_text("second")
+    chunks = cluster.logs("default", "p", container="main", follow=True, tail_lines=None)
+    assert [chunk async for chunk in chunks] == [b"line"]
     server.tokens = {"third"}
-    (tmp_path / "token").write_text("third")
-    server.compact()
-    await server.put("pods", {"metadata": {"name": "wake"}})
-    await events.aclose()
-    fresh = cluster.watch_pods()
-    assert await until_listed(fresh) == []
-    await fresh.aclose()
+    with pytest.raises(TemporaryError) as caught:
+        async for _ in cluster.logs("default", "p", container="main", follow=True, tail_lines=None):
+            pass
+    assert caught.value.reason == "Unauthorized"
     await cluster.close()
 
 
