@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from kube_job_runner.cli import options, session
+
+if TYPE_CHECKING:
+    from kube_job_runner.client import Job
 
 
 @click.command("logs", short_help="Print or follow the log of a job.")
@@ -24,7 +29,7 @@ def command(
 
     To a file or a pipe the bytes are passed on untouched; on a terminal control characters are shown escaped.
     """
-    from kube_job_runner.cli import attending, exitcodes, logwriter, refs
+    from kube_job_runner.cli import attending, exitcodes, failures, logwriter, refs
 
     current = session.current()
     current.quiet, current.waiting = quiet, exit_code
@@ -32,15 +37,23 @@ def command(
         raise click.UsageError("--exit-code needs -f")
     with current.client() as client:
         job = refs.resolve(client, reference)
-        writer = logwriter.LogWriter()
+        writer, empty = logwriter.LogWriter(), True
         for chunk in client.log_chunks(job.id, follow=follow, tail=tail, attempt=attempt):
+            empty = False
             writer.write(chunk)
             if writer.reader_gone:
                 raise BrokenPipeError
         writer.end_line()
+        if empty and job.terminal and job.started_at is None:
+            raise failures.CommandFailed(_never_started(job), exit_code=exitcodes.NOT_FOUND)
         if not follow:
             return 0
         job = client.wait(job.id, check=False) if exit_code else client.get(job.id)
     if job.terminal and (exit_code or not job.succeeded):
         attending.report_end(current, job)
     return exitcodes.of_job(job) if exit_code else 0
+
+
+def _never_started(job: Job) -> str:
+    why = ": ".join(part for part in (job.reason, job.explanation) if part)
+    return f"job {job.id} never started, so it wrote no log" + (f" ({why})" if why else "")
