@@ -22,7 +22,7 @@ KEY_HEADER = Header(
     description="1 to 255 printable ASCII characters, bare or as a quoted string (RFC 9651). The same key with the same body"
     " gives the first answer again, with `Idempotency-Replayed: true`; with another body it is refused. Keys are kept for"
     " 7 days unless configured otherwise.",
-    schema={"type": "string", "minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": r"^[A-Za-z0-9._:/+=-]+$(?!\n)"},
+    schema={"type": "string", "minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": r"^[!#-~]([ -~]*[!-~])?$(?!\n)"},
 )
 REPLAYED_HEADER = Header(
     name="Idempotency-Replayed",

@@ -19,6 +19,9 @@ from kube_job_runner.web.api.problems import JOB_ENDED
 from kube_job_runner.web.kit.calls import TEXT, Call, Nothing, Reply
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
 
+# No job is older or newer, so a filter beyond means the same; and the store may reckon with some days around it.
+_EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _LOG_HEADERS = ((b"content-security-policy", b"default-src 'none'; sandbox"), (b"x-accel-buffering", b"no"))
 
@@ -145,7 +148,7 @@ def _filter(query: views.ListQuery) -> JobFilter:
         before_id = read.decode_cursor(query.cursor)
     for name, time in times.items():
         try:
-            times[name] = time.astimezone(UTC) if time else None
+            times[name] = min(max(time.astimezone(UTC), _EARLIEST), _LATEST) if time else None
         except OverflowError:
             faults.append(Fault(f"/{name}", "is outside the years 1 to 9999 in UTC", "query"))
     if faults:

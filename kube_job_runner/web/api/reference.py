@@ -20,7 +20,7 @@ from kube_job_runner.web.kit.operations import Bound
 
 def files() -> dict[str, bytes]:
     """Return the content of each file of the reference by its path in the repository."""
-    nobody = cast(Any, None)  # the handlers are described here, never called
+    nobody = cast("Any", None)  # the handlers are described here, never called
     declared = [
         *operations.submit_operations(SubmitApi(nobody, nobody, SpecLimits())),
         *operations.job_operations(JobsApi(nobody, nobody, nobody, nobody, wait_max_seconds=0)),

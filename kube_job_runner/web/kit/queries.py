@@ -22,8 +22,9 @@ class QueryDecoder(Generic[T]):
     def __init__(self, type_: type[T]) -> None:
         self.type = type_
         self._fields = {field.encode_name: field for field in msgspec.structs.fields(type_)}
-        self._lists = {name for name, field in self._fields.items() if _is_list(field.type)}
-        self._switches = {name for name, field in self._fields.items() if _plain(field.type) is bool}
+        self._types = {name: _given(field.type) for name, field in self._fields.items()}
+        self._lists = {name for name, type_ in self._types.items() if typing.get_origin(_plain(type_)) in (tuple, list)}
+        self._switches = {name for name, type_ in self._types.items() if _plain(type_) is bool}
         required = any(field.required for field in self._fields.values())
         self._default: T | None = None if required else type_()
 
@@ -59,11 +60,13 @@ class QueryDecoder(Generic[T]):
             raise ValueError("must not hold a NUL character")
         if name in self._lists:
             parts = [part for text in texts for part in text.split(",") if part]
-            return msgspec.convert(parts, self._fields[name].type, strict=False)
+            return msgspec.convert(parts, self._types[name])
         if len(texts) > 1:
             raise ValueError("is given more than once")
         text = "true" if name in self._switches and not texts[0] else texts[0]
-        return msgspec.convert(text, self._fields[name].type, strict=False)
+        # Not strict only where a text has to become a number: else "0" would be a time, and "null" none at all.
+        strict = _plain(self._types[name]) not in (int, float, bool)
+        return msgspec.convert(text, self._types[name], strict=strict)
 
 
 def _fault(name: str, detail: str) -> Fault:
@@ -91,11 +94,12 @@ def _plain(type_: Any) -> Any:
     return typing.get_args(type_)[0] if typing.get_origin(type_) is typing.Annotated else type_
 
 
-def _is_list(type_: Any) -> bool:
-    type_ = _plain(type_)
-    if typing.get_origin(type_) in (typing.Union, types.UnionType):
-        return any(_is_list(part) for part in typing.get_args(type_))
-    return typing.get_origin(type_) in (tuple, list)
+def _given(type_: Any) -> Any:
+    """Return the type of a parameter that is given: `T` for `T | None`."""
+    if typing.get_origin(type_) not in (typing.Union, types.UnionType):
+        return type_
+    parts = [part for part in typing.get_args(type_) if part is not types.NoneType]
+    return parts[0] if len(parts) == 1 else type_
 
 
 def path_value(type_: type[T], parameters: Mapping[str, str]) -> T | None:

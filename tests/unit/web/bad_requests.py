@@ -255,6 +255,9 @@ def _reads() -> Iterator[Bad]:
     yield _get("time without zone", "/v1/jobs?created_after=2026-01-15T09:30:00", 422, INVALID, "/created_after")
     early = "/v1/jobs?created_before=0001-01-01T00:00:00%2B14:00"
     yield _get("time before year 1", early, 422, INVALID, "/created_before")
+    yield _get("null for a time", "/v1/jobs?created_after=null", 422, INVALID, "/created_after")
+    yield _get("number for a time", "/v1/jobs?created_after=0", 422, INVALID, "/created_after")
+    yield _get("null for a number", f"/v1/jobs/{ID}/logs?tail=null", 422, INVALID, "/tail")
     yield _get("bad cursor", "/v1/jobs?cursor=abc", 422, INVALID, "/cursor")
     yield _get("cursor with SQL", "/v1/jobs?cursor=';drop%20table%20jobs;--", 422, INVALID, "/cursor")
     yield _get("NUL in a filter", "/v1/jobs?name=a%00b", 422, INVALID, "/name")

@@ -1,0 +1,144 @@
+"""Schemathesis: nothing that the served document allows or forbids finds an answer that it does not describe."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    positive_data_acceptance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from kube_job_runner.adapters import postgres
+from kube_job_runner.components.web_server import build_app, run
+from kube_job_runner.settings import Settings
+from kube_job_runner.web.auth import new_token
+from tests.support.postgres import Server
+from tests.unit.web.fakes import FakeLogs
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    unsupported_method,
+]
+# For a job spec these two do not hold: rules across its fields (and the grammar of an image) are no JSON Schema.
+EXACT = [*CHECKS, positive_data_acceptance, negative_data_rejection]
+
+
+class _SystemClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class _Background:
+    """The web server on PostgreSQL in a thread of its own: schemathesis is synchronous."""
+
+    def __init__(self, database_url: str) -> None:
+        self.secret = ""
+        self.url = ""
+        self._database_url = database_url
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._up = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="web-server")
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._up.set()
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        pg = await postgres.connect(self._database_url)
+        try:
+            self.secret, token = new_token("schemathesis")
+            await pg.store.add_token(token)
+            config = Settings(port=0, wait_max_seconds=0.05, drain_seconds=1)
+            app = build_app(
+                settings=config,
+                submit_store=pg.store,
+                reader=pg.store,
+                tokens=pg.store,
+                health=pg.store,
+                wakeup=pg.wakeup,
+                logs=FakeLogs(),
+                clock=_SystemClock(),
+            )
+            await run(app, config, self._stop, self._ready)
+        finally:
+            await pg.close()
+
+    def _ready(self, url: str) -> None:
+        self.url = url
+        self._up.set()
+
+    def __enter__(self) -> _Background:
+        self._thread.start()
+        assert self._up.wait(30)
+        assert self.url, "the server did not start"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def server(pg_server: Server) -> Iterator[_Background]:
+    database_url = pg_server.create_database()
+    with _Background(database_url) as background:
+        yield background
+    pg_server.drop_database(database_url)
+
+
+# The committed document is the served one: another test holds that.
+schema = schemathesis.openapi.from_path(Path(__file__).parents[3] / "docs" / "openapi.json")
+
+
+COMMON: dict[str, Any] = {
+    "derandomize": True,
+    "deadline": None,
+    "database": None,
+    "phases": [Phase.explicit, Phase.generate],
+    "suppress_health_check": list(HealthCheck),
+}
+
+
+def _call(case: Any, server: _Background, checks: list[Any]) -> None:
+    case.call_and_validate(
+        base_url=server.url, checks=checks, headers={"Authorization": f"Bearer {server.secret}"}, timeout=30
+    )
+
+
+@schema.include(method="GET").parametrize()
+@settings(max_examples=20, **COMMON)
+def test_reading(case: Any, server: _Background) -> None:
+    _call(case, server, EXACT)
+
+
+@schema.include(method="POST").parametrize()
+@settings(max_examples=12, **COMMON)
+def test_writing(case: Any, server: _Background) -> None:
+    _call(case, server, CHECKS)

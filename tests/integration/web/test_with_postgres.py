@@ -1,0 +1,180 @@
+"""The API on the real store: what a fake could get wrong is held against PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+import httpx2
+import pytest
+import pytest_asyncio
+
+from kube_job_runner.adapters import postgres
+from kube_job_runner.components.web_server import build_app
+from kube_job_runner.settings import Settings
+from kube_job_runner.web.auth import new_token
+from tests.support.postgres import fetch
+from tests.unit.web.bad_requests import TABLE
+from tests.unit.web.fakes import FakeLogs
+
+pytestmark = pytest.mark.asyncio
+
+
+class SystemClock:
+    """The clocks of the machine."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+@pytest_asyncio.fixture
+async def client(database_url: str) -> AsyncIterator[httpx2.AsyncClient]:
+    pg = await postgres.connect(database_url)
+    try:
+        secret, token = new_token("tester")
+        await pg.store.add_token(token)
+        app = build_app(
+            settings=Settings(),
+            submit_store=pg.store,
+            reader=pg.store,
+            tokens=pg.store,
+            health=pg.store,
+            wakeup=pg.wakeup,
+            logs=FakeLogs(),
+            clock=SystemClock(),
+        )
+        headers = {"Authorization": f"Bearer {secret}"}
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://kjr.test", headers=headers) as client:
+            yield client
+        await app.drain()
+        await app.close()
+    finally:
+        await pg.close()
+
+
+async def test_the_table_of_bad_requests_holds_and_stores_nothing(
+    client: httpx2.AsyncClient, database_url: str
+) -> None:
+    wrong = []
+    for bad in TABLE:
+        response = await client.request(bad.method, bad.path, content=bad.body or None, headers=bad.headers)
+        answer = response.json()
+        found = (response.status_code, answer["code"], tuple(error["pointer"] for error in answer["errors"]))
+        if found != (bad.status, bad.code, bad.pointers):
+            wrong.append((bad.name, found))
+    assert wrong == []
+    assert await fetch(database_url, "SELECT id FROM jobs UNION ALL SELECT job_id FROM job_specs") == []
+    assert await fetch(database_url, "SELECT id FROM messages") == []
+
+
+async def test_one_key_fifty_times_at_once_is_one_job(client: httpx2.AsyncClient, database_url: str) -> None:
+    async def submit(path: str, body: object) -> httpx2.Response:
+        return await client.post(path, json=body, headers={"Idempotency-Key": "k1"})
+
+    answers = await asyncio.gather(*(submit("/v1/jobs", {"image": "busybox"}) for _ in range(50)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.content for answer in answers}) == 1
+    jobs = [{"image": f"app-{number}"} for number in range(20)]
+    batches = await asyncio.gather(*(submit("/v1/jobs:batch", {"jobs": jobs}) for _ in range(20)))
+    assert {answer.status_code for answer in batches} == {200}
+    assert len({answer.content for answer in batches}) == 1
+    assert len(await fetch(database_url, "SELECT id FROM jobs")) == 1 + 20
+    assert len(await fetch(database_url, "SELECT id FROM messages")) == 1 + 20
+    other = await submit("/v1/jobs:batch", {"jobs": [*jobs, {"image": "one-more"}]})
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reuse")
+    assert len(await fetch(database_url, "SELECT id FROM jobs")) == 21
+
+
+async def test_keys_of_the_greatest_length_are_stored(client: httpx2.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "k" * 255}
+    for path, body in (("/v1/jobs", {"image": "a"}), ("/v1/jobs:batch", {"jobs": [{"image": "a"}] * 1000})):
+        first = await client.post(path, json=body, headers=headers)
+        again = await client.post(path, json=body, headers=headers)
+        assert first.status_code in (200, 201), first.text
+        assert again.content == first.content
+
+
+async def test_what_was_submitted_is_read_back(client: httpx2.AsyncClient) -> None:
+    spec = {
+        "image": "busybox",
+        "args": ["ä€\U0001f600", 'quote " back \\ slash', "line\nfeed"],
+        "env": {"EMPTY": ""},
+        "labels": {"team": "a", "example.com/tier": "web"},
+        "retry": {"attempts": 3},
+        "priority": -100,
+    }
+    response = await client.post("/v1/jobs", json=spec)
+    path = response.headers["location"]
+    assert (await client.get(f"{path}/spec")).json() == spec
+    job = (await client.get(path)).json()
+    assert {key: job[key] for key in ("id", "name", "version", "created_at")} == {
+        key: response.json()[key] for key in ("id", "name", "version", "created_at")
+    }
+    assert (job["labels"], job["priority"], job["owner"]) == (spec["labels"], -100, "tester")
+    assert len((await client.get(f"{path}/transitions")).json()["transitions"]) == 1
+
+
+async def test_lists_filter_and_page(client: httpx2.AsyncClient) -> None:
+    jobs = [
+        {"image": "a", "name": f"job-{n}", "queue": "q" if n % 2 else "r", "labels": {"n": str(n % 3), "x": "y"}}
+        for n in range(12)
+    ]
+    await client.post("/v1/jobs:batch", json={"jobs": [*jobs, {"image": "plain"}]})
+
+    async def names(**params: str) -> list[str]:
+        response = await client.get("/v1/jobs", params={"limit": "500", **params})
+        assert response.status_code == 200, response.text
+        return sorted(job["name"] for job in response.json()["jobs"])
+
+    assert await names(queue="q") == sorted(f"job-{n}" for n in range(1, 12, 2))
+    assert await names(name="job-3") == ["job-3"]
+    assert await names(labels="n=0") == sorted(f"job-{n}" for n in range(0, 12, 3))
+    assert await names(labels="n in (0,1),x") == sorted(f"job-{n}" for n in range(12) if n % 3 < 2)
+    assert await names(labels="n!=0") == sorted([f"job-{n}" for n in range(12) if n % 3] + ["plain"])
+    assert await names(labels="n notin (0,1,2)") == ["plain"]
+    assert await names(labels="!x") == ["plain"]
+    assert await names(state="queued,failed", labels="x") == sorted(f"job-{n}" for n in range(12))
+    assert await names(state="running") == []
+    assert await names(created_before="2020-01-01T00:00:00Z") == []
+    assert len(await names(created_after="0001-01-01T00:00:00Z", created_before="9999-12-31T23:59:59Z")) == 13
+    assert await names(name="x' OR '1'='1") == []
+    seen, path = [], "/v1/jobs?limit=5"
+    while path:
+        response = await client.get(path)
+        seen += [job["id"] for job in response.json()["jobs"]]
+        path = response.links.get("next", {}).get("url", "")
+    assert len(set(seen)) == len(seen) == 13
+    assert seen == sorted(seen, reverse=True)
+
+
+async def test_a_cancel_wakes_a_long_poll_or_is_seen_by_the_next_read(client: httpx2.AsyncClient) -> None:
+    path = (await client.post("/v1/jobs", json={"image": "a"})).headers["location"]
+    version = (await client.get(path)).json()["version"]
+    poll = asyncio.create_task(client.get(f"{path}?wait=20s&since={version}"))
+    await asyncio.sleep(0)
+    answers = await asyncio.gather(*(client.post(f"{path}:cancel", json={"reason": f"r{n}"}) for n in range(10)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["cancel"]["reason"] for answer in answers}) == 1
+    answer = (await poll).json()
+    assert answer["version"] > version
+    assert answer["cancel"]["by"] == "tester"
+
+
+async def test_readyz_and_metrics_ask_the_real_store(client: httpx2.AsyncClient) -> None:
+    await client.post("/v1/jobs", json={"image": "a"})
+    assert (await client.get("/readyz?verbose")).text.endswith("ready\n")
+    text = (await client.get("/metrics")).text
+    assert 'kjr_jobs{state="queued"} 1.0' in text
+    assert "kjr_queue_messages 1.0" in text
+
+
+async def test_an_unknown_id_of_any_version_is_a_404(client: httpx2.AsyncClient) -> None:
+    for job_id in (UUID(int=0), UUID(int=2**128 - 1)):
+        assert (await client.get(f"/v1/jobs/{job_id}")).status_code == 404
