@@ -7,16 +7,26 @@ import concurrent.futures
 import itertools
 import shutil
 import tempfile
+import time
 import urllib.parse
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
 import asyncpg
+import msgspec
 import pytest
+import pytest_asyncio
 
+from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.postgres import embedded
 from kube_job_runner.adapters.postgres.schema import migrate
+from kube_job_runner.domain import names
+from kube_job_runner.domain.job import Attempt, Job, State, Transition
+from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.ports import Change, Submission
 
 TEMPLATE = "kjr_template"
 T = TypeVar("T")
@@ -101,3 +111,90 @@ def empty_database_url(pg_server: Server) -> Iterator[str]:
     url = pg_server.create_database(template="template1")
     yield url
     pg_server.drop_database(url)
+
+
+@pytest_asyncio.fixture
+async def pg(database_url: str) -> AsyncIterator[postgres.Postgres]:
+    """The store, the queue and the hints on a fresh database."""
+    opened = await postgres.connect(database_url, pool_size=8, acquire_seconds=10.0, poll_seconds=0.05)
+    yield opened
+    await opened.close()
+
+
+async def until(check: Callable[[], Awaitable[T | None]], *, what: str, timeout_seconds: float = 20.0) -> T:
+    """Return the first answer of `check` that is true; fail when there is none in time. For facts of a real server."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        answer = await check()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+# --- Rows to store ----------------------------------------------------------------------------------------------------
+
+SPEC = JobSpec(image="registry.example/tool:1", command=("run",))
+
+
+def make_job(**fields: Any) -> Job:
+    """Return a job as a submit makes it."""
+    now = datetime.now(UTC)
+    defaults: dict[str, Any] = {"name": "job", "owner": "alice", "created_at": now, "due_at": now}
+    return Job(id=names.new_job_id(fields.get("created_at", now)), **(defaults | fields))
+
+
+def make_submission(*, key: str | None = None, body: bytes = b"request", **fields: Any) -> Submission:
+    """Return a submission of such a job."""
+    job = make_job(**fields)
+    return Submission(
+        job=job,
+        spec=msgspec.json.encode(SPEC),
+        idempotency_key=key,
+        request_hash=body,
+        response=f"answer {job.id}".encode(),
+    )
+
+
+async def store_jobs(pg: postgres.Postgres, *submissions: Submission) -> list[Job]:
+    """Store submissions; return their jobs."""
+    await pg.store.insert_jobs(submissions)
+    return [submission.job for submission in submissions]
+
+
+def make_attempt(job: Job, number: int = 1, **fields: Any) -> Attempt:
+    """Return an attempt of a job."""
+    name = names.cluster_job_name(job.name, job.id, number)
+    return Attempt(job_id=job.id, number=number, namespace=job.namespace, cluster_name=name, **fields)
+
+
+def make_change(job: Job, to: State, *, number: int = 1, reason: str = "", **parts: Any) -> Change:
+    """Return the change that moves a job to a state, with its transition; `parts` are more fields of the change."""
+    now = datetime.now(UTC)
+    ended = to in {State.SUCCEEDED, State.FAILED, State.CANCELLED}
+    after = msgspec.structs.replace(
+        job,
+        state=to,
+        version=job.version + 1,
+        attempt=number,
+        reason=reason,
+        next_check_at=None if ended else now + timedelta(hours=1),
+        finished_at=now if ended else None,
+    )
+    step = Transition(
+        job_id=job.id, version=after.version, attempt=number, from_state=job.state, to_state=to, at=now, reason=reason
+    )
+    return Change(expected_version=job.version, job=after, transitions=(step,), **parts)
+
+
+async def finish(pg: postgres.Postgres, job: Job, to: State = State.SUCCEEDED, **parts: Any) -> Job:
+    """Move a stored job straight to its end; return it."""
+    change = make_change(job, to, **parts)
+    assert await pg.store.commit([change], receipts={}) == {job.id}
+    return change.job
+
+
+async def age(url: str, table: str, column: str, seconds: float, **where: UUID) -> None:
+    """Make rows older by moving one of their times into the past: the database's clock cannot be moved."""
+    condition = " AND ".join(f"{key} = '{value}'" for key, value in where.items()) or "true"
+    await execute(url, f"UPDATE {table} SET {column} = {column} - interval '{seconds} seconds' WHERE {condition}")

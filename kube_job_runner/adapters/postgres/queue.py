@@ -105,4 +105,5 @@ def _parsed(receipts: Iterable[str]) -> Iterable[tuple[int, uuid.UUID]]:
     for receipt in receipts:
         number, _, token = receipt.partition(":")
         with contextlib.suppress(ValueError):  # not a receipt of ours: as good as stale
-            yield int(number), uuid.UUID(token)
+            if 0 < int(number) < 2**63:
+                yield int(number), uuid.UUID(token)
