@@ -100,6 +100,8 @@ def _parameters(bound: Bound, parameters: Mapping[str, Any]) -> list[dict[str, A
                 parameter["description"] = text
             if place == "query" and field.get("type") == "array":
                 parameter |= {"style": "form", "explode": True}
+            if place == "query" and field.get("type") == "boolean":
+                parameter["allowEmptyValue"] = True  # `?verbose` is `?verbose=true`
             result.append(parameter | {"schema": _not_null(field)})
     return result
 
