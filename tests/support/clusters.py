@@ -26,7 +26,7 @@ from kube_job_runner.domain.spec import JobSpec
 from kube_job_runner.ports import Cluster, ClusterJob, Listed, Relisting, SeenJob, SeenPod, WatchEvent
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 class SystemClock:

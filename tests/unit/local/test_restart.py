@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,41 @@ async def test_a_restart_keeps_what_ended_loses_what_ran_and_runs_what_waited(tm
     assert (await second.main(waited.uid)).exit_code == 5
     adopted = await second.cluster.create(ended_job)
     assert adopted.uid == ended.uid
+    await second.close()
+
+
+class SlowClock(SystemClock):
+    """A machine whose clock was set back by a day."""
+
+    def now(self) -> datetime:
+        return super().now() - timedelta(days=1)
+
+
+@pytest.mark.asyncio
+async def test_versions_grow_over_restarts_even_when_the_clock_was_set_back(tmp_path: Path) -> None:
+    first = await open_bench(tmp_path)
+    _, old = await first.run(shell("exit 0"))
+    await first.main(old.uid)
+    highest = max(event.facts.resource_version for event in [*first.jobs.changes, *first.pods.changes])
+    await first.close()
+    cluster = LocalCluster(tmp_path, clock=SlowClock())
+    await cluster.start()
+    assert (await cluster.create(cluster_job(shell("exit 0")))).resource_version > highest
+    await cluster.close()
+
+
+@pytest.mark.asyncio
+async def test_versions_grow_over_restarts_even_when_no_job_is_left(tmp_path: Path) -> None:
+    first = await open_bench(tmp_path)
+    job, old = await first.run(shell("exit 0"))
+    await first.main(old.uid)
+    await first.delete(job, old.uid)
+    await first.until_gone(old.uid)
+    highest = max(event.facts.resource_version for event in first.jobs.changes)
+    await first.close()
+    second = await open_bench(tmp_path)
+    _, new = await second.run(shell("exit 0"))
+    assert new.resource_version > highest
     await second.close()
 
 

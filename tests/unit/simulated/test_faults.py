@@ -210,6 +210,16 @@ async def test_news_older_than_a_list_are_not_told_after_it(bench: Bench) -> Non
 
 
 @pytest.mark.asyncio
+async def test_late_news_of_what_a_list_no_longer_holds_are_not_told(bench: Bench) -> None:
+    bench.cluster.job_feed.delay_seconds = 5
+    job, facts = await bench.create()
+    await bench.cluster.delete(job.namespace, job.cluster_name, cluster_uid=facts.uid, wait_for_pods=False)
+    bench.cluster.disconnect_watches()
+    await bench.pass_seconds(10)
+    assert bench.jobs.of(facts.uid) == []
+
+
+@pytest.mark.asyncio
 async def test_news_can_come_twice(bench: Bench) -> None:
     bench.cluster.job_feed.duplicate = True
     _, facts = await bench.create()

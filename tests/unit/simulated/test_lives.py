@@ -198,6 +198,28 @@ async def test_a_pod_removed_alone_fails_its_job(bench: Bench) -> None:
     assert not bench.jobs.of(facts.uid)[-1].gone
 
 
+@pytest.mark.parametrize("wait_for_pods", [True, False])
+@pytest.mark.asyncio
+async def test_a_job_deleted_before_its_condition_never_gets_one(bench: Bench, wait_for_pods: bool) -> None:
+    job, facts = await bench.create()
+    bench.cluster.advance(0)
+    await bench.settle()
+    assert bench.pod(facts.uid).phase == "Succeeded"
+    await bench.cluster.delete(job.namespace, job.cluster_name, cluster_uid=facts.uid, wait_for_pods=wait_for_pods)
+    await bench.pass_seconds(3)
+    assert bench.jobs.of(facts.uid)[-1].gone
+    assert bench.conditions(facts.uid) == [()]
+
+
+@pytest.mark.asyncio
+async def test_a_pod_removed_after_its_end_changes_nothing_about_the_outcome(bench: Bench) -> None:
+    _, facts = await bench.create()
+    bench.cluster.advance(0)
+    bench.cluster.remove_pod(facts.uid)
+    await bench.pass_seconds(5, step_seconds=0.005)
+    assert bench.conditions(facts.uid) == [(), ("SuccessCriteriaMet",), ("SuccessCriteriaMet", "Complete")]
+
+
 @pytest.mark.asyncio
 async def test_a_job_removed_by_somebody_else_is_gone(bench: Bench) -> None:
     _, facts = await bench.create(run="forever")
