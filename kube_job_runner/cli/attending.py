@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DETACH_WINDOW_SECONDS = 0.8
 SUBMIT_GRACE_SECONDS = 10.0
+_BANNERS = {None: "Ctrl-C detaches, twice cancels", "detach": "Ctrl-C detaches", "cancel": "Ctrl-C cancels"}
 
 
 @dataclass
@@ -70,11 +71,9 @@ class Attendance:
 
     def _submitted(self, job: Job) -> None:
         refs.remember(self.client, job.id)
-        for warning in job.warnings or ():
-            detail = warning.get("detail") or warning if isinstance(warning, dict) else warning
-            self.session.note(f"kjr: warning: {text.line(detail)}")
-        if interactive() and self.on_interrupt is None:
-            self.session.note(f"kjr: job {text.line(job.id)} (Ctrl-C detaches, twice cancels)")
+        report_warnings(self.session, job)
+        if interactive():
+            self.session.note(f"kjr: job {text.line(job.id)} ({_BANNERS[self.on_interrupt]})")
         self._changed(job)
         self._follower.watch(job.id)
 
@@ -173,6 +172,13 @@ class Attendance:
             self.session.say(f"kjr: the job could not be cancelled: {error}\nTry again with: kjr cancel {job.id}")
         else:
             self.session.say(f"kjr: job {text.line(job.id)}: cancel requested ({name})")
+
+
+def report_warnings(session: Session, job: Job) -> None:
+    """Say what the server thinks of the spec: unknown fields, above all."""
+    for warning in job.warnings or ():
+        parts = [warning.get("pointer"), warning.get("detail")] if isinstance(warning, dict) else [warning]
+        session.say("kjr: warning: " + " ".join(text.line(part) for part in parts if part))
 
 
 def print_detached(session: Session, job: Job) -> None:

@@ -79,7 +79,7 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None},
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="An ID may be an id, the first characters of one, the name of a job (the newest), or @last.",
 )
 @click.option("--server", metavar="URL", help="Server to talk to. [env: KJR_SERVER]")
@@ -121,7 +121,7 @@ def run(args: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort, EOFError):
         click.echo("kjr: interrupted", err=True)
         return 130
-    except Exception as error:  # noqa: BLE001 - what is not an outcome that we know is raised again
+    except Exception as error:  # noqa: BLE001 - a bug is reported with its traceback and the exit code of one
         return _failed(error, current)
     return result if isinstance(result, int) else 0
 
@@ -131,7 +131,11 @@ def _failed(error: Exception, current: session.Session) -> int:
 
     code = failures.report(error, current)
     if code is None:
-        raise error
+        import traceback
+
+        traceback.print_exception(error)
+        click.echo("kjr: this is a bug in kjr; please report it with the lines above", err=True)
+        return 125 if current.waiting else 1
     return code
 
 

@@ -11,7 +11,8 @@ with Client() as client:                     # KJR_SERVER and KJR_TOKEN, or what
 
 from __future__ import annotations
 
-from kube_job_runner.client.aio import AsyncClient
+from typing import TYPE_CHECKING
+
 from kube_job_runner.client.connection import Connection, discover
 from kube_job_runner.client.errors import (
     ApiError,
@@ -34,6 +35,9 @@ from kube_job_runner.client.errors import (
 from kube_job_runner.client.models import Attempt, BatchAnswer, FieldError, Job, LogChunk, Problem, Transition
 from kube_job_runner.client.retry import RetryPolicy
 from kube_job_runner.client.sync import Client
+
+if TYPE_CHECKING:
+    from kube_job_runner.client.aio import AsyncClient
 
 __all__ = [
     "ApiError",
@@ -65,3 +69,12 @@ __all__ = [
     "WaitTimeout",
     "discover",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # asyncio is a fifth of what importing the SDK costs, and the command line has no use for it.
+    if name == "AsyncClient":
+        from kube_job_runner.client.aio import AsyncClient
+
+        return AsyncClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

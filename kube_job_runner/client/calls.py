@@ -57,14 +57,19 @@ def _json(method: str, path: str, value: Any, **headers: str) -> Call:
     )
 
 
-def submit(spec: Mapping[str, Any], idempotency_key: str) -> Call:
+def submit(spec: Mapping[str, Any], idempotency_key: str, *, strict: bool) -> Call:
     """Store one job."""
-    return _json("POST", "/v1/jobs", spec, **{"Idempotency-Key": idempotency_key})
+    return _submit("/v1/jobs", spec, idempotency_key, strict=strict)
 
 
-def submit_many(specs: Sequence[Mapping[str, Any]], idempotency_key: str) -> Call:
+def submit_many(specs: Sequence[Mapping[str, Any]], idempotency_key: str, *, strict: bool) -> Call:
     """Store up to `BATCH_MAX` jobs; each gets an answer of its own."""
-    return _json("POST", "/v1/jobs:batch", {"jobs": list(specs)}, **{"Idempotency-Key": idempotency_key})
+    return _submit("/v1/jobs:batch", {"jobs": list(specs)}, idempotency_key, strict=strict)
+
+
+def _submit(path: str, body: Any, idempotency_key: str, *, strict: bool) -> Call:
+    call = _json("POST", path, body, **{"Idempotency-Key": idempotency_key})
+    return msgspec.structs.replace(call, params={"strict": "true"}) if strict else call
 
 
 def get(job_id: str) -> Call:

@@ -59,11 +59,17 @@ class Client(base.BaseClient):
     # --- one call each ---
 
     def submit(
-        self, spec: dict[str, Any] | None = None, *, idempotency_key: str | None = None, **fields: Any
+        self,
+        spec: dict[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        strict: bool = False,
+        **fields: Any,
     ) -> models.Job:
         """Submit one job: a spec, or its fields as keyword arguments. It is durable when this returns.
 
-        A key is made unless one is given, and kept over all tries, so that a lost answer never makes a second job.
+        A key is made unless one is given, and kept over all tries, so that a lost answer never makes a second job. Fields
+        that the server does not know are named in `warnings` of the answer, or refused with `strict`.
 
         Raises:
             InvalidRequest: the spec breaks limits; `problem.errors` names every one.
@@ -71,15 +77,17 @@ class Client(base.BaseClient):
             ConnectionFailed: it is not known whether the job was stored; submit again with the same key.
         """
         key = idempotency_key or calls.new_idempotency_key()
-        return calls.read_job(self._send(calls.submit(base.merge_spec(spec, fields), key)))
+        return calls.read_job(self._send(calls.submit(base.merge_spec(spec, fields), key, strict=strict)))
 
-    def submit_many(self, specs: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None) -> Answers:
+    def submit_many(
+        self, specs: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None, strict: bool = False
+    ) -> Answers:
         """Submit any number of jobs, in batches; return an answer for each, in order. Refused jobs do not raise."""
         key = idempotency_key or calls.new_idempotency_key()
         answers: Answers = []
         for start in range(0, len(specs), calls.BATCH_MAX):
             part = specs[start : start + calls.BATCH_MAX]
-            body = self._send(calls.submit_many(part, f"{key}/{start}" if start else key))
+            body = self._send(calls.submit_many(part, f"{key}/{start}" if start else key, strict=strict))
             answers.extend(calls.read_batch(body, len(part)))
         return answers
 

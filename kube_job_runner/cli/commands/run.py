@@ -89,6 +89,7 @@ def _detached(current: session.Session, spec: dict[str, Any], key: str | None) -
     with current.client(patience=10.0) as client:
         job = client.submit(spec, idempotency_key=key)
         refs.remember(client, job.id)
+    attending.report_warnings(current, job)
     output.write_objects([job.raw], "id" if current.output == "log" else current.output, single=True)
     attending.print_detached(current, job)
     return 0

@@ -20,6 +20,7 @@ _OUTPUTS = ("id", "name", "table", "wide", "json", "jsonl", "yaml")
               help="Change a field of every job, like resources.cpu=2.")  # fmt: skip
 @click.option("--wait", is_flag=True, help="Wait for the end of the jobs and return the exit code, as `kjr wait`.")
 @click.option("--wait-timeout", type=options.DURATION, help="With --wait: return 75 when they go on after this time.")
+@click.option("--strict", is_flag=True, help="Refuse fields that the server does not know, instead of warning of them.")
 @click.option("--dry-run", is_flag=True, help="Print the specs and submit nothing.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key never makes a second job.")
 @options.output(*_OUTPUTS, default="id")
@@ -30,6 +31,7 @@ def command(
     *,
     wait: bool,
     wait_timeout: float | None,
+    strict: bool,
     dry_run: bool,
     idempotency_key: str | None,
 ) -> int:
@@ -50,7 +52,7 @@ def command(
         output.write_objects(specs, form, single=True)
         return 0
     with current.client(patience=10.0) as client:
-        jobs, refused = _submit(client, specs, idempotency_key, current)
+        jobs, refused = _submit(client, specs, idempotency_key, current, strict=strict)
         if wait and jobs:
             return _wait(client, current, jobs, wait_timeout, refused=refused)
     output.write_jobs(jobs, current, single=len(specs) == 1)
@@ -58,14 +60,14 @@ def command(
 
 
 def _submit(
-    client: Client, specs: list[dict[str, Any]], key: str | None, current: session.Session
+    client: Client, specs: list[dict[str, Any]], key: str | None, current: session.Session, *, strict: bool
 ) -> tuple[list[Job], int]:
-    from kube_job_runner.cli import refs
+    from kube_job_runner.cli import attending, refs
 
     if len(specs) == 1:
-        jobs, refused = [client.submit(specs[0], idempotency_key=key)], 0
+        jobs, refused = [client.submit(specs[0], idempotency_key=key, strict=strict)], 0
     else:
-        answers = client.submit_many(specs, idempotency_key=key)
+        answers = client.submit_many(specs, idempotency_key=key, strict=strict)
         jobs = [answer.job for answer in answers if answer.job is not None]
         refused = len(answers) - len(jobs)
         for number, answer in enumerate(answers, start=1):
@@ -73,6 +75,8 @@ def _submit(
                 _report_refused(current, number, answer)
         if refused:
             current.say(f"kjr: {len(jobs)} jobs submitted, {refused} refused")
+    for job in jobs:
+        attending.report_warnings(current, job)
     if jobs:
         refs.remember(client, jobs[-1].id)
     return jobs, refused

@@ -170,6 +170,16 @@ def test_every_fault_of_a_spec_is_told_at_once(server: Server) -> None:
         assert f"  {pointer}: " in result.err
 
 
+def test_a_field_that_nobody_knows_is_warned_of_or_refused(server: Server) -> None:
+    for spec in ('{"image": "busybox", "comand": ["true"]}', '[{"image": "a", "comand": []}, {"image": "a"}]'):
+        warned = server("submit", "-f", "-", stdin=spec)
+        assert warned.code == 0
+        assert "comand is not a known field; it was ignored" in warned.err
+    refused = server("submit", "--strict", "-f", "-", stdin='{"image": "busybox", "comand": ["true"]}')
+    assert refused.code == 1
+    assert "/comand: " in refused.err
+
+
 def test_a_selector_cancels_what_is_live(server: Server) -> None:
     ids = [server.submit("sleep 60", labels={"team": "doomed"}) for _ in range(2)]
     assert server("cancel", "-l", "team=doomed").code == 2

@@ -58,4 +58,4 @@ def test_commands_for_jobs_import_no_server(stub: Stub, args: list[str]) -> None
     stub.add("ok")
     names = modules(*args, KJR_SERVER=stub.url, KJR_TOKEN=TOKEN)
     assert server_side(names) == []
-    assert sorted(names & {"rich", "yaml"}) == []
+    assert sorted(names & {"rich", "yaml", "asyncio"}) == []
