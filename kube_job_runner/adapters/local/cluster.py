@@ -70,24 +70,27 @@ class LocalCluster:
         try:
             found = await asyncio.to_thread(self._folder.load, self._claim)
         except OSError as error:
+            self._release()
             raise TemporaryError(f"the folder of local jobs cannot be used: {error}") from error
         self._jobs.restore(found)
 
     async def close(self) -> None:
         """Stop everything: SIGTERM, after two seconds SIGKILL. On the next start, jobs that ran are lost ones."""
         await self._jobs.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._release()
 
     def _claim(self) -> None:
         self._lock = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._release()
+            raise ConfigurationError(f"another runner keeps its local jobs in {self._root}; stop it first") from None
+
+    def _release(self) -> None:
+        if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-            raise ConfigurationError(f"another runner keeps its local jobs in {self._root}; stop it first") from None
 
     # -- writer ------------------------------------------------------------------------------------------------------
 

@@ -154,6 +154,18 @@ async def test_a_folder_that_cannot_be_used_is_a_temporary_error(tmp_path: Path)
 
 
 @pytest.mark.asyncio
+async def test_a_start_that_failed_can_be_tried_again(tmp_path: Path) -> None:
+    broken = tmp_path / "local" / "some-uid" / "job.json"
+    broken.mkdir(parents=True)
+    cluster = LocalCluster(tmp_path, clock=SystemClock())
+    with pytest.raises(TemporaryError, match="cannot be used"):
+        await cluster.start()
+    broken.rmdir()
+    await cluster.start()
+    await cluster.close()
+
+
+@pytest.mark.asyncio
 async def test_a_job_that_cannot_be_written_is_not_taken(tmp_path: Path) -> None:
     bench = await open_bench(tmp_path)
     job = cluster_job(shell("exit 0"))
