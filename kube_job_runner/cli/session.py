@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kube_job_runner.client import Client
 
 BUDGET_SECONDS = 5.0
+OUTAGE_SECONDS = 600.0
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Session:
     waiting: bool = False
     _said: set[str] = field(default_factory=set)
 
-    def client(self, *, patience: float = 1.0, outage_seconds: float = 600.0) -> Client:
+    def client(self, *, patience: float = 1.0) -> Client:
         """Return a client for the server; the caller closes it. `patience` stretches the time a call is tried for."""
         from kube_job_runner.client import Client, RetryPolicy
 
@@ -37,7 +38,7 @@ class Session:
             self.server,
             self.token,
             retry=RetryPolicy(budget_seconds=BUDGET_SECONDS * patience),
-            outage_seconds=outage_seconds,
+            outage_seconds=OUTAGE_SECONDS,
             on_retry=self._on_retry,
         )
 

@@ -56,6 +56,7 @@ class Stub:
         self.logs: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
         self.cancels: list[tuple[str, str]] = []
+        self.close_when_running = False
         self.submit_gate = threading.Event()
         self.submit_gate.set()
         self.changed = threading.Condition()
@@ -69,9 +70,13 @@ class Stub:
         self.submit_gate.set()
         with self.changed:
             self.changed.notify_all()
+        self.stop_listening()
+        self._thread.join()
+
+    def stop_listening(self) -> None:
+        """Take no more connections."""
         self._http.shutdown()
         self._http.server_close()
-        self._thread.join()
 
     def add(self, scenario: str, *, name: str | None = None, moment: int = 0, **more: Any) -> str:
         """Add a job that stands at the end of its scenario; return its id."""
@@ -176,6 +181,10 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         self.stub.requests.append((method, self.path))
+        if self.stub.close_when_running and any(job["state"] == "running" for job in self.stub.jobs.values()):
+            self.stub.stop_listening()
+            self.close_connection = True
+            return None
         if self.headers.get("authorization") != f"Bearer {TOKEN}":
             return self._problem(401, "unauthenticated", "no good token")
         try:

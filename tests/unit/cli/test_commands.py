@@ -9,7 +9,7 @@ import click
 import pytest
 import yaml
 
-from kube_job_runner.cli import main
+from kube_job_runner.cli import main, session
 from tests.unit.cli.conftest import Kjr
 from tests.unit.cli.stub import LOG, Stub, ended
 
@@ -112,6 +112,22 @@ def test_the_same_key_makes_one_job(kjr_on: Kjr, stub: Stub) -> None:
 def test_a_refused_job_names_the_field(kjr_on: Kjr) -> None:
     result = kjr_on("run", "bad")
     assert "  /image: no" in result.err
+
+
+def test_a_run_that_loses_the_server_says_where_the_job_is(
+    kjr_on: Kjr, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "BUDGET_SECONDS", 0.0)
+    monkeypatch.setattr(session, "OUTAGE_SECONDS", 0.0)
+    stub.close_when_running = True
+    result = kjr_on("run", "hold", "-o", "json")
+    (job_id,) = stub.jobs
+    assert result.code == 125
+    assert f"lost sight of job {job_id}; it may go on: kjr wait {job_id}" in result.err
+    assert result.json["id"] == job_id
+    again = kjr_on("run", "ok", "--idempotency-key", "the-key")
+    assert again.code == 125
+    assert "to find out, run the same again with --idempotency-key the-key" in again.err
 
 
 # --- submit ---

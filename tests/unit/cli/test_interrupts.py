@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -173,6 +174,40 @@ def test_a_run_outlives_its_log(stub: Stub) -> None:
     assert running.returncode == 0
     assert out.startswith(b"{")
     assert LOG in err
+
+
+def test_a_submit_without_an_answer_names_the_key_to_try_again_with(stub: Stub) -> None:
+    stub.submit_gate.clear()
+    with process(stub, "run", "--on-interrupt", "detach", "--idempotency-key", "the-key", "hold") as running:
+        wait_for(lambda: ("POST", "/v1/jobs") in stub.requests)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=20)
+    assert running.returncode == 130
+    assert b"run the same again with --idempotency-key the-key" in err
+
+
+def test_a_watched_list_into_a_pipe_has_a_line_per_change(stub: Stub) -> None:
+    job_id = stub.add("hold")
+    with process(stub, "list", "-w", "-o", "json") as running:
+        assert running.stdout is not None
+        first = json.loads(running.stdout.readline())
+        stub.end(job_id, state="failed", finished_at="2026-01-01T00:00:09Z")
+        second = json.loads(running.stdout.readline())
+        running.send_signal(signal.SIGINT)
+        rest, err = running.communicate(timeout=20)
+    assert [(job["id"], job["state"]) for job in (first, second)] == [(job_id, "running"), (job_id, "failed")]
+    assert (running.returncode, rest) == (130, b"")
+    assert b"Traceback" not in err
+
+
+def test_a_watched_list_on_a_terminal_is_redrawn(stub: Stub) -> None:
+    job_id = stub.add("hold")
+    with on_terminal([*KJR, "list", "-w"], environ(stub)) as terminal:
+        terminal.expect("running")
+        stub.end(job_id, state="failed", finished_at="2026-01-01T00:00:09Z")
+        terminal.expect("failed")
+        terminal.press(CTRL_C)
+        assert terminal.finish() == 130
 
 
 def wait_for(condition: Callable[[], bool], timeout_seconds: float = 15.0) -> None:
