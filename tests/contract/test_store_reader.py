@@ -1,0 +1,117 @@
+"""`JobReader`: single jobs, and lists with every filter."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from kube_job_runner.adapters.postgres import Postgres
+from kube_job_runner.domain.job import Job, State
+from kube_job_runner.ports import JobFilter
+from tests.support.postgres import finish, make_change, make_job, make_submission, store_jobs
+
+pytestmark = pytest.mark.asyncio
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+async def listed(pg: Postgres, **filters: Any) -> list[str]:
+    """Return the names of the jobs of a list, newest first."""
+    return [job.name for job in await pg.store.list_jobs(JobFilter(**filters))]
+
+
+async def some_jobs(pg: Postgres) -> list[Job]:
+    """Store ten jobs, an hour apart: odd ones in queue `odd`; label `n` is the number modulo 3; job-9 has no label."""
+    submissions = [
+        make_submission(
+            name=f"job-{n}",
+            queue="odd" if n % 2 else "even",
+            owner="bob" if n < 5 else "alice",
+            labels={} if n == 9 else {"n": str(n % 3), "team": 'it\'s \\ "quoted"'},
+            created_at=START + timedelta(hours=n),
+        )
+        for n in range(10)
+    ]
+    return await store_jobs(pg, *submissions)
+
+
+async def test_what_is_not_there_is_none_or_empty(pg: Postgres) -> None:
+    unknown = make_job().id
+    assert await pg.store.get_job(unknown) is None
+    assert await pg.store.get_spec(unknown) is None
+    assert await pg.store.list_attempts(unknown) == []
+    assert await pg.store.list_transitions(unknown) == []
+    assert await pg.store.versions([unknown]) == {}
+    assert await pg.store.versions([]) == {}
+    assert await pg.store.list_jobs(JobFilter()) == []
+
+
+async def test_the_newest_come_first(pg: Postgres) -> None:
+    await some_jobs(pg)
+    assert await listed(pg) == [f"job-{n}" for n in range(9, -1, -1)]
+
+
+async def test_pages_join_without_gap_or_double(pg: Postgres) -> None:
+    jobs = await some_jobs(pg)
+    seen: list[Job] = []
+    while page := await pg.store.list_jobs(JobFilter(limit=3, before_id=seen[-1].id if seen else None)):
+        assert len(page) <= 3
+        seen += page
+    assert seen == jobs[::-1]
+
+
+@pytest.mark.parametrize(
+    ("filters", "numbers"),
+    [
+        ({"queue": "odd"}, [9, 7, 5, 3, 1]),
+        ({"name": "job-4"}, [4]),
+        ({"name": "job-4' OR true --"}, []),
+        ({"owner": "bob"}, [4, 3, 2, 1, 0]),
+        ({"queue": "odd", "owner": "bob", "limit": 1}, [3]),
+        ({"created_after": START + timedelta(hours=7)}, [9, 8]),
+        ({"created_before": START + timedelta(hours=2)}, [1, 0]),
+        ({"created_after": START, "created_before": START + timedelta(hours=3)}, [2, 1]),
+        ({"created_after": datetime.min.replace(tzinfo=UTC), "limit": 2}, [9, 8]),
+        ({"created_before": datetime.max.replace(tzinfo=UTC), "limit": 2}, [9, 8]),
+        ({"labels": (("n", "in", ("0",)),)}, [6, 3, 0]),
+        ({"labels": (("n", "in", ("0", "2")),)}, [8, 6, 5, 3, 2, 0]),
+        ({"labels": (("n", "in", ()),)}, []),
+        ({"labels": (("n", "notin", ("0", "2")),)}, [9, 7, 4, 1]),
+        ({"labels": (("n", "notin", ()),), "limit": 2}, [9, 8]),
+        ({"labels": (("team", "exists", ()),), "limit": 3}, [8, 7, 6]),
+        ({"labels": (("team", "!exists", ()),)}, [9]),
+        ({"labels": (("team", "in", ('it\'s \\ "quoted"',)), ("n", "in", ("1",)))}, [7, 4, 1]),
+        ({"labels": (("%", "exists", ()),)}, []),
+        ({"states": (State.QUEUED,), "limit": 2}, [9, 8]),
+        ({"states": (State.RUNNING, State.FAILED)}, []),
+    ],
+    ids=str,
+)
+async def test_filters(pg: Postgres, filters: dict[str, Any], numbers: list[int]) -> None:
+    await some_jobs(pg)
+    assert await listed(pg, **filters) == [f"job-{n}" for n in numbers]
+
+
+async def test_states_are_merged_newest_first_and_paged(pg: Postgres) -> None:
+    jobs = await some_jobs(pg)
+    for number, state in ((1, State.SUCCEEDED), (2, State.FAILED), (5, State.SUCCEEDED), (7, State.CANCELLED)):
+        await finish(pg, jobs[number], state)
+    await pg.store.commit([make_change(jobs[3], State.RUNNING)], receipts={})
+    states = (State.SUCCEEDED, State.FAILED, State.RUNNING, State.SUCCEEDED)
+    assert await listed(pg, states=states) == ["job-5", "job-3", "job-2", "job-1"]
+    assert await listed(pg, states=states, limit=2, before_id=jobs[5].id) == ["job-3", "job-2"]
+    assert await listed(pg, states=states, queue="odd") == ["job-5", "job-3", "job-1"]
+    assert await listed(pg, states=(State.SUCCEEDED,)) == ["job-5", "job-1"]
+
+
+async def test_an_unknown_label_operator_is_a_bug(pg: Postgres) -> None:
+    with pytest.raises(ValueError, match="operator"):
+        await pg.store.list_jobs(JobFilter(labels=(("n", "~", ("0",)),)))
+
+
+async def test_versions_of_many(pg: Postgres) -> None:
+    jobs = await some_jobs(pg)
+    await finish(pg, jobs[0])
+    versions = await pg.store.versions([job.id for job in jobs])
+    assert versions == {job.id: 2 if job is jobs[0] else 1 for job in jobs}
