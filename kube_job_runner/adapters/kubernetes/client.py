@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,19 +30,35 @@ REQUEST_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
 STREAM_BUFFER_BYTES = 2**21
 _HEADERS = {"Accept": "application/json", "User-Agent": f"kube-job-runner/{__version__}"}
+_TURNS_TO_CLOSE = 5
 _LOST = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError)
 _FAILED = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
 
-def _socket(address: Any) -> socket.socket:
-    """Return a socket with TCP keepalive: a quiet log stream has no other way to notice that its peer is gone."""
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, name):
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return made
+class Sockets:
+    """Makes our sockets, and can cut them all: a TLS connection that is closed politely may linger for half a minute."""
+
+    def __init__(self) -> None:
+        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def make(self, address: Any) -> socket.socket:
+        """Return a socket with TCP keepalive: a quiet log stream has no other way to notice that its peer is gone."""
+        family, kind, protocol, _, _ = address
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+            if hasattr(socket, name):
+                made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        self._open.add(made)
+        return made
+
+    async def cut(self) -> None:
+        """End whatever still lingers, and let the event loop see it."""
+        for lingering in list(self._open):
+            with contextlib.suppress(OSError):
+                lingering.shutdown(socket.SHUT_RDWR)
+        for _ in range(_TURNS_TO_CLOSE):
+            await asyncio.sleep(0)
 
 
 class Stream:
@@ -88,6 +105,7 @@ class Client:
         self._request_timeout = aiohttp.ClientTimeout(total=request_seconds, sock_connect=CONNECT_SECONDS)
         self._requests: aiohttp.ClientSession | None = None
         self._streams: aiohttp.ClientSession | None = None
+        self._sockets = Sockets()
         self._closed = False
 
     async def request(self, method: str, target: str, *, action: str, body: bytes | None = None) -> Answer:
@@ -123,6 +141,8 @@ class Client:
                 raise answers.Refused(await self._answer(response, action=action, idle_seconds=idle_seconds))
             yield Stream(response, action=action)
         finally:
+            if response.connection is not None and response.connection.transport is not None:
+                response.connection.transport.abort()  # there is nothing left to say on it
             response.close()
 
     async def close(self) -> None:
@@ -131,6 +151,7 @@ class Client:
         for session in (self._requests, self._streams):
             if session is not None:
                 await session.close()
+        await self._sockets.cut()
 
     async def _repeated(self, method: str, target: str, *, action: str, body: bytes | None) -> tuple[Answer, Any]:
         try:
@@ -189,14 +210,14 @@ class Client:
     def _request_session(self) -> aiohttp.ClientSession:
         if self._requests is None:
             connector = aiohttp.TCPConnector(
-                limit=self._concurrency, ttl_dns_cache=30, keepalive_timeout=30, socket_factory=_socket
+                limit=self._concurrency, ttl_dns_cache=30, keepalive_timeout=30, socket_factory=self._sockets.make
             )
             self._requests = self._session(connector, timeout=self._request_timeout)
         return self._requests
 
     def _stream_session(self) -> aiohttp.ClientSession:
         if self._streams is None:
-            connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, socket_factory=_socket)
+            connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, socket_factory=self._sockets.make)
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
             self._streams = self._session(connector, timeout=timeout, read_bufsize=STREAM_BUFFER_BYTES)
         return self._streams

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
+import gc
 import json
 import ssl
 import sys
+import threading
 import time
+import warnings
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,8 +27,8 @@ from kube_job_runner.adapters.kubernetes.credentials import ConfiguredSource
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.settings import KubernetesEnvironment, Settings
 from tests.integration.kubernetes.certificates import Authority
-from tests.support.fake_apiserver import Call, FakeApiServer
-from tests.support.kubernetes import cluster_job, make_cluster
+from tests.support.fake_apiserver import Call, FakeApiServer, hang
+from tests.support.kubernetes import cluster_job, eventually, make_cluster, until_listed
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +231,54 @@ async def test_a_rotated_authority_is_read_when_the_old_one_does_not_verify(
         trusted.write_bytes(authority.certificate.read_bytes())
         assert (await client.request("GET", "/api/v1/pods", action="test")).ok
         await client.close()
+
+
+@contextlib.contextmanager
+def in_a_thread(context: ssl.SSLContext) -> Iterator[FakeApiServer]:
+    """A server with a loop of its own, which therefore does nothing for the loop of the test."""
+    with asyncio.Runner() as runner:
+        server = FakeApiServer(ssl_context=context)
+        stop = asyncio.Event()
+        started = threading.Event()
+
+        async def serve() -> None:
+            async with server:
+                started.set()
+                await stop.wait()
+
+        thread = threading.Thread(target=runner.run, args=(serve(),))
+        thread.start()
+        assert started.wait(10)
+        yield server
+        runner.get_loop().call_soon_threadsafe(stop.set)
+        thread.join(10)
+
+
+def test_close_leaves_no_connection_behind_even_with_tls(authority: Authority, tmp_path: Path) -> None:
+    async def run(server: FakeApiServer) -> None:
+        trust = {"certificate-authority": str(authority.certificate)}
+        cluster = await kubernetes.connect(
+            Settings(), kubeconfig(tmp_path, server.url, cluster=trust, user={"token": "t"})
+        )
+        events = cluster.watch_pods()
+        await until_listed(events)
+        asking = asyncio.ensure_future(anext(events))
+        await eventually(lambda: server.of("watch"))
+        server.fail("get", hang())
+        finding = asyncio.ensure_future(cluster.find("default", "x"))
+        await eventually(lambda: server.of("get"))
+        for task in (asking, finding):
+            task.cancel()
+        await asyncio.wait({asking, finding})
+        await events.aclose()
+        await cluster.close()
+
+    with warnings.catch_warnings(record=True) as caught, in_a_thread(authority.server_context()) as server:
+        warnings.simplefilter("always")
+        with asyncio.Runner() as runner:
+            runner.run(run(server))
+        gc.collect()
+    assert [str(warning.message) for warning in caught if issubclass(warning.category, ResourceWarning)] == []
 
 
 PLUGIN = """
