@@ -114,9 +114,9 @@ class Folder:
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         claim()
         records = []
-        for folder in os.scandir(self._root):
-            if not folder.is_dir(follow_symlinks=False):
-                continue
+        with os.scandir(self._root) as entries:
+            folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for folder in folders:
             try:
                 records.append(self._decoder.decode((self._root / folder.name / "job.json").read_bytes()))
             except (FileNotFoundError, msgspec.MsgspecError) as error:
