@@ -177,6 +177,7 @@ class Jobs:
 
     async def _launch(self, record: Record, planned: launch.Launch) -> None:
         if self._closing:
+            self._running.discard(record.uid)
             return
         try:
             await self.processes.start(
