@@ -131,6 +131,10 @@ class Product:
         """Tell whether a component's process runs."""
         return self._processes[name].poll() is None
 
+    def send_signal(self, name: str, number: int) -> None:
+        """Send a signal to a component, SIGSTOP for example."""
+        self._processes[name].send_signal(number)
+
     def kill(self, name: str, *, number: int = signal.SIGKILL, timeout_seconds: float = 60) -> int:
         """Send a signal that ends a component, wait for its end, and return its exit code."""
         process = self._processes[name]
@@ -142,6 +146,7 @@ class Product:
         """Stop what runs, gently first; return the exit codes."""
         for process in self._processes.values():
             if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
                 process.send_signal(signal.SIGTERM)
         codes = {}
         for name, process in self._processes.items():

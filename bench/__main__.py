@@ -1,0 +1,34 @@
+"""`python -m bench [submit|jobs]`: run the benchmarks and print their tables."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from bench import jobs, submit
+from testbed import build
+
+
+def main() -> int:
+    """Run what is named, or both."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["submit", "jobs", "all"], default="all")
+    parser.add_argument("--jobs", type=int, default=5_000, help="jobs through the whole product (default 5,000)")
+    parser.add_argument(
+        "--cleanup-delay", type=float, default=300.0, help="seconds a finished Job stays in the cluster"
+    )
+    arguments = parser.parse_args()
+    if arguments.what in ("submit", "all"):
+        submit.main()
+    if arguments.what in ("jobs", "all"):
+        try:
+            build.ensure_built()
+        except build.GoMissing as error:
+            print(f"skipped: jobs ({error})", file=sys.stderr)
+            return 0
+        jobs.main(jobs=arguments.jobs, cleanup_delay_seconds=arguments.cleanup_delay)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
