@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from uuid import UUID
 
 from kube_job_runner.domain import names
-from kube_job_runner.domain.errors import KjrError, NotFound
+from kube_job_runner.domain.errors import KjrError, NotFound, TemporaryError
 from kube_job_runner.domain.job import TERMINAL, Attempt, Job, State
 from kube_job_runner.ports import ClusterLogs, JobReader
 from kube_job_runner.services.read import ChangeHub
@@ -70,7 +70,7 @@ class LogService:
                 return
             found = await self._attempt(job, wanted)
             if found is not None and found.pod_name:
-                chunks = await self._first(found, follow=True, tail_lines=tail_lines)
+                chunks = await self._try_first(found, over=_over(job, found, wanted), tail_lines=tail_lines)
                 if chunks is not None:
                     async with contextlib.aclosing(chunks):
                         async for chunk in chunks:
@@ -79,6 +79,14 @@ class LogService:
             if _over(job, found, wanted):
                 return
             await self._hub.wait_newer(job_id, than=job.version, timeout_seconds=_RECHECK_SECONDS)
+
+    async def _try_first(self, attempt: Attempt, *, over: bool, tail_lines: int | None) -> AsyncGenerator[bytes] | None:
+        try:
+            return await self._first(attempt, follow=True, tail_lines=tail_lines)
+        except TemporaryError:
+            if over:  # an end without an error would say that the log is complete
+                raise
+            return None
 
     async def _job(self, job_id: UUID) -> Job:
         job = await self._reader.get_job(job_id)

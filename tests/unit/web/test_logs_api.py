@@ -101,6 +101,22 @@ async def test_follow_ends_empty_when_the_attempt_never_starts(world: World, cli
     assert (response.status_code, response.text) == (200, "")
 
 
+async def test_follow_outlasts_a_cluster_that_does_not_answer(world: World, client: httpx2.AsyncClient) -> None:
+    job_id = await submitted(client)
+    world.store.change(job_id, state=State.RUNNING, attempt=1)
+    world.store.attempts[job_id] = [attempt(job_id, pod_name="p1")]
+    world.cluster_logs.chunks["p1"] = []
+    world.cluster_logs.breaks = TemporaryError("connection refused")
+    answer = await client.get(f"/v1/jobs/{job_id}/logs")
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    request = asyncio.create_task(client.get(f"/v1/jobs/{job_id}/logs?follow=true"))
+    await asyncio.sleep(10)
+    assert not request.done()
+    world.cluster_logs.breaks = None
+    world.cluster_logs.chunks["p1"] = [b"one\n"]
+    assert (await request).text == "one\n"
+
+
 async def test_draining_ends_an_open_stream_cleanly(world: World, client: httpx2.AsyncClient) -> None:
     job_id = await submitted(client)
     world.store.change(job_id, state=State.RUNNING, attempt=1)
