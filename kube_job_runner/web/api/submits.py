@@ -19,13 +19,13 @@ from kube_job_runner.web.api import batches, idempotency, specs
 from kube_job_runner.web.api.problems import IDEMPOTENCY_KEY_REUSE
 from kube_job_runner.web.api.views import BatchAnswer, BatchBody, JobSubmitted, SubmitQuery
 from kube_job_runner.web.kit import problems
+from kube_job_runner.web.kit.app import IN_LOOP_MAX_BYTES
 from kube_job_runner.web.kit.calls import Call, Document, HeaderList, Nothing, Reply
 from kube_job_runner.web.kit.decoding import Decoded, summary
 from kube_job_runner.web.kit.problems import Fault, RequestProblem
 
 _encode = msgspec.json.Encoder().encode
 _REPLAYED = (b"idempotency-replayed", b"true")
-_IN_LOOP_MAX_BYTES = 1024 * 1024  # a larger batch is read in a thread: on the slow path it takes a second
 
 Prepared = Submission | bytes
 """One job of a batch, ready to be stored; or the encoded answer that refuses it."""
@@ -63,7 +63,7 @@ class SubmitApi:
         """Store up to 1,000 jobs in one commit; an answer for each."""
         key = idempotency.read_key(call.headers)
         raw = call.body.raw
-        if len(raw) > _IN_LOOP_MAX_BYTES:
+        if len(raw) > IN_LOOP_MAX_BYTES:
             batch = await asyncio.to_thread(batches.read, raw, self.decoder, strict=call.query.strict)
         else:
             batch = batches.read(raw, self.decoder, strict=call.query.strict)

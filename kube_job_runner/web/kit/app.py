@@ -25,6 +25,7 @@ from kube_job_runner.web.kit.operations import Bound, Operation, group
 from kube_job_runner.web.kit.queries import path_value
 
 _encode = msgspec.json.Encoder().encode
+IN_LOOP_MAX_BYTES = 1024 * 1024  # a larger body is read in a thread: the slow path may take a second for it
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _PROBLEM_JSON = b"application/problem+json"
 _NOTHING = Nothing()
@@ -126,7 +127,11 @@ class App:
             if bound.raw_body:
                 body = Document(raw)
             elif bound.decoder is not None:
-                decoded = bound.decoder.decode(raw, strict=getattr(query, "strict", False))
+                strict = getattr(query, "strict", False)
+                if len(raw) > IN_LOOP_MAX_BYTES:
+                    decoded = await asyncio.to_thread(bound.decoder.decode, raw, strict=strict)
+                else:
+                    decoded = bound.decoder.decode(raw, strict=strict)
                 body, warnings = decoded.value, decoded.warnings
         return Call(
             path, query, body, headers, principal, request_id, _instance(scope), warnings, receive, self.draining
