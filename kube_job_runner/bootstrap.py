@@ -161,7 +161,7 @@ async def build_cluster(settings: Settings, clock: ports.Clock) -> ports.Cluster
         return local
     from kube_job_runner.adapters.simulated import SimulatedCluster
 
-    simulated = SimulatedCluster(clock=clock)
+    simulated = SimulatedCluster(clock=clock, keep_history=False)
     simulated.start()
     return simulated
 
@@ -320,6 +320,7 @@ async def _supervise(
     tasks = {asyncio.create_task(work, name=name): name for name, work in coroutines.items()}
     stopped = asyncio.create_task(stop.wait())
     exit_code = 0
+    wrong: ConfigurationError | None = None
     await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():
         exit_code = 1
@@ -331,20 +332,28 @@ async def _supervise(
         with contextlib.suppress(asyncio.CancelledError):
             try:
                 await task
+            except ConfigurationError as error:
+                wrong = error
             except Exception as error:
                 exit_code = 1
                 log.error("component failed", component=name, exc_info=error)
     await stopped
+    if wrong is not None:
+        raise wrong
     return exit_code
 
 
 async def _wait_for_schema(pg: postgres.Postgres, stop: asyncio.Event) -> None:
     """Wait until the web server (or `kjr migrate`) has brought the schema to this program's version."""
     deadline = time.monotonic() + _SCHEMA_WAIT_SECONDS
+    told = False
     while not stop.is_set():
         wrong = (await pg.store.check()).get("schema")
         if wrong is None:
             return
+        if not told:
+            log.warning("waiting for the schema", wrong=wrong, hint="the web server or `kjr migrate` brings it up")
+            told = True
         if time.monotonic() > deadline:
             raise ConfigurationError(f"the database's schema does not fit: {wrong}; run `kjr migrate`")
         await asyncio.sleep(0.5)

@@ -362,8 +362,9 @@ WatchEvent = Relisting | Listed | SeenJob | SeenPod
 class ClusterWatcher(Protocol):
     """What the two watchers need. The iterators never end by themselves and survive every fault of the connection.
 
-    They yield in the order seen. An object that vanished between two lists comes as seen with `gone`. Facts equal to
-    those last yielded for a uid (but for the resource version) are not yielded again.
+    They yield in the order seen. An object that vanished between two lists comes as seen with `gone`. A list tells every
+    object, changed or not: that is how its reader learns which are missing, and hears again what may have been lost. Between
+    two lists, facts equal to those last yielded for a uid (but for the resource version) are not yielded again.
     """
 
     def watch_jobs(self) -> AsyncIterator[WatchEvent]:

@@ -18,9 +18,12 @@ from kube_job_runner.domain import lifecycle
 from kube_job_runner.domain.draft import Create, Decision, Effect, Rules
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, TemporaryError
 from kube_job_runner.domain.facts import JobFacts
-from kube_job_runner.domain.job import Attempt, State, Verdict
+from kube_job_runner.domain.job import Attempt, Job, State, Verdict
 from kube_job_runner.domain.messages import Delete
 
+log = telemetry.get_logger(__name__)
+
+_FORBIDDEN_SECONDS = 10.0
 _T = TypeVar("_T")
 
 
@@ -74,18 +77,34 @@ class Effects:
         )
         try:
             facts = await _counted("create", self._cluster.create(request))
-        except TemporaryError as error:
-            why, delay_seconds = str(error), error.delay_seconds
-            decision = lifecycle.postponed(job, attempts, why=why, delay_seconds=delay_seconds, now=now, rules=rules)
-            return Outcome(decision=decision, attempt=attempt)
-        except (ClusterRefused, NameTaken) as error:
-            reason = error.reason if isinstance(error, ClusterRefused) else "NameTaken"
-            explanation = f"The cluster refused the job: {error}"
-            verdict = Verdict(outcome=State.FAILED, reason=reason, explanation=explanation)
-            decision = lifecycle.refused(job, attempts, verdict, now=now, rules=rules)
+        except (TemporaryError, ClusterRefused, NameTaken) as error:
+            decision = self._not_created(error, job, attempts, now=now)
             return Outcome(decision=decision, attempt=attempt)
         decision = lifecycle.created(job, attempts, attempt, facts, now=now, rules=rules)
         return Outcome(decision=decision, attempt=attempt, made=facts)
+
+    def _not_created(
+        self,
+        error: TemporaryError | ClusterRefused | NameTaken,
+        job: Job,
+        attempts: Mapping[int, Attempt],
+        *,
+        now: datetime,
+    ) -> Decision:
+        """Return what follows when there is no cluster job: wait, or the end of the job.
+
+        A right that we lack is the operator's to mend, never the job's fault: its jobs wait (fault F27).
+        """
+        reason = "NameTaken" if isinstance(error, NameTaken) else error.reason
+        if isinstance(error, TemporaryError) or reason == "Forbidden":
+            delay_seconds = error.delay_seconds if isinstance(error, TemporaryError) else _FORBIDDEN_SECONDS
+            log.warning("not created, will be tried again", job_id=str(job.id), reason=reason, error=str(error))
+            return lifecycle.postponed(
+                job, attempts, why=str(error), delay_seconds=delay_seconds, now=now, rules=self._rules
+            )
+        explanation = f"The cluster refused the job: {error}"
+        verdict = Verdict(outcome=State.FAILED, reason=reason, explanation=explanation)
+        return lifecycle.refused(job, attempts, verdict, now=now, rules=self._rules)
 
     async def delete(self, message: Delete) -> None:
         """Remove the cluster job that a message names.
