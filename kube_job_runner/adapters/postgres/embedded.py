@@ -164,7 +164,7 @@ def _run(layout: datadir.Layout, found: binaries.Binaries, *, identity: str) -> 
             env=_environment(),
         )
     try:
-        _await_ready(layout, process)
+        _await_ready(layout, process, identity=identity)
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -207,20 +207,24 @@ def _initialise(layout: datadir.Layout, found: binaries.Binaries, *, identity: s
 
 def _initdb_failed(layout: datadir.Layout, text: str, *, identity: str) -> str:
     said = " ".join(text.split())[-500:]
-    hint = ""
-    if identity == "setuid":
-        hint = " It runs as user nobody here, who must be able to reach that folder and the PostgreSQL binaries."
-    return f"could not make the embedded database in {layout.root}: {said}.{hint}"
+    return f"could not make the embedded database in {layout.root}: {said}.{_hint(identity)}"
 
 
-def _await_ready(layout: datadir.Layout, process: subprocess.Popen[bytes]) -> None:
+def _hint(identity: str) -> str:
+    if identity != "setuid":
+        return ""
+    return " It runs as user nobody here, who must be able to reach that folder and the PostgreSQL binaries."
+
+
+def _await_ready(layout: datadir.Layout, process: subprocess.Popen[bytes], *, identity: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not layout.ready(process.pid):
         if process.poll() is not None:
             if process.returncode == launcher.NO_NAMESPACE:
                 raise _NoNamespaceError
             raise errors.ConfigurationError(
-                f"the embedded PostgreSQL in {layout.root} did not start: {layout.log_tail()} (see {layout.log})"
+                f"the embedded PostgreSQL in {layout.root} did not start: {layout.log_tail()} "
+                f"(see {layout.log}).{_hint(identity)}"
             )
         if time.monotonic() > deadline:
             raise errors.ConfigurationError(
