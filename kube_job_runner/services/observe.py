@@ -19,7 +19,8 @@ from kube_job_runner.domain.messages import Observed, Outgoing
 log = telemetry.get_logger(__name__)
 
 FLUSH_MESSAGES = 500
-FLUSH_SECONDS = 0.02
+FLUSH_SECONDS = 0.01
+PACE_SECONDS = 0.1
 BUFFERED_MESSAGES = 20_000
 _LAST_SEND_SECONDS = 5.0
 _RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
@@ -46,6 +47,7 @@ class Observer:
         self._queue = queue
         self._clock = clock
         self._pending: asyncio.Queue[tuple[str, Observed]] = asyncio.Queue(maxsize=BUFFERED_MESSAGES)
+        self._batch: dict[str, Observed] = {}
         self._missing: dict[str, ports.KnownClusterJob] = {}
         self.listed = asyncio.Event()
 
@@ -90,17 +92,23 @@ class Observer:
         self.listed.set()
 
     async def _send_forever(self) -> None:
+        sent_at = self._clock.monotonic() - PACE_SECONDS
         while True:
-            newest: dict[str, Observed] = {}
-            uid, message = await self._pending.get()
-            newest[uid] = message
-            # What follows at once is sent along, and an object that changed again is sent once: its newest facts win.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FLUSH_SECONDS):
-                    while len(newest) < FLUSH_MESSAGES:
-                        uid, message = await self._pending.get()
-                        newest[uid] = message
-            await self._send(list(newest.values()))
+            self._take(*await self._pending.get())
+            if self._pending.qsize() < FLUSH_MESSAGES:
+                # After a quiet time what is seen is sent almost at once; in a rush it is gathered, because a batch costs the
+                # queue and its readers little more than a single message.
+                since_seconds = self._clock.monotonic() - sent_at
+                await asyncio.sleep(max(FLUSH_SECONDS, PACE_SECONDS - since_seconds))
+            while len(self._batch) < FLUSH_MESSAGES and not self._pending.empty():
+                self._take(*self._pending.get_nowait())
+            batch, self._batch = list(self._batch.values()), {}
+            sent_at = self._clock.monotonic()
+            await self._send(batch)
+
+    def _take(self, uid: str, message: Observed) -> None:
+        """Put a message into the batch; of an object that changed again only the newest facts are sent."""
+        self._batch[uid] = message
 
     async def _send(self, batch: Sequence[Observed]) -> None:
         async def send() -> None:
@@ -117,13 +125,11 @@ class Observer:
         telemetry.observations.labels(self._kind).inc(len(batch))
 
     async def _flush_rest(self) -> None:
-        rest: dict[str, Observed] = {}
         while not self._pending.empty():
-            uid, message = self._pending.get_nowait()
-            rest[uid] = message
-        if rest:
+            self._take(*self._pending.get_nowait())
+        if self._batch:
             with contextlib.suppress(TemporaryError):
-                await self._queue.send([Outgoing(message=message) for message in rest.values()])
+                await self._queue.send([Outgoing(message=message) for message in self._batch.values()])
 
 
 def _message(event: ports.SeenJob | ports.SeenPod) -> Observed:
