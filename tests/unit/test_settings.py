@@ -1,0 +1,72 @@
+"""Settings: read from the environment once, wrong ones named, and the reference page made from the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kube_job_runner import settings
+from kube_job_runner.cli.commands import config
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
+
+
+def page() -> str:
+    """Return the reference page as it must be; write it with `python -m tests.unit.test_settings`."""
+    lines = [
+        "# Settings",
+        "",
+        "Every setting of the server is an environment variable. A flag of `kjr up` or `kjr serve` wins over it. Unknown `KJR_`",
+        "variables are warned about at start. `kjr config` prints this list with the values in force.",
+        "",
+        "| variable | default | meaning |",
+        "|---|---|---|",
+    ]
+    for entry in config.reference():
+        meaning = " ".join(str(entry["meaning"]).split()).replace("|", "\\|")
+        lines.append(f"| `{entry['name']}` | {entry['default']} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_reference_page_is_what_the_code_says() -> None:
+    assert PAGE.read_text() == page()
+
+
+def test_every_setting_has_a_meaning() -> None:
+    assert all(entry["meaning"] for entry in config.reference())
+
+
+def test_values_are_read_as_their_types() -> None:
+    found = settings.load(environ={"KJR_PORT": "99", "KJR_NAMESPACES": "a, b", "KJR_SWEEP_SECONDS": "0.5"})
+    assert (found.port, found.namespaces, found.sweep_seconds) == (99, ("a", "b"), 0.5)
+
+
+def test_a_flag_wins_over_the_environment() -> None:
+    assert settings.load({"port": 1, "host": None}, environ={"KJR_PORT": "2"}).port == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KJR_PORT", "eighty"),
+        ("KJR_PORT", "70000"),
+        ("KJR_CLUSTER", "mesos"),
+        ("KJR_INSTANCE", "Not A Label"),
+        ("KJR_NAMESPACES", ","),
+        ("KJR_LEASE_SECONDS", "0"),
+        ("KJR_BATCH_SIZE", "1001"),
+    ],
+)
+def test_a_wrong_value_names_its_variable(name: str, value: str) -> None:
+    with pytest.raises(settings.SettingsError, match=name):
+        settings.load(environ={name: value})
+
+
+def test_unknown_variables_are_found() -> None:
+    environ = {"KJR_PORT": "1", "KJR_PROT": "1", "KJR_SERVER": "x", "PATH": "/bin"}
+    assert settings.unknown_variables(environ) == ["KJR_PROT"]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
