@@ -1,0 +1,172 @@
+"""Every query that runs hot uses the index made for it: on a table of some thousand rows, a wrong plan is not slow yet."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from kube_job_runner.adapters.postgres import listing, statements
+from kube_job_runner.adapters.postgres.pool import open_pool
+from kube_job_runner.domain import names
+from kube_job_runner.domain.job import State
+from kube_job_runner.ports import JobFilter
+from tests.support.postgres import Server, execute, in_other_loop
+
+ROWS = 20_000
+FILL = f"""
+INSERT INTO jobs (id, state, version, attempt, priority, name, queue, namespace, owner, labels, policy, created_at,
+                  due_at, finished_at, next_check_at)
+SELECT (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - n * 60000), 12, '0') || '7' || lpad(to_hex(n), 19, '0'))::uuid,
+       CASE WHEN n % 50 = 0 THEN 'failed' WHEN n % 97 = 0 THEN 'queued' WHEN n % 89 = 0 THEN 'running' ELSE 'succeeded' END,
+       1, 1, 0, 'name-' || n % 500, 'queue-' || n % 40, 'default', 'owner',
+       CASE WHEN n % 3 = 0 THEN '{{}}'::jsonb ELSE jsonb_build_object('team', 'team-' || n % 300, 'tier', 'x') END, '{{}}',
+       now() - n * interval '1 minute', now(),
+       CASE WHEN n % 97 <> 0 AND n % 89 <> 0 THEN now() - n * interval '1 minute' END,
+       CASE WHEN n % 97 = 0 OR n % 89 = 0 THEN now() + (n - 100) * interval '1 minute' END
+FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO job_specs SELECT id, '{{}}' FROM jobs;
+INSERT INTO attempts (job_id, number, namespace, cluster_name, cluster_uid, gone_at)
+SELECT id, 1, 'default', 'c', 'u', CASE WHEN state = 'succeeded' THEN now() END FROM jobs;
+INSERT INTO transitions (job_id, at, version, attempt, to_state) SELECT id, now(), 1, 0, 'queued' FROM jobs;
+INSERT INTO messages (priority, available_at, body)
+SELECT CASE WHEN n % 2 = 0 THEN 1000 ELSE n % 5 END, now() + (n % 100 - 50) * interval '1 second', 'x'
+FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO idempotency_keys (owner, key, created_at, job_id, request_hash, response)
+SELECT 'owner', 'key-' || n, now() - n * interval '1 minute', gen_random_uuid(), 'x', 'y' FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO tokens (token_hash, name, prefix) SELECT sha256(n::text::bytea), 't', 'p' FROM generate_series(1, 3000) AS n;
+"""
+
+PROCESS, QUEUE = statements.load("process"), statements.load("queue")
+READ, SUBMIT = statements.load("read"), statements.load("submit")
+SWEEP, HEALTH, TOKENS = statements.load("sweep"), statements.load("health"), statements.load("tokens")
+DAYS_AGO = dt.datetime.now(dt.UTC) - dt.timedelta(days=13)
+HOURS_AGO = dt.datetime.now(dt.UTC) - dt.timedelta(hours=5)
+AN_ID = names.new_job_id(DAYS_AGO)
+SOME = [uuid.UUID(int=n) for n in range(200)]
+
+
+@pytest.fixture(scope="module")
+def filled_url(pg_server: Server) -> Iterator[str]:
+    """A database with some thousand rows in each table."""
+    url = pg_server.create_database()
+    in_other_loop(execute(url, FILL, "ANALYZE"))
+    yield url
+    pg_server.drop_database(url)
+
+
+def plan(url: str, statement: str, *arguments: Any) -> str:
+    """Return the plan of a statement, with the settings of our own connections."""
+
+    async def explain() -> list[Any]:
+        pool = await open_pool(url, size=1)
+        try:
+            return await pool.fetch(f"EXPLAIN {statement}", *arguments)
+        finally:
+            await pool.close()
+
+    return "\n".join(row[0] for row in in_other_loop(explain()))
+
+
+def check(text: str, *indexes: str) -> None:
+    """Fail unless the plan uses all these indexes and reads no table from end to end."""
+    for index in indexes:
+        assert re.search(rf"\b{index}\b", text), f"{index} is not used:\n{text}"
+    assert not re.search(r"Seq Scan on (jobs|job_specs|attempts|messages|idempotency_keys|tokens)\b", text), text
+
+
+@pytest.mark.parametrize(
+    ("statement", "arguments", "indexes"),
+    [
+        pytest.param(QUEUE["receive"], (200, 60.0, uuid.uuid4()), ("messages_ready", "messages_pkey"), id="receive"),
+        pytest.param(QUEUE["ack"], (list(range(1, 200)), SOME[1:]), ("messages_pkey",), id="ack"),
+        pytest.param(QUEUE["extend"], (list(range(1, 200)), SOME[1:], 9.0, []), ("messages_pkey",), id="extend"),
+        pytest.param(QUEUE["dead_letter"], ([5], SOME[:1], "e"), ("messages_pkey",), id="dead_letter"),
+        pytest.param(PROCESS["load"], (SOME,), ("jobs_pkey", "job_specs_pkey", "attempts_pkey"), id="load"),
+        pytest.param(PROCESS["lock_jobs"], (SOME,), ("jobs_pkey",), id="lock_jobs"),
+        pytest.param(PROCESS["known_cluster_jobs"], (), ("attempts_in_cluster",), id="known_cluster_jobs"),
+        pytest.param(READ["get_job"], (SOME[0],), ("jobs_pkey",), id="get_job"),
+        pytest.param(READ["get_spec"], (SOME[0],), ("job_specs_pkey",), id="get_spec"),
+        pytest.param(READ["list_attempts"], (SOME[0],), ("attempts_pkey",), id="list_attempts"),
+        pytest.param(READ["list_transitions"], (SOME[0],), (r"transitions_20\d\d_\d\d_pkey",), id="list_transitions"),
+        pytest.param(READ["versions"], (SOME,), ("jobs_pkey",), id="versions"),
+        pytest.param(SUBMIT["read_keys"], (["owner"], ["key-7"]), ("idempotency_keys_pkey",), id="read_keys"),
+        pytest.param(SUBMIT["request_cancel"], (SOME[0], "", ""), ("jobs_pkey",), id="request_cancel"),
+        pytest.param(SWEEP["due_jobs"], (100, 60.0), ("jobs_to_check", "jobs_pkey"), id="due_jobs"),
+        pytest.param(
+            SWEEP["expire_idempotency_keys"], (13 * 86_400.0, 100), ("idempotency_keys_by_age",), id="expire_keys"
+        ),
+        pytest.param(SWEEP["old_jobs"], (13 * 86_400.0, 100), ("jobs_finished",), id="old_jobs"),
+        pytest.param(
+            SWEEP["delete_jobs"],
+            (SOME,),
+            ("jobs_pkey", "job_specs_pkey", "attempts_pkey"),
+            id="delete",
+        ),
+        pytest.param(HEALTH["live_jobs"], (1000,), ("jobs_by_state",), id="live_jobs"),
+        pytest.param(TOKENS["find_token"], (b"x",), ("tokens_pkey",), id="find_token"),
+    ],
+)
+def test_hot_statements(filled_url: str, statement: str, arguments: tuple[Any, ...], indexes: tuple[str, ...]) -> None:
+    check(plan(filled_url, statement, *arguments), *indexes)
+
+
+@pytest.mark.parametrize(
+    ("filters", "indexes"),
+    [
+        ({}, ("jobs_pkey",)),
+        ({"before_id": AN_ID}, ("jobs_pkey",)),
+        ({"states": (State.FAILED,)}, ("jobs_by_state",)),
+        ({"states": (State.QUEUED, State.RUNNING, State.STOPPING)}, ("jobs_by_state",)),
+        ({"queue": "queue-7"}, ("jobs_by_queue",)),
+        ({"name": "name-7"}, ("jobs_by_name",)),
+        ({"name": "name-7", "before_id": AN_ID}, ("jobs_by_name",)),
+        ({"labels": (("team", "in", ("team-7", "team-8")),)}, ("jobs_by_label",)),
+        ({"labels": (("no-such-key", "exists", ()),)}, ("jobs_by_label",)),
+        ({"created_before": DAYS_AGO}, ("jobs_pkey",)),
+        ({"created_after": HOURS_AGO}, ("jobs_pkey",)),
+    ],
+    ids=",".join,
+)
+def test_lists(filled_url: str, filters: dict[str, Any], indexes: tuple[str, ...]) -> None:
+    statement, arguments = listing.query(JobFilter(**filters))
+    check(plan(filled_url, statement, *arguments), *indexes)
+
+
+@pytest.mark.parametrize(
+    "filters", [{}, {"queue": "queue-7"}, {"states": (State.FAILED,)}, {"states": tuple(State)}], ids=str
+)
+def test_a_page_is_read_in_order(filled_url: str, filters: dict[str, Any]) -> None:
+    """The rows come from the index newest first, so a page costs the same however many jobs match."""
+    statement, arguments = listing.query(JobFilter(**filters, limit=5))
+    text = plan(filled_url, statement, *arguments)
+    check(text)
+    assert not re.search(r"-> +Sort\b|^Sort\b", text), text
+
+
+def test_a_change_of_a_job_finds_its_row_by_key(filled_url: str) -> None:
+    now = dt.datetime.now(dt.UTC)
+    count = len(SOME)
+    jobs = [
+        SOME,
+        ["queued"] * count,
+        [2] * count,
+        [1] * count,
+        *([[now] * count] * 4),
+        [""] * count,
+        [""] * count,
+        [1] * count,
+    ]
+    nothing: list[list[Any]] = [[] for _ in range(17)]
+    text = plan(filled_url, PROCESS["apply"], *jobs, *nothing, [1], SOME[:1], ["kjr_jobs"])
+    check(text, "jobs_pkey", "messages_pkey")
+
+
+def test_delayed_urgent_messages_are_not_walked_over(filled_url: str) -> None:
+    """The condition on the time must be one of the index, per priority, not a filter over all rows of a priority."""
+    text = plan(filled_url, QUEUE["receive"], 10, 60.0, uuid.uuid4())
+    assert re.search(r"Index Cond: \(\(priority = levels\.priority\) AND \(available_at <= now\(\)\)\)", text), text
