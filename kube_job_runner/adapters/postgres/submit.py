@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 from uuid import UUID
+
+import msgspec
 
 from kube_job_runner.adapters.postgres import rows, statements
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
@@ -19,22 +21,21 @@ Key: TypeAlias = tuple[str, str]
 """The owner and their idempotency key."""
 
 
-class _Stored:
-    """What is stored under a key: the job it made, and for which request."""
+class _Stored(msgspec.Struct, frozen=True):
+    """What is stored under a key: the job it made, for which request, and what was answered."""
 
-    __slots__ = ("created", "job_id", "request_hash", "response")
-
-    def __init__(self, job_id: UUID, request_hash: bytes, response: bytes, *, created: bool) -> None:
-        self.job_id = job_id
-        self.request_hash = request_hash
-        self.response = response
-        self.created = created
+    job_id: UUID
+    request_hash: bytes
+    response: bytes
+    first: Submission | None = None
+    """The submission of this very call that took the key, or None."""
 
     def outcome(self, submission: Submission) -> SubmitOutcome:
+        """Return what becomes of a submission with this key."""
+        if self.first is submission:
+            return _created(submission)
         if self.request_hash != submission.request_hash:
             return SubmitOutcome(status="mismatch", job_id=self.job_id)
-        if self.created and self.job_id == submission.job.id:
-            return _created(submission)
         return SubmitOutcome(status="replayed", job_id=self.job_id, response=self.response)
 
 
@@ -47,10 +48,37 @@ class Submit:
         """Store jobs, specs, first transitions and `Submitted` messages in one commit; outcomes in the same order."""
         if not submissions:
             return []
-        if all(submission.idempotency_key is None for submission in submissions):
-            await self._pool.fetchrow(SQL["insert_jobs"], *_job_columns(submissions))
-            return [_created(submission) for submission in submissions]
-        return await self._pool.run(lambda connection: _insert_with_keys(connection, submissions), transaction=True)
+        first: dict[Key, Submission] = {}
+        for submission in submissions:
+            if (key := _key(submission)) is not None:
+                first.setdefault(key, submission)
+        new = [s for s in submissions if (key := _key(s)) is None or first[key] is s] if first else submissions
+        stored: dict[Key, _Stored] = {}
+        while new:
+            stored |= await self._insert(new)
+            # A key that was taken, and forgotten before it could be read, is free: tried again.
+            new = [submission for key, submission in first.items() if key not in stored]
+        return [_created(s) if (key := _key(s)) is None else stored[key].outcome(s) for s in submissions]
+
+    async def _insert(self, submissions: Sequence[Submission]) -> dict[Key, _Stored]:
+        """Store submissions of different keys, each whose key is free; return what is stored under the keys."""
+        row = await self._pool.fetchrow(SQL["insert_jobs"], *_columns(submissions))
+        taken = set(row["taken"] or ()) if row else set()
+        stored: dict[Key, _Stored] = {}
+        others: list[Key] = []
+        for submission in submissions:
+            if (key := _key(submission)) is None:
+                continue
+            if submission.job.id in taken:
+                stored[key] = _Stored(submission.job.id, submission.request_hash, submission.response, submission)
+            else:
+                others.append(key)
+        if others:
+            for found in await self._pool.fetch(SQL["read_keys"], *zip(*others, strict=True)):
+                stored[found["owner"], found["key"]] = _Stored(
+                    found["job_id"], found["request_hash"], found["response"]
+                )
+        return stored
 
     async def request_cancel(self, job_id: UUID, *, by: str, reason: str) -> Job | None:
         """Record a cancel request, if there is none yet and the job has not ended, with its message; return the job."""
@@ -75,49 +103,7 @@ def _key(submission: Submission) -> Key | None:
     return None if submission.idempotency_key is None else (submission.job.owner, submission.idempotency_key)
 
 
-async def _insert_with_keys(connection: Connection, submissions: Sequence[Submission]) -> list[SubmitOutcome]:
-    first: dict[Key, Submission] = {}
-    for submission in submissions:
-        key = _key(submission)
-        if key is not None:
-            first.setdefault(key, submission)
-    stored = await _reserve(connection, first)
-    new = [s for s in submissions if (key := _key(s)) is None or (stored[key].created and first[key] is s)]
-    if new:
-        await connection.fetchrow(SQL["insert_jobs"], *_job_columns(new))
-    return [_created(s) if (key := _key(s)) is None else stored[key].outcome(s) for s in submissions]
-
-
-async def _reserve(connection: Connection, first: dict[Key, Submission]) -> dict[Key, _Stored]:
-    """Take the keys that are free, read the others. One that expires in between is tried for again."""
-    stored: dict[Key, _Stored] = {}
-    open_keys = sorted(first)
-    while open_keys:
-        taken = await connection.fetch(SQL["reserve_keys"], *_key_columns(first[key] for key in open_keys))
-        for row in taken:
-            winner = first[row["owner"], row["key"]]
-            stored[row["owner"], row["key"]] = _Stored(
-                winner.job.id, winner.request_hash, winner.response, created=True
-            )
-        open_keys = [key for key in open_keys if key not in stored]
-        if not open_keys:
-            break
-        owners, keys = zip(*open_keys, strict=True)
-        for row in await connection.fetch(SQL["read_keys"], owners, keys):
-            stored[row["owner"], row["key"]] = _Stored(
-                row["job_id"], row["request_hash"], row["response"], created=False
-            )
-        open_keys = [key for key in open_keys if key not in stored]
-    return stored
-
-
-def _key_columns(submissions: Iterable[Submission]) -> list[Any]:
-    return rows.columns(
-        [(s.job.owner, s.idempotency_key, s.job.id, s.request_hash, s.response) for s in submissions], 5
-    )
-
-
-def _job_columns(submissions: Sequence[Submission]) -> list[Any]:
+def _columns(submissions: Sequence[Submission]) -> list[Any]:
     jobs = [submission.job for submission in submissions]
     common: list[list[Any]] = [
         [job.queue for job in jobs],
@@ -137,7 +123,18 @@ def _job_columns(submissions: Sequence[Submission]) -> list[Any]:
         *(column for column, _ in folded),
         [submission.spec for submission in submissions],
         [messages.encode(messages.Submitted(job_id=job.id)) for job in jobs],
+        *_key_columns(submissions),
         *(default for _, default in folded),
+    ]
+
+
+def _key_columns(submissions: Sequence[Submission]) -> list[list[Any]]:
+    if all(submission.idempotency_key is None for submission in submissions):
+        return [[], [], []]
+    return [
+        [submission.idempotency_key for submission in submissions],
+        [submission.request_hash for submission in submissions],
+        [submission.response for submission in submissions],
     ]
 
 

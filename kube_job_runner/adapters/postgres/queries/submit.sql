@@ -1,35 +1,29 @@
--- name: reserve_keys
--- Take idempotency keys; those taken before are not returned. Waits for another transaction that holds one of them.
-INSERT INTO idempotency_keys (owner, key, job_id, request_hash, response)
-SELECT owner, key, job_id, request_hash, response
-FROM unnest($1::text[], $2::text[], $3::uuid[], $4::bytea[], $5::bytea[]) AS i (owner, key, job_id, request_hash, response)
-ORDER BY owner, key
-ON CONFLICT (owner, key) DO NOTHING
-RETURNING owner, key
-
--- name: read_keys
--- What was stored under idempotency keys.
-SELECT k.owner, k.key, k.job_id, k.request_hash, k.response
-FROM unnest($1::text[], $2::text[]) AS i (owner, key) JOIN idempotency_keys k USING (owner, key)
-
 -- name: insert_jobs
--- Store jobs with their specs, first transitions and messages: all of a submit in one statement. A job stored before is
--- left as it is, so that a call whose answer was lost may be made again.
+-- Store jobs with their specs, first transitions and messages, but those whose idempotency key is taken: all of a submit in
+-- one statement. Tells which keys it took, by their jobs. It waits for another transaction that holds one of the keys, in
+-- the keys' order. A job stored before is left as it is, so that a call whose answer was lost may be made again.
 WITH input AS MATERIALIZED (
-    SELECT id, name, coalesce(queue, $14) AS queue, coalesce(namespace, $15) AS namespace, coalesce(owner, $16) AS owner,
-           coalesce(priority, $17::smallint) AS priority, coalesce(labels, $18) AS labels, coalesce(policy, $19) AS policy,
-           coalesce(created_at, $20) AS created_at, coalesce(due_at, $21) AS due_at,
-           coalesce(next_check_at, $22) AS next_check_at, spec, message
+    SELECT id, name, coalesce(queue, $17) AS queue, coalesce(namespace, $18) AS namespace, coalesce(owner, $19) AS owner,
+           coalesce(priority, $20::smallint) AS priority, coalesce(labels, $21) AS labels, coalesce(policy, $22) AS policy,
+           coalesce(created_at, $23) AS created_at, coalesce(due_at, $24) AS due_at,
+           coalesce(next_check_at, $25) AS next_check_at, spec, message, key, request_hash, response
     FROM unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[], $8::text[],
-        $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::bytea[], $13::bytea[]
-    ) AS i (id, name, queue, namespace, owner, priority, labels, policy, created_at, due_at, next_check_at, spec, message)
+        $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::bytea[], $13::bytea[],
+        $14::text[], $15::bytea[], $16::bytea[]
+    ) AS i (id, name, queue, namespace, owner, priority, labels, policy, created_at, due_at, next_check_at, spec, message,
+            key, request_hash, response)
+), reserved AS (
+    INSERT INTO idempotency_keys (owner, key, job_id, request_hash, response)
+    SELECT owner, key, id, request_hash, response FROM input WHERE key IS NOT NULL ORDER BY owner, key
+    ON CONFLICT (owner, key) DO NOTHING
+    RETURNING job_id
 ), stored AS (
     INSERT INTO jobs (id, state, version, attempt, priority, name, queue, namespace, owner, labels, policy,
                       created_at, due_at, next_check_at)
     SELECT id, 'queued', 1, 0, priority, name, queue, namespace, owner, labels::jsonb, policy::jsonb,
            created_at, due_at, next_check_at
-    FROM input
+    FROM input WHERE key IS NULL OR id IN (SELECT job_id FROM reserved)
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ), fresh AS (
@@ -42,7 +36,12 @@ WITH input AS MATERIALIZED (
 ), sent AS (
     INSERT INTO messages (priority, body) SELECT priority, message FROM fresh
 )
-SELECT pg_notify('kjr_messages', '')
+SELECT (SELECT array_agg(job_id) FROM reserved) AS taken, pg_notify('kjr_messages', '')
+
+-- name: read_keys
+-- What was stored under idempotency keys.
+SELECT k.owner, k.key, k.job_id, k.request_hash, k.response
+FROM unnest($1::text[], $2::text[]) AS i (owner, key) JOIN idempotency_keys k USING (owner, key)
 
 -- name: request_cancel
 -- Record a cancel request on a job that has neither ended nor been asked before.
