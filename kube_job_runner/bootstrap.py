@@ -185,6 +185,7 @@ def build_processor(
             batch_size=settings.batch_size,
             lease_seconds=settings.lease_seconds,
             max_deliveries=settings.max_deliveries,
+            max_in_flight=settings.max_in_flight,
         ),
     )
 

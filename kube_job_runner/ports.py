@@ -52,8 +52,13 @@ class MessageQueue(Protocol):
         """Send messages; on return they are durable."""
         ...
 
-    async def receive(self, *, limit: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
-        """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`."""
+    async def receive(
+        self, *, limit: int, wait_seconds: float, visibility_seconds: float, min_priority: int | None = None
+    ) -> list[Delivery]:
+        """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`.
+
+        With `min_priority`, only messages that are at least so urgent: the rest stays where it is.
+        """
         ...
 
     async def ack(self, receipts: Collection[str]) -> None:
@@ -189,6 +194,10 @@ class ProcessStore(Protocol):
         `receipts` are the queue receipts handled for each job (with or without a change). Where the queue is
         transactional, those of applied jobs and of jobs without a change are acknowledged in the same transaction.
         """
+        ...
+
+    async def count_in_flight(self) -> int:
+        """Return how many jobs are in the cluster now (`starting`, `running`, `stopping`), counted from their rows."""
         ...
 
 

@@ -69,6 +69,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Processor
     batch_size: Annotated[int, Meta(ge=1, le=1000)] = 200
     """Messages leased at once."""
+    max_in_flight: Annotated[int, Meta(ge=1)] = 500
+    """Jobs in the cluster at once; the rest waits in the database, most urgent first. Passed by at most a batch or two."""
     pipelines: Annotated[int, Meta(ge=1, le=32)] = 2
     """Batches worked on at once, per process."""
     lease_seconds: Annotated[float, Meta(gt=0)] = 60.0

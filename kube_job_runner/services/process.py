@@ -35,6 +35,7 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: int = 200
     lease_seconds: float = 60.0
     max_deliveries: int = 10
+    max_in_flight: int = 500
     poll_seconds: float = 1.0
 
 
@@ -83,7 +84,10 @@ class Processor:
         """
         wait_seconds = self._settings.poll_seconds if wait_seconds is None else wait_seconds
         deliveries = await self._queue.receive(
-            limit=self._settings.batch_size, wait_seconds=wait_seconds, visibility_seconds=self._settings.lease_seconds
+            limit=self._settings.batch_size,
+            wait_seconds=wait_seconds,
+            visibility_seconds=self._settings.lease_seconds,
+            min_priority=await self._least_priority(),
         )
         if not deliveries:
             return 0
@@ -91,6 +95,14 @@ class Processor:
             async with self._lease(deliveries) as lease_holds:
                 await self._work(deliveries, lease_holds)
         return len(deliveries)
+
+    async def _least_priority(self) -> int | None:
+        """Return how urgent a message must be: while the cluster holds enough jobs, new work stays in the queue.
+
+        The backlog costs the database nothing, and the API server a share of every job that runs.
+        """
+        full = await self._store.count_in_flight() >= self._settings.max_in_flight
+        return messages.CONTROL_PRIORITY if full else None
 
     @contextlib.asynccontextmanager
     async def _lease(self, deliveries: Sequence[ports.Delivery]) -> AsyncIterator[Callable[[], bool]]:

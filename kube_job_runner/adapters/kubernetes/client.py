@@ -12,7 +12,7 @@ import contextlib
 import socket
 import weakref
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -81,6 +81,19 @@ class Stream:
             raise TemporaryError(f"{self._action}: nothing heard for {idle_seconds:g} s", reason="Silent") from None
         except (aiohttp.ClientError, OSError) as error:
             raise _unavailable(self._action, error) from None
+
+    async def gather(self, seconds: float) -> None:
+        """Leave what comes meanwhile to the kernel's buffer, so that a rush is read at once and not event by event."""
+        connection = self._response.connection
+        if connection is None or connection.transport is None or connection.transport.is_closing():
+            return
+        transport = cast("asyncio.ReadTransport", connection.transport)  # uvloop's own kinds are no subclasses
+        transport.pause_reading()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            if not transport.is_closing():
+                transport.resume_reading()
 
 
 class Client:

@@ -26,6 +26,7 @@ from kube_job_runner.ports import WatchEvent
 HEALTHY_SECONDS = 5.0
 REJECTIONS_BEFORE_RELIST = 5
 MOST_SECONDS_AFTER_PROGRESS = 1.0
+GATHER_SECONDS = 0.02  # how late an event may come for the sake of reading a rush at once
 LINE_MAX_BYTES = 16 * 2**20  # the API server takes no object over 3 MiB; what is longer is not a line
 
 
@@ -88,6 +89,7 @@ async def _connection(scope: Scope[Facts]) -> AsyncGenerator[list[Line[Facts]]]:
                     yield lines
                 if not whole:
                     return
+                await stream.gather(GATHER_SECONDS)
     except Refused as refused:
         if refused.answer.status == 410:
             raise Expired from None

@@ -40,6 +40,11 @@ class Process:
         }
         return Snapshot(now=found[0]["now"], jobs=jobs)
 
+    async def count_in_flight(self) -> int:
+        """Return how many jobs are in the cluster now, counted from their rows."""
+        [row] = await self._pool.fetch(SQL["count_in_flight"])
+        return int(row["jobs"])
+
     async def commit(self, changes: Sequence[Change], *, receipts: Mapping[UUID, Sequence[str]]) -> set[UUID]:
         """Apply the changes whose version still fits, in one transaction; return the ids of the jobs applied."""
         if not changes and not receipts:

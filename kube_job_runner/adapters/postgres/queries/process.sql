@@ -66,3 +66,7 @@ SET namespace = excluded.namespace, cluster_name = excluded.cluster_name, cluste
 -- name: known_cluster_jobs
 -- The cluster jobs that should exist.
 SELECT job_id, number, cluster_uid FROM attempts WHERE cluster_uid IS NOT NULL AND gone_at IS NULL
+
+-- name: count_in_flight
+-- How many jobs are in the cluster now.
+SELECT count(*) AS jobs FROM jobs WHERE state IN ('starting', 'running', 'stopping')
