@@ -21,6 +21,7 @@ from kube_job_runner.domain.draft import Create, Decision, Draft, Find, Rules
 from kube_job_runner.domain.facts import JobFacts, PodFacts, merge
 from kube_job_runner.domain.job import Attempt, Job, State, Verdict
 from kube_job_runner.domain.messages import Observed
+from kube_job_runner.domain.spec import Timeouts
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.STARTING, State.STOPPING, State.FAILED, State.CANCELLED}),
@@ -36,13 +37,14 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 
 _EVIDENCE_PENDING = "EvidencePending"  # the cluster job failed, the facts of its pod may still come
 
-LOST_MESSAGE_SECONDS = 900.0  # how long a queued job may be overlooked, should its message ever be lost
+
+def queue_deadline(due_at: datetime, timeouts: Timeouts) -> datetime:
+    """Return until when a job that is due then may wait to be created."""
+    return due_at + timedelta(seconds=timeouts.queue_seconds)
 
 
-def first_check(job: Job) -> datetime:
-    """Return when a job just submitted must be looked at, should nothing else make us look."""
-    seconds = min(float(job.policy.timeouts.queue_seconds), LOST_MESSAGE_SECONDS)
-    return job.due_at + timedelta(seconds=seconds)
+def _queue_deadline(job: Job) -> datetime:
+    return queue_deadline(max(job.created_at, job.due_at), job.policy.timeouts)
 
 
 def observe(attempt: Attempt, seen: JobFacts | PodFacts) -> Attempt:
@@ -139,7 +141,7 @@ def postponed(
     wait_seconds = max(delay_seconds, min(waited_seconds / 2, rules.create_retry_max_seconds))
     draft = Draft(job=job, attempts=attempts, now=now, rules=rules)
     draft.update(explanation=f"Waiting to be created: {why}")
-    draft.look_again(now + timedelta(seconds=wait_seconds))
+    draft.look_again(min(now + timedelta(seconds=wait_seconds), max(now, _queue_deadline(job))))
     return draft.decision()
 
 
@@ -156,13 +158,13 @@ def next_attempt(job: Job) -> Attempt:
 
 def _decide_queued(draft: Draft, *, known_absent: bool) -> None:
     job, now = draft.job, draft.now
-    deadline = max(job.created_at, job.due_at) + timedelta(seconds=job.policy.timeouts.queue_seconds)
+    deadline = _queue_deadline(job)
     if job.cancel is None and now < deadline:
         if now < job.due_at:
             draft.look_again(job.due_at)
         else:
             draft.effect = Create(next_attempt(job))
-            draft.look_again(min(deadline, now + timedelta(seconds=LOST_MESSAGE_SECONDS)))
+            draft.look_again(deadline)
         return
     if not known_absent:
         # A create may have reached the cluster and died before its commit: ended means that nothing is left, so ask.

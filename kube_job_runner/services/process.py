@@ -17,7 +17,7 @@ import msgspec
 from kube_job_runner import ports, telemetry
 from kube_job_runner.domain import lifecycle, messages
 from kube_job_runner.domain.draft import Decision, Rules
-from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.errors import PermanentError, TemporaryError
 from kube_job_runner.domain.job import Attempt
 from kube_job_runner.domain.messages import Delete, Message, Observed
 from kube_job_runner.services import bookkeeping
@@ -261,6 +261,14 @@ class Processor:
             # The outcome is unknown; every handler is safe to repeat, so the messages simply come back.
             log.warning("batch not committed", error=str(error), jobs=len(items))
             await self._give_back(items, delay_seconds=error.delay_seconds)
+            return
+        except PermanentError as error:
+            # The store refuses something in it: one job at a time, so that only the one at fault comes back.
+            if len(items) == 1:
+                await self._failed(items[0], error)
+            else:
+                for item in items:
+                    await self._commit([item])
             return
         lost = {change.job.id for change in changes} - applied
         bookkeeping.count_changes(change for change in changes if change.job.id in applied)

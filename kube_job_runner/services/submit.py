@@ -15,7 +15,7 @@ from datetime import datetime
 
 import msgspec
 
-from kube_job_runner.domain import names
+from kube_job_runner.domain import lifecycle, names
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.job import Job, Policy
 from kube_job_runner.domain.spec import JobSpec
@@ -43,6 +43,7 @@ def new_job(spec: JobSpec, *, owner: str, default_namespace: str, now: datetime)
         policy=_DEFAULT_POLICY if default_policy else Policy(timeouts=spec.timeouts, retry=spec.retry),
         created_at=now,
         due_at=now,
+        next_check_at=lifecycle.queue_deadline(now, spec.timeouts),
     )
     return job, _encoder.encode(spec)
 

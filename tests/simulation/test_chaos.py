@@ -1,0 +1,195 @@
+"""The pipeline through chaos: calls that fail before or after they took effect, processors that die, watches that break.
+
+A real store and queue, a scripted cluster, a seed. The cluster's own history is the witness: whatever went wrong, each attempt
+was created once, and in the end nothing is left running that a user was told has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from uuid import UUID
+
+import pytest
+
+from kube_job_runner.adapters import postgres
+from kube_job_runner.adapters.simulated import Fault, SimulatedCluster, SteppedClock
+from kube_job_runner.domain.draft import Rules
+from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.job import TERMINAL, State
+from kube_job_runner.domain.spec import JobSpec, Retry
+from kube_job_runner.ports import Submission
+from kube_job_runner.services.observe import Observer
+from kube_job_runner.services.process import Processor, ProcessSettings
+from kube_job_runner.services.submit import new_job
+from kube_job_runner.services.sweep import Sweeper, SweepSettings
+from tests.support.history import History, violations
+
+JOBS = 12
+RULES = Rules(
+    image_grace_seconds=0.0,
+    evidence_grace_seconds=20.0,
+    cleanup_delay_seconds=0.0,
+    recheck_seconds=0.3,
+    pod_unseen_bound_seconds=0.2,
+    pod_gone_bound_seconds=1.0,
+    create_retry_max_seconds=0.2,
+)
+
+
+class WallClock:
+    """The real clocks: leases and `next_check_at` are the database's."""
+
+    def now(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC)
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+class Chaos:
+    """Everything wired together, with a seeded source of trouble."""
+
+    def __init__(self, pg: postgres.Postgres, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.pg = pg
+        self.cluster = SimulatedCluster(clock=SteppedClock(), seed=seed)
+        self.cluster.faults.choose = self.choose
+        self.calm = False
+        self.clock = WallClock()
+        settings = ProcessSettings(batch_size=5, lease_seconds=0.4, max_deliveries=500)
+        self.processors = [
+            Processor(
+                store=pg.store, queue=pg.queue, cluster=self.cluster, clock=self.clock, rules=RULES, settings=settings
+            )
+            for _ in range(2)
+        ]
+        self.sweeper = Sweeper(store=pg.store, clock=self.clock, settings=SweepSettings())
+
+    def choose(self, operation: str) -> Fault | None:
+        if self.calm or self.random.random() > 0.3:
+            return None
+        error = TemporaryError(f"{operation}: connection reset", delay_seconds=0.05)
+        return Fault(error=error, after=self.random.random() < 0.5)
+
+    async def process(self, processor: Processor) -> None:
+        """Work batch after batch; now and then the processor dies in the middle of one, and another takes its place."""
+        while True:
+            with contextlib.suppress(TemporaryError, TimeoutError):
+                dies_after = None if self.calm or self.random.random() > 0.3 else self.random.uniform(0, 0.03)
+                async with asyncio.timeout(dies_after):
+                    await processor.run_once(wait_seconds=0.05)
+
+    async def trouble(self) -> None:
+        """Let the cluster's time pass, sweep, and break watches."""
+        while True:
+            self.cluster.advance(0.2)
+            await self.sweeper.run_once()
+            if not self.calm and self.random.random() < 0.1:
+                self.cluster.disconnect_watches()
+            await asyncio.sleep(0.01)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        store, queue, clock = self.pg.store, self.pg.queue, self.clock
+        observers = [
+            Observer(kind="job", events=self.cluster.watch_jobs(), store=store, queue=queue, clock=clock),
+            Observer(kind="pod", events=self.cluster.watch_pods(), store=store, queue=queue, clock=clock),
+        ]
+        work = [observer.run() for observer in observers]
+        work += [self.process(processor) for processor in self.processors]
+        tasks = [asyncio.create_task(each) for each in [*work, self.trouble()]]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            await self.cluster.close()
+            assert [r for r in results if isinstance(r, Exception) and not isinstance(r, TemporaryError)] == []
+
+
+def script(number: int) -> dict[str, str]:
+    return [
+        {"run": "1s"},
+        {"exit-code": "3"},
+        {"mode": "imagepull"},
+        {"run": "forever"},
+        {"mode": "stuck"},
+        {"run": "2s", "exit-code": "1"},
+    ][number % 6]
+
+
+def submission(number: int) -> Submission:
+    spec = JobSpec(
+        image="registry.example.com/tool:1",
+        command=("run",),
+        annotations={f"kjr.test/{key}": value for key, value in script(number).items()},
+        retry=Retry(attempts=1 + number % 2, backoff_seconds=0.1),
+    )
+    job, encoded = new_job(spec, owner="ann", default_namespace="default", now=dt.datetime.now(dt.UTC))
+    return Submission(job=job, spec=encoded)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("seed", range(12))
+async def test_every_promise_holds_through_chaos(database_url: str, seed: int) -> None:
+    pg = await postgres.connect(database_url, pool_size=12)
+    chaos = Chaos(pg, seed)
+    submissions = [submission(number) for number in range(JOBS)]
+    ids = [each.job.id for each in submissions]
+    try:
+        async with chaos.running():
+            await pg.store.insert_jobs(submissions)
+            for job_id in ids[3::6] + ids[4::6] + chaos.random.sample(ids, 3):
+                await asyncio.sleep(chaos.random.uniform(0, 0.1))
+                await pg.store.request_cancel(job_id, by="ann", reason="chaos")
+            await asyncio.sleep(1.0)
+            chaos.calm = True
+            await _until(lambda: _all_ended(pg, ids), what="every job has ended")
+            await _until(lambda: _gone(chaos), what="nothing is left in the cluster")
+            history = await _history(pg, ids)
+        assert violations(history) == []
+        assert chaos.cluster.history.violations() == []
+        assert max(chaos.cluster.history.creates.values(), default=0) <= 1
+    finally:
+        await pg.close()
+
+
+async def _until(check: Callable[[], Awaitable[bool]], *, what: str) -> None:
+    deadline = asyncio.get_running_loop().time() + 40
+    while not await check():
+        assert asyncio.get_running_loop().time() < deadline, f"not in time: {what}"
+        await asyncio.sleep(0.05)
+
+
+async def _all_ended(pg: postgres.Postgres, ids: list[UUID]) -> bool:
+    jobs = [await pg.store.get_job(job_id) for job_id in ids]
+    return all(job is not None and job.state in TERMINAL for job in jobs)
+
+
+async def _gone(chaos: Chaos) -> bool:
+    return chaos.cluster.history.alive_now == 0
+
+
+async def _history(pg: postgres.Postgres, ids: list[UUID]) -> History:
+    jobs = {}
+    transitions = {}
+    for job_id in ids:
+        job = await pg.store.get_job(job_id)
+        assert job is not None
+        jobs[str(job_id)] = {"state": job.state.value, "reason": job.reason, "explanation": job.explanation}
+        transitions[str(job_id)] = [
+            {
+                "version": row.version,
+                "from_state": row.from_state and row.from_state.value,
+                "to_state": row.to_state.value,
+            }
+            for row in await pg.store.list_transitions(job_id)
+        ]
+        if job.state is State.CANCELLED:
+            assert job.cancel is not None
+    return History(acknowledged={str(job_id): None for job_id in ids}, jobs=jobs, transitions=transitions)
