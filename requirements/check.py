@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def pins(name: str) -> dict[str, str]:
     """Return the pinned version of each package in a requirement file."""
     text = (ROOT / "requirements" / name).read_text()
-    return {canonicalize_name(found[1]): found[2] for found in re.finditer(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", text, re.M)}
+    found = re.finditer(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", text, re.MULTILINE)
+    return {canonicalize_name(pin[1]): pin[2] for pin in found}
 
 
 def unmet(requirements: list[str], pinned: dict[str, str], file: str) -> list[str]:

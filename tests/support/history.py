@@ -41,10 +41,8 @@ class History(msgspec.Struct, kw_only=True):
 
 def violations(history: History) -> list[str]:
     """Return every broken promise of a run, in words; an empty list is what a test wants."""
-    found: list[str] = []
-    for job_id in history.acknowledged:
-        if job_id not in history.jobs:
-            found.append(f"I1: acknowledged job {job_id} is lost")
+    lost = [job_id for job_id in history.acknowledged if job_id not in history.jobs]
+    found = [f"I1: acknowledged job {job_id} is lost" for job_id in lost]
     found += _idempotency(history.acknowledged)
     found += _creates(history.creates)
     for job_id, state in history.terminal_seen:
