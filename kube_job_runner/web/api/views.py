@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -34,6 +34,9 @@ class ProblemPath(msgspec.Struct, frozen=True):
     code: str
 
 
+_NO_NUL: dict[str, Any] = {"pattern": r"^[^\u0000]*$"}  # the kit refuses a NUL in any query value
+
+
 class SubmitQuery(msgspec.Struct, frozen=True):
     """How a body is read."""
 
@@ -61,8 +64,10 @@ class ListQuery(msgspec.Struct, frozen=True):
     """Which jobs to list."""
 
     state: Annotated[tuple[State, ...], Meta(description="States to show; repeat it, or join them by commas.")] = ()
-    queue: Annotated[str, Meta(max_length=63, description="Jobs of this queue.")] | None = None
-    name: Annotated[str, Meta(max_length=63, description="Jobs of this name.")] | None = None
+    queue: Annotated[str, Meta(max_length=63, extra_json_schema=_NO_NUL, description="Jobs of this queue.")] | None = (
+        None
+    )
+    name: Annotated[str, Meta(max_length=63, extra_json_schema=_NO_NUL, description="Jobs of this name.")] | None = None
     labels: (
         Annotated[
             str,
