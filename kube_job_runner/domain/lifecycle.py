@@ -86,7 +86,9 @@ def created(
     job: Job, attempts: Mapping[int, Attempt], attempt: Attempt, facts: JobFacts, *, now: datetime, rules: Rules
 ) -> Decision:
     """Return what to do once the cluster job of a queued job is known to exist (made now, adopted, or found)."""
-    attempt = msgspec.structs.replace(attempt, cluster_uid=facts.uid, created_at=facts.created_at or now)
+    # The cluster's clock may be wrong: a create cannot lie before it was due or after now.
+    made_at = max(job.due_at, min(facts.created_at or now, now))
+    attempt = msgspec.structs.replace(attempt, cluster_uid=facts.uid, created_at=made_at)
     attempt = observe(attempt, facts)
     draft = Draft(job=job, attempts=attempts, now=now, rules=rules)
     draft.put(attempt)

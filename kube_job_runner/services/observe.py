@@ -152,6 +152,6 @@ async def _persistently(call: Callable[[], Awaitable[_T]], *, what: str) -> _T:
 
 
 async def _stop(task: asyncio.Task[None]) -> None:
+    """End a task, however it ended: what it raised was told by `run` already."""
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait({task})

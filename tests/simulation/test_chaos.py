@@ -123,6 +123,9 @@ def script(number: int) -> dict[str, str]:
     ][number % 6]
 
 
+REASONS = ["Completed", "ApplicationExit", "ImageNotFound", "Cancelled", "Cancelled", "ApplicationExit"]
+
+
 def submission(number: int) -> Submission:
     spec = JobSpec(
         image="registry.example.com/tool:1",
@@ -153,6 +156,9 @@ async def test_every_promise_holds_through_chaos(database_url: str, seed: int) -
             await _until(lambda: _gone(chaos), what="nothing is left in the cluster")
             history = await _history(pg, ids)
         assert violations(history) == []
+        for number, job_id in enumerate(ids):
+            ended = history.jobs[str(job_id)]
+            assert ended["reason"] in (REASONS[number % 6], "Cancelled"), ended
         assert chaos.cluster.history.violations() == []
         assert max(chaos.cluster.history.creates.values(), default=0) <= 1
     finally:

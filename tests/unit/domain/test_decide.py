@@ -98,6 +98,13 @@ class TestStarting:
         assert decision.attempts[0].cluster_uid == CLUSTER_UID
         assert decision.job.next_check_at == after(900)
 
+    def test_a_cluster_with_a_wrong_clock_cannot_put_the_create_before_it_was_due_or_into_the_future(self) -> None:
+        job = make_job(due_at=after(10))
+        for seconds, expected in ((-600, after(10)), (12, after(12)), (600, after(13))):
+            facts = msgspec.structs.replace(job_facts(), created_at=after(seconds))
+            decision = lifecycle.created(job, {}, lifecycle.next_attempt(job), facts, now=after(13), rules=RULES)
+            assert decision.attempts[0].created_at == expected
+
     def test_a_missing_image_fails_the_job_after_its_grace_and_removes_the_cluster_job_at_once(self) -> None:
         job = make_job(State.STARTING)
         attempt = with_facts(make_attempt(), pod_facts(waiting("ErrImagePull", NOT_FOUND)))

@@ -1,0 +1,272 @@
+"""The batch pipeline when messages, handlers or the store misbehave: one bad message never takes its batch down."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from kube_job_runner import ports
+from kube_job_runner.adapters import postgres
+from kube_job_runner.adapters.simulated import SimulatedCluster, SteppedClock
+from kube_job_runner.domain.draft import Rules
+from kube_job_runner.domain.errors import ClusterRefused, DatabaseUnavailable, PermanentError
+from kube_job_runner.domain.facts import JobFacts
+from kube_job_runner.domain.job import Job, State
+from kube_job_runner.domain.messages import Check, Observed, Outgoing
+from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.services.process import Processor, ProcessSettings
+from kube_job_runner.services.submit import new_job
+from tests.support.postgres import fetch
+
+pytestmark = pytest.mark.asyncio
+
+
+class LoopClock:
+    def now(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC)
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+class Wrapped:
+    """The real store, with a fault to be set per call."""
+
+    def __init__(self, store: postgres.Store) -> None:
+        self.store = store
+        self.refuse: uuid.UUID | None = None
+        self.commit_error: Exception | None = None
+        self.load_error: Exception | None = None
+
+    async def load(self, job_ids: Any) -> ports.Snapshot:
+        if self.load_error is not None:
+            raise self.load_error
+        return await self.store.load(job_ids)
+
+    async def commit(
+        self, changes: Sequence[ports.Change], *, receipts: Mapping[uuid.UUID, Sequence[str]]
+    ) -> set[uuid.UUID]:
+        if self.commit_error is not None:
+            error, self.commit_error = self.commit_error, None
+            raise error
+        if any(change.job.id == self.refuse for change in changes):
+            raise PermanentError("the store refuses this row")
+        return await self.store.commit(changes, receipts=receipts)
+
+    async def count_in_flight(self) -> int:
+        return await self.store.count_in_flight()
+
+
+class Bench:
+    def __init__(self, pg: postgres.Postgres, url: str) -> None:
+        self.pg = pg
+        self.url = url
+        self.store = Wrapped(pg.store)
+        self.cluster = SimulatedCluster(clock=SteppedClock())
+        self.processor = self.make()
+
+    def make(self, **settings: Any) -> Processor:
+        return Processor(
+            store=self.store,
+            queue=self.pg.queue,
+            cluster=self.cluster,
+            clock=LoopClock(),
+            rules=Rules(),
+            settings=ProcessSettings(**({"lease_seconds": 30.0, "max_deliveries": 3} | settings)),
+        )
+
+    async def submit(self, count: int = 1, **spec: Any) -> list[Job]:
+        jobs = []
+        for _ in range(count):
+            job, encoded = new_job(
+                JobSpec(image="busybox:1", command=("true",), **spec),
+                owner="ann",
+                default_namespace="default",
+                now=dt.datetime.now(dt.UTC),
+            )
+            await self.pg.store.insert_jobs([ports.Submission(job=job, spec=encoded)])
+            jobs.append(job)
+        return jobs
+
+    async def state(self, job: Job) -> Job:
+        found = await self.pg.store.get_job(job.id)
+        assert found is not None
+        return found
+
+    async def make_due(self) -> None:
+        await fetch(self.url, "UPDATE messages SET available_at = now()")
+
+    async def dead_letters(self) -> list[str]:
+        return [row["error"] for row in await fetch(self.url, "SELECT error FROM dead_letters ORDER BY id")]
+
+    async def messages(self) -> int:
+        [row] = await fetch(self.url, "SELECT count(*) AS n FROM messages")
+        return int(row["n"])
+
+
+@pytest_asyncio.fixture
+async def bench(database_url: str) -> AsyncIterator[Bench]:
+    pg = await postgres.connect(database_url, pool_size=5)
+    yield Bench(pg, database_url)
+    await pg.close()
+
+
+async def test_a_batch_is_created_and_acknowledged(bench: Bench) -> None:
+    jobs = await bench.submit(5)
+    assert await bench.processor.run_once(wait_seconds=1) == 5
+    assert {(await bench.state(job)).state for job in jobs} == {State.STARTING}
+    assert await bench.messages() == 0
+    assert len(bench.cluster.history.creates) == 5
+
+
+async def test_what_cannot_be_read_is_dead_lettered_and_the_rest_goes_on(bench: Bench) -> None:
+    [job] = await bench.submit()
+    bodies = [b"not json", b'{"type":"check","v":99,"job_id":"%s"}' % str(job.id).encode(), b'{"type":"what"}']
+    for body in bodies:
+        await fetch(bench.url, "INSERT INTO messages (priority, body) VALUES (1000, $1)", body)
+    await bench.processor.run_once(wait_seconds=1)
+    errors = await bench.dead_letters()
+    assert len(errors) == 3
+    assert all(error.startswith("unreadable message") for error in errors)
+    assert any("unknown message version 99" in error for error in errors)
+    assert (await bench.state(job)).state is State.STARTING
+
+
+async def test_a_message_that_kills_its_worker_every_time_is_dead_lettered_by_its_count(bench: Bench) -> None:
+    [job] = await bench.submit()
+    await fetch(bench.url, "UPDATE messages SET deliveries = 3")
+    await bench.processor.run_once(wait_seconds=1)
+    assert await bench.dead_letters() == ["delivered 3 times and never acknowledged"]
+    assert (await bench.state(job)).state is State.QUEUED
+
+
+async def test_a_row_that_the_store_refuses_fails_alone(bench: Bench) -> None:
+    jobs = await bench.submit(4)
+    bench.store.refuse = jobs[1].id
+    for _ in range(3):
+        await bench.processor.run_once(wait_seconds=0.2)
+        await bench.make_due()
+    assert [(await bench.state(job)).state for job in jobs] == [
+        State.STARTING,
+        State.QUEUED,
+        State.STARTING,
+        State.STARTING,
+    ]
+    assert await bench.dead_letters() == ["PermanentError('the store refuses this row')"]
+
+
+async def test_a_commit_that_is_not_known_to_have_worked_is_repeated_and_creates_nothing_twice(bench: Bench) -> None:
+    jobs = await bench.submit(3)
+    bench.store.commit_error = DatabaseUnavailable("gone in the middle", delay_seconds=0.0)
+    await bench.processor.run_once(wait_seconds=1)
+    assert {(await bench.state(job)).state for job in jobs} == {State.QUEUED}
+    await bench.processor.run_once(wait_seconds=1)
+    assert {(await bench.state(job)).state for job in jobs} == {State.STARTING}
+    assert set(bench.cluster.history.creates.values()) == {1}
+
+
+async def test_a_store_that_is_away_gives_the_batch_back_at_once(bench: Bench) -> None:
+    await bench.submit()
+    bench.store.load_error = DatabaseUnavailable("away")
+    with pytest.raises(DatabaseUnavailable):
+        await bench.processor.run_once(wait_seconds=1)
+    bench.store.load_error = None
+    assert await bench.processor.run_once(wait_seconds=1) == 1, "not only when the lease of 30 s is over"
+
+
+async def test_messages_of_a_job_that_is_not_there_are_done_with(bench: Bench) -> None:
+    await bench.pg.queue.send([Outgoing(message=Check(job_id=uuid.uuid4()))])
+    assert await bench.processor.run_once(wait_seconds=1) == 1
+    assert await bench.messages() == 0
+
+
+async def test_an_observation_that_comes_before_its_attempt_comes_back(bench: Bench) -> None:
+    [job] = await bench.submit()
+    early = Observed(job_id=job.id, attempt=1, job=JobFacts(uid="somebody", resource_version=5))
+    await bench.pg.queue.send([Outgoing(message=early)])
+    await fetch(bench.url, "UPDATE messages SET available_at = 'infinity' WHERE priority = 0")
+    await bench.processor.run_once(wait_seconds=1)
+    assert await bench.messages() == 2, "hidden for a while, not lost"
+    await bench.make_due()
+    await bench.processor.run_once(wait_seconds=1)
+    assert (await bench.state(job)).state is State.STARTING
+
+
+async def test_a_cancel_while_the_create_is_in_flight_leaves_nothing(bench: Bench) -> None:
+    [job] = await bench.submit()
+    bench.cluster.faults.add("create", _slow(), times=1)
+    creating = asyncio.create_task(bench.processor.run_once(wait_seconds=1))
+    await _until_leased(bench)
+    await bench.pg.store.request_cancel(job.id, by="ann", reason="changed my mind")
+    other = bench.make()
+    await other.run_once(wait_seconds=1)
+    assert (await bench.state(job)).state is State.CANCELLED, "the cluster held nothing when it was asked"
+    bench.cluster.advance(10)
+    await creating
+    [attempt] = await bench.pg.store.list_attempts(job.id)
+    assert attempt.delete_requested_at is not None
+    await other.run_once(wait_seconds=1)
+    bench.cluster.advance(5)
+    assert bench.cluster.history.alive_now == 0
+    assert (await bench.state(job)).state is State.CANCELLED
+
+
+def _slow() -> Any:
+    from kube_job_runner.adapters.simulated import Fault
+
+    return Fault(delay_seconds=5.0)
+
+
+async def _until_leased(bench: Bench) -> None:
+    for _ in range(1000):
+        [row] = await fetch(bench.url, "SELECT count(*) AS n FROM messages WHERE lease_token IS NOT NULL")
+        if row["n"]:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("no message was leased")
+
+
+async def test_a_right_that_we_lack_makes_jobs_wait(bench: Bench) -> None:
+    [job] = await bench.submit()
+    bench.cluster.fail_next("create", ClusterRefused("jobs.batch is forbidden", reason="Forbidden", status=403))
+    await bench.processor.run_once(wait_seconds=1)
+    waiting = await bench.state(job)
+    assert waiting.state is State.QUEUED
+    assert "forbidden" in waiting.explanation
+    assert waiting.next_check_at is not None
+
+
+async def test_a_refusal_ends_the_job(bench: Bench) -> None:
+    [job] = await bench.submit()
+    bench.cluster.fail_next("create", ClusterRefused("policy says no", reason="AdmissionDenied", status=403))
+    await bench.processor.run_once(wait_seconds=1)
+    ended = await bench.state(job)
+    assert (ended.state, ended.reason) == (State.FAILED, "AdmissionDenied")
+
+
+async def test_a_full_cluster_leaves_new_work_in_the_queue(bench: Bench) -> None:
+    first = await bench.submit(2)
+    limited = bench.make(max_in_flight=2)
+    await limited.run_once(wait_seconds=1)
+    [late] = await bench.submit()
+    assert await limited.run_once(wait_seconds=0.2) == 0
+    assert (await bench.state(late)).state is State.QUEUED
+    await bench.pg.store.request_cancel(first[0].id, by="ann", reason="")
+    assert await limited.run_once(wait_seconds=1) == 1, "messages about jobs in the cluster still come"
+
+
+async def test_a_processor_that_is_stopped_in_a_batch_gives_it_back(bench: Bench) -> None:
+    await bench.submit()
+    bench.cluster.faults.add("create", _slow(), times=1)
+    task = asyncio.create_task(bench.processor.run_once(wait_seconds=1))
+    await _until_leased(bench)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await bench.make().run_once(wait_seconds=1) == 1

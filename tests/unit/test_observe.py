@@ -1,0 +1,120 @@
+"""The observer: everything seen is sent, nothing is sent twice for nothing, and what vanished unseen is noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import uuid
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from kube_job_runner import ports
+from kube_job_runner.domain.errors import DatabaseUnavailable
+from kube_job_runner.domain.facts import JobFacts
+from kube_job_runner.domain.messages import Observed, Outgoing
+from kube_job_runner.services.observe import Observer
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
+JOB = uuid.uuid4()
+
+
+class LoopClock:
+    def now(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC)
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+class World:
+    """A watch to be fed by hand, a store and a queue that remember, and may be away."""
+
+    def __init__(self, known: Sequence[ports.KnownClusterJob] = ()) -> None:
+        self.feed: asyncio.Queue[ports.WatchEvent] = asyncio.Queue()
+        self.known = list(known)
+        self.away = 0
+        self.batches: list[list[Observed]] = []
+        self.asked = 0
+
+    async def events(self) -> AsyncIterator[ports.WatchEvent]:
+        while True:
+            yield await self.feed.get()
+
+    async def known_cluster_jobs(self) -> list[ports.KnownClusterJob]:
+        self.asked += 1
+        return self.known
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        if self.away:
+            self.away -= 1
+            raise DatabaseUnavailable("away")
+        self.batches.append([m.message for m in messages if isinstance(m.message, Observed)])
+
+    def observer(self) -> Observer:
+        return Observer(kind="job", events=self.events(), store=self, queue=self, clock=LoopClock())  # type: ignore[arg-type]
+
+    @property
+    def sent(self) -> list[Observed]:
+        return [message for batch in self.batches for message in batch]
+
+
+def seen(uid: str, version: int, *, gone: bool = False) -> ports.SeenJob:
+    return ports.SeenJob(job_id=JOB, attempt=1, facts=JobFacts(uid=uid, resource_version=version, gone=gone))
+
+
+async def play(world: World, *events: ports.WatchEvent, seconds: float = 5.0) -> None:
+    task = asyncio.create_task(world.observer().run())
+    for event in events:
+        world.feed.put_nowait(event)
+    await asyncio.sleep(seconds)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_what_the_store_knows_and_a_list_does_not_hold_is_gone() -> None:
+    known = [ports.KnownClusterJob(job_id=JOB, attempt=1, cluster_uid=uid) for uid in ("a", "b")]
+    world = World(known)
+    await play(world, ports.Relisting(), seen("a", 5), ports.Listed())
+    assert world.asked == 1
+    assert [(m.job.uid, m.job.gone) for m in world.sent if m.job] == [("a", False), ("b", True)]
+
+
+async def test_nothing_is_gone_before_the_list_is_complete() -> None:
+    world = World([ports.KnownClusterJob(job_id=JOB, attempt=1, cluster_uid="a")])
+    await play(world, ports.Relisting(), ports.Relisting())
+    assert world.sent == []
+
+
+async def test_a_rush_is_sent_in_one_batch_with_the_newest_facts_of_each_object() -> None:
+    world = World()
+    events = [seen(uid, version) for version in range(1, 4) for uid in ("a", "b", "c")]
+    await play(world, *events)
+    assert len(world.batches) == 1
+    assert {(m.job.uid, m.job.resource_version) for m in world.sent if m.job} == {("a", 3), ("b", 3), ("c", 3)}
+
+
+async def test_a_queue_that_is_away_loses_nothing() -> None:
+    world = World()
+    world.away = 6
+    await play(world, seen("a", 1), seated := seen("b", 2), seconds=60)
+    assert [m.job for m in world.sent] == [seen("a", 1).facts, seated.facts]
+
+
+async def test_what_was_read_is_sent_before_it_stops() -> None:
+    world = World()
+    await play(world, seen("a", 1), seconds=0.001)
+    assert len(world.sent) == 1
+
+
+async def test_a_watch_that_breaks_ends_the_observer() -> None:
+    class Broken(World):
+        async def events(self) -> AsyncIterator[ports.WatchEvent]:
+            yield seen("a", 1)
+            raise RuntimeError("a bug")
+
+    world = Broken()
+    with pytest.raises(RuntimeError, match="a bug"):
+        await world.observer().run()
+    assert len(world.sent) == 1
