@@ -72,7 +72,7 @@ class Layout:
             os.close(descriptor)
             raise errors.ConfigurationError(
                 f"the data directory {self.root} is in use by process {holder}: stop it, or give another directory "
-                "with --data-dir or KJR_DATA_DIR"
+                "with --data or KJR_DATA_DIR"
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
