@@ -1,5 +1,5 @@
 # The verbs of kube-job-runner. `make help` lists them. Everything is written inside the checkout (.venv, .kjr) and in one
-# cache folder (KJR_CACHE_DIR, by default ~/.cache/kube-job-runner), which only the test bed and uv use.
+# cache folder (KJR_CACHE_DIR, by default ~/.cache/kube-job-runner); the test bed's build also uses Go's own caches.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -7,6 +7,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
+KJR_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kube-job-runner
+export KJR_CACHE_DIR
+export UV_CACHE_DIR ?= $(KJR_CACHE_DIR)/uv
+export PIP_CACHE_DIR ?= $(KJR_CACHE_DIR)/pip
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 UV = $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
