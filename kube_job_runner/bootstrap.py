@@ -16,14 +16,13 @@ import asyncio
 import contextlib
 import datetime as dt
 import os
-import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from kube_job_runner import __version__, ports, telemetry
 from kube_job_runner.adapters import postgres
-from kube_job_runner.components import messages_processor, probes, sweeper, watchers, web_server
+from kube_job_runner.components import lifetime, messages_processor, probes, sweeper, watchers, web_server
 from kube_job_runner.domain.draft import Rules
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.services.observe import Kind, Observer
@@ -92,7 +91,7 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
 def migrate(settings: Settings) -> list[str]:
     """Bring the database's schema up to this program; return the names of the migrations applied."""
     with _database(settings) as url:
-        return _asyncio_run(postgres.migrate(url))
+        return lifetime.run_to_end(postgres.migrate(url))
 
 
 def create_token(settings: Settings, name: str) -> str:
@@ -141,10 +140,10 @@ def _with_store(settings: Settings, call: Callable[[postgres.Postgres], Awaitabl
 
     url = settings.database_url or postgres.embedded.running_url(settings.data_dir)
     if url is not None:
-        return _asyncio_run(run(url))
+        return lifetime.run_to_end(run(url))
     with _database(settings) as started_url:
-        _asyncio_run(postgres.migrate(started_url))
-        return _asyncio_run(run(started_url))
+        lifetime.run_to_end(postgres.migrate(started_url))
+        return lifetime.run_to_end(run(started_url))
 
 
 async def build_cluster(settings: Settings, clock: ports.Clock) -> ports.Cluster:
@@ -247,7 +246,7 @@ async def _serve(
     settings: Settings, url: str, components: Sequence[str], *, on_ready: Callable[[str], None] | None
 ) -> int:
     stop = asyncio.Event()
-    _handle_signals(stop)
+    lifetime.handle_signals(stop)
     telemetry.build_info.labels(__version__).set(1)
     if "web-server" in components:
         web_server.check_exposure(settings)
@@ -256,7 +255,7 @@ async def _serve(
     async with _connections(settings, url, components, clock) as (pg, cluster):
         await _wait_for_schema(pg, stop)
         tasks = _component_tasks(settings, components, pg, cluster, clock, stop=stop, on_ready=on_ready)
-        return await _supervise(tasks, stop=stop, drain_seconds=settings.drain_seconds)
+        return await lifetime.supervise(tasks, stop=stop, drain_seconds=settings.drain_seconds)
 
 
 @contextlib.asynccontextmanager
@@ -314,36 +313,6 @@ def _component_tasks(
     return tasks
 
 
-async def _supervise(
-    coroutines: dict[str, Coroutine[Any, Any, None]], *, stop: asyncio.Event, drain_seconds: float
-) -> int:
-    """Run the components until `stop`, or until one of them fails: then the process ends, for a person or a kubelet to see."""
-    tasks = {asyncio.create_task(work, name=name): name for name, work in coroutines.items()}
-    stopped = asyncio.create_task(stop.wait())
-    exit_code = 0
-    wrong: ConfigurationError | None = None
-    await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-    if not stop.is_set():
-        exit_code = 1
-        stop.set()
-    _, pending = await asyncio.wait(tasks, timeout=drain_seconds + 5.0)
-    for task in pending:
-        task.cancel()
-    for task, name in tasks.items():
-        with contextlib.suppress(asyncio.CancelledError):
-            try:
-                await task
-            except ConfigurationError as error:
-                wrong = error
-            except Exception as error:
-                exit_code = 1
-                log.error("component failed", component=name, exc_info=error)
-    await stopped
-    if wrong is not None:
-        raise wrong
-    return exit_code
-
-
 async def _wait_for_schema(pg: postgres.Postgres, stop: asyncio.Event) -> None:
     """Wait until the web server (or `kjr migrate`) has brought the schema to this program's version."""
     deadline = time.monotonic() + _SCHEMA_WAIT_SECONDS
@@ -360,34 +329,8 @@ async def _wait_for_schema(pg: postgres.Postgres, stop: asyncio.Event) -> None:
         await asyncio.sleep(0.5)
 
 
-def _handle_signals(stop: asyncio.Event) -> None:
-    """First signal: drain and end. Second: end at once, which loses nothing, because everything is in the store."""
-
-    def handle(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        log.info("stopping", signal=signal.Signals(number).name)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, handle, number)
-
-
 def _run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:
     telemetry.configure(log_format=settings.log_format, log_level=settings.log_level)
     for name in unknown_variables():
         log.warning("unknown setting", variable=name, hint="see `kjr config`")
-    return _asyncio_run(work)
-
-
-def _asyncio_run(work: Coroutine[Any, Any, _T] | Awaitable[_T]) -> _T:
-    async def main() -> _T:
-        return await work
-
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(main())
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main())
+    return lifetime.run_to_end(work)

@@ -1,80 +1,17 @@
-"""Ports: what the services need of the world, as Protocols of at most six methods, split by who needs them.
-
-Every adapter of a port passes the same behavioural suite in `tests/contract/`. An adapter raises only the errors of
-`domain.errors`: a library's exception never leaves it.
-"""
+"""What is needed of the store, split by who needs it: submit, read, process, observe, sweep, tokens, health."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain.facts import JobFacts, PodFacts
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, State, Transition
 from kube_job_runner.domain.messages import Outgoing
 from kube_job_runner.domain.spec import JobSpec
-
-
-class Clock(Protocol):
-    """The wall clock and the monotonic clock, injected so that tests own time."""
-
-    def now(self) -> datetime:
-        """Return the time, aware, in UTC."""
-        ...
-
-    def monotonic(self) -> float:
-        """Return seconds that never step back."""
-        ...
-
-
-# --- Queue -----------------------------------------------------------------------------------------------------------
-
-
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A received message: its body, how often it was received, and the receipt that acknowledges this receipt of it."""
-
-    body: bytes
-    receipt: str
-    deliveries: int = 1
-
-
-class MessageQueue(Protocol):
-    """At-least-once delivery with a visibility timeout, as SQS words it; batches of any size (an adapter splits them)."""
-
-    transactional: bool
-    """Whether `ProcessStore.commit` acknowledges receipts itself, in its own transaction."""
-
-    async def send(self, messages: Sequence[Outgoing]) -> None:
-        """Send messages; on return they are durable."""
-        ...
-
-    async def receive(
-        self, *, limit: int, wait_seconds: float, visibility_seconds: float, min_priority: int | None = None
-    ) -> list[Delivery]:
-        """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`.
-
-        With `min_priority`, only messages that are at least so urgent: the rest stays where it is.
-        """
-        ...
-
-    async def ack(self, receipts: Collection[str]) -> None:
-        """Remove received messages. A receipt that is no longer valid is ignored."""
-        ...
-
-    async def extend(self, receipts: Collection[str], *, visibility_seconds: float) -> None:
-        """Hide received messages for `visibility_seconds` from now (0 gives them back at once). Stale receipts are ignored."""
-        ...
-
-    async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:
-        """Take messages out of circulation, kept with their error for a person to look at."""
-        ...
-
-
-# --- Store -----------------------------------------------------------------------------------------------------------
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
@@ -282,127 +219,4 @@ class Health(Protocol):
 
     async def depth(self) -> QueueDepth:
         """Return the depth figures for metrics."""
-        ...
-
-
-class Wakeup(Protocol):
-    """Hints that something was committed. They may be lost or come twice: whoever waits also polls."""
-
-    async def wait(self, topic: Literal["messages", "jobs"], *, timeout_seconds: float) -> bool:
-        """Wait for the next hint on a topic (messages to receive; jobs changed); False when the time is over."""
-        ...
-
-
-# --- Cluster ---------------------------------------------------------------------------------------------------------
-
-
-class ClusterJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cluster job is to be made from. `spec_hash` tells on adoption whether it is the same work."""
-
-    job_id: UUID
-    attempt: int
-    namespace: str
-    cluster_name: str
-    queue: str
-    spec: JobSpec
-    spec_hash: str
-
-
-class ClusterWriter(Protocol):
-    """What the messages-processor does with the cluster. Every call is safe to repeat."""
-
-    async def create(self, job: ClusterJob) -> JobFacts:
-        """Create the cluster job, or adopt the one that is there under its name when it is ours (job id, attempt, spec hash).
-
-        Raises:
-            NameTaken: an object that is not ours holds the name.
-            ClusterRefused: the cluster will never take it; `reason` says why.
-            TemporaryError: the outcome is unknown or the cluster is busy (quota, 429, 5xx, timeouts).
-        """
-        ...
-
-    async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
-        """Return the facts of the cluster job of that name when it is ours, or None when there is none.
-
-        Raises:
-            TemporaryError: the cluster did not answer.
-        """
-        ...
-
-    async def delete(self, namespace: str, cluster_name: str, *, cluster_uid: str, wait_for_pods: bool) -> None:
-        """Ask for the removal of the cluster job with that uid and of its pods; one that is gone already is success.
-
-        With `wait_for_pods` the cluster job stays visible until its pods are gone (foreground propagation), so that
-        its disappearance proves that nothing runs any more.
-
-        Raises:
-            TemporaryError: the cluster did not take the request.
-        """
-        ...
-
-
-class Relisting(msgspec.Struct, frozen=True):
-    """A watcher is about to list everything: what is known now and not seen before `Listed` has gone."""
-
-
-class Listed(msgspec.Struct, frozen=True):
-    """The list that began at the last `Relisting` is complete."""
-
-
-class SeenJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A Job with our labels was seen (or, with `facts.gone`, seen to be gone)."""
-
-    job_id: UUID
-    attempt: int
-    facts: JobFacts
-
-
-class SeenPod(msgspec.Struct, frozen=True, kw_only=True):
-    """A Pod with our labels was seen (or, with `facts.gone`, seen to be gone)."""
-
-    job_id: UUID
-    attempt: int
-    facts: PodFacts
-
-
-WatchEvent = Relisting | Listed | SeenJob | SeenPod
-
-
-class ClusterWatcher(Protocol):
-    """What the two watchers need. The iterators never end by themselves and survive every fault of the connection.
-
-    They yield in the order seen. An object that vanished between two lists comes as seen with `gone`. A list tells every
-    object, changed or not: that is how its reader learns which are missing, and hears again what may have been lost. Between
-    two lists, facts equal to those last yielded for a uid (but for the resource version) are not yielded again.
-    """
-
-    def watch_jobs(self) -> AsyncIterator[WatchEvent]:
-        """Yield `Relisting`, `SeenJob`..., `Listed`, then `SeenJob` as changes come; and again from the start on a relist."""
-        ...
-
-    def watch_pods(self) -> AsyncIterator[WatchEvent]:
-        """Yield the same for pods (`SeenPod`)."""
-        ...
-
-
-class ClusterLogs(Protocol):
-    """Live logs of a pod that is still in the cluster."""
-
-    def logs(
-        self, namespace: str, pod_name: str, *, container: str, follow: bool, tail_lines: int | None
-    ) -> AsyncIterator[bytes]:
-        """Yield the log as raw chunks (not lines) until its end; with `follow`, until the container has ended.
-
-        Raises:
-            NotFound: there is no such pod, or its log is not there (any more, or yet).
-            TemporaryError: the cluster did not answer.
-        """
-        ...
-
-
-class Cluster(ClusterWriter, ClusterWatcher, ClusterLogs, Protocol):
-    """All of a cluster; an adapter offers this, and each component takes the part that it needs."""
-
-    async def close(self) -> None:
-        """Close connections and stop what the adapter itself started."""
         ...

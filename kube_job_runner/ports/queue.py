@@ -1,0 +1,58 @@
+"""What is needed of the queue: at-least-once delivery, and hints that something came."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from kube_job_runner.domain.messages import Outgoing
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A received message: its body, how often it was received, and the receipt that acknowledges this receipt of it."""
+
+    body: bytes
+    receipt: str
+    deliveries: int = 1
+
+
+class MessageQueue(Protocol):
+    """At-least-once delivery with a visibility timeout, as SQS words it; batches of any size (an adapter splits them)."""
+
+    transactional: bool
+    """Whether `ProcessStore.commit` acknowledges receipts itself, in its own transaction."""
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        """Send messages; on return they are durable."""
+        ...
+
+    async def receive(
+        self, *, limit: int, wait_seconds: float, visibility_seconds: float, min_priority: int | None = None
+    ) -> list[Delivery]:
+        """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`.
+
+        With `min_priority`, only messages that are at least so urgent: the rest stays where it is.
+        """
+        ...
+
+    async def ack(self, receipts: Collection[str]) -> None:
+        """Remove received messages. A receipt that is no longer valid is ignored."""
+        ...
+
+    async def extend(self, receipts: Collection[str], *, visibility_seconds: float) -> None:
+        """Hide received messages for `visibility_seconds` from now (0 gives them back at once). Stale receipts are ignored."""
+        ...
+
+    async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:
+        """Take messages out of circulation, kept with their error for a person to look at."""
+        ...
+
+
+class Wakeup(Protocol):
+    """Hints that something was committed. They may be lost or come twice: whoever waits also polls."""
+
+    async def wait(self, topic: Literal["messages", "jobs"], *, timeout_seconds: float) -> bool:
+        """Wait for the next hint on a topic (messages to receive; jobs changed); False when the time is over."""
+        ...
