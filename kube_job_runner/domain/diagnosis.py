@@ -64,7 +64,8 @@ def ending(facts: AttemptFacts) -> Ending | None:
         main = main_container(facts.pod)
         exit_code = main.exit_code if main and main.exit_code is not None else 0
         return Ending(
-            verdict=Verdict(outcome=State.SUCCEEDED, reason="Completed", explanation="", exit_code=exit_code),
+            verdict=Verdict(outcome=State.SUCCEEDED, reason="Completed", exit_code=exit_code),
+            complete_evidence=facts.pod is not None and facts.pod.ended,
         )
     failed = job.condition("Failed")
     if failed:

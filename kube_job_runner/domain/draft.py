@@ -19,6 +19,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     image_grace_seconds: float = 30.0
     config_grace_seconds: float = 60.0
     evidence_grace_seconds: float = 30.0
+    success_evidence_seconds: float = 5.0
     cleanup_delay_seconds: float = 300.0
     recheck_seconds: float = 60.0
     pod_gone_bound_seconds: float = 120.0

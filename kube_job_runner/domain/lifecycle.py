@@ -200,20 +200,27 @@ def _finished(draft: Draft, attempt: Attempt) -> bool:
     ending = diagnosis.ending(attempt.facts)
     if ending is None:
         return False
-    if not ending.complete_evidence:
-        pending = attempt.unhealthy_reason == _EVIDENCE_PENDING and attempt.unhealthy_since is not None
-        since = attempt.unhealthy_since if pending and attempt.unhealthy_since else draft.now
-        until = since + timedelta(seconds=draft.rules.evidence_grace_seconds)
-        if draft.now < until:
-            draft.put(
-                msgspec.structs.replace(attempt, unhealthy_reason=_EVIDENCE_PENDING, unhealthy_since=since),
-            )
-            draft.look_again(until)
-            return True
+    if not ending.complete_evidence and _await_evidence(draft, attempt, ending):
+        return True
     if ending.verdict.reason == "JobDeleted" and not cleanup.pods_ended(attempt):
         _stop(draft, attempt, ending.verdict)
         return True
     _end(draft, ending.verdict)
+    return True
+
+
+def _await_evidence(draft: Draft, attempt: Attempt, ending: diagnosis.Ending) -> bool:
+    """Wait for the facts of the pod (its exit code, its name for the log); False when they have been waited for enough."""
+    succeeded = ending.verdict.outcome is State.SUCCEEDED
+    rules = draft.rules
+    grace_seconds = rules.success_evidence_seconds if succeeded else rules.evidence_grace_seconds
+    pending = attempt.unhealthy_reason == _EVIDENCE_PENDING and attempt.unhealthy_since is not None
+    since = attempt.unhealthy_since if pending and attempt.unhealthy_since else draft.now
+    until = since + timedelta(seconds=grace_seconds)
+    if draft.now >= until:
+        return False
+    draft.put(msgspec.structs.replace(attempt, unhealthy_reason=_EVIDENCE_PENDING, unhealthy_since=since))
+    draft.look_again(until)
     return True
 
 
@@ -293,7 +300,7 @@ def _decide_stopping(draft: Draft) -> None:
     job_facts = attempt.facts.job
     ending = diagnosis.ending(attempt.facts)
     overtaken = job_facts is not None and not job_facts.deleting and not job_facts.gone
-    if ending is not None and ending.complete_evidence and overtaken:
+    if ending is not None and overtaken and (ending.complete_evidence or ending.verdict.outcome is State.SUCCEEDED):
         # The cluster job finished before our delete reached it: what really happened wins over what was decided.
         _end(draft, ending.verdict)
         return

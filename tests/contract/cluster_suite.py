@@ -139,16 +139,6 @@ class ClusterContract:
             await harness.cluster.create(msgspec.structs.replace(job, **{other: changes[other]}))
 
     @pytest.mark.asyncio
-    async def test_an_object_that_is_not_ours_is_neither_adopted_nor_found(self, harness: Harness) -> None:
-        if harness.no_planting:
-            pytest.skip(harness.no_planting)
-        job = harness.runs()
-        await harness.plant(job)
-        with pytest.raises(NameTaken):
-            await harness.cluster.create(job)
-        assert await harness.cluster.find(job.namespace, job.cluster_name) is None
-
-    @pytest.mark.asyncio
     async def test_delete_with_another_uid_deletes_nothing(self, harness: Harness, watched: Watched) -> None:
         job = harness.runs()
         facts = await harness.cluster.create(job)
@@ -342,12 +332,21 @@ class ClusterContract:
         gone = [e for e in watched.jobs.changes if isinstance(e, SeenJob) and e.facts.gone]
         assert [(e.job_id, e.attempt) for e in gone] == [(job.job_id, job.attempt)]
 
-    # -- logs --------------------------------------------------------------------------------------------------------
 
-    @pytest.fixture
-    def needs_logs(self, harness: Harness) -> None:
-        if harness.no_logs:
-            pytest.skip(harness.no_logs)
+class ForeignObjects:
+    """The part of the suite for clusters that can hold objects which are not ours."""
+
+    @pytest.mark.asyncio
+    async def test_an_object_that_is_not_ours_is_neither_adopted_nor_found(self, harness: Harness) -> None:
+        job = harness.runs()
+        await harness.plant(job)
+        with pytest.raises(NameTaken):
+            await harness.cluster.create(job)
+        assert await harness.cluster.find(job.namespace, job.cluster_name) is None
+
+
+class ClusterLogs:
+    """The part of the suite for clusters whose pods really print."""
 
     @pytest.mark.parametrize(
         "output",
@@ -355,9 +354,7 @@ class ClusterContract:
         ids=["nothing", "line", "unfinished", "newlines", "binary", "broken-utf8"],
     )
     @pytest.mark.asyncio
-    async def test_logs_are_what_was_printed(
-        self, harness: Harness, needs_logs: None, watched: Watched, output: bytes
-    ) -> None:
+    async def test_logs_are_what_was_printed(self, harness: Harness, watched: Watched, output: bytes) -> None:
         job = harness.prints(output)
         facts = await harness.cluster.create(job)
         pod = await watched.until_phase(facts.uid, "Succeeded")
@@ -365,9 +362,7 @@ class ClusterContract:
         assert await read(harness, job, pod, follow=True) == output
 
     @pytest.mark.asyncio
-    async def test_a_followed_log_ends_with_its_container(
-        self, harness: Harness, needs_logs: None, watched: Watched
-    ) -> None:
+    async def test_a_followed_log_ends_with_its_container(self, harness: Harness, watched: Watched) -> None:
         job = harness.runs()
         facts = await harness.cluster.create(job)
         pod = await watched.until_phase(facts.uid, "Running")
@@ -391,27 +386,21 @@ class ClusterContract:
         ("lines", "expected"), [(0, b""), (1, b"c\n"), (2, b"\nc\n"), (3, b"b\n\nc\n"), (9, b"a\nb\n\nc\n")]
     )
     @pytest.mark.asyncio
-    async def test_tail(
-        self, harness: Harness, needs_logs: None, watched: Watched, lines: int, expected: bytes
-    ) -> None:
+    async def test_tail(self, harness: Harness, watched: Watched, lines: int, expected: bytes) -> None:
         job = harness.prints(b"a\nb\n\nc\n")
         facts = await harness.cluster.create(job)
         pod = await watched.until_phase(facts.uid, "Succeeded")
         assert await read(harness, job, pod, tail_lines=lines) == expected
 
     @pytest.mark.asyncio
-    async def test_an_unfinished_last_line_counts_in_a_tail(
-        self, harness: Harness, needs_logs: None, watched: Watched
-    ) -> None:
+    async def test_an_unfinished_last_line_counts_in_a_tail(self, harness: Harness, watched: Watched) -> None:
         job = harness.prints(b"a\nb\nc")
         facts = await harness.cluster.create(job)
         pod = await watched.until_phase(facts.uid, "Succeeded")
         assert await read(harness, job, pod, tail_lines=2) == b"b\nc"
 
     @pytest.mark.asyncio
-    async def test_logs_of_an_unknown_pod_or_container_are_not_found(
-        self, harness: Harness, needs_logs: None, watched: Watched
-    ) -> None:
+    async def test_logs_of_an_unknown_pod_or_container_are_not_found(self, harness: Harness, watched: Watched) -> None:
         job = harness.runs()
         facts = await harness.cluster.create(job)
         pod = await watched.until_phase(facts.uid, "Running")
@@ -421,9 +410,7 @@ class ClusterContract:
             await read(harness, job, pod, container="no-such-container")
 
     @pytest.mark.asyncio
-    async def test_logs_of_a_pod_that_is_gone_are_not_found(
-        self, harness: Harness, needs_logs: None, watched: Watched
-    ) -> None:
+    async def test_logs_of_a_pod_that_is_gone_are_not_found(self, harness: Harness, watched: Watched) -> None:
         job = harness.prints(b"x\n")
         facts = await harness.cluster.create(job)
         pod = await watched.until_phase(facts.uid, "Succeeded")

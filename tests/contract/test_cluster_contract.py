@@ -12,12 +12,12 @@ from kube_job_runner.adapters import kubernetes
 from kube_job_runner.adapters.local import LocalCluster
 from kube_job_runner.settings import KubernetesEnvironment, Settings
 from testbed import cluster as testbed_cluster
-from tests.contract.cluster_suite import ClusterContract
+from tests.contract.cluster_suite import ClusterContract, ClusterLogs, ForeignObjects
 from tests.support.clusters import LocalHarness, SimulatedHarness, SystemClock
 from tests.support.kubernetes_harness import KubernetesHarness
 
 
-class TestLocalCluster(ClusterContract):
+class TestLocalCluster(ClusterLogs, ClusterContract):
     """Jobs as local processes."""
 
     @pytest_asyncio.fixture
@@ -31,7 +31,7 @@ class TestLocalCluster(ClusterContract):
         assert cluster.shim_pid is None
 
 
-class TestSimulatedCluster(ClusterContract):
+class TestSimulatedCluster(ClusterLogs, ForeignObjects, ClusterContract):
     """The scripted cluster, its time moved by the test."""
 
     @pytest_asyncio.fixture
@@ -42,8 +42,8 @@ class TestSimulatedCluster(ClusterContract):
 
 
 @pytest.mark.cluster
-class TestKubernetesCluster(ClusterContract):
-    """Kubernetes itself, with simulated nodes."""
+class TestKubernetesCluster(ForeignObjects, ClusterContract):
+    """Kubernetes itself, with simulated nodes, which print nothing: the real node's tests read logs."""
 
     @pytest_asyncio.fixture
     async def harness(

@@ -134,11 +134,9 @@ class Recorder:
 
 
 class Harness(Protocol):
-    """What the suite needs of an adapter beyond the port. A reason not to be able to do something is a sentence, or ""."""
+    """What the suite needs of an adapter beyond the port."""
 
     cluster: Cluster
-    no_logs: str
-    no_planting: str
     namespace: str
 
     def succeeds(self) -> ClusterJob:
@@ -177,8 +175,6 @@ class Harness(Protocol):
 class LocalHarness:
     """Jobs are shell commands; a file tells a running one to go on."""
 
-    no_logs = ""
-    no_planting = "only jobs of ours can hold a name in a local cluster"
     namespace = "default"
 
     def __init__(self, cluster: LocalCluster, folder: Path) -> None:
@@ -214,7 +210,7 @@ class LocalHarness:
         self._flag(job).touch()
 
     async def plant(self, job: ClusterJob) -> None:
-        raise NotImplementedError(self.no_planting)
+        raise NotImplementedError("only jobs of ours can hold a name in a local cluster")
 
     async def until(self, check: Callable[[], T | None]) -> T:
         return await poll(check)
@@ -226,8 +222,6 @@ class LocalHarness:
 class SimulatedHarness:
     """Jobs are scripts, and time passes in steps while somebody waits."""
 
-    no_logs = ""
-    no_planting = ""
     namespace = "default"
     step_seconds = 0.1
 

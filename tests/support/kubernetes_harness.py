@@ -19,9 +19,6 @@ MERGE_PATCH = "application/merge-patch+json"
 class KubernetesHarness:
     """Jobs follow the stages of `testbed/kwok.yaml`; a running one is told to go on by shortening its run time."""
 
-    no_logs = "the test bed's simulated nodes have no container logs; the real node's tests read them"
-    no_planting = ""
-
     def __init__(self, cluster: Cluster, bed: testbed_cluster.Cluster, namespace: str) -> None:
         self.cluster = cluster
         self.namespace = namespace
@@ -46,7 +43,7 @@ class KubernetesHarness:
         return self.annotated(run="1h")
 
     def prints(self, output: bytes) -> ClusterJob:
-        raise NotImplementedError(self.no_logs)
+        raise NotImplementedError("simulated nodes print nothing")
 
     async def release(self, job: ClusterJob, facts: JobFacts) -> None:
         await asyncio.to_thread(self._shorten, facts.uid, str(job.job_id))

@@ -202,6 +202,17 @@ class TestEnding:
         given_up = decide(job, attempts[1], now=after(35))
         assert (given_up.job.state, given_up.job.reason) == (State.FAILED, "PodLost")
 
+    def test_a_success_waits_a_moment_for_the_facts_of_its_pod(self) -> None:
+        job, attempt = make_job(State.STARTING), with_facts(make_attempt(), job_facts("Complete", rv=20))
+        first = decide(job, attempt, now=after(5))
+        assert first.job.state is State.STARTING
+        assert first.job.next_check_at == after(10)
+        job, attempts = apply(first, {1: attempt})
+        told = decide(job, with_facts(attempts[1], pod_facts(ended(0), phase="Succeeded")), now=after(6))
+        assert (told.job.state, told.attempts[0].pod_name) == (State.SUCCEEDED, "etl-pod")
+        given_up = decide(job, attempts[1], now=after(10))
+        assert (given_up.job.state, given_up.job.exit_code) == (State.SUCCEEDED, 0)
+
     def test_finishing_is_not_finished(self) -> None:
         for condition in ("SuccessCriteriaMet", "FailureTarget"):
             attempt = with_facts(make_attempt(), job_facts(condition, rv=20), pod_facts(ended(0), phase="Succeeded"))
