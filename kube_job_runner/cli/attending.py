@@ -46,6 +46,7 @@ class Attendance:
                 return self._follow()
             finally:
                 self._shown.finish(self.job)
+                self.session.ending = True
 
     def _follow(self) -> int:
         drain: following.Deadline | None = None

@@ -28,6 +28,8 @@ class Session:
     quiet: bool = False
     color: bool | None = None
     waiting: bool = False
+    ending: bool = False
+    """The last word is said: a thread that loses its connection because we close it has nothing to tell."""
     _said: set[str] = field(default_factory=set)
 
     def client(self, *, patience: float = 1.0) -> Client:
@@ -52,7 +54,7 @@ class Session:
         click.echo(text.block(message), err=True)
 
     def _on_retry(self, why: str, delay_seconds: float) -> None:
-        if why not in self._said:
+        if why not in self._said and not self.ending:
             self._said.add(why)
             self.note(f"kjr: {why}; trying again in {durations.show(delay_seconds)}")
 

@@ -44,10 +44,12 @@ def wait_any(client: Client, session: Session, ids: list[str], timeout: float | 
             latest[event.job.id] = event.job
             if event.job.terminal:
                 _report(session, event.job, timeout)
+                session.ending = True
                 return [event.job], exitcodes.of_job(event.job)
         if event is None and deadline is not None and not deadline.left_seconds:
             for job in latest.values():
                 _report(session, job, timeout)
+            session.ending = True
             return list(latest.values()), exitcodes.STILL_RUNNING
 
 

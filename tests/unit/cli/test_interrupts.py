@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from kube_job_runner.cli.session import Session
 from tests.support.terminal import CTRL_C, on_terminal
 from tests.unit.cli.stub import LOG, TOKEN, Stub
 
@@ -48,6 +49,16 @@ def test_a_stopped_pipeline_leaves_no_job(stub: Stub, number: signal.Signals, co
     assert running.returncode == code
     assert stub.cancels == [(job_id, f"kjr run was interrupted ({number.name})")]
     assert err.decode().splitlines()[-1] == f"kjr: job {job_id}: cancel requested ({number.name})"
+
+
+def test_nothing_is_said_about_connections_that_we_close_ourselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session()
+    said: list[str] = []
+    monkeypatch.setattr(session, "say", said.append)
+    session._on_retry("cannot reach the server", 0.1)
+    session.ending = True
+    session._on_retry("[Errno 9] Bad file descriptor", 0.1)
+    assert said == ["kjr: cannot reach the server; trying again in 0.1s"]
 
 
 def test_a_job_whose_submit_is_under_way_is_cancelled_too(stub: Stub) -> None:
