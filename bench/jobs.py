@@ -6,9 +6,7 @@ queues and records them. Both keep both cores busy, with the cluster beside them
 
 from __future__ import annotations
 
-import json
 import resource
-import secrets
 import shutil
 import tempfile
 import time
@@ -20,20 +18,10 @@ from kube_job_runner.adapters import postgres
 from kube_job_runner.domain.errors import KjrError
 from testbed import cluster as clusters
 from testbed import floor
-from testbed.cluster import Cluster
 from tests.support import kubernetes
-from tests.support.product import COMPONENTS, WATCHING, Product
+from tests.support.product import COMPONENTS, Product
 
 BATCH = 500
-
-
-def _install(cluster: Cluster) -> tuple[str, dict[str, Path]]:
-    suffix = secrets.token_hex(3)
-    jobs, accounts = f"jobs-{suffix}", f"kjr-{suffix}"
-    cluster.create_namespace(jobs)
-    documents = kubernetes.rbac(accounts_namespace=accounts, jobs_namespace=jobs)
-    cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
-    return jobs, {name: cluster.service_account_kubeconfig(accounts, name, duration_seconds=7200) for name in WATCHING}
 
 
 def _run_product(product: Product, jobs: int) -> tuple[float, Counter[str]]:
@@ -81,7 +69,7 @@ def main(*, jobs: int = 5_000, cleanup_delay_seconds: float = 300.0) -> None:
         with clusters.start(profile="raised", audit=True) as cluster:
             lowest = floor.run(cluster, jobs=jobs)
         with clusters.start(profile="raised", audit=True) as cluster:
-            namespace, configs = _install(cluster)
+            namespace, configs = kubernetes.install(cluster)
             server = postgres.embedded.start(folder)
             try:
                 product = Product(

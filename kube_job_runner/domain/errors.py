@@ -6,8 +6,6 @@ its default message, so that an error raised without one still says something to
 
 from __future__ import annotations
 
-from typing import Any
-
 
 class KjrError(Exception):
     """Something went wrong in kube-job-runner."""
@@ -46,20 +44,8 @@ class NameTaken(PermanentError):
     """The name of the cluster job is taken by an object that is not ours."""
 
 
-class SpecInvalid(KjrError):
-    """The job's spec breaks one or more limits. `problems` holds `{pointer, detail}` for each of them."""
-
-    def __init__(self, problems: list[Any]) -> None:
-        super().__init__("; ".join(f"{p.pointer}: {p.detail}" for p in problems) or None)
-        self.problems = problems
-
-
 class NotFound(KjrError):
     """There is no such object, or you may not see it."""
-
-
-class IdempotencyMismatch(KjrError):
-    """The idempotency key was used before with another request body."""
 
 
 class DatabaseUnavailable(TemporaryError):

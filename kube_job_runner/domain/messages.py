@@ -6,7 +6,6 @@ more than once and in any order, so each means only "look at this job again, and
 
 from __future__ import annotations
 
-from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -40,7 +39,6 @@ class Observed(_Base, frozen=True, kw_only=True, tag="observed"):
     attempt: int
     job: JobFacts | None = None
     pod: PodFacts | None = None
-    seen_at: datetime | None = None
 
 
 class Delete(_Base, frozen=True, kw_only=True, tag="delete"):

@@ -49,7 +49,6 @@ class Observer:
         self._pending: asyncio.Queue[tuple[str, Observed]] = asyncio.Queue(maxsize=BUFFERED_MESSAGES)
         self._batch: dict[str, Observed] = {}
         self._missing: dict[str, ports.KnownClusterJob] = {}
-        self.listed = asyncio.Event()
 
     async def run(self) -> None:
         """Forward until cancelled; what was read by then is sent first."""
@@ -89,7 +88,6 @@ class Observer:
             message = Observed(job_id=entry.job_id, attempt=entry.attempt, job=gone)
             await self._pending.put((entry.cluster_uid, message))
         self._missing = {}
-        self.listed.set()
 
     async def _send_forever(self) -> None:
         sent_at = self._clock.monotonic() - PACE_SECONDS

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from testbed.cluster import Cluster
 from testbed.pytest_plugin import kube_cluster, kube_namespace, kube_programs, kube_real_node, pytest_collection_finish
-from tests.support import kubernetes
+from tests.support.kubernetes import install
 from tests.support.postgres import Server
-from tests.support.product import WATCHING, Product
+from tests.support.product import Product
 
 __all__ = [
+    "install",
     "kube_cluster",
     "kube_namespace",
     "kube_programs",
     "kube_real_node",
     "pytest_collection_finish",
 ]
-
-
-def install(cluster: Cluster) -> tuple[str, dict[str, Path]]:
-    """Make a namespace for jobs and one for the accounts, apply the shipped RBAC; return the first and the kubeconfigs."""
-    suffix = secrets.token_hex(3)
-    jobs, accounts = f"jobs-{suffix}", f"kjr-{suffix}"
-    cluster.create_namespace(jobs)
-    documents = kubernetes.rbac(accounts_namespace=accounts, jobs_namespace=jobs)
-    cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
-    configs = {name: cluster.service_account_kubeconfig(accounts, name, duration_seconds=7200) for name in WATCHING}
-    return jobs, configs
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +21,8 @@ from kube_job_runner.adapters.kubernetes.scope import Tuning
 from kube_job_runner.domain import names
 from kube_job_runner.domain.spec import JobSpec
 from kube_job_runner.ports import ClusterJob, Listed, Relisting, SeenJob, SeenPod, WatchEvent
+from testbed.cluster import Cluster
+from tests.support.product import WATCHING
 
 RBAC_FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 JOB_ID = UUID("01a7f1de-0000-7000-8000-00000000002a")
@@ -131,3 +135,13 @@ def rbac(*, accounts_namespace: str = "kube-job-runner", jobs_namespace: str = "
         for subject in document.get("subjects", ()):
             subject["namespace"] = mapping[subject["namespace"]]
     return documents
+
+
+def install(cluster: Cluster) -> tuple[str, dict[str, Path]]:
+    """Make a namespace for jobs and one for the accounts, apply the shipped RBAC; return the first and the kubeconfigs."""
+    suffix = secrets.token_hex(3)
+    jobs, accounts = f"jobs-{suffix}", f"kjr-{suffix}"
+    cluster.create_namespace(jobs)
+    documents = rbac(accounts_namespace=accounts, jobs_namespace=jobs)
+    cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
+    return jobs, {name: cluster.service_account_kubeconfig(accounts, name, duration_seconds=7200) for name in WATCHING}
