@@ -1,20 +1,32 @@
 """From the facts of an attempt to what they mean: did it start, did it end, what keeps it waiting.
 
-The order in which the places are looked at is fixed (pod status, disruption, init containers, main container, Job condition):
-the cause before its symptom. A Job's own `Failed` reason is never the answer while its pod can speak.
+The order in which the places are looked at is fixed (pod status, disruption, init containers, main container, what a
+container waits for, scheduling, Job condition, events): the cause before its symptom. A Job's own `Failed` reason is never
+the answer while its pod can speak, and events are text: they decide only where no status can.
 """
 
 from __future__ import annotations
 
-import signal as signals
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import msgspec
 
-from kube_job_runner.domain import failures, names
-from kube_job_runner.domain.facts import AttemptFacts, ContainerFacts, PodFacts
-from kube_job_runner.domain.failures import Finding
-from kube_job_runner.domain.job import State, Verdict
+from kube_job_runner.domain import failures, names, retries
+from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, EventFacts, PodFacts
+from kube_job_runner.domain.failures import Finding, Table
+from kube_job_runner.domain.job import Cause, State, Verdict
+
+EVENT_FRESH_SECONDS = 300.0
+"""How long a Warning event speaks: the kubelet repeats a failed mount at least every 2 min 2 s (reconciler backoff)."""
+
+_CAUSES: dict[str, Cause] = {
+    "fail_now": "permanent",
+    "fail_after_grace": "permanent",
+    "application": "application",
+    "retry_free": "infrastructure",
+    "wait": "permanent",
+}
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +34,13 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
     verdict: Verdict
     complete_evidence: bool = True
+
+
+class Obstacle(msgspec.Struct, frozen=True, kw_only=True):
+    """What keeps an attempt from starting. `until` is when an event stops to speak for it, None for a status."""
+
+    finding: Finding
+    until: datetime | None = None
 
 
 def main_container(pod: PodFacts | None) -> ContainerFacts | None:
@@ -55,7 +74,7 @@ def finished_at(facts: AttemptFacts) -> datetime | None:
     return main.finished_at if main else None
 
 
-def ending(facts: AttemptFacts) -> Ending | None:
+def ending(facts: AttemptFacts, table: Table = failures.TABLE) -> Ending | None:
     """Return how the cluster job ended, by its terminal condition or because it is gone, or None while it has not."""
     job = facts.job
     if job is None:
@@ -69,56 +88,55 @@ def ending(facts: AttemptFacts) -> Ending | None:
         )
     failed = job.condition("Failed")
     if failed:
-        found = failures.classify("job.condition", failed.reason, failed.message or failed.reason)
-        assert found is not None  # the last job.condition rule fits everything
-        if found.reason == "DeadlineExceeded":
-            # The deadline ended the pod: the signal that killed it is the symptom, and may or may not have been seen.
-            return Ending(verdict=_verdict(found))
-        verdict = _pod_verdict(facts.pod)
-        if verdict is not None:
-            return Ending(verdict=verdict)
-        pod_spoke = facts.pod is not None and facts.pod.gone
-        return Ending(verdict=_verdict(found), complete_evidence=pod_spoke)
+        return _failed(facts, failed, table)
     if job.gone:
-        return Ending(
-            verdict=Verdict(
-                outcome=State.FAILED,
-                reason="JobDeleted",
-                explanation="The cluster job was deleted by somebody else while the job ran.",
-                retryable=True,
-            ),
-        )
+        # Not the program's fault, and perhaps a person's will: the user's own attempts decide whether it runs again.
+        explanation = "The cluster job was deleted by somebody else while the job ran."
+        verdict = Verdict(outcome=State.FAILED, reason="JobDeleted", explanation=explanation, cause="application")
+        return Ending(verdict=verdict)
     return None
 
 
-def waiting(facts: AttemptFacts) -> Finding | None:
+def _failed(facts: AttemptFacts, failed: Condition, table: Table) -> Ending:
+    if failed.reason == "DeadlineExceeded":
+        # The deadline ended the pod: the signal that killed it is the symptom, and may or may not have been seen.
+        found = table.classify("job.condition", failed.reason, failed.message or failed.reason)
+        if found is not None:
+            return Ending(verdict=_verdict(found))
+    verdict = _pod_verdict(facts.pod, table)
+    if verdict is not None:
+        return Ending(verdict=verdict)
+    explanation = f"The pod of the job is gone and left no outcome ({failed.message or failed.reason})."
+    lost = Verdict(outcome=State.FAILED, reason="PodLost", explanation=explanation, cause="infrastructure")
+    return Ending(verdict=lost, complete_evidence=facts.pod is not None and facts.pod.gone)
+
+
+def obstacle(facts: AttemptFacts, *, now: datetime, table: Table = failures.TABLE) -> Obstacle | None:
     """Return the known fault that keeps the newest pod from starting, or None when it waits for a normal reason."""
     pod = facts.pod
-    if pod is None or pod.ended or pod.deleting:
+    if pod is None:
+        return _from_events(facts.job_events, now=now, table=table)
+    if pod.ended or pod.deleting:
         return None
-    found: Finding | None = None
-    for container in pod.containers:
-        if container.state != "waiting" or not container.reason:
-            continue
-        seen = failures.classify(
-            "container.waiting", container.reason, container.message, container=container.name, node=pod.node
-        )
-        if seen is not None and (found is None or _RANK[seen.rule.action] > _RANK[found.rule.action]):
-            found = seen
-    return found
+    found = _worst(_waiting(pod, table))
+    if found is None:
+        found = _worst(_unscheduled(pod, table))
+    if found is not None:
+        return Obstacle(finding=found)
+    ready = _condition(pod, "PodReadyToStartContainers")
+    if ready is not None and ready.status == "True":
+        return None  # volumes and network are there: what the events said of them is over
+    return _from_events(facts.pod_events, now=now, table=table)
 
 
-_RANK = {"wait": 0, "infrastructure": 1, "application": 2, "fail_after_grace": 3, "fail_now": 4}
-
-
-def waiting_for(facts: AttemptFacts) -> str:
+def waiting_for(facts: AttemptFacts, *, now: datetime, table: Table = failures.TABLE) -> str:
     """Return, in words, what an attempt that has not started is waiting for."""
+    found = obstacle(facts, now=now, table=table)
+    if found is not None:
+        return found.finding.explanation
     pod = facts.pod
     if pod is None:
         return "the cluster has not made a pod for it yet"
-    found = waiting(facts)
-    if found is not None:
-        return found.explanation
     for condition in pod.conditions:
         if condition.type == "PodScheduled" and condition.status != "True":
             return condition.message or condition.reason or "it has not been scheduled"
@@ -128,60 +146,129 @@ def waiting_for(facts: AttemptFacts) -> str:
     return f"the pod is {pod.phase or 'pending'} on node {pod.node or '(none)'}"
 
 
-def _verdict(found: Finding, *, exit_code: int | None = None, signal: int | None = None) -> Verdict:
+def unknown_signal(pod: PodFacts, table: Table = failures.TABLE) -> str:
+    """Return a waiting reason of a pod that is neither normal nor known to the table, or nothing."""
+    for container in pod.containers:
+        if container.state != "waiting" or container.reason in _NORMAL:
+            continue
+        if table.classify("container.waiting", container.reason, container.message) is None:
+            return container.reason
+    return ""
+
+
+_NORMAL = frozenset({"", "ContainerCreating", "PodInitializing"})
+
+
+def blames_image(reason: str) -> bool:
+    """Tell whether a waiting reason is that of a pull between two tries, which kubelets before 1.31 give without its cause."""
+    return reason == "ImagePullBackOff"
+
+
+def _waiting(pod: PodFacts, table: Table) -> Iterator[Finding]:
+    for container in pod.containers:
+        if container.state == "waiting" and container.reason not in _NORMAL:
+            found = table.classify(
+                "container.waiting", container.reason, container.message, container=container.name, node=pod.node
+            )
+            if found is not None:
+                yield found
+
+
+def _unscheduled(pod: PodFacts, table: Table) -> Iterator[Finding]:
+    condition = _condition(pod, "PodScheduled")
+    if condition is not None and condition.status == "False":
+        found = table.classify("pod.condition", condition.reason, condition.message)
+        if found is not None:
+            yield found
+
+
+def _worst(found: Iterator[Finding]) -> Finding | None:
+    return max(found, key=lambda finding: failures.severity(finding.verdict), default=None)
+
+
+def _from_events(events: tuple[EventFacts, ...], *, now: datetime, table: Table) -> Obstacle | None:
+    """Return what the newest Warning that still speaks and that the table knows says."""
+    for event in reversed(events):
+        seen_at = event.last_at or event.first_at
+        if event.type != "Warning" or seen_at is None:
+            continue
+        until = seen_at + timedelta(seconds=EVENT_FRESH_SECONDS)
+        if until <= now:
+            continue
+        found = table.classify("event", event.reason, event.message)
+        if found is not None:
+            return Obstacle(finding=found, until=until)
+    return None
+
+
+def _condition(pod: PodFacts, type_: str) -> Condition | None:
+    return next((condition for condition in pod.conditions if condition.type == type_), None)
+
+
+def verdict_of(found: Finding, *, explanation: str = "") -> Verdict:
+    """Return the verdict of a fault that kept an attempt from starting."""
+    return _verdict(found, explanation=explanation)
+
+
+def _verdict(
+    found: Finding, *, exit_code: int | None = None, signal: int | None = None, explanation: str = ""
+) -> Verdict:
     return Verdict(
         outcome=State.FAILED,
         reason=found.reason,
-        explanation=found.explanation,
+        explanation=explanation or found.explanation,
         exit_code=exit_code,
         signal=signal,
-        retryable=found.rule.action in ("application", "infrastructure"),
+        cause=_CAUSES[found.verdict],
+        rule=found.rule.name,
     )
 
 
-def _pod_verdict(pod: PodFacts | None) -> Verdict | None:
+def _pod_verdict(pod: PodFacts | None, table: Table) -> Verdict | None:
     if pod is None:
         return None
     main = main_container(pod)
     exit_code = main.exit_code if main else None
     if pod.phase == "Failed" and pod.reason:
-        found = failures.classify("pod.status", pod.reason, pod.message, node=pod.node)
+        found = table.classify("pod.status", pod.reason, pod.message, node=pod.node)
         if found is not None:
             return _verdict(found, exit_code=exit_code)
-    for condition in pod.conditions:
-        if condition.type == "DisruptionTarget" and condition.status == "True" and pod.ended:
-            found = failures.classify("pod.condition", condition.reason, condition.message, node=pod.node)
-            if found is not None:
-                return _verdict(found, exit_code=exit_code)
-    for container in sorted(pod.containers, key=lambda c: not c.init):
-        if container.state == "terminated" and container.exit_code not in (0, None):
-            return _terminated(pod, container)
-    return None
+    disrupted = _condition(pod, "DisruptionTarget")
+    if disrupted is not None and disrupted.status == "True" and pod.ended:
+        found = table.classify("pod.condition", disrupted.reason, disrupted.message, node=pod.node)
+        if found is not None:
+            return _verdict(found, exit_code=exit_code)
+    ended = [c for c in pod.containers if c.state == "terminated" and c.exit_code not in (0, None) and not c.sidecar]
+    if not ended:
+        return None
+    # A failed init container is why the others never ran; then the user's own container speaks before any other.
+    first = min(ended, key=lambda c: (not c.init, c.name != names.MAIN_CONTAINER))
+    return _terminated(pod, first, table)
 
 
-def _terminated(pod: PodFacts, container: ContainerFacts) -> Verdict:
+def _terminated(pod: PodFacts, container: ContainerFacts, table: Table) -> Verdict:
     code = container.exit_code or 0
     number = container.signal or (code - 128 if 128 < code <= 128 + 64 else None)
-    found = failures.classify(
-        "container.terminated", container.reason, container.message, container=container.name, node=pod.node
+    found = table.classify(
+        "container.terminated",
+        container.reason,
+        container.message,
+        exit_code=code,
+        container=container.name,
+        node=pod.node,
+        signal=retries.signal_name(number) if number is not None else None,
     )
-    if found is not None:
-        reported = None if found.rule.action in ("fail_now", "infrastructure") else code
-        return _verdict(found, exit_code=reported, signal=number if reported is not None else None)
+    if found is not None and found.verdict != "wait":
+        # What never ran, or whose end nobody saw, has no exit code of its own.
+        ran = found.verdict == "application" or container.reason == "Error"
+        return _verdict(found, exit_code=code if ran else None, signal=number if ran else None)
     if number is not None:
-        reason, text = (
-            "KilledBySignal",
-            f"Container {container.name} was killed by {_signal_name(number)} (exit code {code}).",
-        )
+        reason = "KilledBySignal"
+        text = f"Container {container.name} was killed by {retries.signal_name(number)} (exit code {code})."
     else:
         reason, text = "ApplicationExit", f"Container {container.name} exited with code {code}."
     if container.message:
-        text += f" It said: {container.message.strip()[:500]}"
-    return Verdict(outcome=State.FAILED, reason=reason, explanation=text, exit_code=code, signal=number, retryable=True)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signals.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+        text += f" It said: {container.message.strip()[-500:]}"
+    return Verdict(
+        outcome=State.FAILED, reason=reason, explanation=text, exit_code=code, signal=number, cause="application"
+    )

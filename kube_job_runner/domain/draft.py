@@ -34,9 +34,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Create(msgspec.Struct, frozen=True):
-    """Effect: create the cluster job of this attempt, then call `lifecycle.created`."""
+    """Effect: create the cluster job of this attempt, if possible on other nodes, then call `lifecycle.created`."""
 
     attempt: Attempt
+    avoid_nodes: tuple[str, ...] = ()
 
 
 class Find(msgspec.Struct, frozen=True):

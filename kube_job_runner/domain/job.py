@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -28,24 +29,38 @@ TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The part of a spec that decisions need: it lies in the hot row, so that deciding never loads a spec."""
+    """The part of a spec that decisions need: it lies in the hot row, so that deciding never loads a spec.
+
+    `memory` is that of the spec, kept only where a retry rule may grow it.
+    """
 
     timeouts: Timeouts = Timeouts()
     retry: Retry = Retry()
+    memory: str = ""
+    stop_grace_seconds: int = 30
 
 
 class CancelRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who asked for the end of a job, when and why. Written by the web server, read by the processor."""
+    """Who asked for the end of a job, when and why. Written by the web server, read by the processor.
+
+    `grace_seconds` replaces the spec's stop grace: 0 kills at once.
+    """
 
     at: datetime
     by: str = ""
     reason: str = ""
+    grace_seconds: int | None = None
+
+
+Cause = Literal["", "permanent", "application", "infrastructure"]
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the rules conclude about an attempt: outcome, stable reason code, one sentence, and the numbers behind it.
 
-    `outcome` is `succeeded`, `failed` or `cancelled`; `retryable` says whether the retry policy may be asked.
+    `outcome` is `succeeded`, `failed` or `cancelled`. `cause` says whose failure it is, and so which budget of retries is
+    charged for it: the user's attempts (`application`), the free one (`infrastructure`), or none, since to try again
+    would fail again (`permanent`). `rule` names the row of the failure table that matched.
     """
 
     outcome: State
@@ -53,7 +68,16 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     explanation: str = ""
     exit_code: int | None = None
     signal: int | None = None
-    retryable: bool = False
+    cause: Cause = ""
+    rule: str = ""
+
+
+class Marks(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When an attempt passed the steps that its pod shows only while they last, by the cluster's clock."""
+
+    scheduled_at: datetime | None = None
+    pulling_at: datetime | None = None
+    starting_at: datetime | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +85,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     `cluster_uid` is None until the cluster job is known to exist. `unhealthy_reason` and `unhealthy_since` are the
     failing signal now seen and when it was first seen, so that a restart of ours does not reset a grace period.
+    `memory` is what this attempt was given instead of what its spec says, when a retry rule made it grow.
     """
 
     job_id: UUID
@@ -79,6 +104,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     unhealthy_since: datetime | None = None
     delete_requested_at: datetime | None = None
     gone_at: datetime | None = None
+    memory: str = ""
+    marks: Marks = Marks()
     facts: AttemptFacts = AttemptFacts()
 
 
@@ -86,7 +113,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The hot row of a job. `version` grows by one with each change and is the fence of every compare-and-set.
 
     `attempt` is the number of the newest attempt that exists or existed in the cluster, 0 before the first.
-    `due_at` is when a queued job may be created; `next_check_at` when `decide` wants to look again without a message.
+    `rerun_of` is the job that this one runs again. `due_at` is when a queued job may be created; `next_check_at` when `decide` wants to look again without a message.
     """
 
     id: UUID
@@ -109,6 +136,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     explanation: str = ""
     exit_code: int | None = None
+    rerun_of: UUID | None = None
 
     @property
     def terminal(self) -> bool:

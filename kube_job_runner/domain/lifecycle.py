@@ -16,9 +16,9 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from kube_job_runner.domain import cleanup, diagnosis, names, retries
+from kube_job_runner.domain import cleanup, diagnosis, names, retries, timeline
 from kube_job_runner.domain.draft import Create, Decision, Draft, Find, Rules
-from kube_job_runner.domain.facts import JobFacts, PodFacts, merge
+from kube_job_runner.domain.facts import EventFacts, JobFacts, PodFacts, merge
 from kube_job_runner.domain.job import Attempt, Job, State, Verdict
 from kube_job_runner.domain.messages import Observed
 from kube_job_runner.domain.spec import Timeouts
@@ -35,6 +35,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.CANCELLED: frozenset(),
 }
 
+_NODES_AVOIDED = 8
 _EVIDENCE_PENDING = "EvidencePending"  # the cluster job failed, the facts of its pod may still come
 
 
@@ -47,15 +48,18 @@ def _queue_deadline(job: Job) -> datetime:
     return queue_deadline(max(job.created_at, job.due_at), job.policy.timeouts)
 
 
-def observe(attempt: Attempt, seen: JobFacts | PodFacts) -> Attempt:
+def observe(attempt: Attempt, seen: JobFacts | PodFacts | EventFacts) -> Attempt:
     """Return the attempt with one observation joined into its facts; facts that are not its own change nothing."""
     facts = merge(attempt.facts, seen, cluster_uid=attempt.cluster_uid)
-    if facts == attempt.facts:
+    ours = isinstance(seen, PodFacts) and any(pod.uid == seen.uid for pod in facts.pods)
+    marks = timeline.marked(attempt.marks, seen) if ours and isinstance(seen, PodFacts) else attempt.marks
+    if facts == attempt.facts and marks == attempt.marks:
         return attempt
     pod = facts.pod
     return msgspec.structs.replace(
         attempt,
         facts=facts,
+        marks=marks,
         node=pod.node if pod else attempt.node,
         pod_name=pod.name if pod else attempt.pod_name,
     )
@@ -104,7 +108,7 @@ def stray(job: Job, message: Observed, *, now: datetime) -> Attempt | None:
     """
     if not job.terminal or message.job is None or message.job.gone or message.attempt != job.attempt + 1:
         return None
-    return _stray_attempt(job, next_attempt(job), message.job, now=now)
+    return _stray_attempt(job, next_attempt(job, {}), message.job, now=now)
 
 
 def remove_stray(
@@ -147,15 +151,32 @@ def postponed(
     return draft.decision()
 
 
-def next_attempt(job: Job) -> Attempt:
+def next_attempt(job: Job, attempts: Mapping[int, Attempt]) -> Attempt:
     """Return the attempt that a queued job would be created as."""
     number = job.attempt + 1
+    last = attempts.get(job.attempt)
+    memory = ""
+    if last is not None and last.verdict is not None:
+        memory = _plan(job, attempts, last.verdict).memory or last.memory
     return Attempt(
         job_id=job.id,
         number=number,
         namespace=job.namespace,
         cluster_name=names.cluster_job_name(job.name, job.id, number),
+        memory=memory,
     )
+
+
+def nodes_to_avoid(job: Job, attempts: Mapping[int, Attempt]) -> tuple[str, ...]:
+    """Return the nodes on which an attempt of the job failed for a reason of the infrastructure, the newest last."""
+    if not job.policy.retry.avoid_failed_nodes:
+        return ()
+    failed = [
+        attempt.node
+        for _, attempt in sorted(attempts.items())
+        if attempt.node and attempt.verdict is not None and attempt.verdict.cause == "infrastructure"
+    ]
+    return tuple(dict.fromkeys(failed))[-_NODES_AVOIDED:]
 
 
 def _decide_queued(draft: Draft, *, known_absent: bool) -> None:
@@ -165,12 +186,12 @@ def _decide_queued(draft: Draft, *, known_absent: bool) -> None:
         if now < job.due_at:
             draft.look_again(job.due_at)
         else:
-            draft.effect = Create(next_attempt(job))
+            draft.effect = Create(next_attempt(job, draft.attempts), nodes_to_avoid(job, draft.attempts))
             draft.look_again(deadline)
         return
     if not known_absent:
         # A create may have reached the cluster and died before its commit: ended means that nothing is left, so ask.
-        draft.effect = Find(next_attempt(job))
+        draft.effect = Find(next_attempt(job, draft.attempts))
         draft.look_again(now + timedelta(seconds=draft.rules.recheck_seconds))
     elif job.cancel is not None:
         _end(draft, _cancelled(job))
@@ -197,7 +218,7 @@ def _decide_live(draft: Draft) -> None:
 
 def _finished(draft: Draft, attempt: Attempt) -> bool:
     """Conclude an attempt whose cluster job ended; True when there is nothing more to decide now."""
-    ending = diagnosis.ending(attempt.facts)
+    ending = diagnosis.ending(attempt.facts, draft.rules.table)
     if ending is None:
         return False
     if not ending.complete_evidence and _await_evidence(draft, attempt, ending):
@@ -235,7 +256,7 @@ def _decide_running(draft: Draft, attempt: Attempt) -> None:
         _stop(
             draft,
             attempt,
-            Verdict(outcome=State.FAILED, reason="RunTimeout", explanation=explanation, retryable=True),
+            Verdict(outcome=State.FAILED, reason="RunTimeout", explanation=explanation, cause="application"),
         )
     else:
         draft.look_again(deadline)
@@ -255,33 +276,51 @@ def _with_start(draft: Draft, attempt: Attempt) -> Attempt:
 
 
 def _decide_starting(draft: Draft, attempt: Attempt) -> None:
-    attempt = _note_health(draft, attempt)
-    found = diagnosis.waiting(attempt.facts)
-    if found is not None and found.rule.action in ("fail_now", "fail_after_grace"):
-        since = attempt.unhealthy_since or draft.now
-        until = since + timedelta(seconds=draft.rules.grace_seconds(found.rule))
-        if draft.now >= until:
-            _end(draft, Verdict(outcome=State.FAILED, reason=found.reason, explanation=found.explanation))
-            return
-        draft.look_again(until)
+    rules, now = draft.rules, draft.now
+    found = diagnosis.obstacle(attempt.facts, now=now, table=rules.table)
+    attempt = _note_health(draft, attempt, found)
+    if found is not None:
+        if found.until is not None:
+            draft.look_again(found.until)
+        if found.finding.verdict != "wait":
+            since = attempt.unhealthy_since or now
+            until = since + timedelta(seconds=rules.grace_seconds(found.finding.rule))
+            if now >= until:
+                _give_up(draft, attempt, diagnosis.verdict_of(found.finding))
+                return
+            draft.look_again(until)
     start_seconds = draft.job.policy.timeouts.start_seconds
-    deadline = (attempt.created_at or draft.now) + timedelta(seconds=start_seconds)
-    if draft.now >= deadline:
-        explanation = (
-            f"The job did not start within its start timeout of {start_seconds} s: "
-            f"{diagnosis.waiting_for(attempt.facts)}"
-        )
-        _end(draft, Verdict(outcome=State.FAILED, reason="StartTimeout", explanation=explanation))
+    deadline = (attempt.created_at or now) + timedelta(seconds=start_seconds)
+    if now >= deadline:
+        _give_up(draft, attempt, _start_timeout(draft, attempt, found))
     else:
         draft.look_again(deadline)
 
 
-def _note_health(draft: Draft, attempt: Attempt) -> Attempt:
+def _start_timeout(draft: Draft, attempt: Attempt, found: diagnosis.Obstacle | None) -> Verdict:
+    """Return the verdict of an attempt that used up its time to start: its known fault, where there is one."""
+    start_seconds = draft.job.policy.timeouts.start_seconds
+    waited_for = diagnosis.waiting_for(attempt.facts, now=draft.now, table=draft.rules.table)
+    explanation = f"The job did not start within its start timeout of {start_seconds} s: {waited_for}"
+    if found is not None and found.finding.verdict != "wait":
+        return diagnosis.verdict_of(found.finding, explanation=explanation)
+    rule = found.finding.rule.name if found is not None else ""
+    return Verdict(outcome=State.FAILED, reason="StartTimeout", explanation=explanation, cause="permanent", rule=rule)
+
+
+def _give_up(draft: Draft, attempt: Attempt, verdict: Verdict) -> None:
+    """End an attempt that never started: at once when it was the last, else after its pod, which might still start, is gone."""
+    if draft.job.cancel is None and _plan(draft.job, draft.attempts, verdict).retry:
+        _stop(draft, attempt, verdict)
+    else:
+        _end(draft, verdict)
+
+
+def _note_health(draft: Draft, attempt: Attempt, found: diagnosis.Obstacle | None) -> Attempt:
     """Keep when the failing signal now seen was first seen, and put what the attempt waits for into the job's row."""
-    found = diagnosis.waiting(attempt.facts)
     main = diagnosis.main_container(attempt.facts.pod)
-    reason = found.reason if found else ""
-    if found is None and main is not None and main.reason == "ImagePullBackOff":
+    reason = found.finding.reason if found else ""
+    if found is None and main is not None and diagnosis.blames_image(main.reason):
         # Kubelets before 1.31 drop the cause between two pulls; the cause seen before still holds.
         return attempt
     if reason != attempt.unhealthy_reason:
@@ -289,7 +328,7 @@ def _note_health(draft: Draft, attempt: Attempt) -> Attempt:
             attempt, unhealthy_reason=reason, unhealthy_since=draft.now if reason else None
         )
         draft.put(attempt)
-        draft.update(reason="", explanation=found.explanation if found else "")
+        draft.update(reason="", explanation=found.finding.explanation if found else "")
     return attempt
 
 
@@ -298,7 +337,7 @@ def _decide_stopping(draft: Draft) -> None:
     verdict = attempt.verdict
     assert verdict is not None  # a job is `stopping` only with a verdict
     job_facts = attempt.facts.job
-    ending = diagnosis.ending(attempt.facts)
+    ending = diagnosis.ending(attempt.facts, draft.rules.table)
     overtaken = job_facts is not None and not job_facts.deleting and not job_facts.gone
     if ending is not None and overtaken and (ending.complete_evidence or ending.verdict.outcome is State.SUCCEEDED):
         # The cluster job finished before our delete reached it: what really happened wins over what was decided.
@@ -334,38 +373,74 @@ def _stop(draft: Draft, attempt: Attempt, verdict: Verdict) -> None:
 
 def _end(draft: Draft, verdict: Verdict) -> None:
     """Record the verdict on the attempt, then either queue another attempt or end the job."""
-    now = draft.now
     attempt = draft.attempts.get(draft.job.attempt)
-    if attempt is not None and draft.job.state is not State.QUEUED:
-        attempt = _with_start(draft, attempt)
-        ended = diagnosis.finished_at(attempt.facts)
-        finished = min(max(ended, attempt.started_at or ended), now) if ended else now
-        draft.put(msgspec.structs.replace(attempt, verdict=verdict, decided_at=now, finished_at=finished))
-    job = draft.job
-    delay = retries.decide(verdict, attempts=job.attempt, policy=job.policy.retry, job_id=job.id)
-    if delay is not None and job.cancel is None and job.state is not State.QUEUED:
-        draft.update(due_at=now + delay, reason=verdict.reason, explanation=verdict.explanation)
-        draft.move(
-            State.QUEUED,
-            attempt=job.attempt,
-            reason=verdict.reason,
-            explanation=verdict.explanation,
-            exit_code=verdict.exit_code,
-        )
-        draft.look_again(now + delay)
+    has_attempt = attempt is not None and draft.job.state is not State.QUEUED
+    if attempt is not None and has_attempt:
+        _conclude(draft, attempt, verdict)
+    plan = _plan(draft.job, draft.attempts, verdict) if has_attempt else None
+    if plan is not None and plan.retry and draft.job.cancel is None:
+        _queue_again(draft, verdict, plan)
         return
-    if delay is not None and job.cancel is not None:
-        verdict = _cancelled(job)
+    if plan is not None and plan.retry:
+        verdict = _cancelled(draft.job)
+    explanation = _last_words(draft.job, verdict, plan)
     draft.update(
-        finished_at=now,
-        reason=verdict.reason,
-        explanation=verdict.explanation,
-        exit_code=verdict.exit_code,
+        finished_at=draft.now, reason=verdict.reason, explanation=explanation, exit_code=verdict.exit_code
     )
     draft.move(
         verdict.outcome,
-        attempt=job.attempt,
+        attempt=draft.job.attempt,
         reason=verdict.reason,
-        explanation=verdict.explanation,
+        explanation=explanation,
         exit_code=verdict.exit_code,
     )
+
+
+def _conclude(draft: Draft, attempt: Attempt, verdict: Verdict) -> None:
+    now = draft.now
+    attempt = _with_start(draft, attempt)
+    ended = diagnosis.finished_at(attempt.facts)
+    finished = min(max(ended, attempt.started_at or ended), now) if ended else now
+    draft.put(msgspec.structs.replace(attempt, verdict=verdict, decided_at=now, finished_at=finished))
+
+
+def _queue_again(draft: Draft, verdict: Verdict, plan: retries.Plan) -> None:
+    due_at = draft.now + timedelta(seconds=plan.delay_seconds)
+    explanation = f"{verdict.explanation} {_sentence(plan.why)}".strip()
+    draft.update(due_at=due_at, reason=verdict.reason, explanation=explanation)
+    draft.move(
+        State.QUEUED,
+        attempt=draft.job.attempt,
+        reason=verdict.reason,
+        explanation=explanation,
+        exit_code=verdict.exit_code,
+    )
+    draft.look_again(due_at)
+
+
+def _last_words(job: Job, verdict: Verdict, plan: retries.Plan | None) -> str:
+    """Return the explanation of an end: what happened, and why there is no other attempt or why a cancel came too late."""
+    words = [verdict.explanation] if verdict.explanation else []
+    retried = plan is not None and verdict.outcome is State.FAILED and (job.attempt > 1 or plan.rule is not None)
+    if plan is not None and (retried or plan.budget == "infrastructure"):
+        words.append(f"There is no further attempt: {plan.why}.")
+    if job.cancel is not None and verdict.outcome is not State.CANCELLED:
+        who = f" by {job.cancel.by}" if job.cancel.by else ""
+        words.append(f"A cancel was asked for{who} at {job.cancel.at:%Y-%m-%d %H:%M:%S} UTC; the job ended first.")
+    return " ".join(words)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+def _plan(job: Job, attempts: Mapping[int, Attempt], verdict: Verdict) -> retries.Plan:
+    """Return what follows when the newest attempt ends with this verdict."""
+    history = [
+        attempt.verdict
+        for number, attempt in sorted(attempts.items())
+        if number < job.attempt and attempt.verdict is not None
+    ]
+    last = attempts.get(job.attempt)
+    memory = (last.memory if last is not None else "") or job.policy.memory
+    return retries.plan([*history, verdict], policy=job.policy.retry, job_id=job.id, memory=memory)

@@ -1,30 +1,124 @@
-"""Whether there is another attempt, and when. Pure arithmetic: the jitter comes from the job's id, not from a dice."""
+"""Whether there is another attempt, when, and charged to whom. Pure arithmetic: the jitter comes from the job's id."""
 
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+import signal as signals
+from collections.abc import Sequence
+from typing import Literal
 from uuid import UUID
 
-from kube_job_runner.domain.job import Verdict
-from kube_job_runner.domain.spec import Retry
+import msgspec
+
+from kube_job_runner.domain import quantity
+from kube_job_runner.domain.job import State, Verdict
+from kube_job_runner.domain.spec import Retry, RetryRule
 
 JITTER = 0.1  # of the delay, up or down, so that jobs that failed together do not come back together
 
+Budget = Literal["", "attempts", "infrastructure"]
 
-def decide(verdict: Verdict, *, attempts: int, policy: Retry, job_id: UUID) -> timedelta | None:
-    """Return how long to wait before the next attempt, or None when there is none.
 
-    `attempts` is how many there have been, the one that failed included. The delay is `backoff_seconds` times
-    `backoff_factor` for each earlier retry, at most `max_backoff_seconds`, give or take a tenth.
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What follows a failed attempt: another one after `delay_seconds`, or none; `why` is for people.
+
+    `budget` is what the failure was charged to, `rule` the index of the retry rule that decided, and `memory` what the
+    next attempt gets instead of what it had (empty: the same).
     """
-    if not verdict.retryable or attempts >= policy.attempts:
-        return None
+
+    retry: bool
+    why: str
+    budget: Budget = ""
+    delay_seconds: float = 0.0
+    rule: int | None = None
+    memory: str = ""
+
+
+def plan(history: Sequence[Verdict], *, policy: Retry, job_id: UUID, memory: str = "") -> Plan:
+    """Return what follows the last of `history`, the verdicts of all attempts so far, oldest first.
+
+    `memory` is what the last attempt had, where known. The first rule of the policy that fits decides; without one, a
+    failure of the infrastructure is charged to its own budget and one of the program to the user's attempts.
+    """
+    verdict = history[-1]
+    if verdict.outcome is not State.FAILED:
+        return Plan(retry=False, why=f"the job has {verdict.outcome}")
+    index = next((i for i, rule in enumerate(policy.rules) if fits(rule, verdict)), None)
+    rule = None if index is None else policy.rules[index]
+    grown = ""
+    if rule is not None and rule.action == "fail":
+        return Plan(retry=False, why=f"rule {index} says so", rule=index, budget=budget_of(verdict, policy))
+    if rule is not None and rule.action == "grow_memory":
+        grown = _grown(rule, memory)
+        if not grown:
+            why = f"rule {index} may not give more memory than the {memory or 'unknown amount'} it had"
+            return Plan(retry=False, why=why, rule=index, budget="attempts")
+    budget = budget_of(verdict, policy)
+    if not budget:
+        return Plan(retry=False, why="it would fail again in the same way")
+    used = sum(1 for earlier in history if budget_of(earlier, policy) == budget)
+    if budget == "attempts" and used >= policy.attempts:
+        return Plan(retry=False, why=f"attempt {used} of {policy.attempts}", budget=budget, rule=index)
+    if budget == "infrastructure" and used > policy.infrastructure_retries:
+        allowed = policy.infrastructure_retries
+        why = f"the {allowed} free retries after failures of the infrastructure are used up"
+        return Plan(retry=False, why=why if allowed else "no free retries are allowed", budget=budget, rule=index)
+    delay_seconds = _backoff(policy, used) * (1 + JITTER * _spread(job_id, len(history)))
+    left = (
+        f"attempt {used + 1} of {policy.attempts} follows"
+        if budget == "attempts"
+        else f"free retry {used} of {policy.infrastructure_retries} follows"
+    )
+    return Plan(retry=True, why=left, budget=budget, delay_seconds=delay_seconds, rule=index, memory=grown)
+
+
+def budget_of(verdict: Verdict, policy: Retry) -> Budget:
+    """Return which budget a failed attempt was charged to."""
+    if verdict.outcome is not State.FAILED:
+        return ""
+    rule = next((rule for rule in policy.rules if fits(rule, verdict)), None)
+    if rule is not None and rule.action in ("retry", "grow_memory"):
+        return "attempts"
+    return {"application": "attempts", "infrastructure": "infrastructure"}.get(verdict.cause, "")  # type: ignore[return-value]
+
+
+def fits(rule: RetryRule, verdict: Verdict) -> bool:
+    """Tell whether a rule speaks of a failure: each list that it gives holds the failure's value."""
+    if rule.reasons and _plain(verdict.reason) not in {_plain(name) for name in rule.reasons}:
+        return False
+    if rule.exit_codes and verdict.exit_code not in rule.exit_codes:
+        return False
+    return not rule.signals or (verdict.signal is not None and signal_name(verdict.signal) in rule.signals)
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a Linux signal (`SIGKILL`), or `signal 42` when it has none."""
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def _grown(rule: RetryRule, memory: str) -> str:
+    """Return the memory of the next attempt, or nothing when there is no more to give."""
+    if not memory:
+        return ""
+    had = quantity.parse(memory)
+    wanted = had * quantity.Fraction(rule.factor)
+    if rule.max_memory is not None:
+        wanted = min(wanted, quantity.parse(rule.max_memory))
+    return quantity.mebibytes(wanted) if wanted > had else ""
+
+
+def _backoff(policy: Retry, used: int) -> float:
     delay_seconds = policy.backoff_seconds
-    for _ in range(attempts - 1):
+    for _ in range(used - 1):
         delay_seconds = min(delay_seconds * policy.backoff_factor, policy.max_backoff_seconds)
-    delay_seconds = min(delay_seconds, policy.max_backoff_seconds)
-    return timedelta(seconds=delay_seconds * (1 + JITTER * _spread(job_id, attempts)))
+    return min(delay_seconds, policy.max_backoff_seconds)
 
 
 def _spread(job_id: UUID, attempts: int) -> float:

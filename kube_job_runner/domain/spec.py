@@ -66,13 +66,44 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     run_seconds: Annotated[int, Meta(ge=1, le=30 * 86_400)] = 86_400
 
 
+_SIGNALS = (
+    "HUP|INT|QUIT|ILL|TRAP|ABRT|BUS|FPE|KILL|USR1|SEGV|USR2|PIPE|ALRM|TERM|STKFLT|CHLD|CONT|STOP|TSTP|TTIN|TTOU|URG|"
+    "XCPU|XFSZ|VTALRM|PROF|WINCH|IO|PWR|SYS"
+)
+Signal = Annotated[str, Meta(pattern=f"^SIG({_SIGNALS})" + _END)]
+ReasonName = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[A-Za-z][A-Za-z0-9_-]*" + _END)]
+
+
+class RetryRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What to do after a failure. It fits when each list that is given holds the failure's value; the first that fits decides.
+
+    `reasons` are reason codes or category names (`OutOfMemory`, `out_of_memory`). `retry` tries again, charged to
+    `attempts`, even where the fault would be permanent; `fail` ends the job; `grow_memory` retries with `factor` times
+    the memory of the attempt that failed, up to `max_memory`, and ends the job when it had that already.
+    """
+
+    action: Literal["retry", "fail", "grow_memory"]
+    reasons: Annotated[tuple[ReasonName, ...], Meta(max_length=64)] = ()
+    exit_codes: Annotated[tuple[Annotated[int, Meta(ge=1, le=255)], ...], Meta(max_length=255)] = ()
+    signals: Annotated[tuple[Signal, ...], Meta(max_length=32)] = ()
+    factor: Annotated[float, Meta(gt=1, le=10)] = 2.0
+    max_memory: Quantity | None = None
+
+
 class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How often, and how long apart, a failed job is tried. The wait doubles (`backoff_factor`) up to its maximum."""
+    """How often, and how long apart, a failed job is tried. The wait doubles (`backoff_factor`) up to its maximum.
+
+    `attempts` is the user's budget, the first attempt included: failures of the program are charged to it. Failures of
+    the infrastructure (evicted, preempted, node lost, registry down) are charged to `infrastructure_retries` instead.
+    """
 
     attempts: Annotated[int, Meta(ge=1, le=20)] = 1
+    infrastructure_retries: Annotated[int, Meta(ge=0, le=20)] = 5
     backoff_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 10.0
     backoff_factor: Annotated[float, Meta(ge=1, le=10)] = 2.0
     max_backoff_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 600.0
+    avoid_failed_nodes: bool = True
+    rules: Annotated[tuple[RetryRule, ...], Meta(max_length=32)] = ()
 
 
 class Toleration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

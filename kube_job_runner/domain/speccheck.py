@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import msgspec
 
-from kube_job_runner.domain import image, names
+from kube_job_runner.domain import categories, image, names, quantity
 from kube_job_runner.domain.spec import (
     ANNOTATIONS_MAX_BYTES,
     SPEC_MAX_BYTES,
     STRING_MAX_BYTES,
     JobSpec,
     Problem,
+    RetryRule,
     Volume,
 )
 
@@ -49,6 +50,8 @@ def check(spec: JobSpec, limits: SpecLimits) -> list[Problem]:
         problems.extend(_secrets(spec))
     if spec.volumes:
         problems.extend(_volumes(spec.volumes))
+    if spec.retry.rules:
+        problems.extend(_retry_rules(spec))
     for index, toleration in enumerate(spec.tolerations):
         if not toleration.key and toleration.operator != "Exists":
             problems.append(Problem(pointer("tolerations", index, "operator"), "must be Exists when the key is empty"))
@@ -117,6 +120,31 @@ def _secrets(spec: JobSpec) -> Iterator[Problem]:
         if secret.env in seen:
             yield Problem(pointer("secrets", index, "env"), f"{secret.env!r} is used twice")
         seen.add(secret.env)
+
+
+def _retry_rules(spec: JobSpec) -> Iterator[Problem]:
+    for index, rule in enumerate(spec.retry.rules):
+        at = ("retry", "rules", index)
+        if not (rule.reasons or rule.exit_codes or rule.signals):
+            yield Problem(pointer(*at), "fits every failure; give reasons, exit_codes or signals")
+        for position, reason in enumerate(rule.reasons):
+            if categories.find(reason) is None:
+                yield Problem(
+                    pointer(*at, "reasons", position), f"{reason!r} is no reason; `kjr explain` lists them"
+                )
+        if rule.action == "grow_memory":
+            yield from _grown(spec, rule, at)
+        elif rule.max_memory is not None:
+            yield Problem(pointer(*at, "max_memory"), "has a meaning only with the action grow_memory")
+
+
+def _grown(spec: JobSpec, rule: RetryRule, at: tuple[str | int, ...]) -> Iterator[Problem]:
+    if spec.resources.memory is None:
+        yield Problem("/resources/memory", f"must be set, since {pointer(*at)} would grow it")
+    elif rule.max_memory is None:
+        yield Problem(pointer(*at, "max_memory"), "must be set: how much memory an attempt may be given at most")
+    elif quantity.parse(rule.max_memory) <= quantity.parse(spec.resources.memory):
+        yield Problem(pointer(*at, "max_memory"), f"must be above resources.memory, which is {spec.resources.memory}")
 
 
 def _volumes(volumes: tuple[Volume, ...]) -> Iterator[Problem]:

@@ -45,7 +45,9 @@ class SubmitStore(Protocol):
         """
         ...
 
-    async def request_cancel(self, job_id: UUID, *, by: str, reason: str) -> Job | None:
+    async def request_cancel(
+        self, job_id: UUID, *, by: str, reason: str, grace_seconds: int | None = None
+    ) -> Job | None:
         """Record a cancel request, if there is none yet and the job has not ended, with its message; return the job."""
         ...
 

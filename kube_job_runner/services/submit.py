@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
 
@@ -25,13 +26,25 @@ _encoder = msgspec.json.Encoder()
 _DEFAULT_POLICY = Policy()
 
 
+def _policy(spec: JobSpec) -> Policy:
+    grows = any(rule.action == "grow_memory" for rule in spec.retry.rules)
+    policy = Policy(
+        timeouts=spec.timeouts,
+        retry=spec.retry,
+        memory=(spec.resources.memory or "") if grows else "",
+        stop_grace_seconds=spec.stop_grace_seconds,
+    )
+    return _DEFAULT_POLICY if policy == _DEFAULT_POLICY else policy
+
+
 class Overloaded(TemporaryError):
     """More submits wait for the database than the server may hold; try again soon."""
 
 
-def new_job(spec: JobSpec, *, owner: str, default_namespace: str, now: datetime) -> tuple[Job, bytes]:
+def new_job(
+    spec: JobSpec, *, owner: str, default_namespace: str, now: datetime, rerun_of: UUID | None = None
+) -> tuple[Job, bytes]:
     """Return the job of a checked spec, in its first state, and the encoded spec that is stored beside it."""
-    default_policy = spec.timeouts == _DEFAULT_POLICY.timeouts and spec.retry == _DEFAULT_POLICY.retry
     job = Job(
         id=names.new_job_id(now),
         name=spec.name or names.default_job_name(spec.image),
@@ -40,10 +53,11 @@ def new_job(spec: JobSpec, *, owner: str, default_namespace: str, now: datetime)
         priority=spec.priority,
         owner=owner,
         labels=spec.labels,
-        policy=_DEFAULT_POLICY if default_policy else Policy(timeouts=spec.timeouts, retry=spec.retry),
+        policy=_policy(spec),
         created_at=now,
         due_at=now,
         next_check_at=lifecycle.queue_deadline(now, spec.timeouts),
+        rerun_of=rerun_of,
     )
     return job, _encoder.encode(spec)
 

@@ -9,13 +9,14 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from kube_job_runner.domain.facts import AttemptFacts
-from kube_job_runner.domain.job import Attempt, CancelRequest, Job, Policy, State, Transition, Verdict
+from kube_job_runner.domain.job import Attempt, CancelRequest, Job, Marks, Policy, State, Transition, Verdict
 from kube_job_runner.domain.spec import JobSpec
 
 _labels = msgspec.json.Decoder(dict[str, str])
 _policy = msgspec.json.Decoder(Policy)
 _verdict = msgspec.json.Decoder(Verdict)
 _facts = msgspec.json.Decoder(AttemptFacts)
+_marks = msgspec.json.Decoder(Marks)
 _spec = msgspec.json.Decoder(JobSpec)
 _encoder = msgspec.json.Encoder()
 
@@ -64,7 +65,12 @@ def job(row: Row) -> Job:
     cancelled_at = row["cancel_requested_at"]
     cancel = None
     if cancelled_at is not None:
-        cancel = CancelRequest(at=cancelled_at, by=row["cancel_by"], reason=row["cancel_reason"])
+        cancel = CancelRequest(
+            at=cancelled_at,
+            by=row["cancel_by"],
+            reason=row["cancel_reason"],
+            grace_seconds=row["cancel_grace_seconds"],
+        )
     return Job(
         id=row["id"],
         name=row["name"],
@@ -86,6 +92,7 @@ def job(row: Row) -> Job:
         reason=row["reason"],
         explanation=row["explanation"],
         exit_code=row["exit_code"],
+        rerun_of=row["rerun_of"],
     )
 
 
@@ -131,6 +138,8 @@ def attempt(row: Row, prefix: str = "") -> Attempt:
         unhealthy_since=row[f"{prefix}unhealthy_since"],
         delete_requested_at=row[f"{prefix}delete_requested_at"],
         gone_at=row[f"{prefix}gone_at"],
+        memory=row[f"{prefix}memory"],
+        marks=_marks.decode(row[f"{prefix}marks"]),
         facts=_facts.decode(row[f"{prefix}facts"]),
     )
 
@@ -155,6 +164,8 @@ def attempt_values(value: Attempt) -> tuple[Any, ...]:
         value.delete_requested_at,
         value.gone_at,
         as_json(value.facts),
+        value.memory,
+        as_json(value.marks),
     )
 
 

@@ -80,11 +80,15 @@ class Submit:
                 )
         return stored
 
-    async def request_cancel(self, job_id: UUID, *, by: str, reason: str) -> Job | None:
+    async def request_cancel(
+        self, job_id: UUID, *, by: str, reason: str, grace_seconds: int | None = None
+    ) -> Job | None:
         """Record a cancel request, if there is none yet and the job has not ended, with its message; return the job."""
 
         async def work(connection: Connection) -> Any:
-            row = await connection.fetchrow(SQL["request_cancel"], job_id, rows.text(by), rows.text(reason))
+            row = await connection.fetchrow(
+                SQL["request_cancel"], job_id, rows.text(by), rows.text(reason), grace_seconds
+            )
             if row is None:
                 return await connection.fetchrow(READ["get_job"], job_id)
             body = messages.encode(messages.CancelRequested(job_id=job_id))
@@ -125,6 +129,7 @@ def _columns(submissions: Sequence[Submission]) -> list[Any]:
         [messages.encode(messages.Submitted(job_id=job.id)) for job in jobs],
         *_key_columns(submissions),
         *(default for _, default in folded),
+        *rows.folded([job.rerun_of for job in jobs]),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -194,7 +194,8 @@ class VerdictView(msgspec.Struct, frozen=True, kw_only=True):
     explanation: str
     exit_code: int | None
     signal: int | None
-    retryable: bool
+    cause: Literal["permanent", "application", "infrastructure"] | None
+    rule: str | None
 
 
 class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
@@ -298,7 +299,8 @@ def attempt_view(attempt: Attempt) -> AttemptView:
             explanation=verdict.explanation,
             exit_code=verdict.exit_code,
             signal=verdict.signal,
-            retryable=verdict.retryable,
+            cause=verdict.cause or None,
+            rule=verdict.rule or None,
         )
         if verdict
         else None,

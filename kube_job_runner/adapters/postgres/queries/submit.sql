@@ -6,13 +6,13 @@ WITH input AS MATERIALIZED (
     SELECT id, name, coalesce(queue, $17) AS queue, coalesce(namespace, $18) AS namespace, coalesce(owner, $19) AS owner,
            coalesce(priority, $20::smallint) AS priority, coalesce(labels, $21) AS labels, coalesce(policy, $22) AS policy,
            coalesce(created_at, $23) AS created_at, coalesce(due_at, $24) AS due_at,
-           coalesce(next_check_at, $25) AS next_check_at, spec, message, key, request_hash, response
+           coalesce(next_check_at, $25) AS next_check_at, spec, message, key, request_hash, response, coalesce(rerun_of, $27) AS rerun_of
     FROM unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[], $8::text[],
         $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::bytea[], $13::bytea[],
-        $14::text[], $15::bytea[], $16::bytea[]
+        $14::text[], $15::bytea[], $16::bytea[], $26::uuid[]
     ) AS i (id, name, queue, namespace, owner, priority, labels, policy, created_at, due_at, next_check_at, spec, message,
-            key, request_hash, response)
+            key, request_hash, response, rerun_of)
 ), reserved AS (
     INSERT INTO idempotency_keys (owner, key, job_id, request_hash, response)
     SELECT owner, key, id, request_hash, response FROM input WHERE key IS NOT NULL ORDER BY owner, key
@@ -20,9 +20,9 @@ WITH input AS MATERIALIZED (
     RETURNING job_id
 ), stored AS (
     INSERT INTO jobs (id, state, version, attempt, priority, name, queue, namespace, owner, labels, policy,
-                      created_at, due_at, next_check_at)
+                      created_at, due_at, next_check_at, rerun_of)
     SELECT id, 'queued', 1, 0, priority, name, queue, namespace, owner, labels::jsonb, policy::jsonb,
-           created_at, due_at, next_check_at
+           created_at, due_at, next_check_at, rerun_of
     FROM input WHERE key IS NULL OR id IN (SELECT job_id FROM reserved)
     ON CONFLICT (id) DO NOTHING
     RETURNING id
@@ -46,7 +46,8 @@ FROM unnest($1::text[], $2::text[]) AS i (owner, key) JOIN idempotency_keys k US
 -- name: request_cancel
 -- Record a cancel request on a job that has neither ended nor been asked before.
 UPDATE jobs
-SET cancel_requested_at = clock_timestamp(), cancel_by = $2, cancel_reason = $3, version = version + 1
+SET cancel_requested_at = clock_timestamp(), cancel_by = $2, cancel_reason = $3, cancel_grace_seconds = $4,
+    version = version + 1
 WHERE id = $1 AND cancel_requested_at IS NULL AND state NOT IN ('succeeded', 'failed', 'cancelled')
 RETURNING *
 
