@@ -1,17 +1,20 @@
-"""Facts: the few typed fields of a Job or a Pod that we read, and how facts from any order of arrival become one picture.
+"""Facts: the few typed fields of a Job, a Pod or an Event that we read, and how facts in any order become one picture.
 
 Merging is a join: for one uid the higher resourceVersion wins and `gone` never turns back, so any permutation or
 duplication of the same observations ends in the same facts. Resource versions compare as integers (KEP-5504).
+Of events only the newest are kept: by resource version, which grows with every change of an event, so that cutting is a
+join as well; a time that a client wrote may step back.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
 
 PODS_KEPT = 4  # of one attempt; more than one pod is already an exception (failures: node loss, replacement)
+EVENTS_KEPT = 12  # of one attempt, of its Job and its pods together
 
 ContainerState = Literal["waiting", "running", "terminated", ""]
 
@@ -43,10 +46,14 @@ class JobFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ContainerFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What we read of one container status: its state, and the reason and message Kubernetes gives for it."""
+    """What we read of one container status: its state, and the reason and message Kubernetes gives for it.
+
+    `sidecar` marks an init container with `restartPolicy: Always` (a native sidecar): it runs beside the main container.
+    """
 
     name: str
     init: bool = False
+    sidecar: bool = False
     state: ContainerState = ""
     reason: str = ""
     message: str = ""
@@ -58,7 +65,10 @@ class ContainerFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class PodFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What we read of a Pod of a cluster job; `job_uid` is its controlling owner."""
+    """What we read of a Pod of a cluster job; `job_uid` is its controlling owner.
+
+    `deletion_due_at` is `metadata.deletionTimestamp`: when its removal was asked for, plus the grace period it was given.
+    """
 
     uid: str
     name: str = ""
@@ -72,6 +82,8 @@ class PodFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     conditions: tuple[Condition, ...] = ()
     containers: tuple[ContainerFacts, ...] = ()
     deleting: bool = False
+    deletion_due_at: datetime | None = None
+    deletion_grace_seconds: int | None = None
     gone: bool = False
 
     def container(self, name: str) -> ContainerFacts | None:
@@ -83,12 +95,58 @@ class PodFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether nothing of this pod can run any more."""
         return self.gone or self.phase in ("Succeeded", "Failed")
 
+    @property
+    def deleting_since(self) -> datetime | None:
+        """When the removal of this pod was asked for (to the second), or None while nobody did.
+
+        Source: rest.BeforeDelete of k8s.io/apiserver sets the timestamp to now plus the grace period.
+        """
+        if self.deletion_due_at is None:
+            return None
+        return self.deletion_due_at - timedelta(seconds=self.deletion_grace_seconds or 0)
+
+
+class EventFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What we read of a Kubernetes Event: text about a Job or a pod. Best effort: it may be late, merged or missing."""
+
+    uid: str
+    resource_version: int = 0
+    object_kind: str = ""
+    object_name: str = ""
+    object_uid: str = ""
+    reason: str = ""
+    message: str = ""
+    type: str = "Warning"
+    count: int = 1
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+
+
+Seen = JobFacts | PodFacts | EventFacts
+
 
 class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All that is known about the cluster objects of one attempt."""
 
     job: JobFacts | None = None
     pods: tuple[PodFacts, ...] = ()
+    events: tuple[EventFacts, ...] = ()
+    """As they came, oldest first; some may be about objects of the same name that are not ours: read the properties."""
+
+    @property
+    def job_events(self) -> tuple[EventFacts, ...]:
+        """The events about the cluster job itself, oldest first; none while its uid is not known."""
+        uid = self.job.uid if self.job is not None else ""
+        return tuple(event for event in self.events if event.object_kind == "Job" and event.object_uid == uid)
+
+    @property
+    def pod_events(self) -> tuple[EventFacts, ...]:
+        """The events about pods that are known to be the attempt's own, oldest first.
+
+        An event may come before its pod does: it is kept, and appears here once the pod is known.
+        """
+        uids = {pod.uid for pod in self.pods}
+        return tuple(event for event in self.events if event.object_kind == "Pod" and event.object_uid in uids)
 
     @property
     def pod(self) -> PodFacts | None:
@@ -129,12 +187,27 @@ def merge_pods(known: tuple[PodFacts, ...], seen: PodFacts) -> tuple[PodFacts, .
     return tuple(sorted(by_uid.values(), key=_age_key)[-PODS_KEPT:])
 
 
-def merge(known: AttemptFacts, seen: JobFacts | PodFacts, *, cluster_uid: str | None) -> AttemptFacts:
+def merge_events(known: tuple[EventFacts, ...], seen: EventFacts) -> tuple[EventFacts, ...]:
+    """Return the events of an attempt with `seen` joined in, oldest first, at most `EVENTS_KEPT` of the newest."""
+    by_uid = {event.uid: event for event in known}
+    held = by_uid.get(seen.uid)
+    if held is None or seen.resource_version > held.resource_version:
+        by_uid[seen.uid] = seen
+    return tuple(sorted(by_uid.values(), key=lambda event: (event.resource_version, event.uid))[-EVENTS_KEPT:])
+
+
+def merge(known: AttemptFacts, seen: Seen, *, cluster_uid: str | None) -> AttemptFacts:
     """Return the facts of an attempt with one observation joined in.
 
     `cluster_uid` is the uid of the attempt's cluster job, when it is known; facts of another Job, or of a pod that
-    another Job controls, are left out: a label can be forged, a uid cannot.
+    another Job controls, are left out: a label can be forged, a uid cannot. Events of pods are kept whatever their uid,
+    because their pod may not be known yet.
     """
+    if isinstance(seen, EventFacts):
+        foreign = seen.object_kind == "Job" and cluster_uid is not None and seen.object_uid != cluster_uid
+        if foreign or seen.object_kind not in ("Job", "Pod"):
+            return known
+        return msgspec.structs.replace(known, events=merge_events(known.events, seen))
     if isinstance(seen, JobFacts):
         if cluster_uid is not None and seen.uid != cluster_uid:
             return known

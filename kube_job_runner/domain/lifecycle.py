@@ -18,7 +18,7 @@ import msgspec
 
 from kube_job_runner.domain import cleanup, diagnosis, names, retries, timeline
 from kube_job_runner.domain.draft import Create, Decision, Draft, Find, Rules
-from kube_job_runner.domain.facts import EventFacts, JobFacts, PodFacts, merge
+from kube_job_runner.domain.facts import JobFacts, PodFacts, Seen, merge
 from kube_job_runner.domain.job import Attempt, Job, State, Verdict
 from kube_job_runner.domain.messages import Observed
 from kube_job_runner.domain.spec import Timeouts
@@ -48,7 +48,7 @@ def _queue_deadline(job: Job) -> datetime:
     return queue_deadline(max(job.created_at, job.due_at), job.policy.timeouts)
 
 
-def observe(attempt: Attempt, seen: JobFacts | PodFacts | EventFacts) -> Attempt:
+def observe(attempt: Attempt, seen: Seen) -> Attempt:
     """Return the attempt with one observation joined into its facts; facts that are not its own change nothing."""
     facts = merge(attempt.facts, seen, cluster_uid=attempt.cluster_uid)
     ours = isinstance(seen, PodFacts) and any(pod.uid == seen.uid for pod in facts.pods)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain.facts import JobFacts, PodFacts
+from kube_job_runner.domain.facts import EventFacts, JobFacts, PodFacts
 
 VERSION = 1
 CONTROL_PRIORITY = 1000  # messages about jobs that exist in the cluster go before new work
@@ -34,11 +34,12 @@ class Check(_Base, frozen=True, kw_only=True, tag="check"):
 
 
 class Observed(_Base, frozen=True, kw_only=True, tag="observed"):
-    """A watcher saw a Job or a Pod. Exactly one of `job` and `pod` is set."""
+    """A watcher saw a Job, a Pod or an Event. Exactly one of `job`, `pod` and `event` is set."""
 
     attempt: int
     job: JobFacts | None = None
     pod: PodFacts | None = None
+    event: EventFacts | None = None
 
 
 class Delete(_Base, frozen=True, kw_only=True, tag="delete"):

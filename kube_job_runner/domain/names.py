@@ -21,8 +21,12 @@ MAIN_CONTAINER = "main"
 RESERVED_LABEL_DOMAINS = ("kubernetes.io", "k8s.io", DOMAIN)
 ALLOWED_RESERVED_LABELS = frozenset({"kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"})
 
-_SLUG_MAX = 30
-_ATTEMPT_MAX = 9999  # keeps <slug>-<26>-<attempt> within the 63 characters of a label value
+_SLUG_MAX = 25
+# Kubernetes cuts the name of a Job to 58 characters before it appends five random ones for a pod (storage/names of
+# k8s.io/apiserver): the slug is short enough that what is cut is never the id or the attempt.
+_ATTEMPT_MAX = 9999
+_CLUSTER_NAME = re.compile(r"(?:[a-z0-9]|[a-z0-9][-a-z0-9]*[a-z0-9])-([a-z2-7]{26})-([1-9][0-9]{0,3})", re.ASCII)
+_POD_SUFFIX = re.compile(r"-[a-z0-9]{5}\Z", re.ASCII)
 
 
 def new_job_id(now: datetime) -> uuid.UUID:
@@ -40,16 +44,33 @@ def base32_id(job_id: uuid.UUID) -> str:
 
 
 def slug(name: str) -> str:
-    """Return `name` as a DNS-label prefix of at most 30 characters: lower case, `-` for what is not allowed."""
+    """Return `name` as a DNS-label prefix of at most 25 characters: lower case, `-` for what is not allowed."""
     text = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_SLUG_MAX].strip("-")
     return text or "job"
 
 
 def cluster_job_name(name: str, job_id: uuid.UUID, attempt: int) -> str:
-    """Return the name of the Kubernetes Job of one attempt, at most 63 characters, never used twice."""
+    """Return the name of the Kubernetes Job of one attempt, at most 57 characters, never used twice."""
     if not 1 <= attempt <= _ATTEMPT_MAX:
         raise ValueError(f"attempt {attempt} is outside 1..{_ATTEMPT_MAX}")
     return f"{slug(name)}-{base32_id(job_id)}-{attempt}"
+
+
+def attempt_of_job(cluster_name: str) -> tuple[uuid.UUID, int] | None:
+    """Return the job id and attempt that a cluster job of that name belongs to, or None when it is no name of ours."""
+    found = _CLUSTER_NAME.fullmatch(cluster_name)
+    if found is None:
+        return None
+    job_id = uuid.UUID(bytes=base64.b32decode(found[1].upper() + "======"))
+    if job_id.version != 7 or base32_id(job_id) != found[1]:
+        return None
+    return job_id, int(found[2])
+
+
+def attempt_of_pod(pod_name: str) -> tuple[uuid.UUID, int] | None:
+    """Return the job id and attempt of a pod by its name (the cluster job's, and five characters), or None."""
+    cluster_name, cut = _POD_SUFFIX.subn("", pod_name)
+    return attempt_of_job(cluster_name) if cut else None
 
 
 def default_job_name(image: str) -> str:

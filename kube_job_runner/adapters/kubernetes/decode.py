@@ -75,7 +75,7 @@ def _conditions(conditions: list[wire.Condition] | None) -> tuple[Condition, ...
     )
 
 
-def _container(status: wire.ContainerStatus, *, init: bool) -> ContainerFacts:
+def _container(status: wire.ContainerStatus, *, init: bool, sidecar: bool = False) -> ContainerFacts:
     state = status.state
     kind: ContainerState = ""
     reason = message = None
@@ -91,6 +91,7 @@ def _container(status: wire.ContainerStatus, *, init: bool) -> ContainerFacts:
     return ContainerFacts(
         name=status.name or "",
         init=init,
+        sidecar=sidecar,
         state=kind,
         reason=clean(reason),
         message=clean(message),
@@ -123,7 +124,9 @@ def pod_facts(pod: wire.Pod | wire.Bare, *, gone: bool = False) -> PodFacts:
     whole = pod if isinstance(pod, wire.Pod) else wire.Pod()
     status = whole.status or wire.PodStatus()
     owner = next((o for o in meta.owner_references or () if o.controller and o.kind == "Job"), None)
-    containers = [_container(c, init=True) for c in status.init_container_statuses or ()]
+    spec = whole.spec or wire.PodSpec()
+    sidecars = {c.name for c in spec.init_containers or () if c.restart_policy == "Always"}
+    containers = [_container(c, init=True, sidecar=c.name in sidecars) for c in status.init_container_statuses or ()]
     containers.extend(_container(c, init=False) for c in status.container_statuses or ())
     return PodFacts(
         uid=meta.uid or "",
@@ -134,10 +137,12 @@ def pod_facts(pod: wire.Pod | wire.Bare, *, gone: bool = False) -> PodFacts:
         phase=status.phase or "",
         reason=clean(status.reason),
         message=clean(status.message),
-        node=(whole.spec.node_name or "") if whole.spec else "",
+        node=spec.node_name or "",
         conditions=_conditions(status.conditions),
         containers=tuple(containers),
         deleting=meta.deletion_timestamp is not None,
+        deletion_due_at=meta.deletion_timestamp,
+        deletion_grace_seconds=meta.deletion_grace_period_seconds,
         gone=gone,
     )
 

@@ -26,7 +26,8 @@ class Metadata(msgspec.Struct, rename="camel"):
     uid: str | None = None
     resource_version: str | None = None
     creation_timestamp: datetime | None = None
-    deletion_timestamp: str | None = None
+    deletion_timestamp: datetime | None = None
+    deletion_grace_period_seconds: int | None = None
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     owner_references: list[Owner] | None = None
@@ -101,10 +102,18 @@ class PodStatus(msgspec.Struct, rename="camel"):
     container_statuses: list[ContainerStatus] | None = None
 
 
+class InitContainer(msgspec.Struct, rename="camel", gc=False):
+    """An init container of a PodSpec: whether it is a sidecar."""
+
+    name: str | None = None
+    restart_policy: str | None = None
+
+
 class PodSpec(msgspec.Struct, rename="camel"):
-    """PodSpec (core/v1): where it runs."""
+    """PodSpec (core/v1): where it runs, and which of its init containers run beside the others."""
 
     node_name: str | None = None
+    init_containers: list[InitContainer] | None = None
 
 
 class Job(msgspec.Struct):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import uuid
 
 import pytest
 
@@ -50,3 +51,46 @@ def test_an_attempt_out_of_range_is_refused(attempt: int) -> None:
 )
 def test_a_job_without_a_name_is_called_after_its_image(image: str, name: str) -> None:
     assert names.default_job_name(image) == name
+
+
+@pytest.mark.parametrize("name", ["etl", "a" * 63, "x-y", "9", "a-" * 40])
+@pytest.mark.parametrize("attempt", [1, 20, 9999])
+def test_a_name_tells_its_job_and_attempt(name: str, attempt: int) -> None:
+    job_id = names.new_job_id(T0)
+    made = names.cluster_job_name(name, job_id, attempt)
+    assert names.attempt_of_job(made) == (job_id, attempt)
+    pod_name = f"{made}-"[:58] + "x7k2p"  # as the API server makes it
+    assert names.attempt_of_pod(pod_name) == (job_id, attempt)
+    assert names.attempt_of_job(pod_name) is None
+    assert names.attempt_of_pod(made) is None
+
+
+GOOD = names.cluster_job_name("etl", names.new_job_id(T0), 1)
+NOT_VERSION_7 = names.base32_id(uuid.UUID("0190b5b0-0000-4000-8000-000000000001"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "etl",
+        GOOD.upper(),
+        GOOD + "\n",
+        " " + GOOD,
+        GOOD[:-2],
+        GOOD[:-1] + "0",
+        GOOD[:-1] + "01",
+        GOOD[:-1] + "10000",
+        GOOD[:-1] + "\u0661",
+        GOOD.removeprefix("etl-"),
+        GOOD.removeprefix("etl"),
+        "-" + GOOD,
+        "e_" + GOOD,
+        GOOD[:-3] + "z-1",  # bits that no id has
+        f"etl-{NOT_VERSION_7}-1",
+    ],
+)
+def test_a_name_that_is_not_ours_tells_nothing(name: str) -> None:
+    assert names.attempt_of_job(name) is None
+    assert names.attempt_of_pod(name) is None
+    assert names.attempt_of_pod(f"{name}-abcde") is None

@@ -12,13 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kube_job_runner.adapters.kubernetes import decode, wire
-from kube_job_runner.domain.facts import AttemptFacts, JobFacts, PodFacts, merge
+from kube_job_runner.domain.facts import EVENTS_KEPT, AttemptFacts, EventFacts, JobFacts, PodFacts, Seen, merge
 from kube_job_runner.domain.job import Job, State
 from tests.support.domain import after, apply, decide, make_attempt, make_job
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "watch"
 CHANGES = ("ADDED", "MODIFIED", "DELETED")
-Seen = JobFacts | PodFacts
 
 
 def recorded(case: str) -> list[Seen]:
@@ -107,6 +106,15 @@ def histories(draw: st.DrawFn) -> list[Seen]:
         seen.append(JobFacts(uid="job-1", resource_version=version + 5, deleting=True))
     if draw(st.booleans()):
         seen.append(JobFacts(uid="job-1", gone=True))
+    for uid in [f"event-{number}" for number in range(draw(st.integers(0, EVENTS_KEPT + 4)))]:
+        kind, object_uid = draw(
+            st.sampled_from([("Job", "job-1"), ("Job", "other"), ("Pod", "pod-0"), ("Pod", "pod-9")])
+        )
+        for _ in range(draw(st.integers(1, 3))):
+            version += draw(st.integers(1, 3))
+            last_at = after(draw(st.integers(0, 30)))  # not in the order of the versions: clients write times
+            event = EventFacts(uid=uid, resource_version=version, object_kind=kind, object_uid=object_uid)
+            seen.append(msgspec.structs.replace(event, last_at=last_at))
     return seen
 
 

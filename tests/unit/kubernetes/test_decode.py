@@ -42,6 +42,9 @@ def test_recorded_pods_agree_with_a_plain_reading_of_the_json(case: str) -> None
         assert facts.node == item["spec"].get("nodeName", "")
         assert facts.gone == (plain["type"] == "DELETED")
         assert facts.deleting == ("deletionTimestamp" in item["metadata"])
+        assert facts.deletion_grace_seconds == item["metadata"].get("deletionGracePeriodSeconds")
+        if facts.deleting:
+            assert facts.deletion_due_at == datetime.fromisoformat(item["metadata"]["deletionTimestamp"])
         assert [c.type for c in facts.conditions] == [c["type"] for c in status.get("conditions", [])]
         for container, plain_container in zip(facts.containers, status.get("containerStatuses", []), strict=True):
             ((state, details),) = plain_container["state"].items()
@@ -230,6 +233,27 @@ def test_an_object_without_labels_is_nobodys() -> None:
 )
 def test_s33_only_a_controlling_job_owns_a_pod(owners: Any, job_uid: str) -> None:
     assert PODS.object(json.dumps(_pod({}, ownerReferences=owners)).encode()).facts.job_uid == job_uid
+
+
+@pytest.mark.parametrize("init_containers", [None, [], [{}], [{"name": "mesh", "restartPolicy": None}]])
+def test_an_init_container_is_no_sidecar_unless_its_spec_says_so(init_containers: Any) -> None:
+    status = {"initContainerStatuses": [{"name": "mesh", "state": {"running": {}}}]}
+    whole = _pod(status)
+    whole["spec"] = {"initContainers": init_containers}
+    (container,) = PODS.object(json.dumps(whole).encode()).facts.containers
+    assert (container.init, container.sidecar) == (True, False)
+
+
+def test_a_native_sidecar_is_marked() -> None:
+    status: dict[str, Any] = {
+        "initContainerStatuses": [{"name": name, "state": {"running": {}}} for name in ("setup", "mesh")]
+    }
+    whole = _pod(status)
+    whole["spec"] = {
+        "initContainers": [{"name": "mesh", "restartPolicy": "Always", "image": "m"}, {"name": "setup", "image": "s"}]
+    }
+    containers = PODS.object(json.dumps(whole).encode()).facts.containers
+    assert [(c.name, c.init, c.sidecar) for c in containers] == [("setup", True, False), ("mesh", True, True)]
 
 
 def test_f29_injected_containers_come_along_and_init_containers_are_marked() -> None:

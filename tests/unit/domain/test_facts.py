@@ -1,0 +1,74 @@
+"""Events of an attempt, and what the deletion of a pod tells of its time."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kube_job_runner.domain import messages
+from kube_job_runner.domain.facts import EVENTS_KEPT, AttemptFacts, EventFacts, Seen, merge
+from tests.support.domain import CLUSTER_UID, JOB_ID, after, job_facts, pod_facts
+
+
+def event(uid: str, *, rv: int = 1, kind: str = "Pod", object_uid: str = "pod-1", text: str = "") -> EventFacts:
+    return EventFacts(uid=uid, resource_version=rv, object_kind=kind, object_uid=object_uid, message=text)
+
+
+def joined(*seen: Seen) -> AttemptFacts:
+    facts = AttemptFacts()
+    for one in seen:
+        facts = merge(facts, one, cluster_uid=CLUSTER_UID)
+    return facts
+
+
+def test_an_event_that_comes_before_its_pod_is_kept_and_told_once_the_pod_is_known() -> None:
+    early = event("e-1")
+    facts = joined(job_facts(), early)
+    assert facts.pod_events == ()
+    assert joined(job_facts(), early, pod_facts()).pod_events == (early,)
+
+
+def test_events_of_a_stranger_with_our_name_are_never_told() -> None:
+    foreign = event("e-1", object_uid="another-pod")
+    facts = joined(job_facts(), pod_facts(), foreign, event("e-2", kind="Job", object_uid="another-job"))
+    assert facts.events == (foreign,), "the job's uid is known, so an event of another Job is not even kept"
+    assert (facts.pod_events, facts.job_events) == ((), ())
+
+
+def test_an_event_of_another_kind_changes_nothing() -> None:
+    assert joined(event("e-1", kind="Node")) == AttemptFacts()
+
+
+def test_events_of_the_job_are_apart_from_those_of_its_pods() -> None:
+    refused = event("e-2", kind="Job", object_uid=CLUSTER_UID, text="quota")
+    facts = joined(job_facts(), pod_facts(), event("e-1"), refused)
+    assert facts.job_events == (refused,)
+    assert [found.uid for found in facts.pod_events] == ["e-1"]
+
+
+def test_without_the_job_its_events_wait() -> None:
+    provisional = merge(AttemptFacts(), event("e", kind="Job", object_uid="u"), cluster_uid=None)
+    assert len(provisional.events) == 1
+    assert provisional.job_events == ()
+
+
+def test_the_newer_version_of_an_event_wins_and_only_the_newest_are_kept() -> None:
+    many = [event(f"e-{number:02}", rv=number) for number in range(1, 20)]
+    again = event("e-01", rv=100, text="again")
+    facts = joined(pod_facts(), *many, again, event("e-01", rv=50, text="stale"))
+    assert len(facts.events) == EVENTS_KEPT
+    assert facts.events[-1] == again
+    assert [found.uid for found in facts.events[:-1]] == [f"e-{number:02}" for number in range(9, 20)]
+
+
+def test_an_event_travels_on_the_queue() -> None:
+    message = messages.Observed(job_id=JOB_ID, attempt=1, event=event("e-1", text="Error: not found"))
+    assert messages.decode(messages.encode(message)) == message
+    facts = joined(job_facts(), pod_facts(), event("e-1"))
+    assert msgspec.json.decode(msgspec.json.encode(facts), type=AttemptFacts) == facts
+
+
+def test_how_long_a_pod_is_being_deleted() -> None:
+    assert pod_facts().deleting_since is None
+    pod = pod_facts(deletion_due_at=after(40), deletion_grace_seconds=30)
+    assert pod.deleting_since == after(10)
+    assert pod_facts(deletion_due_at=after(40)).deleting_since == after(40)
