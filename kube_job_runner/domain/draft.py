@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from kube_job_runner.domain import failures
 from kube_job_runner.domain.failures import Rule
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, State, Transition
 from kube_job_runner.domain.messages import Message, Outgoing
@@ -25,10 +26,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     pod_gone_bound_seconds: float = 120.0
     pod_unseen_bound_seconds: float = 10.0
     create_retry_max_seconds: float = 60.0
+    table: failures.Table = failures.TABLE
 
     def grace_seconds(self, rule: Rule) -> float:
         """Return how long the signal of a rule is tolerated before it is fatal."""
-        if rule.action != "fail_after_grace":
+        if rule.verdict != "fail_after_grace":
             return 0.0
         return self.image_grace_seconds if rule.grace == "image" else self.config_grace_seconds
 

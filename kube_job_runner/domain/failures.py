@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 Where = Literal["container.waiting", "container.terminated", "pod.status", "pod.condition", "job.condition"]
-Action = Literal["fail_now", "fail_after_grace", "wait", "infrastructure", "application"]
+Action = Literal["fail_now", "fail_after_grace", "wait", "retry_free", "application"]
 Grace = Literal["image", "config", ""]
 
 
@@ -28,7 +28,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     reasons: frozenset[str] = frozenset()
     pattern: re.Pattern[str] | None = None
     reason: str
-    action: Action
+    verdict: Action
+    name: str = ''
     grace: Grace = ""
     explanation: str
     source: str
@@ -45,6 +46,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     rule: Rule
     explanation: str
+
+    @property
+    def verdict(self):
+        return self.rule.verdict
 
     @property
     def reason(self) -> str:
@@ -67,7 +72,7 @@ RULES: tuple[Rule, ...] = (
         where="container.waiting",
         reasons=frozenset({"InvalidImageName"}),
         reason="ImageReferenceInvalid",
-        action="fail_now",
+        verdict="fail_now",
         explanation="The image reference of container {container} is not valid: {message}. Correct the image of the job.",
         source=_KUBELET_IMAGES,
     ),
@@ -75,7 +80,7 @@ RULES: tuple[Rule, ...] = (
         where="container.waiting",
         reasons=frozenset({"ErrImageNeverPull"}),
         reason="ImageNotFound",
-        action="fail_after_grace",
+        verdict="fail_after_grace",
         grace="image",
         explanation="The node has no copy of the image of container {container} and may not pull it (pull policy Never).",
         source=_KUBELET_IMAGES,
@@ -90,7 +95,7 @@ RULES: tuple[Rule, ...] = (
             r"network is unreachable|no route to host|tls: |TLS handshake|x509: |unexpected EOF|: EOF"
         ),
         reason="RegistryUnavailable",
-        action="wait",
+        verdict="wait",
         explanation="The registry of the image of container {container} did not answer; the node keeps trying: {message}.",
         source="containerd remotes/docker and net/http error texts",
     ),
@@ -99,7 +104,7 @@ RULES: tuple[Rule, ...] = (
         reasons=_PULL,
         pattern=_message(r"no space left on device|disk quota exceeded"),
         reason="NodeDiskFull",
-        action="wait",
+        verdict="wait",
         explanation="The disk of node {node} is full, so the image of container {container} could not be stored.",
         source="containerd and kernel ENOSPC",
     ),
@@ -110,7 +115,7 @@ RULES: tuple[Rule, ...] = (
             r"no match(ing manifest)? for platform|no matching manifest|does not match the specified platform"
         ),
         reason="ImagePlatform",
-        action="fail_after_grace",
+        verdict="fail_after_grace",
         grace="image",
         explanation="The image of container {container} is not built for the CPU type of node {node}: {message}.",
         source="containerd platforms, docker distribution",
@@ -123,7 +128,7 @@ RULES: tuple[Rule, ...] = (
             r"access to the resource is denied|no basic auth credentials|insufficient_scope|denied:"
         ),
         reason="ImageUnauthorized",
-        action="fail_after_grace",
+        verdict="fail_after_grace",
         grace="image",
         explanation=(
             "The registry refused the pull of the image of container {container}: {message}. Check that the image exists and "
@@ -136,7 +141,7 @@ RULES: tuple[Rule, ...] = (
         reasons=_PULL,
         pattern=_message(r"not found|manifest unknown|name unknown|no such image|does not exist|\b404\b"),
         reason="ImageNotFound",
-        action="fail_after_grace",
+        verdict="fail_after_grace",
         grace="image",
         explanation="The image or its tag does not exist: {message}. Check the image of the job and push it if it is missing.",
         source="distribution errcode MANIFEST_UNKNOWN, NAME_UNKNOWN; containerd NotFound",
@@ -146,7 +151,7 @@ RULES: tuple[Rule, ...] = (
         reasons=frozenset({"CreateContainerConfigError"}),
         pattern=_message(r"(secret|configmap)s? .*not found|couldn't find key"),
         reason="ConfigMissing",
-        action="fail_after_grace",
+        verdict="fail_after_grace",
         grace="config",
         explanation="Container {container} refers to something that is missing: {message}. Create it, or correct the name.",
         source="kubelet kubelet_pods.go, makeEnvironmentVariables",
@@ -156,7 +161,7 @@ RULES: tuple[Rule, ...] = (
         reasons=frozenset({"CreateContainerConfigError"}),
         pattern=_message(r"runAsNonRoot|run as root"),
         reason="SecurityPolicy",
-        action="fail_now",
+        verdict="fail_now",
         explanation="The image of container {container} runs as root, which the platform forbids: {message}.",
         source="kubelet security_context.go, verifyRunAsNonRoot",
     ),
@@ -165,7 +170,7 @@ RULES: tuple[Rule, ...] = (
         reasons=_START,
         pattern=_message(r"executable file not found|no such file or directory"),
         reason="CommandNotFound",
-        action="fail_now",
+        verdict="fail_now",
         explanation="The command of container {container} does not exist in the image: {message}.",
         source=_KUBELET_CONTAINER,
     ),
@@ -174,7 +179,7 @@ RULES: tuple[Rule, ...] = (
         reasons=_START,
         pattern=_message(r"permission denied|is a directory"),
         reason="CommandNotExecutable",
-        action="fail_now",
+        verdict="fail_now",
         explanation="The command of container {container} may not be executed: {message}.",
         source=_KUBELET_CONTAINER,
     ),
@@ -184,7 +189,7 @@ RULES: tuple[Rule, ...] = (
         reasons=frozenset({"Evicted"}),
         pattern=_message(r"exceed(s|ed) the (total )?limit|exceeds the limit"),
         reason="EphemeralStorageExceeded",
-        action="application",
+        verdict="application",
         explanation="The pod wrote more than its storage limit and was evicted from node {node}: {message}.",
         source="kubelet eviction/helpers.go",
     ),
@@ -192,7 +197,7 @@ RULES: tuple[Rule, ...] = (
         where="pod.status",
         reasons=frozenset({"Evicted"}),
         reason="NodePressureEvicted",
-        action="infrastructure",
+        verdict="retry_free",
         explanation="Node {node} was low on a resource and evicted the pod: {message}.",
         source="kubelet eviction/helpers.go",
     ),
@@ -200,7 +205,7 @@ RULES: tuple[Rule, ...] = (
         where="pod.status",
         reasons=frozenset({"DeadlineExceeded"}),
         reason="DeadlineExceeded",
-        action="application",
+        verdict="application",
         explanation="The pod ran longer than its deadline: {message}.",
         source="kubelet active_deadline.go",
     ),
@@ -208,7 +213,7 @@ RULES: tuple[Rule, ...] = (
         where="pod.status",
         reasons=frozenset({"Terminated", "Shutdown", "NodeShutdown"}),
         reason="NodeShutdown",
-        action="infrastructure",
+        verdict="retry_free",
         explanation="Node {node} was shut down: {message}.",
         source="kubelet nodeshutdown",
     ),
@@ -216,7 +221,7 @@ RULES: tuple[Rule, ...] = (
         where="pod.status",
         reasons=frozenset({"NodeLost"}),
         reason="NodeLost",
-        action="infrastructure",
+        verdict="retry_free",
         explanation="Contact with node {node} was lost; the container may still run there.",
         source="node lifecycle controller, pkg/util/node",
     ),
@@ -224,7 +229,7 @@ RULES: tuple[Rule, ...] = (
         where="pod.status",
         reasons=frozenset({"UnexpectedAdmissionError", "NodeAffinity", "Preempting", "TopologyAffinityError"}),
         reason="NodeRejected",
-        action="infrastructure",
+        verdict="retry_free",
         explanation="Node {node} rejected the pod before it ran: {message}.",
         source="kubelet lifecycle/predicate.go",
     ),
@@ -232,7 +237,7 @@ RULES: tuple[Rule, ...] = (
         where="pod.status",
         pattern=_message(r"^(Pod was rejected|Node didn't have enough resource)"),
         reason="NodeRejected",
-        action="infrastructure",
+        verdict="retry_free",
         explanation="Node {node} rejected the pod before it ran: {message}.",
         source="kubelet lifecycle/predicate.go, OutOf<resource>",
     ),
@@ -240,7 +245,7 @@ RULES: tuple[Rule, ...] = (
         where="pod.condition",
         reasons=frozenset({"PreemptionByScheduler"}),
         reason="Preempted",
-        action="infrastructure",
+        verdict="retry_free",
         explanation="The pod was removed from node {node} to make room for one of higher priority: {message}.",
         source="KEP-3329 DisruptionTarget",
     ),
@@ -248,14 +253,14 @@ RULES: tuple[Rule, ...] = (
         where="pod.condition",
         reasons=frozenset({"DeletionByPodGC"}),
         reason="NodeLost",
-        action="infrastructure",
+        verdict="retry_free",
         explanation="Node {node} no longer exists: {message}.",
         source="KEP-3329 DisruptionTarget",
     ),
     Rule(
         where="pod.condition",
         reason="Disrupted",
-        action="infrastructure",
+        verdict="retry_free",
         explanation="The pod was moved off node {node}: {message}.",
         source="KEP-3329 DisruptionTarget",
     ),
@@ -264,7 +269,7 @@ RULES: tuple[Rule, ...] = (
         where="container.terminated",
         reasons=frozenset({"OOMKilled"}),
         reason="OutOfMemory",
-        action="application",
+        verdict="application",
         explanation="Container {container} used more memory than its limit and was killed. Raise resources.memory.",
         source="containerd internal/cri OOMKilled",
     ),
@@ -273,7 +278,7 @@ RULES: tuple[Rule, ...] = (
         reasons=_START,
         pattern=_message(r"executable file not found|no such file or directory"),
         reason="CommandNotFound",
-        action="fail_now",
+        verdict="fail_now",
         explanation="The command of container {container} does not exist: {message}.",
         source=_KUBELET_CONTAINER,
     ),
@@ -282,7 +287,7 @@ RULES: tuple[Rule, ...] = (
         reasons=_START,
         pattern=_message(r"permission denied|is a directory"),
         reason="CommandNotExecutable",
-        action="fail_now",
+        verdict="fail_now",
         explanation="The command of container {container} may not be executed: {message}.",
         source=_KUBELET_CONTAINER,
     ),
@@ -291,7 +296,7 @@ RULES: tuple[Rule, ...] = (
         reasons=_START,
         pattern=_message(r"exec format error"),
         reason="WrongArchitecture",
-        action="fail_now",
+        verdict="fail_now",
         explanation="The command of container {container} is built for another CPU type: {message}.",
         source=_KUBELET_CONTAINER,
     ),
@@ -299,7 +304,7 @@ RULES: tuple[Rule, ...] = (
         where="container.terminated",
         reasons=_START,
         reason="StartFailed",
-        action="fail_now",
+        verdict="fail_now",
         explanation="Container {container} could not be started: {message}.",
         source=_KUBELET_CONTAINER,
     ),
@@ -307,7 +312,7 @@ RULES: tuple[Rule, ...] = (
         where="container.terminated",
         reasons=frozenset({"ContainerStatusUnknown"}),
         reason="NodeLost",
-        action="infrastructure",
+        verdict="retry_free",
         explanation="Node {node} lost track of container {container}, so its outcome is unknown: {message}.",
         source="kubelet kubelet_pods.go",
     ),
@@ -316,20 +321,20 @@ RULES: tuple[Rule, ...] = (
         where="job.condition",
         reasons=frozenset({"DeadlineExceeded"}),
         reason="DeadlineExceeded",
-        action="application",
+        verdict="application",
         explanation="The cluster job was active for longer than its deadline.",
         source="batch/v1 types.go",
     ),
     Rule(
         where="job.condition",
         reason="PodLost",
-        action="infrastructure",
+        verdict="retry_free",
         explanation="The pod of the job is gone and left no outcome ({message}).",
         source="batch/v1 types.go; pod deleted or never seen",
     ),
 )
 
-_BY_PLACE: dict[str, tuple[Rule, ...]] = {
+_X: dict[str, tuple[Rule, ...]] = {
     where: tuple(rule for rule in RULES if rule.where == where) for where in {rule.where for rule in RULES}
 }
 
@@ -339,7 +344,7 @@ def classify(where: Where, reason: str, message: str, **place: object) -> Findin
 
     `place` fills the explanation: container, exit_code, signal, node.
     """
-    for rule in _BY_PLACE.get(where, ()):
+    for rule in _X.get(where, ()):
         if rule.fits(reason, message):
             return finding(rule, message, **place)
     return None
@@ -352,3 +357,13 @@ def finding(rule: Rule, message: str, **place: object) -> Finding:
     text = message.strip().rstrip(".")
     known["message"] = text[:500] + "…" if len(text) > 500 else text or "no message"
     return Finding(rule=rule, explanation=rule.explanation.format_map(known))
+
+
+def severity(verdict):
+    return ("wait","retry_free","application","fail_after_grace","fail_now").index(verdict)
+
+class Table:
+    def classify(self, where, reason, message, *, exit_code=None, **place):
+        return classify(where, reason, message, **place)
+
+TABLE = Table()

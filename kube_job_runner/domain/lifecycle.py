@@ -364,6 +364,7 @@ def _cancelled(job: Job) -> Verdict:
 
 
 def _stop(draft: Draft, attempt: Attempt, verdict: Verdict) -> None:
+    attempt = _with_start(draft, attempt)
     attempt = msgspec.structs.replace(attempt, verdict=verdict, decided_at=draft.now)
     draft.put(attempt)
     draft.update(reason=verdict.reason, explanation=verdict.explanation)

@@ -12,7 +12,7 @@ from kube_job_runner.domain.draft import Create, Decision, Find
 from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts
 from kube_job_runner.domain.job import Attempt, Job, State, Verdict
 from kube_job_runner.domain.messages import Delete, Observed
-from kube_job_runner.domain.spec import Retry, Timeouts
+from kube_job_runner.domain.spec import Retry, RetryRule, Timeouts
 from tests.support.domain import (
     CLUSTER_UID,
     JOB_ID,
@@ -31,6 +31,7 @@ from tests.support.domain import (
     with_facts,
 )
 
+EXIT_3 = Verdict(outcome=State.FAILED, reason="ApplicationExit", exit_code=3, cause="application")
 NOT_FOUND = "rpc error: code = NotFound desc = failed to resolve reference: registry.example.com/none:1: not found"
 
 
@@ -58,7 +59,7 @@ class TestQueued:
 
     def test_a_cancelled_job_whose_create_got_through_is_stopped_and_its_cluster_job_deleted(self) -> None:
         job = make_job(cancelled=True)
-        decision = lifecycle.created(job, {}, lifecycle.next_attempt(job), job_facts(), now=T0, rules=RULES)
+        decision = lifecycle.created(job, {}, lifecycle.next_attempt(job, {}), job_facts(), now=T0, rules=RULES)
         assert [t.to_state for t in decision.transitions] == [State.STARTING, State.STOPPING]
         [delete] = [outgoing.message for outgoing in decision.messages]
         assert isinstance(delete, Delete)
@@ -92,7 +93,7 @@ class TestQueued:
 class TestStarting:
     def test_created_makes_the_job_start(self) -> None:
         job = make_job()
-        decision = lifecycle.created(job, {}, lifecycle.next_attempt(job), job_facts(), now=after(3), rules=RULES)
+        decision = lifecycle.created(job, {}, lifecycle.next_attempt(job, {}), job_facts(), now=after(3), rules=RULES)
         assert decision.job.state is State.STARTING
         assert decision.job.attempt == 1
         assert decision.attempts[0].cluster_uid == CLUSTER_UID
@@ -102,7 +103,7 @@ class TestStarting:
         job = make_job(due_at=after(10))
         for seconds, expected in ((-600, after(10)), (12, after(12)), (600, after(13))):
             facts = msgspec.structs.replace(job_facts(), created_at=after(seconds))
-            decision = lifecycle.created(job, {}, lifecycle.next_attempt(job), facts, now=after(13), rules=RULES)
+            decision = lifecycle.created(job, {}, lifecycle.next_attempt(job, {}), facts, now=after(13), rules=RULES)
             assert decision.attempts[0].created_at == expected
 
     def test_a_missing_image_fails_the_job_after_its_grace_and_removes_the_cluster_job_at_once(self) -> None:
@@ -148,9 +149,44 @@ class TestStarting:
         attempt = with_facts(make_attempt(), pod_facts(waiting("SomethingNew", "what?")))
         assert decide(make_job(State.STARTING), attempt, now=after(899)).job.state is State.STARTING
 
-    def test_a_registry_that_is_away_waits_for_the_start_timeout(self) -> None:
-        attempt = with_facts(make_attempt(), pod_facts(waiting("ErrImagePull", "dial tcp: connection refused")))
-        assert decide(make_job(State.STARTING), attempt, now=after(899)).job.state is State.STARTING
+    def test_a_registry_that_is_away_costs_a_free_attempt_after_its_grace_and_only_once_the_pod_is_gone(self) -> None:
+        away = waiting("ErrImagePull", 'dial tcp 10.0.0.1:443: connect: connection refused')
+        attempt = with_facts(make_attempt(), pod_facts(away))
+        job, attempts = apply(decide(make_job(State.STARTING), attempt, now=after(1)), {1: attempt})
+        grace_seconds = (job.next_check_at - after(1)).total_seconds() if job.next_check_at else 0
+        assert 60 <= grace_seconds < 900
+        late = after(1 + grace_seconds)
+        stopping = decide(job, attempts[1], now=late)
+        assert (stopping.job.state, stopping.job.reason) == (State.STOPPING, "RegistryUnavailable")
+        assert [type(o.message) for o in stopping.messages] == [Delete]
+        job, attempts = apply(stopping, attempts)
+        gone = with_facts(attempts[1], job_facts(rv=30, deleting=True, gone=True))
+        again = decide(job, gone, now=late)
+        assert again.job.state is State.QUEUED
+        assert "Free retry 1 of 5 follows." in again.job.explanation
+
+    def test_a_signal_that_goes_away_takes_its_grace_with_it(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(waiting("ErrImagePull", NOT_FOUND)))
+        job, attempts = apply(decide(make_job(State.STARTING), attempt, now=after(1)), {1: attempt})
+        healthy = with_facts(attempts[1], pod_facts(waiting("ContainerCreating"), rv=12))
+        job, attempts = apply(decide(job, healthy, now=after(20)), {1: healthy})
+        assert attempts[1].unhealthy_since is None
+        failing = with_facts(attempts[1], pod_facts(waiting("ErrImagePull", NOT_FOUND), rv=13))
+        assert decide(job, failing, now=after(40)).job.next_check_at == after(70)
+
+    def test_the_worst_of_several_containers_decides(self) -> None:
+        proxy = ContainerFacts(name="proxy", init=True, sidecar=True, state="waiting", reason="InvalidImageName")
+        seen = pod_facts(waiting("ErrImagePull", NOT_FOUND))
+        seen = msgspec.structs.replace(seen, containers=(*seen.containers, proxy))
+        decision = decide(make_job(State.STARTING), with_facts(make_attempt(), seen))
+        assert (decision.job.state, decision.job.reason) == (State.FAILED, "ImageReferenceInvalid")
+        assert "proxy" in decision.job.explanation
+
+    def test_a_permanent_fault_that_the_user_wants_retried_stops_its_pod_first(self) -> None:
+        rules = (RetryRule(action="retry", reasons=("ImageReferenceInvalid",)),)
+        attempt = with_facts(make_attempt(), pod_facts(waiting("InvalidImageName", "bad")))
+        decision = decide(make_job(State.STARTING, retry=Retry(attempts=2, rules=rules)), attempt)
+        assert decision.job.state is State.STOPPING
 
     def test_the_start_timeout_says_what_the_job_was_waiting_for(self) -> None:
         pending = Condition(
@@ -200,7 +236,9 @@ class TestEnding:
         told = with_facts(attempts[1], pod_facts(ended(3), phase="Failed"))
         assert decide(job, told, now=after(6)).job.exit_code == 3
         given_up = decide(job, attempts[1], now=after(35))
-        assert (given_up.job.state, given_up.job.reason) == (State.FAILED, "PodLost")
+        assert (given_up.job.state, given_up.job.reason) == (State.QUEUED, "PodLost")
+        assert given_up.attempts[0].verdict is not None
+        assert given_up.attempts[0].verdict.cause == "infrastructure"
 
     def test_a_success_waits_a_moment_for_the_facts_of_its_pod(self) -> None:
         job, attempt = make_job(State.STARTING), with_facts(make_attempt(), job_facts("Complete", rv=20))
@@ -235,7 +273,12 @@ class TestEnding:
                 "NodePressureEvicted",
                 137,
             ),
-            (ended(143), {"reason": "Terminated", "message": "node shutdown"}, "NodeShutdown", 143),
+            (
+                ended(143),
+                {"reason": "Terminated", "message": "Pod was terminated in response to imminent node shutdown."},
+                "NodeShutdown",
+                143,
+            ),
         ],
     )
     def test_the_cause_before_the_symptom(
@@ -246,8 +289,9 @@ class TestEnding:
             job_facts("Failed", rv=20, reason="BackoffLimitExceeded"),
             pod_facts(container, phase="Failed", **pod),
         )
-        decision = decide(make_job(State.RUNNING), attempt, now=after(5))
-        assert (decision.job.reason, decision.job.exit_code) == (reason, exit_code)
+        verdict = decide(make_job(State.RUNNING), attempt, now=after(5)).attempts[0].verdict
+        assert verdict is not None
+        assert (verdict.reason, verdict.exit_code) == (reason, exit_code)
 
     def test_a_disruption_is_not_the_programs_fault(self) -> None:
         moved = Condition(type="DisruptionTarget", reason="PreemptionByScheduler", message="preempting")
@@ -302,8 +346,46 @@ class TestRetry:
             job_facts("Failed", uid="cluster-uid-2", rv=20),
             pod_facts(ended(3), phase="Failed", job_uid="cluster-uid-2"),
         )
-        decision = decide(make_job(State.RUNNING, attempt=2, retry=self.POLICY), make_attempt(), attempt, now=after(5))
+        first = make_attempt(verdict=EXIT_3, gone_at=T0)
+        decision = decide(make_job(State.RUNNING, attempt=2, retry=self.POLICY), first, attempt, now=after(5))
         assert decision.job.state is State.FAILED
+        assert decision.job.explanation.endswith("There is no further attempt: attempt 2 of 2.")
+
+    def test_an_attempt_that_the_infrastructure_ended_is_not_charged_and_its_node_is_avoided(self) -> None:
+        evicted = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
+        attempt = with_facts(make_attempt(), job_facts("Failed", rv=20), pod_facts(ended(137), **evicted))
+        job, attempts = apply(decide(make_job(State.RUNNING), attempt, now=after(5)), {1: attempt})
+        assert (job.state, job.reason) == (State.QUEUED, "NodePressureEvicted")
+        again = decide(job, attempts[1], now=job.due_at)
+        assert isinstance(again.effect, Create)
+        assert again.effect.avoid_nodes == ("node-1",)
+
+    def test_a_node_is_not_avoided_when_the_user_does_not_want_it(self) -> None:
+        lost = Verdict(outcome=State.FAILED, reason="NodeLost", cause="infrastructure")
+        job = make_job(attempt=1, retry=Retry(avoid_failed_nodes=False))
+        assert lifecycle.nodes_to_avoid(job, {1: make_attempt(verdict=lost, node="node-1")}) == ()
+
+    def test_memory_grows_from_attempt_to_attempt(self) -> None:
+        rules = (RetryRule(action="grow_memory", reasons=("OutOfMemory",), factor=2, max_memory="4Gi"),)
+        job = make_job(attempt=1, retry=Retry(attempts=5, rules=rules))
+        job = msgspec.structs.replace(job, policy=msgspec.structs.replace(job.policy, memory="1Gi"))
+        oom = Verdict(outcome=State.FAILED, reason="OutOfMemory", exit_code=137, cause="application")
+        first = make_attempt(verdict=oom)
+        second = lifecycle.next_attempt(job, {1: first})
+        assert second.memory == "2048Mi"
+        job = msgspec.structs.replace(job, attempt=2)
+        second = msgspec.structs.replace(second, verdict=EXIT_3)
+        assert lifecycle.next_attempt(job, {1: first, 2: second}).memory == "2048Mi"
+        second = msgspec.structs.replace(second, verdict=oom)
+        assert lifecycle.next_attempt(job, {1: first, 2: second}).memory == "4096Mi"
+
+    def test_a_success_that_overtook_a_cancel_says_so(self) -> None:
+        attempt = with_facts(make_attempt(), job_facts("Complete", rv=20), pod_facts(ended(0), phase="Succeeded"))
+        decision = decide(make_job(State.RUNNING, cancelled=True), attempt, now=after(5))
+        assert decision.job.state is State.SUCCEEDED
+        assert decision.job.explanation == (
+            "A cancel was asked for by ann at 2026-01-01 00:00:00 UTC; the job ended first."
+        )
 
     def test_what_can_never_work_is_not_tried_again(self) -> None:
         attempt = with_facts(make_attempt(), pod_facts(waiting("InvalidImageName", "bad")))
@@ -395,7 +477,7 @@ class TestCleanup:
 
     def test_a_create_that_lost_to_a_cancel_is_removed(self) -> None:
         job = make_job(State.CANCELLED, attempt=0)
-        made = lifecycle.next_attempt(job)
+        made = lifecycle.next_attempt(job, {})
         decision = lifecycle.remove_stray(job, {}, made, job_facts(), now=T0, rules=RULES)
         assert decision is not None
         assert [type(o.message) for o in decision.messages] == [Delete]
@@ -419,7 +501,7 @@ def test_a_decision_that_changes_nothing_keeps_the_version() -> None:
 
 def test_versions_of_transitions_follow_one_another() -> None:
     job = make_job(cancelled=True)
-    decision = lifecycle.created(job, {}, lifecycle.next_attempt(job), job_facts(), now=T0, rules=RULES)
+    decision = lifecycle.created(job, {}, lifecycle.next_attempt(job, {}), job_facts(), now=T0, rules=RULES)
     assert [t.version for t in decision.transitions] == [8, 9]
     assert decision.job.version == 9
     assert msgspec.structs.asdict(decision.job)["state"] is State.STOPPING

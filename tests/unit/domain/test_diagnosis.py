@@ -1,0 +1,116 @@
+"""Diagnosis where no status speaks: events, and how long they count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from kube_job_runner.domain import diagnosis
+from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts
+from kube_job_runner.domain.job import State
+from tests.support.domain import (
+    CLUSTER_UID,
+    after,
+    decide,
+    ended,
+    job_facts,
+    make_attempt,
+    make_job,
+    pod_facts,
+    waiting,
+    with_facts,
+)
+
+POD_SECURITY = (
+    'Error creating: pods "etl-x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true '
+    '(pod or container "main" must set securityContext.runAsNonRoot=true)'
+)
+NO_CONFIG_MAP = 'MountVolume.SetUp failed for volume "v" : configmap "nope" not found'
+
+
+def event(reason: str, message: str, *, kind: str = "Pod", at: float = 1, **fields: Any) -> EventFacts:
+    uid = CLUSTER_UID if kind == "Job" else "pod-1"
+    defaults: dict[str, Any] = {"uid": f"event-{reason}", "resource_version": 5, "object_uid": uid}
+    return EventFacts(**(defaults | fields), object_kind=kind, reason=reason, message=message, last_at=after(at))
+
+
+class TestJobWithoutPod:
+    def test_a_pod_that_policy_forbids_fails_the_job_though_no_status_says_so(self) -> None:
+        attempt = with_facts(make_attempt(), event("FailedCreate", POD_SECURITY, kind="Job"))
+        decision = decide(make_job(State.STARTING), attempt, now=after(2))
+        assert (decision.job.state, decision.job.reason) == (State.FAILED, "SecurityPolicy")
+        assert "runAsNonRoot" in decision.job.explanation
+
+    def test_once_there_is_a_pod_the_events_of_the_job_are_over(self) -> None:
+        attempt = with_facts(
+            make_attempt(), event("FailedCreate", POD_SECURITY, kind="Job"), pod_facts(waiting("ContainerCreating"))
+        )
+        assert decide(make_job(State.STARTING), attempt, now=after(2)).job.state is State.STARTING
+
+    def test_an_event_of_another_job_of_that_name_says_nothing(self) -> None:
+        other = event("FailedCreate", POD_SECURITY, kind="Job", object_uid="another")
+        assert decide(make_job(State.STARTING), with_facts(make_attempt(), other)).job.state is State.STARTING
+
+
+class TestPodEvents:
+    CREATING = pod_facts(waiting("ContainerCreating"))
+
+    def test_a_missing_volume_source_is_told_by_its_event_alone(self) -> None:
+        attempt = with_facts(make_attempt(), self.CREATING, event("FailedMount", NO_CONFIG_MAP))
+        found = diagnosis.obstacle(attempt.facts, now=after(2))
+        assert found is not None
+        assert found.finding.reason == "ConfigMissing"
+        assert found.until == after(1 + diagnosis.EVENT_FRESH_SECONDS)
+        assert "nope" in diagnosis.waiting_for(attempt.facts, now=after(2))
+
+    def test_an_event_that_was_not_repeated_is_over(self) -> None:
+        attempt = with_facts(make_attempt(), self.CREATING, event("FailedMount", NO_CONFIG_MAP))
+        assert diagnosis.obstacle(attempt.facts, now=after(1 + diagnosis.EVENT_FRESH_SECONDS)) is None
+
+    def test_the_job_is_looked_at_again_when_the_event_is_over(self) -> None:
+        attempt = with_facts(make_attempt(), self.CREATING, event("FailedMount", NO_CONFIG_MAP, at=-200))
+        assert decide(make_job(State.STARTING), attempt, now=after(2)).job.next_check_at <= after(100)
+
+    def test_a_pod_whose_volumes_are_there_is_past_its_events(self) -> None:
+        ready = Condition(type="PodReadyToStartContainers", at=after(2))
+        seen = pod_facts(waiting("ContainerCreating"), conditions=(ready,))
+        attempt = with_facts(make_attempt(), seen, event("FailedMount", NO_CONFIG_MAP))
+        assert diagnosis.obstacle(attempt.facts, now=after(2)) is None
+
+    def test_what_a_container_says_goes_before_what_an_event_says(self) -> None:
+        seen = pod_facts(waiting("InvalidImageName", "bad"))
+        attempt = with_facts(make_attempt(), seen, event("FailedMount", NO_CONFIG_MAP))
+        found = diagnosis.obstacle(attempt.facts, now=after(2))
+        assert found is not None
+        assert found.finding.reason == "ImageReferenceInvalid"
+
+    def test_a_normal_event_is_no_obstacle(self) -> None:
+        attempt = with_facts(make_attempt(), self.CREATING, event("FailedMount", NO_CONFIG_MAP, type="Normal"))
+        assert diagnosis.obstacle(attempt.facts, now=after(2)) is None
+
+
+class TestContainers:
+    def test_a_failed_init_container_is_the_cause(self) -> None:
+        init = ContainerFacts(name="prepare", init=True, state="terminated", reason="Error", exit_code=9)
+        seen = pod_facts(ended(137), phase="Failed")
+        attempt = with_facts(make_attempt(), job_facts("Failed", rv=20))
+        attempt = with_facts(attempt, msgspec.structs.replace(seen, containers=(ended(137), init)))
+        verdict = decide(make_job(State.RUNNING), attempt, now=after(5)).attempts[0].verdict
+        assert verdict is not None
+        assert (verdict.exit_code, "prepare" in verdict.explanation) == (9, True)
+
+    def test_a_sidecar_that_was_killed_at_the_end_is_no_failure_of_the_job(self) -> None:
+        proxy = ContainerFacts(name="proxy", init=True, sidecar=True, state="terminated", reason="Error", exit_code=143)
+        seen = pod_facts(ended(3), phase="Failed")
+        attempt = with_facts(make_attempt(), job_facts("Failed", rv=20))
+        attempt = with_facts(attempt, msgspec.structs.replace(seen, containers=(proxy, ended(3))))
+        verdict = decide(make_job(State.RUNNING), attempt, now=after(5)).attempts[0].verdict
+        assert verdict is not None
+        assert (verdict.exit_code, "main" in verdict.explanation) == (3, True)
+
+    @pytest.mark.parametrize(("reason", "unknown"), [("SomethingNew", "SomethingNew"), ("ContainerCreating", "")])
+    def test_what_the_table_does_not_know_is_told_for_the_count(self, reason: str, unknown: str) -> None:
+        assert diagnosis.unknown_signal(pod_facts(waiting(reason))) == unknown
+
