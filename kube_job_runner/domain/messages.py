@@ -50,6 +50,9 @@ class Delete(_Base, frozen=True, kw_only=True, tag="delete"):
     cluster_name: str
     cluster_uid: str
     wait_for_pods: bool = False
+    pods: tuple[tuple[str, str], ...] = ()
+    """Name and uid of pods to delete by themselves, when `grace_seconds` is set: 0 forces them out of the cluster."""
+    grace_seconds: int | None = None
 
 
 Message = Submitted | CancelRequested | Check | Observed | Delete

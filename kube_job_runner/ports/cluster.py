@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -13,7 +13,11 @@ from kube_job_runner.domain.spec import JobSpec
 
 
 class ClusterJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cluster job is to be made from. `spec_hash` tells on adoption whether it is the same work."""
+    """What a cluster job is to be made from. `spec_hash` tells on adoption whether it is the same work.
+
+    `avoid_nodes` are nodes to keep away from where there are others: a preference, never a reason not to run. `memory`,
+    when set, takes the place of `spec.resources.memory` for this attempt, and is part of what adoption compares.
+    """
 
     job_id: UUID
     attempt: int
@@ -22,6 +26,13 @@ class ClusterJob(msgspec.Struct, frozen=True, kw_only=True):
     queue: str
     spec: JobSpec
     spec_hash: str
+    avoid_nodes: tuple[str, ...] = ()
+    memory: str | None = None
+
+    @property
+    def work_hash(self) -> str:
+        """What tells two cluster jobs of one name apart: the hash of the spec, and the memory where it is another."""
+        return self.spec_hash if self.memory is None else f"{self.spec_hash}-{self.memory}"
 
 
 class ClusterWriter(Protocol):
@@ -45,11 +56,24 @@ class ClusterWriter(Protocol):
         """
         ...
 
-    async def delete(self, namespace: str, cluster_name: str, *, cluster_uid: str, wait_for_pods: bool) -> None:
+    async def delete(
+        self,
+        namespace: str,
+        cluster_name: str,
+        *,
+        cluster_uid: str,
+        wait_for_pods: bool,
+        pods: Sequence[tuple[str, str]] = (),
+        grace_seconds: int | None = None,
+    ) -> None:
         """Ask for the removal of the cluster job with that uid and of its pods; one that is gone already is success.
 
         With `wait_for_pods` the cluster job stays visible until its pods are gone (foreground propagation), so that
         its disappearance proves that nothing runs any more.
+
+        With `grace_seconds` each of `pods` (name, uid) is then deleted by itself with that grace period instead of its
+        own; 0 takes a pod out of the cluster without waiting for its node, which may be gone. Such a pod may still run on a
+        node that only cannot be reached.
 
         Raises:
             TemporaryError: the cluster did not take the request.

@@ -117,6 +117,8 @@ class Effects:
             message.cluster_name,
             cluster_uid=message.cluster_uid,
             wait_for_pods=message.wait_for_pods,
+            pods=message.pods,
+            grace_seconds=message.grace_seconds,
         )
         await _counted("delete", deletion)
 

@@ -128,6 +128,17 @@ class ClusterContract:
         assert adopted.uid == first.uid
         assert adopted.condition("Failed")
 
+    @pytest.mark.asyncio
+    async def test_nodes_to_avoid_and_memory_do_not_stop_a_job_and_memory_is_part_of_the_work(
+        self, harness: Harness, watched: Watched
+    ) -> None:
+        job = msgspec.structs.replace(harness.succeeds(), memory="32Mi", avoid_nodes=("node-0", "no-such-node"))
+        facts = await harness.cluster.create(job)
+        assert (await harness.cluster.create(msgspec.structs.replace(job, avoid_nodes=()))).uid == facts.uid
+        with pytest.raises(NameTaken):
+            await harness.cluster.create(msgspec.structs.replace(job, memory="64Mi"))
+        await watched.until_job(facts.uid, "Complete")
+
     @pytest.mark.parametrize("other", ["job_id", "attempt", "spec_hash"])
     @pytest.mark.asyncio
     async def test_other_work_under_the_same_name_is_refused(self, harness: Harness, other: str) -> None:
@@ -202,6 +213,32 @@ class ClusterContract:
         await watched.until_gone(first.uid)
         await harness.release(job, second)
         await watched.until_job(second.uid, "Complete")
+
+    @pytest.mark.asyncio
+    async def test_pods_that_take_their_time_are_removed_by_force(self, harness: Harness, watched: Watched) -> None:
+        job = harness.never_stops()
+        facts = await harness.cluster.create(job)
+        pod = await watched.until_phase(facts.uid, "Running")
+
+        async def delete(*pods: tuple[str, str], grace_seconds: int | None) -> None:
+            await harness.cluster.delete(
+                job.namespace,
+                job.cluster_name,
+                cluster_uid=facts.uid,
+                wait_for_pods=True,
+                pods=pods,
+                grace_seconds=grace_seconds,
+            )
+
+        await delete((pod.name, pod.uid), grace_seconds=None)
+        await harness.until(lambda: (seen := watched.pod(facts.uid)) is not None and seen.deleting)
+        another = "00000000-0000-4000-8000-000000000000"
+        await delete((pod.name, another), (f"{job.cluster_name}-xxxxx", pod.uid), grace_seconds=0)
+        found = await harness.cluster.find(job.namespace, job.cluster_name)
+        assert found is not None, "a pod of another name or uid is not ours to remove, and ours is still there"
+        await delete((pod.name, pod.uid), (f"{job.cluster_name}-xxxxx", another), grace_seconds=0)
+        await watched.until_gone(facts.uid)
+        await delete((pod.name, pod.uid), grace_seconds=0)
 
     @pytest.mark.asyncio
     async def test_delete_of_an_ended_cluster_job(self, harness: Harness, watched: Watched) -> None:

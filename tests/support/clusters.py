@@ -155,6 +155,10 @@ class Harness(Protocol):
         """A job that prints `first`, runs until released, prints `second`, and exits 0."""
         ...
 
+    def never_stops(self) -> ClusterJob:
+        """A job that runs, and does not end when it is asked to: for an hour, it takes force."""
+        ...
+
     def prints(self, output: bytes) -> ClusterJob:
         """A job that prints exactly this, and exits 0."""
         ...
@@ -200,6 +204,9 @@ class LocalHarness:
         script = f"echo first; while [ ! -e {flag} ]; do sleep 0.02; done; echo second"
         spec = JobSpec(image="busybox", command=("/bin/sh", "-c", script), stop_grace_seconds=5)
         return msgspec.structs.replace(job, spec=spec)
+
+    def never_stops(self) -> ClusterJob:
+        return self.shell("trap '' TERM; while :; do sleep 0.05; done", stop_grace_seconds=3600)
 
     def prints(self, output: bytes) -> ClusterJob:
         file = self._folder / uuid.uuid4().hex
@@ -247,6 +254,10 @@ class SimulatedHarness:
 
     def runs(self) -> ClusterJob:
         return self.scripted(Script(run_seconds=None, log=b"first\n"))
+
+    def never_stops(self) -> ClusterJob:
+        job = self.scripted(Script(run_seconds=None, grace_seconds=3600.0))
+        return msgspec.structs.replace(job, spec=JobSpec(image="busybox", stop_grace_seconds=3600))
 
     def prints(self, output: bytes) -> ClusterJob:
         return self.scripted(Script(log=output))

@@ -42,6 +42,9 @@ class KubernetesHarness:
     def runs(self) -> ClusterJob:
         return self.annotated(run="1h")
 
+    def never_stops(self) -> ClusterJob:
+        return self.annotated(run="1h", grace="1h")
+
     def prints(self, output: bytes) -> ClusterJob:
         raise NotImplementedError("simulated nodes print nothing")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -42,6 +42,7 @@ class KubernetesCluster:
         client: Client,
         *,
         instance: str,
+        installation: str = "",
         namespaces: tuple[str, ...],
         tuning: Tuning,
         monotonic: Callable[[], float] = time.monotonic,
@@ -49,6 +50,7 @@ class KubernetesCluster:
     ) -> None:
         self._client = client
         self._instance = instance
+        self._installation = installation
         self._scopes: tuple[str | None, ...] = (
             (None,) if ALL_NAMESPACES in namespaces else tuple(dict.fromkeys(namespaces))
         )
@@ -61,7 +63,7 @@ class KubernetesCluster:
     async def create(self, job: ClusterJob) -> JobFacts:
         """Create the cluster job, or adopt our own of that name; see `ports.ClusterWriter.create`."""
         action = f"creating Job {job.namespace}/{job.cluster_name}"
-        body = manifest.render(job, instance=self._instance)
+        body = manifest.render(job, instance=self._instance, installation=self._installation)
         answer = await self._client.request("POST", _jobs(job.namespace), action=action, body=body)
         if answer.ok:
             return _item(answer, action).facts
@@ -74,27 +76,48 @@ class KubernetesCluster:
         item = await self._get(namespace, cluster_name)
         return item.facts if item is not None and self._is_ours(item) else None
 
-    async def delete(self, namespace: str, cluster_name: str, *, cluster_uid: str, wait_for_pods: bool) -> None:
+    async def delete(
+        self,
+        namespace: str,
+        cluster_name: str,
+        *,
+        cluster_uid: str,
+        wait_for_pods: bool,
+        pods: Sequence[tuple[str, str]] = (),
+        grace_seconds: int | None = None,
+    ) -> None:
         """Ask for the removal of a cluster job by uid; see `ports.ClusterWriter.delete`.
 
         The propagation is always named: the default of a raw Job delete leaves the pods running (batch/v1 strategy).
         """
         action = f"deleting Job {namespace}/{cluster_name}"
-        options = {
-            "apiVersion": "v1",
-            "kind": "DeleteOptions",
-            "propagationPolicy": "Foreground" if wait_for_pods else "Background",
-            "preconditions": {"uid": cluster_uid},
-        }
-        target = _jobs(namespace, cluster_name)
-        answer = await self._client.request("DELETE", target, action=action, body=_encoder.encode(options))
-        if answer.ok or answer.missing:
-            return
-        if answer.status == 409:  # the precondition failed, or something else did: only a look tells
-            item = await self._get(namespace, cluster_name)
-            if item is None or item.facts.uid != cluster_uid:
-                return
-        raise answers.as_temporary(answers.refusal(answer, action=action))
+        propagation = "Foreground" if wait_for_pods else "Background"
+        answer = await self._delete(
+            _jobs(namespace, cluster_name), action=action, uid=cluster_uid, propagationPolicy=propagation
+        )
+        if not (answer.ok or answer.missing) and not await self._replaced(answer, namespace, cluster_name, cluster_uid):
+            raise answers.as_temporary(answers.refusal(answer, action=action))
+        if grace_seconds is not None:
+            removals = (self._delete_pod(namespace, *pod, grace_seconds=grace_seconds) for pod in pods)
+            await asyncio.gather(*removals)
+
+    async def _delete_pod(self, namespace: str, name: str, uid: str, *, grace_seconds: int) -> None:
+        action = f"deleting Pod {namespace}/{name}"
+        target = f"{_path('/api/v1', 'pods', namespace)}/{quote(name)}"
+        answer = await self._delete(target, action=action, uid=uid, gracePeriodSeconds=grace_seconds)
+        if not (answer.ok or answer.missing or answer.status == 409):  # 409: another pod has the name by now
+            raise answers.as_temporary(answers.refusal(answer, action=action))
+
+    async def _replaced(self, answer: Answer, namespace: str, cluster_name: str, cluster_uid: str) -> bool:
+        """Tell whether a delete was refused because the Job of that name is another one by now: only a look tells."""
+        if answer.status != 409:
+            return False
+        item = await self._get(namespace, cluster_name)
+        return item is None or item.facts.uid != cluster_uid
+
+    async def _delete(self, target: str, *, action: str, uid: str, **options: str | int) -> Answer:
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}, **options}
+        return await self._client.request("DELETE", target, action=action, body=_encoder.encode(body))
 
     async def watch_jobs(self) -> AsyncGenerator[WatchEvent]:
         """Yield what happens to our Jobs; see `ports.ClusterWatcher`."""
@@ -155,7 +178,7 @@ class KubernetesCluster:
         item = await self._get(job.namespace, job.cluster_name)
         if item is None:
             raise answers.temporary(f"Job {job.namespace}/{job.cluster_name} was there and is gone", delay_seconds=1.0)
-        same_work = item.annotations.get(names.SPEC_HASH_ANNOTATION) == job.spec_hash
+        same_work = item.annotations.get(names.SPEC_HASH_ANNOTATION) == job.work_hash
         if not (self._is_ours(item) and item.job_id == job.job_id and item.attempt == job.attempt and same_work):
             raise NameTaken(f"the name {job.namespace}/{job.cluster_name} is taken by a Job that is not ours")
         _log.info("cluster_job_adopted", job_id=str(job.job_id), attempt=job.attempt, cluster_uid=item.facts.uid)
@@ -198,8 +221,12 @@ def _source(config: ConnectionConfig, environment: KubernetesEnvironment) -> Cre
     return ExecSource(config, variables=environment.variables, now=lambda: datetime.now(UTC), monotonic=time.monotonic)
 
 
-async def connect(settings: Settings, environment: KubernetesEnvironment) -> KubernetesCluster:
+async def connect(
+    settings: Settings, environment: KubernetesEnvironment, *, installation: str = ""
+) -> KubernetesCluster:
     """Return the cluster that the settings and the environment name. The first request opens the first connection.
+
+    `installation` is the id that marks what we create as made for this very database.
 
     Raises:
         ConfigurationError: there is no such configuration, or it is wrong.
@@ -213,4 +240,10 @@ async def connect(settings: Settings, environment: KubernetesEnvironment) -> Kub
         monotonic=time.monotonic,
     )
     tuning = Tuning(idle_seconds=settings.watch_idle_seconds, relist_seconds=settings.relist_seconds)
-    return KubernetesCluster(client, instance=settings.instance, namespaces=settings.namespaces, tuning=tuning)
+    return KubernetesCluster(
+        client,
+        instance=settings.instance,
+        installation=installation,
+        namespaces=settings.namespaces,
+        tuning=tuning,
+    )

@@ -28,10 +28,10 @@ _CONTAINER_SECURITY = {
 _encoder = msgspec.json.Encoder()
 
 
-def render(job: ClusterJob, *, instance: str) -> bytes:
+def render(job: ClusterJob, *, instance: str, installation: str = "") -> bytes:
     """Return the body of the request that creates the Kubernetes Job of an attempt."""
     spec = job.spec
-    labels = labels_of(job, instance=instance)
+    labels = labels_of(job, instance=instance, installation=installation)
     metadata = {"labels": labels, "annotations": spec.annotations} if spec.annotations else {"labels": labels}
     timeouts = spec.timeouts
     deadline = timeouts.start_seconds + timeouts.run_seconds + spec.stop_grace_seconds + BACKSTOP_SECONDS
@@ -43,7 +43,7 @@ def render(job: ClusterJob, *, instance: str) -> bytes:
                 "name": job.cluster_name,
                 "namespace": job.namespace,
                 "labels": labels,
-                "annotations": {**spec.annotations, names.SPEC_HASH_ANNOTATION: job.spec_hash},
+                "annotations": {**spec.annotations, names.SPEC_HASH_ANNOTATION: job.work_hash},
             },
             "spec": {
                 "parallelism": 1,
@@ -52,18 +52,20 @@ def render(job: ClusterJob, *, instance: str) -> bytes:
                 "podReplacementPolicy": "Failed",
                 "activeDeadlineSeconds": deadline,
                 "ttlSecondsAfterFinished": TTL_BACKSTOP_SECONDS,
-                "template": {"metadata": metadata, "spec": _pod(spec)},
+                "template": {"metadata": metadata, "spec": _pod(job)},
             },
         }
     )
 
 
-def labels_of(job: ClusterJob, *, instance: str) -> dict[str, str]:
+def labels_of(job: ClusterJob, *, instance: str, installation: str = "") -> dict[str, str]:
     """Return the labels of the Job and of its pod: the user's, and ours over them."""
+    made_for = {names.INSTALLATION_LABEL: installation} if installation else {}
     return {
         **job.spec.labels,
         names.MANAGED_BY_LABEL: names.MANAGED_BY,
         names.INSTANCE_LABEL: instance,
+        **made_for,
         names.JOB_ID_LABEL: str(job.job_id),
         names.ATTEMPT_LABEL: str(job.attempt),
         names.QUEUE_LABEL: job.queue,
@@ -80,18 +82,21 @@ def literal(text: str) -> str:
     return text.replace("$", "$$") if "$" in text else text
 
 
-def _pod(spec: JobSpec) -> dict[str, Any]:
+def _pod(job: ClusterJob) -> dict[str, Any]:
+    spec = job.spec
     pod: dict[str, Any] = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": spec.stop_grace_seconds,
         "enableServiceLinks": False,
         "automountServiceAccountToken": spec.service_account is not None,
-        "containers": [_container(spec)],
+        "containers": [_container(spec, memory=job.memory or spec.resources.memory)],
     }
     if spec.service_account is not None:
         pod["serviceAccountName"] = spec.service_account
     if spec.node_selector:
         pod["nodeSelector"] = spec.node_selector
+    if job.avoid_nodes:
+        pod["affinity"] = {"nodeAffinity": _away_from(job.avoid_nodes)}
     if spec.tolerations:
         pod["tolerations"] = [_toleration(toleration) for toleration in spec.tolerations]
     if spec.volumes:
@@ -99,11 +104,23 @@ def _pod(spec: JobSpec) -> dict[str, Any]:
     return pod
 
 
-def _container(spec: JobSpec) -> dict[str, Any]:
+def _away_from(nodes: tuple[str, ...]) -> dict[str, Any]:
+    """Return the node affinity that prefers any other node, so that a job still runs where there is no other.
+
+    A requirement on a field takes exactly one value (core/validation, ValidateNodeFieldSelectorRequirement).
+    """
+    fields = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in nodes]
+    term = {"weight": 100, "preference": {"matchFields": fields}}
+    return {"preferredDuringSchedulingIgnoredDuringExecution": [term]}
+
+
+def _container(spec: JobSpec, *, memory: str | None) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": names.MAIN_CONTAINER,
         "image": spec.image,
         "securityContext": _CONTAINER_SECURITY,
+        # The end of the log becomes the message of a failed container: some failures have no other text (exec format error).
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     if spec.command:
         container["command"] = [literal(part) for part in spec.command]
@@ -113,7 +130,7 @@ def _container(spec: JobSpec) -> dict[str, Any]:
         container["env"] = _env(spec)
     if spec.working_dir is not None:
         container["workingDir"] = spec.working_dir
-    resources = _resources(spec.resources)
+    resources = _resources(spec.resources, memory=memory)
     if resources:
         container["resources"] = resources
     if spec.volumes:
@@ -130,11 +147,11 @@ def _env(spec: JobSpec) -> list[dict[str, Any]]:
     return env
 
 
-def _resources(resources: Resources) -> dict[str, dict[str, str]]:
+def _resources(resources: Resources, *, memory: str | None) -> dict[str, dict[str, str]]:
     """Return requests and limits: memory and disk may not grow past what was asked, cpu may use what is idle."""
     limits: dict[str, str] = {}
-    if resources.memory is not None:
-        limits["memory"] = resources.memory
+    if memory is not None:
+        limits["memory"] = memory
     if resources.ephemeral_storage is not None:
         limits["ephemeral-storage"] = resources.ephemeral_storage
     requests = dict(limits)

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from kube_job_runner import telemetry
@@ -114,10 +114,24 @@ class LocalCluster:
         uid = self._jobs.uid_by_name.get((namespace, cluster_name))
         return self._jobs.by_uid[uid].job if uid is not None else None
 
-    async def delete(self, namespace: str, cluster_name: str, *, cluster_uid: str, wait_for_pods: bool) -> None:
+    async def delete(
+        self,
+        namespace: str,
+        cluster_name: str,
+        *,
+        cluster_uid: str,
+        wait_for_pods: bool,
+        pods: Sequence[tuple[str, str]] = (),
+        grace_seconds: int | None = None,
+    ) -> None:
         """Remove a job and stop its process: SIGTERM, and SIGKILL when its `stop_grace_seconds` have passed."""
         if self._jobs.uid_by_name.get((namespace, cluster_name)) == cluster_uid:
             self._jobs.remove(self._jobs.by_uid[cluster_uid], wait_for_pods=wait_for_pods)
+        if grace_seconds is not None:
+            for name, uid in pods:
+                record = self._jobs.by_uid.get(self._jobs.uid_by_pod.get((namespace, name), ""))
+                if record is not None and record.pod.uid == uid:
+                    self._jobs.hurry(record, grace_seconds=grace_seconds)
 
     def _record(self, job: ClusterJob) -> records.Record:
         uid, pod_uid, now = str(uuid.uuid4()), str(uuid.uuid4()), self._clock.now()
@@ -126,7 +140,7 @@ class LocalCluster:
             attempt=job.attempt,
             namespace=job.namespace,
             cluster_name=job.cluster_name,
-            spec_hash=job.spec_hash,
+            spec_hash=job.work_hash,
             spec=job.spec,
             job=JobFacts(uid=uid, resource_version=self._jobs.next_version(), created_at=now, started_at=now),
             pod=PodFacts(
@@ -175,6 +189,6 @@ class LocalCluster:
 
 
 def _adopt(record: records.Record, job: ClusterJob) -> JobFacts:
-    if (record.job_id, record.attempt, record.spec_hash) != (job.job_id, job.attempt, job.spec_hash):
+    if (record.job_id, record.attempt, record.spec_hash) != (job.job_id, job.attempt, job.work_hash):
         raise NameTaken(f"the name {job.cluster_name} belongs to job {record.job_id}, attempt {record.attempt}")
     return record.job

@@ -7,7 +7,7 @@ seed. What it was asked and what it did is in `history`; what may go wrong is se
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -97,7 +97,16 @@ class SimulatedCluster:
         """Return the facts of the job of that name when it is ours, or None."""
         return await self.faults.call("find", lambda: self._find(namespace, cluster_name))
 
-    async def delete(self, namespace: str, cluster_name: str, *, cluster_uid: str, wait_for_pods: bool) -> None:
+    async def delete(
+        self,
+        namespace: str,
+        cluster_name: str,
+        *,
+        cluster_uid: str,
+        wait_for_pods: bool,
+        pods: Sequence[tuple[str, str]] = (),
+        grace_seconds: int | None = None,
+    ) -> None:
         """Ask for the removal of a job; see `ports.ClusterWriter.delete`."""
 
         def act() -> None:
@@ -105,6 +114,11 @@ class SimulatedCluster:
             if sim is not None and sim.facts.uid == cluster_uid:
                 self.history.deleted(cluster_uid)
                 self._world.remove(sim, foreground=wait_for_pods)
+            if grace_seconds is not None:
+                for name, uid in pods:
+                    found = self._world.by_pod.get((namespace, name))
+                    if found is not None and found.pod is not None and found.pod.uid == uid:
+                        self._world.remove_pod(found, grace_seconds=grace_seconds)
 
         await self.faults.call("delete", act)
 
@@ -114,8 +128,8 @@ class SimulatedCluster:
         if known is None and key in self._world.by_name:
             raise NameTaken(f"the name {job.cluster_name} is taken by an object that is not ours")
         if known is not None:
-            ours = (known.job.job_id, known.job.attempt, known.job.spec_hash)
-            if ours != (job.job_id, job.attempt, job.spec_hash):
+            ours = (known.job.job_id, known.job.attempt, known.job.work_hash)
+            if ours != (job.job_id, job.attempt, job.work_hash):
                 raise NameTaken(f"the name {job.cluster_name} belongs to job {known.job.job_id}")
             return known.facts
         if self.quota is not None and self.history.alive_now >= self.quota:
@@ -214,6 +228,10 @@ class SimulatedCluster:
         """Let a kubelet evict the running pod of a cluster job."""
         sim = self._world.by_uid[uid]
         self._world.end(sim, replace(sim.script, mode="evicted"))
+
+    def lose_node(self, uid: str) -> None:
+        """Let the node of a cluster job's pod fall silent: nothing stops there any more but by force."""
+        self._world.by_uid[uid].node_lost = True
 
     def remove_outside(self, uid: str) -> None:
         """Delete a cluster job as somebody else would, with kubectl."""

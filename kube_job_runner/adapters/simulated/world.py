@@ -10,6 +10,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 
 from msgspec.structs import replace
 
@@ -37,6 +38,7 @@ class Simulated:
         self.pod: PodFacts | None = None
         self.log = bytearray()
         self.changed = asyncio.Event()
+        self.node_lost = False
 
     @property
     def wanted(self) -> bool:
@@ -88,16 +90,24 @@ class World:
         else:
             self.remove_pod(sim)
 
-    def remove_pod(self, sim: Simulated) -> None:
-        """Take a delete request for a pod: it ends within its grace period, and is gone then."""
+    def remove_pod(self, sim: Simulated, *, grace_seconds: int | None = None) -> None:
+        """Take a delete request for a pod: it ends within its grace period, and is gone then; 0 asks no node."""
         pod = sim.pod
-        if pod is None or pod.gone or pod.deleting:
+        if pod is None or pod.gone or (pod.deleting and grace_seconds is None):
             return
-        self._set_pod(sim, replace(pod, deleting=True))
-        if pod.ended or not pod.node:
+        allowed_seconds = float(sim.job.spec.stop_grace_seconds if grace_seconds is None else grace_seconds)
+        due_at = self._timeline.clock.now() + timedelta(seconds=allowed_seconds)
+        if pod.deletion_due_at is None or due_at < pod.deletion_due_at:  # a grace period can only be shortened
+            self._set_pod(
+                sim,
+                replace(pod, deleting=True, deletion_due_at=due_at, deletion_grace_seconds=int(allowed_seconds)),
+            )
+        if pod.ended or not pod.node or grace_seconds == 0:
             self._later(0, self._drop_pod, sim)
             return
-        wanted_seconds, allowed_seconds = sim.script.grace_seconds, float(sim.job.spec.stop_grace_seconds)
+        if sim.node_lost:
+            return
+        wanted_seconds = sim.script.grace_seconds
         code = sim.script.term_code if wanted_seconds <= allowed_seconds else KILLED_CODE
         self._timeline.after(min(wanted_seconds, allowed_seconds), lambda: self._stopped(sim, code))
 

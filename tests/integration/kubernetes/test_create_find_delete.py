@@ -366,3 +366,55 @@ async def test_only_our_errors_leave_whatever_the_server_does(
                 await call
             except KjrError:
                 continue
+
+
+async def _delete(cluster: KubernetesCluster, *pods: tuple[str, str], grace_seconds: int | None = 0) -> None:
+    await cluster.delete(
+        "default", JOB.cluster_name, cluster_uid="u", wait_for_pods=True, pods=pods, grace_seconds=grace_seconds
+    )
+
+
+@pytest.mark.asyncio
+async def test_pods_are_deleted_by_uid_with_their_grace_after_the_job_even_when_that_is_gone(
+    server: FakeApiServer, cluster: KubernetesCluster
+) -> None:
+    stored = await server.put("pods", {"metadata": {"name": "p-1", "namespace": "default"}})
+    await server.put("pods", {"metadata": {"name": "p-2", "namespace": "default"}})
+    await _delete(
+        cluster, ("p-1", stored["metadata"]["uid"]), ("p-2", "an-older-one"), ("p-3", "gone"), grace_seconds=7
+    )
+    first, *others = server.of("delete")
+    assert (first.resource, {call.name for call in others}) == ("jobs", {"p-1", "p-2", "p-3"})
+    assert {call.json["gracePeriodSeconds"] for call in others} == {7}
+    assert {call.json["preconditions"]["uid"] for call in others} == {stored["metadata"]["uid"], "an-older-one", "gone"}
+    assert {name for _, _, name in server.objects} == {"p-2"}, "a pod of another uid is not ours"
+
+
+@pytest.mark.asyncio
+async def test_without_a_grace_period_pods_are_left_to_their_job(
+    server: FakeApiServer, cluster: KubernetesCluster
+) -> None:
+    await _delete(cluster, ("p-1", "u"), grace_seconds=None)
+    assert [call.resource for call in server.of("delete")] == ["jobs"]
+
+
+@pytest.mark.asyncio
+async def test_a_pod_that_could_not_be_deleted_is_tried_again(
+    server: FakeApiServer, cluster: KubernetesCluster
+) -> None:
+    await server.put("pods", {"metadata": {"name": "p-1", "namespace": "default"}})
+
+    async def not_found(fake_server: FakeApiServer, call: fake.Call, request: Any) -> Any:
+        return await fake_server.normally(call, request)
+
+    server.fail("delete", not_found, fake.answer(403, 'User "x" cannot delete resource "pods"', "Forbidden"))
+    with pytest.raises(TemporaryError, match="p-1"):
+        await _delete(cluster, ("p-1", "u"))
+
+
+@pytest.mark.asyncio
+async def test_more_memory_is_not_adopted_as_the_same_work(server: FakeApiServer, cluster: KubernetesCluster) -> None:
+    await cluster.create(JOB)
+    with pytest.raises(NameTaken):
+        await cluster.create(msgspec.structs.replace(JOB, memory="2Gi"))
+    assert (await cluster.create(msgspec.structs.replace(JOB, avoid_nodes=("n",)))).uid

@@ -58,8 +58,8 @@ def _job(spec: JobSpec, **fields: Any) -> ClusterJob:
     return ClusterJob(**given)
 
 
-def _rendered(spec: JobSpec) -> dict[str, Any]:
-    rendered: dict[str, Any] = json.loads(manifest.render(_job(spec), instance="main"))
+def _rendered(spec: JobSpec, **fields: Any) -> dict[str, Any]:
+    rendered: dict[str, Any] = json.loads(manifest.render(_job(spec, **fields), instance="main"))
     return rendered
 
 
@@ -75,6 +75,38 @@ def test_cpu_is_a_request_alone_and_memory_is_both() -> None:
         "requests": {"memory": "1Gi", "ephemeral-storage": "2Gi", "cpu": "500m"},
         "limits": {"memory": "1Gi", "ephemeral-storage": "2Gi", "nvidia.com/gpu": "1"},
     }
+
+
+def test_an_attempt_may_have_more_memory_than_its_spec_and_that_is_other_work() -> None:
+    grown = _rendered(FULL, memory="2Gi")
+    resources = grown["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert (resources["requests"]["memory"], resources["limits"]["memory"]) == ("2Gi", "2Gi")
+    hashes = {rendered["metadata"]["annotations"][names.SPEC_HASH_ANNOTATION] for rendered in (grown, _rendered(FULL))}
+    assert len(hashes) == 2
+    without = JobSpec(image="x")
+    container = _rendered(without, memory="64Mi")["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"] == {"requests": {"memory": "64Mi"}, "limits": {"memory": "64Mi"}}
+
+
+def test_nodes_are_avoided_by_preference_with_one_requirement_each() -> None:
+    pod = _rendered(FULL, avoid_nodes=("node-1", "node-2"))["spec"]["template"]["spec"]
+    (term,) = pod["affinity"]["nodeAffinity"].pop("preferredDuringSchedulingIgnoredDuringExecution")
+    assert pod["affinity"] == {"nodeAffinity": {}}, "only a preference: a cluster of one node still runs the job"
+    assert term["weight"] == 100
+    assert term["preference"] == {
+        "matchFields": [
+            {"key": "metadata.name", "operator": "NotIn", "values": ["node-1"]},
+            {"key": "metadata.name", "operator": "NotIn", "values": ["node-2"]},
+        ]
+    }
+    assert "affinity" not in _rendered(FULL)["spec"]["template"]["spec"]
+
+
+def test_the_installation_is_a_label_of_the_job_and_of_its_pod() -> None:
+    spec = JobSpec(image="x", labels={names.INSTALLATION_LABEL: "forged"})
+    rendered = json.loads(manifest.render(_job(spec), instance="main", installation="id-1"))
+    for metadata in (rendered["metadata"], rendered["spec"]["template"]["metadata"]):
+        assert metadata["labels"][names.INSTALLATION_LABEL] == "id-1"
 
 
 def test_the_backstop_lies_beyond_every_deadline_of_ours() -> None:
@@ -121,6 +153,7 @@ _CONTAINER_KEYS = {
     "workingDir",
     "resources",
     "volumeMounts",
+    "terminationMessagePolicy",
 }
 _VOLUME_KEYS = {"name", "persistentVolumeClaim", "configMap", "secret", "emptyDir"}
 _MOUNT_KEYS = {"name", "mountPath", "readOnly", "subPath"}

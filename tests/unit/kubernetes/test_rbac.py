@@ -9,7 +9,7 @@ import pytest
 from tests.support.kubernetes import RBAC_FOLDER, rbac
 
 WANTED = {
-    "messages-processor": {("batch", "jobs"): {"create", "get", "delete"}},
+    "messages-processor": {("batch", "jobs"): {"create", "get", "delete"}, ("", "pods"): {"delete"}},
     "job-status-processor": {("batch", "jobs"): {"get", "list", "watch"}},
     "pod-events-processor": {("", "pods"): {"get", "list", "watch"}, ("", "events"): {"get", "list", "watch"}},
     "web-server": {("", "pods"): {"get"}, ("", "pods/log"): {"get"}},
