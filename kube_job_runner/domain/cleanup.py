@@ -61,13 +61,17 @@ def _remove(draft: Draft, attempt: Attempt) -> None:
     due = attempt.decided_at or now
     if ended and not stopping:
         due += timedelta(seconds=rules.cleanup_delay_seconds)
-    if attempt.delete_requested_at is not None:
+    grace_seconds = _kill_grace(draft, attempt)
+    if attempt.delete_requested_at is not None and now < (force_at := _force_at(draft, attempt)):
+        draft.look_again(force_at)
+    if attempt.delete_requested_at is not None and grace_seconds == attempt.delete_grace_seconds:
         due = max(due, attempt.delete_requested_at + timedelta(seconds=rules.recheck_seconds))
     if now < due:
         draft.look_again(due)
         return
     assert attempt.cluster_uid is not None
-    draft.put(msgspec.structs.replace(attempt, delete_requested_at=now))
+    draft.put(msgspec.structs.replace(attempt, delete_requested_at=now, delete_grace_seconds=grace_seconds))
+    left = tuple((pod.name, pod.uid) for pod in attempt.facts.pods if not pod.ended)
     draft.send(
         Delete(
             job_id=attempt.job_id,
@@ -76,9 +80,29 @@ def _remove(draft: Draft, attempt: Attempt) -> None:
             cluster_name=attempt.cluster_name,
             cluster_uid=attempt.cluster_uid,
             wait_for_pods=not ended,
+            pods=left if grace_seconds is not None else (),
+            grace_seconds=grace_seconds,
         ),
     )
     draft.look_again(now + timedelta(seconds=rules.recheck_seconds))
+
+
+def _force_at(draft: Draft, attempt: Attempt) -> datetime:
+    """Return when pods that are still there are removed by force: long after the node should have killed them."""
+    wait_seconds = draft.job.policy.stop_grace_seconds + draft.rules.force_after_seconds
+    return (attempt.decided_at or draft.now) + timedelta(seconds=wait_seconds)
+
+
+def _kill_grace(draft: Draft, attempt: Attempt) -> int | None:
+    """Return the grace period that a delete gives to the pods, in seconds; None leaves them that of their spec."""
+    left = [pod for pod in attempt.facts.pods if not pod.ended]
+    if left and draft.now >= _force_at(draft, attempt):
+        node = left[-1].node or "(none)"
+        detail = f"pod {left[-1].name} did not end; it was removed by force and may still run on node {node}"
+        draft.note(attempt=attempt.number, kind="RemovedByForce", detail=detail)
+        return 0
+    cancel = draft.job.cancel
+    return cancel.grace_seconds if cancel is not None and attempt.number == draft.job.attempt else None
 
 
 def note_anomalies(draft: Draft) -> None:

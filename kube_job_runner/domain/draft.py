@@ -26,6 +26,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     pod_gone_bound_seconds: float = 120.0
     pod_unseen_bound_seconds: float = 10.0
     create_retry_max_seconds: float = 60.0
+    force_after_seconds: float = 120.0
     table: failures.Table = failures.TABLE
 
     def grace_seconds(self, rule: Rule) -> float:

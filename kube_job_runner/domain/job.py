@@ -85,6 +85,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     `cluster_uid` is None until the cluster job is known to exist. `unhealthy_reason` and `unhealthy_since` are the
     failing signal now seen and when it was first seen, so that a restart of ours does not reset a grace period.
+    `delete_grace_seconds` is the grace period of the last delete, None for the one of the spec.
     `memory` is what this attempt was given instead of what its spec says, when a retry rule made it grow.
     """
 
@@ -103,6 +104,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     unhealthy_reason: str = ""
     unhealthy_since: datetime | None = None
     delete_requested_at: datetime | None = None
+    delete_grace_seconds: int | None = None
     gone_at: datetime | None = None
     memory: str = ""
     marks: Marks = Marks()

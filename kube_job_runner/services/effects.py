@@ -51,7 +51,7 @@ class Effects:
             TemporaryError: the cluster did not answer a question that has to be answered first.
         """
         if isinstance(effect, Create):
-            return await self._create(effect.attempt, loaded, attempts, now=now)
+            return await self._create(effect, loaded, attempts, now=now)
         attempt = effect.attempt
         facts = await _counted("find", self._cluster.find(attempt.namespace, attempt.cluster_name))
         if facts is None:
@@ -61,9 +61,9 @@ class Effects:
         return Outcome(decision=decision, attempt=attempt, made=facts)
 
     async def _create(
-        self, attempt: Attempt, loaded: ports.LoadedJob, attempts: Mapping[int, Attempt], *, now: datetime
+        self, effect: Create, loaded: ports.LoadedJob, attempts: Mapping[int, Attempt], *, now: datetime
     ) -> Outcome:
-        job, rules = loaded.job, self._rules
+        job, rules, attempt = loaded.job, self._rules, effect.attempt
         if loaded.spec is None:
             raise RuntimeError(f"job {job.id} is queued and was loaded without its spec")
         request = ports.ClusterJob(
@@ -74,6 +74,8 @@ class Effects:
             queue=job.queue,
             spec=loaded.spec,
             spec_hash=spec_hash(loaded.spec),
+            avoid_nodes=effect.avoid_nodes,
+            memory=attempt.memory or None,
         )
         try:
             facts = await _counted("create", self._cluster.create(request))

@@ -138,6 +138,7 @@ def attempt(row: Row, prefix: str = "") -> Attempt:
         unhealthy_since=row[f"{prefix}unhealthy_since"],
         delete_requested_at=row[f"{prefix}delete_requested_at"],
         gone_at=row[f"{prefix}gone_at"],
+        delete_grace_seconds=row[f"{prefix}delete_grace_seconds"],
         memory=row[f"{prefix}memory"],
         marks=_marks.decode(row[f"{prefix}marks"]),
         facts=_facts.decode(row[f"{prefix}facts"]),
@@ -166,6 +167,7 @@ def attempt_values(value: Attempt) -> tuple[Any, ...]:
         as_json(value.facts),
         value.memory,
         as_json(value.marks),
+        value.delete_grace_seconds,
     )
 
 

@@ -511,3 +511,34 @@ def test_facts_empty_means_waiting_for_the_cluster() -> None:
     attempt = make_attempt(facts=AttemptFacts())
     decision = decide(make_job(State.STARTING, timeouts=Timeouts(start_seconds=5)), attempt, now=after(5))
     assert "has not made a pod" in decision.job.explanation
+
+
+class TestForce:
+    def stopping(self, **policy: Any) -> tuple[Job, Attempt]:
+        job = make_job(State.RUNNING, cancelled=True)
+        job = msgspec.structs.replace(job, policy=msgspec.structs.replace(job.policy, **policy))
+        attempt = with_facts(make_attempt(), pod_facts(running(), phase="Running"))
+        job, attempts = apply(decide(job, attempt, now=after(5)), {1: attempt})
+        return job, attempts[1]
+
+    def test_a_pod_that_hangs_is_removed_by_force_long_after_its_grace_and_it_is_told(self) -> None:
+        job, attempt = self.stopping(stop_grace_seconds=10)
+        force_at = 5 + 10 + RULES.force_after_seconds
+        job, attempts = apply(decide(job, attempt, now=after(force_at - 1)), {1: attempt})
+        assert job.next_check_at == after(force_at)
+        forced = decide(job, attempts[1], now=after(force_at))
+        [delete] = [outgoing.message for outgoing in forced.messages]
+        assert isinstance(delete, Delete)
+        assert (delete.grace_seconds, delete.pods) == (0, (("etl-pod", "pod-1"),))
+        assert "may still run on node node-1" in forced.anomalies[0].detail
+
+    def test_a_cancel_may_bring_its_own_grace_at_once_or_later(self) -> None:
+        job, attempt = self.stopping()
+        assert job.cancel is not None
+        impatient = msgspec.structs.replace(job, cancel=msgspec.structs.replace(job.cancel, grace_seconds=0))
+        decision = decide(impatient, attempt, now=after(7))
+        [delete] = [outgoing.message for outgoing in decision.messages]
+        assert isinstance(delete, Delete)
+        assert (delete.grace_seconds, delete.pods) == (0, (("etl-pod", "pod-1"),))
+        again = decide(decision.job, decision.attempts[0], now=after(8))
+        assert again.messages == (), "what was asked for once is not asked for again at once"

@@ -7,7 +7,7 @@ SELECT n.now, j.*, s.spec AS encoded_spec,
        a.finished_at AS a_finished_at, a.node AS a_node, a.pod_name AS a_pod_name, a.verdict AS a_verdict,
        a.decided_at AS a_decided_at, a.unhealthy_reason AS a_unhealthy_reason, a.unhealthy_since AS a_unhealthy_since,
        a.delete_requested_at AS a_delete_requested_at, a.gone_at AS a_gone_at, a.memory AS a_memory,
-       a.marks AS a_marks, a.facts AS a_facts
+       a.marks AS a_marks, a.delete_grace_seconds AS a_delete_grace_seconds, a.facts AS a_facts
 FROM (SELECT clock_timestamp() AS now) n
 LEFT JOIN jobs j ON j.id = ANY($1::uuid[])
 LEFT JOIN job_specs s ON s.job_id = j.id AND j.state = 'queued'
@@ -50,22 +50,23 @@ SELECT pg_notify(channel, '') FROM unnest($31::text[]) AS n (channel)
 -- Write attempts, new or changed.
 INSERT INTO attempts (job_id, number, namespace, cluster_name, cluster_uid, created_at, started_at, finished_at, node,
                       pod_name, verdict, decided_at, unhealthy_reason, unhealthy_since, delete_requested_at, gone_at, facts,
-                      memory, marks)
+                      memory, marks, delete_grace_seconds)
 SELECT job_id, number, namespace, cluster_name, cluster_uid, created_at, started_at, finished_at, node, pod_name,
        verdict::jsonb, decided_at, unhealthy_reason, unhealthy_since, delete_requested_at, gone_at, facts::jsonb, memory,
-       marks::jsonb
+       marks::jsonb, delete_grace_seconds
 FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
             $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::timestamptz[],
-            $15::timestamptz[], $16::timestamptz[], $17::text[], $18::text[], $19::text[])
+            $15::timestamptz[], $16::timestamptz[], $17::text[], $18::text[], $19::text[], $20::integer[])
     AS a (job_id, number, namespace, cluster_name, cluster_uid, created_at, started_at, finished_at, node, pod_name,
-          verdict, decided_at, unhealthy_reason, unhealthy_since, delete_requested_at, gone_at, facts, memory, marks)
+          verdict, decided_at, unhealthy_reason, unhealthy_since, delete_requested_at, gone_at, facts, memory, marks,
+          delete_grace_seconds)
 ON CONFLICT (job_id, number) DO UPDATE
 SET namespace = excluded.namespace, cluster_name = excluded.cluster_name, cluster_uid = excluded.cluster_uid,
     created_at = excluded.created_at, started_at = excluded.started_at, finished_at = excluded.finished_at,
     node = excluded.node, pod_name = excluded.pod_name, verdict = excluded.verdict, decided_at = excluded.decided_at,
     unhealthy_reason = excluded.unhealthy_reason, unhealthy_since = excluded.unhealthy_since,
     delete_requested_at = excluded.delete_requested_at, gone_at = excluded.gone_at, facts = excluded.facts,
-    memory = excluded.memory, marks = excluded.marks
+    memory = excluded.memory, marks = excluded.marks, delete_grace_seconds = excluded.delete_grace_seconds
 
 -- name: known_cluster_jobs
 -- The cluster jobs that should exist.

@@ -44,11 +44,14 @@ SELECT k.owner, k.key, k.job_id, k.request_hash, k.response
 FROM unnest($1::text[], $2::text[]) AS i (owner, key) JOIN idempotency_keys k USING (owner, key)
 
 -- name: request_cancel
--- Record a cancel request on a job that has neither ended nor been asked before.
+-- Record a cancel request on a job that has not ended: the first one, or one that gives less grace than those before it.
 UPDATE jobs
-SET cancel_requested_at = clock_timestamp(), cancel_by = $2, cancel_reason = $3, cancel_grace_seconds = $4,
-    version = version + 1
-WHERE id = $1 AND cancel_requested_at IS NULL AND state NOT IN ('succeeded', 'failed', 'cancelled')
+SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp()),
+    cancel_by = CASE WHEN cancel_requested_at IS NULL THEN $2 ELSE cancel_by END,
+    cancel_reason = CASE WHEN cancel_requested_at IS NULL THEN $3 ELSE cancel_reason END,
+    cancel_grace_seconds = $4, version = version + 1
+WHERE id = $1 AND state NOT IN ('succeeded', 'failed', 'cancelled')
+  AND (cancel_requested_at IS NULL OR $4 < coalesce(cancel_grace_seconds, 2147483647))
 RETURNING *
 
 -- name: send_cancel
