@@ -56,7 +56,7 @@ class TestQueued:
 
     def test_what_is_found_in_the_cluster_counts_as_admitted(self) -> None:
         job = make_job(admitted_at=None, cancelled=True)
-        decision = lifecycle.created(job, {}, lifecycle.next_attempt(job), job_facts(), now=after(3), rules=RULES)
+        decision = lifecycle.created(job, {}, lifecycle.next_attempt(job, {}), job_facts(), now=after(3), rules=RULES)
         assert decision.job.admitted_at == after(3)
         assert decision.job.in_flight
 
@@ -376,7 +376,7 @@ class TestRetry:
         attempt = with_facts(make_attempt(), job_facts("Failed", rv=20), pod_facts(ended(137), **evicted))
         job, attempts = apply(decide(make_job(State.RUNNING), attempt, now=after(5)), {1: attempt})
         assert (job.state, job.reason) == (State.QUEUED, "NodePressureEvicted")
-        again = decide(job, attempts[1], now=job.due_at)
+        again = decide(msgspec.structs.replace(job, admitted_at=job.due_at), attempts[1], now=job.due_at)
         assert isinstance(again.effect, Create)
         assert again.effect.avoid_nodes == ("node-1",)
 
