@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from kube_job_runner import __version__, ports, telemetry
 from kube_job_runner.adapters import postgres
 from kube_job_runner.components import lifetime, messages_processor, probes, sweeper, watchers, web_server
+from kube_job_runner.domain.admission import AdmissionLimits
 from kube_job_runner.domain.draft import Rules
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.services.observe import Kind, Observer
@@ -165,6 +166,13 @@ async def build_cluster(settings: Settings, clock: ports.Clock) -> ports.Cluster
     return simulated
 
 
+def admission_limits(settings: Settings) -> AdmissionLimits:
+    """Return how many jobs may be in flight."""
+    return AdmissionLimits(
+        total=settings.max_in_flight, per_queue=settings.queue_max_in_flight, queues=settings.queue_limits
+    )
+
+
 def build_processor(
     settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterWriter, clock: ports.Clock
 ) -> Processor:
@@ -184,7 +192,7 @@ def build_processor(
             batch_size=settings.batch_size,
             lease_seconds=settings.lease_seconds,
             max_deliveries=settings.max_deliveries,
-            max_in_flight=settings.max_in_flight,
+            limits=admission_limits(settings),
         ),
     )
 
@@ -218,6 +226,7 @@ def build_web(settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterL
         wakeup=pg.wakeup,
         logs=cluster,
         clock=clock,
+        admission=admission_limits(settings),
     )
 
 

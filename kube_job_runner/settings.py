@@ -7,6 +7,7 @@ Precedence: command-line flag, environment, default.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 PREFIX = "KJR_"
+_QUEUE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # a DNS label, as in a spec
 
 
 class SettingsError(ValueError):
@@ -70,7 +72,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     batch_size: Annotated[int, Meta(ge=1, le=1000)] = 200
     """Messages leased at once."""
     max_in_flight: Annotated[int, Meta(ge=1)] = 500
-    """Jobs in the cluster at once; the rest waits in the database, most urgent first. Passed by at most a batch or two."""
+    """Jobs in the cluster at once, exactly; the rest waits in the database, most urgent first."""
+    queue_max_in_flight: Annotated[int, Meta(ge=1)] | None = None
+    """Jobs of one queue in the cluster at once, for queues that `KJR_QUEUE_LIMITS` does not name. None: no limit of its own."""
+    queue_limits: dict[str, Annotated[int, Meta(ge=0)]] = {}
+    """Limits of single queues, such as `etl=10,gpu=4`; 0 holds a queue."""
     pipelines: Annotated[int, Meta(ge=1, le=32)] = 2
     """Batches worked on at once, per process."""
     lease_seconds: Annotated[float, Meta(gt=0)] = 60.0
@@ -114,9 +120,25 @@ def _convert(name: str, text: str, field: msgspec.structs.FieldInfo) -> Any:
     if field.type == tuple[str, ...]:
         value = [part.strip() for part in text.split(",") if part.strip()]
     try:
+        if field.name == "queue_limits":
+            value = _queue_limits(text)
         return msgspec.convert(value, field.type, strict=False, dec_hook=_dec_hook)
     except (msgspec.ValidationError, ValueError) as error:
         raise SettingsError(f"{name}={text!r}: {error}") from None
+
+
+def _queue_limits(text: str) -> dict[str, str]:
+    limits: dict[str, str] = {}
+    for part in text.split(","):
+        queue, _, limit = (piece.strip() for piece in part.partition("="))
+        if not _QUEUE.fullmatch(queue) or not limit.isdecimal():
+            raise ValueError(
+                f"{part.strip()!r} must be a queue and its limit, such as etl=10; pairs are joined by commas"
+            )
+        if queue in limits:
+            raise ValueError(f"queue {queue} is named twice; keep one of its limits")
+        limits[queue] = limit
+    return limits
 
 
 def _dec_hook(type_: type[Any], value: Any) -> Any:

@@ -82,13 +82,11 @@ def check(text: str, *indexes: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "arguments", "indexes"),
     [
-        pytest.param(
-            QUEUE["receive"], (200, 60.0, uuid.uuid4(), -100), ("messages_ready", "messages_pkey"), id="receive"
-        ),
+        pytest.param(QUEUE["receive"], (200, 60.0, uuid.uuid4()), ("messages_ready", "messages_pkey"), id="receive"),
         pytest.param(QUEUE["ack"], (list(range(1, 200)), SOME[1:]), ("messages_pkey",), id="ack"),
         pytest.param(QUEUE["extend"], (list(range(1, 200)), SOME[1:], 9.0, []), ("messages_pkey",), id="extend"),
         pytest.param(QUEUE["dead_letter"], ([5], SOME[:1], "e"), ("messages_pkey",), id="dead_letter"),
-        pytest.param(PROCESS["count_in_flight"], (), ("jobs_by_state",), id="count_in_flight"),
+        pytest.param(PROCESS["attempts_of"], (SOME,), ("attempts_pkey",), id="attempts_of"),
         pytest.param(PROCESS["load"], (SOME,), ("jobs_pkey", "job_specs_pkey", "attempts_pkey"), id="load"),
         pytest.param(PROCESS["lock_jobs"], (SOME,), ("jobs_pkey",), id="lock_jobs"),
         pytest.param(PROCESS["known_cluster_jobs"], (), ("attempts_in_cluster",), id="known_cluster_jobs"),
@@ -159,7 +157,7 @@ def test_a_change_of_a_job_finds_its_row_by_key(filled_url: str) -> None:
         ["queued"] * count,
         [2] * count,
         [1] * count,
-        *([[now] * count] * 4),
+        *([[now] * count] * 5),
         [""] * count,
         [""] * count,
         [1] * count,
@@ -171,5 +169,5 @@ def test_a_change_of_a_job_finds_its_row_by_key(filled_url: str) -> None:
 
 def test_delayed_urgent_messages_are_not_walked_over(filled_url: str) -> None:
     """The condition on the time must be one of the index, per priority, not a filter over all rows of a priority."""
-    text = plan(filled_url, QUEUE["receive"], 10, 60.0, uuid.uuid4(), -100)
+    text = plan(filled_url, QUEUE["receive"], 10, 60.0, uuid.uuid4())
     assert re.search(r"Index Cond: \(\(priority = levels\.priority\) AND \(available_at <= now\(\)\)\)", text), text
