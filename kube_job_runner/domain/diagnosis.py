@@ -6,7 +6,6 @@ the cause before its symptom. A Job's own `Failed` reason is never the answer wh
 
 from __future__ import annotations
 
-import signal as signals
 from datetime import datetime
 
 import msgspec
@@ -70,14 +69,15 @@ def ending(facts: AttemptFacts) -> Ending | None:
     failed = job.condition("Failed")
     if failed:
         found = failures.classify("job.condition", failed.reason, failed.message or failed.reason)
-        assert found is not None  # the last job.condition rule fits everything
-        if found.reason == "DeadlineExceeded":
+        if found is not None and found.category == "deadline_exceeded":
             # The deadline ended the pod: the signal that killed it is the symptom, and may or may not have been seen.
             return Ending(verdict=_verdict(found))
         verdict = _pod_verdict(facts.pod)
         if verdict is not None:
             return Ending(verdict=verdict)
         pod_spoke = facts.pod is not None and facts.pod.gone
+        if found is None or found.category == "unknown":
+            return Ending(verdict=_pod_lost(failed.message or failed.reason), complete_evidence=pod_spoke)
         return Ending(verdict=_verdict(found), complete_evidence=pod_spoke)
     if job.gone:
         return Ending(
@@ -89,6 +89,11 @@ def ending(facts: AttemptFacts) -> Ending | None:
             ),
         )
     return None
+
+
+def _pod_lost(message: str) -> Verdict:
+    explanation = f"The pod of the job is gone and left no outcome ({message})."
+    return Verdict(outcome=State.FAILED, reason="PodLost", explanation=explanation, retryable=True)
 
 
 def waiting(facts: AttemptFacts) -> Finding | None:
@@ -103,12 +108,11 @@ def waiting(facts: AttemptFacts) -> Finding | None:
         seen = failures.classify(
             "container.waiting", container.reason, container.message, container=container.name, node=pod.node
         )
-        if seen is not None and (found is None or _RANK[seen.rule.action] > _RANK[found.rule.action]):
+        if seen is None or seen.category == "unknown":
+            continue
+        if found is None or failures.severity(seen.verdict) > failures.severity(found.verdict):
             found = seen
     return found
-
-
-_RANK = {"wait": 0, "infrastructure": 1, "application": 2, "fail_after_grace": 3, "fail_now": 4}
 
 
 def waiting_for(facts: AttemptFacts) -> str:
@@ -135,7 +139,7 @@ def _verdict(found: Finding, *, exit_code: int | None = None, signal: int | None
         explanation=found.explanation,
         exit_code=exit_code,
         signal=signal,
-        retryable=found.rule.action in ("application", "infrastructure"),
+        retryable=found.verdict in ("application", "retry_free"),
     )
 
 
@@ -163,25 +167,16 @@ def _terminated(pod: PodFacts, container: ContainerFacts) -> Verdict:
     code = container.exit_code or 0
     number = container.signal or (code - 128 if 128 < code <= 128 + 64 else None)
     found = failures.classify(
-        "container.terminated", container.reason, container.message, container=container.name, node=pod.node
+        "container.terminated",
+        container.reason,
+        container.message,
+        exit_code=code,
+        container=container.name,
+        signal=container.signal,
+        node=pod.node,
     )
-    if found is not None:
-        reported = None if found.rule.action in ("fail_now", "infrastructure") else code
-        return _verdict(found, exit_code=reported, signal=number if reported is not None else None)
-    if number is not None:
-        reason, text = (
-            "KilledBySignal",
-            f"Container {container.name} was killed by {_signal_name(number)} (exit code {code}).",
-        )
-    else:
-        reason, text = "ApplicationExit", f"Container {container.name} exited with code {code}."
-    if container.message:
-        text += f" It said: {container.message.strip()[:500]}"
-    return Verdict(outcome=State.FAILED, reason=reason, explanation=text, exit_code=code, signal=number, retryable=True)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signals.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    if found is None:  # a code that no POSIX system gives
+        text = f"Container {container.name} exited with code {code}."
+        return Verdict(outcome=State.FAILED, reason="ApplicationExit", explanation=text, exit_code=code, retryable=True)
+    reported = None if found.verdict in ("fail_now", "retry_free") else code
+    return _verdict(found, exit_code=reported, signal=number if reported is not None else None)

@@ -257,7 +257,7 @@ def _with_start(draft: Draft, attempt: Attempt) -> Attempt:
 def _decide_starting(draft: Draft, attempt: Attempt) -> None:
     attempt = _note_health(draft, attempt)
     found = diagnosis.waiting(attempt.facts)
-    if found is not None and found.rule.action in ("fail_now", "fail_after_grace"):
+    if found is not None and found.verdict in ("fail_now", "fail_after_grace"):
         since = attempt.unhealthy_since or draft.now
         until = since + timedelta(seconds=draft.rules.grace_seconds(found.rule))
         if draft.now >= until:

@@ -122,7 +122,7 @@ async def test_the_failure_table_knows_what_waits(bench: Bench, annotations: dic
     await bench.pass_seconds(5)
     finding = diagnosis.waiting(AttemptFacts(job=facts, pods=(bench.pod(facts.uid),)))
     assert finding is not None
-    assert finding.rule.reason == reason
+    assert finding.reason == reason
 
 
 @pytest.mark.asyncio
@@ -132,7 +132,7 @@ async def test_the_failure_table_knows_an_eviction(bench: Bench) -> None:
     pod = bench.pod(facts.uid)
     finding = failures.classify("pod.status", pod.reason, pod.message)
     assert finding is not None
-    assert finding.rule.action == "infrastructure"
+    assert finding.verdict == "retry_free"
 
 
 @pytest.mark.asyncio
