@@ -112,7 +112,7 @@ class Bench:
         pod = PodFacts(
             uid="p", name="p", job_uid=seen.uid, resource_version=9_999, phase="Succeeded", containers=(ENDED,)
         )
-        facts = [{"job": seen}, {"pod": pod}]
+        facts: list[dict[str, Any]] = [{"job": seen}, {"pod": pod}]
         await self.pg.queue.send([Outgoing(message=Observed(job_id=job.id, attempt=1, **each)) for each in facts])
 
     async def make_due(self) -> None:
