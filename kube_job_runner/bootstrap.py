@@ -146,12 +146,12 @@ def _with_store(settings: Settings, call: Callable[[postgres.Postgres], Awaitabl
         return lifetime.run_to_end(run(started_url))
 
 
-async def build_cluster(settings: Settings, clock: ports.Clock) -> ports.Cluster:
-    """Return the cluster adapter that the settings name, ready for use."""
+async def build_cluster(settings: Settings, clock: ports.Clock, *, installation: str) -> ports.Cluster:
+    """Return the cluster adapter that the settings name, ready for use; `installation` marks what it creates as ours."""
     if settings.cluster == "kubernetes":
         from kube_job_runner.adapters import kubernetes
 
-        return await kubernetes.connect(settings, kubernetes_environment(os.environ))
+        return await kubernetes.connect(settings, kubernetes_environment(os.environ), installation=installation)
     if settings.cluster == "local":
         from kube_job_runner.adapters.local import LocalCluster
 
@@ -252,22 +252,22 @@ async def _serve(
         web_server.check_exposure(settings)
         await postgres.migrate(url)
     clock = SystemClock()
-    async with _connections(settings, url, components, clock) as (pg, cluster):
-        await _wait_for_schema(pg, stop)
+    async with _connections(settings, url, components, clock, stop=stop) as (pg, cluster):
         tasks = _component_tasks(settings, components, pg, cluster, clock, stop=stop, on_ready=on_ready)
         return await lifetime.supervise(tasks, stop=stop, drain_seconds=settings.drain_seconds)
 
 
 @contextlib.asynccontextmanager
 async def _connections(
-    settings: Settings, url: str, components: Sequence[str], clock: ports.Clock
+    settings: Settings, url: str, components: Sequence[str], clock: ports.Clock, *, stop: asyncio.Event
 ) -> AsyncIterator[tuple[postgres.Postgres, ports.Cluster | None]]:
     pg = await postgres.connect(url, pool_size=4 + 2 * len(components) + settings.pipelines)
     try:
-        if set(components) == {"sweeper"}:  # the one component with no business in the cluster
+        await _wait_for_schema(pg, stop)
+        if set(components) == {"sweeper"} or stop.is_set():  # the one component with no business in the cluster
             yield pg, None
             return
-        cluster = await build_cluster(settings, clock)
+        cluster = await build_cluster(settings, clock, installation=await pg.store.installation_id())
         try:
             yield pg, cluster
         finally:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain.facts import JobFacts, PodFacts
+from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
 from kube_job_runner.domain.spec import JobSpec
 
 
@@ -140,7 +140,19 @@ class ClusterLogs(Protocol):
         ...
 
 
-class Cluster(ClusterWriter, ClusterWatcher, ClusterLogs, Protocol):
+class NodeReader(Protocol):
+    """The state of a node, as evidence for what happened on it."""
+
+    async def node_conditions(self, name: str) -> tuple[Condition, ...] | None:
+        """Return the conditions of a node (`status.conditions`), or None when it is gone or we may not read nodes.
+
+        Raises:
+            TemporaryError: the cluster did not answer.
+        """
+        ...
+
+
+class Cluster(ClusterWriter, ClusterWatcher, ClusterLogs, NodeReader, Protocol):
     """All of a cluster; an adapter offers this, and each component takes the part that it needs."""
 
     async def close(self) -> None:

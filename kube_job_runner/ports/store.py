@@ -201,6 +201,14 @@ class TokenStore(Protocol):
         ...
 
 
+class InstallationStore(Protocol):
+    """Who we are: the id that was drawn when this database was made."""
+
+    async def installation_id(self) -> str:
+        """Return the id of the installation that this database belongs to, a UUID. It is the label of all that we create."""
+        ...
+
+
 class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
     """How the store and the queue stand, for metrics: approximate where exact would be dear."""
 

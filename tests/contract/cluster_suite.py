@@ -295,6 +295,17 @@ class ClusterContract:
         assert main.reason in ("StartError", "ErrImagePull", "ImagePullBackOff")
         assert "Running" not in [seen.phase for seen in watched.pods.pods_of(facts.uid)]
 
+    @pytest.mark.asyncio
+    async def test_the_conditions_of_a_node(self, harness: Harness, watched: Watched) -> None:
+        job = harness.runs()
+        facts = await harness.cluster.create(job)
+        pod = await watched.until_phase(facts.uid, "Running")
+        conditions = await harness.cluster.node_conditions(pod.node)
+        assert conditions is not None
+        assert [c.status for c in conditions if c.type == "Ready"] == ["True"]
+        assert await harness.cluster.node_conditions("no-such-node") is None
+        await harness.release(job, facts)
+
     # -- watches -----------------------------------------------------------------------------------------------------
 
     @pytest.mark.asyncio

@@ -24,10 +24,10 @@ from aiohttp import web
 Fault = Callable[["FakeApiServer", "Call", web.Request], Awaitable[web.StreamResponse]]
 
 _PATH = re.compile(
-    r"^/(?:apis/batch/v1|api/v1)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>jobs|pods)(?:/(?P<name>[^/]+))?(?P<log>/log)?$"
+    r"^/(?:apis/batch/v1|api/v1)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>jobs|pods|events|nodes)(?:/(?P<name>[^/]+))?(?P<log>/log)?$"
 )
 _NO_CONTENT_TYPE = web.ResponseKey("no-content-type", bool)
-_KINDS = {"jobs": ("batch/v1", "Job"), "pods": ("v1", "Pod")}
+_KINDS = {"jobs": ("batch/v1", "Job"), "pods": ("v1", "Pod"), "events": ("v1", "Event"), "nodes": ("v1", "Node")}
 
 
 @dataclass(kw_only=True)

@@ -24,7 +24,7 @@ from kube_job_runner.adapters.kubernetes.informer import Informer
 from kube_job_runner.adapters.kubernetes.scope import Tuning, WatchStats, Wiring
 from kube_job_runner.domain import names
 from kube_job_runner.domain.errors import NameTaken
-from kube_job_runner.domain.facts import JobFacts, PodFacts
+from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
 from kube_job_runner.ports import ClusterJob, SeenJob, SeenPod, WatchEvent
 from kube_job_runner.settings import KubernetesEnvironment, Settings
 
@@ -168,6 +168,19 @@ class KubernetesCluster:
             tail_lines=tail_lines,
             sleep=self._sleep,
         )
+
+    async def node_conditions(self, name: str) -> tuple[Condition, ...] | None:
+        """Return the conditions of a node; see `ports.NodeReader`. The right to read nodes is optional."""
+        action = f"reading Node {name}"
+        answer = await self._client.request("GET", f"/api/v1/nodes/{quote(name, safe='')}", action=action)
+        if answer.missing or answer.status == 403:
+            return None
+        if not answer.ok:
+            raise answers.as_temporary(answers.refusal(answer, action=action))
+        try:
+            return decode.node_conditions(answer.body)
+        except (msgspec.MsgspecError, ValueError):
+            raise answers.temporary(f"{action}: the answer is not a Node", delay_seconds=5.0) from None
 
     async def close(self) -> None:
         """Close all connections."""

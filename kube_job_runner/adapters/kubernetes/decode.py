@@ -18,6 +18,7 @@ from kube_job_runner.domain.facts import Condition, ContainerFacts, ContainerSta
 
 MESSAGE_MAX_BYTES = 4096
 UNKNOWN_ID = uuid.UUID(int=0)
+_node_decoder = msgspec.json.Decoder(wire.Node)
 
 
 Facts = TypeVar("Facts", JobFacts, PodFacts)
@@ -145,6 +146,16 @@ def pod_facts(pod: wire.Pod | wire.Bare, *, gone: bool = False) -> PodFacts:
         deletion_grace_seconds=meta.deletion_grace_period_seconds,
         gone=gone,
     )
+
+
+def node_conditions(body: bytes) -> tuple[Condition, ...]:
+    """Return the conditions of a Node.
+
+    Raises:
+        msgspec.DecodeError: it is not JSON, or not a Node.
+    """
+    status = _node_decoder.decode(body).status
+    return _conditions(status.conditions if status is not None else None)
 
 
 def _job_id(labels: dict[str, str]) -> uuid.UUID:

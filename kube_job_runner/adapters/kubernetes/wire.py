@@ -131,6 +131,18 @@ class Pod(msgspec.Struct):
     status: PodStatus | None = None
 
 
+class NodeStatus(msgspec.Struct):
+    """NodeStatus (core/v1)."""
+
+    conditions: list[Condition] | None = None
+
+
+class Node(msgspec.Struct):
+    """A Node (core/v1)."""
+
+    status: NodeStatus | None = None
+
+
 class Bare(msgspec.Struct):
     """Any object, when its status cannot be read."""
 

@@ -18,7 +18,7 @@ from kube_job_runner import telemetry
 from kube_job_runner.adapters.local import facts, logs, records
 from kube_job_runner.adapters.local.jobs import Jobs
 from kube_job_runner.domain.errors import ConfigurationError, NameTaken, NotFound, TemporaryError
-from kube_job_runner.domain.facts import JobFacts, PodFacts
+from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
 from kube_job_runner.ports import Clock, ClusterJob, WatchEvent
 
@@ -186,6 +186,10 @@ class LocalCluster:
             raise NotFound(f"the log of pod {pod_name} is gone") from None
         except OSError as error:
             raise TemporaryError(f"the log of pod {pod_name} cannot be read: {error}") from error
+
+    async def node_conditions(self, name: str) -> tuple[Condition, ...] | None:
+        """Return that this machine is ready, or None for any other name."""
+        return (Condition("Ready", reason="LocalProcesses"),) if name == self._jobs.node else None
 
 
 def _adopt(record: records.Record, job: ClusterJob) -> JobFacts:

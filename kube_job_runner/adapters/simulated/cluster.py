@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec.structs import replace
 
+from kube_job_runner.adapters.simulated import pods
 from kube_job_runner.adapters.simulated import script as scripts
 from kube_job_runner.adapters.simulated.faults import Fault, Faults, FaultyFeed, Operation
 from kube_job_runner.adapters.simulated.history import History
@@ -18,7 +19,7 @@ from kube_job_runner.adapters.simulated.script import Script
 from kube_job_runner.adapters.simulated.timeline import Timeline
 from kube_job_runner.adapters.simulated.world import World
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, NotFound, TemporaryError
-from kube_job_runner.domain.facts import JobFacts
+from kube_job_runner.domain.facts import Condition, JobFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
 from kube_job_runner.ports import Clock, ClusterJob, SeenJob, SeenPod, WatchEvent
 
@@ -176,6 +177,14 @@ class SimulatedCluster:
             else:
                 sim.changed.clear()
                 await sim.changed.wait()
+
+    async def node_conditions(self, name: str) -> tuple[Condition, ...] | None:
+        """Return the conditions of the one node; it is ready unless it was lost."""
+        if name != pods.NODE:
+            return None
+        if any(sim.node_lost for sim in self._world.by_uid.values()):
+            return (Condition("Ready", "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status."),)
+        return (Condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),)
 
     # -- what happens to it ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,3 @@
+-- name: installation
+-- The id of this installation.
+SELECT id FROM installation
