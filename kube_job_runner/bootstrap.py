@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import functools
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -190,9 +191,9 @@ def build_processor(
 
 
 def build_observer(kind: Kind, pg: postgres.Postgres, cluster: ports.ClusterWatcher, clock: ports.Clock) -> Observer:
-    """Return the service of a watcher: `job` for the job-status-processor, `pod` for the pod-events-processor."""
-    events = cluster.watch_jobs() if kind == "job" else cluster.watch_pods()
-    return Observer(kind=kind, events=events, store=pg.store, queue=pg.queue, clock=clock)
+    """Return the service of a watcher: `job` for the job-status-processor, `pod` and `event` for the pod-events-processor."""
+    watches = {"job": cluster.watch_jobs, "pod": cluster.watch_pods, "event": cluster.watch_events}
+    return Observer(kind=kind, events=watches[kind](), store=pg.store, queue=pg.queue, clock=clock)
 
 
 def build_sweeper(settings: Settings, pg: postgres.Postgres, clock: ports.Clock) -> Sweeper:
@@ -307,7 +308,8 @@ def _component_tasks(
         elif name == "job-status-processor":
             tasks[name] = watchers.run(build_observer("job", pg, cluster, clock), stop=stop)
         else:
-            tasks[name] = watchers.run(build_observer("pod", pg, cluster, clock), stop=stop)
+            text = functools.partial(build_observer, "event", pg, cluster, clock)
+            tasks[name] = watchers.run(build_observer("pod", pg, cluster, clock), stop=stop, text=text)
     if "web-server" not in components and settings.metrics_port >= 0:
         tasks["probes"] = probes.run(pg.store, host=settings.host, port=settings.metrics_port, stop=stop)
     return tasks

@@ -40,6 +40,18 @@ observations = Counter(
     "kjr_observations_total", "Observations sent to the queue, by kind.", ["kind"], registry=REGISTRY
 )
 watch_relists = Counter("kjr_watch_relists_total", "Full lists of a watcher, by kind.", ["kind"], registry=REGISTRY)
+watch_retries = Counter(
+    "kjr_watch_retries_total",
+    "Lists and watches that ended and were tried again, by kind.",
+    ["kind"],
+    registry=REGISTRY,
+)
+watch_failures = Counter(
+    "kjr_watch_failures_total",
+    "Watches that ended by an error of ours and were begun anew.",
+    ["kind"],
+    registry=REGISTRY,
+)
 watch_last_event = Gauge(
     "kjr_watch_last_event_timestamp_seconds", "When a watcher last heard anything.", ["kind"], registry=REGISTRY
 )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
+from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts
 from kube_job_runner.domain.spec import JobSpec
 
 
@@ -105,7 +105,15 @@ class SeenPod(msgspec.Struct, frozen=True, kw_only=True):
     facts: PodFacts
 
 
-WatchEvent = Relisting | Listed | SeenJob | SeenPod
+class SeenEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A Kubernetes Event of type Warning about a Job or a Pod of ours was seen: text, and best effort."""
+
+    job_id: UUID
+    attempt: int
+    facts: EventFacts
+
+
+WatchEvent = Relisting | Listed | SeenJob | SeenPod | SeenEvent
 
 
 class ClusterWatcher(Protocol):
@@ -122,6 +130,14 @@ class ClusterWatcher(Protocol):
 
     def watch_pods(self) -> AsyncIterator[WatchEvent]:
         """Yield the same for pods (`SeenPod`)."""
+        ...
+
+    def watch_events(self) -> AsyncIterator[WatchEvent]:
+        """Yield `SeenEvent` for what is said about our Jobs and pods, between `Relisting` and `Listed` or after them.
+
+        An Event is told once: a list does not repeat it, one that is gone is not told, and the first list holds only
+        those of the last minutes. Where Events cannot be read there are none; that stops nothing.
+        """
         ...
 
 

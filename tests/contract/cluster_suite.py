@@ -26,16 +26,19 @@ class Watched:
         self.harness = harness
         self.jobs = Recorder()
         self.pods = Recorder()
+        self.texts = Recorder()
 
     async def start(self) -> Watched:
         self.jobs.follow(self.harness.cluster.watch_jobs())
         self.pods.follow(self.harness.cluster.watch_pods())
-        await self.harness.until(lambda: self.jobs.listed and self.pods.listed)
+        self.texts.follow(self.harness.cluster.watch_events())
+        await self.harness.until(lambda: self.jobs.listed and self.pods.listed and self.texts.listed)
         return self
 
     async def stop(self) -> None:
         await self.jobs.stop()
         await self.pods.stop()
+        await self.texts.stop()
 
     def job(self, uid: str) -> JobFacts | None:
         seen = self.jobs.of(uid)
@@ -264,6 +267,7 @@ class ClusterContract:
         assert main.finished_at is not None
         assert main.finished_at >= main.started_at
         assert "Running" in [seen.phase for seen in watched.pods.pods_of(facts.uid)]
+        assert watched.texts.texts == [], "a job that succeeds costs no message about events"
 
     @pytest.mark.parametrize("code", [1, 3, 255])
     @pytest.mark.asyncio
@@ -312,6 +316,7 @@ class ClusterContract:
     async def test_an_empty_cluster_lists_nothing(self, harness: Harness, watched: Watched) -> None:
         assert watched.jobs.events == [Relisting(), Listed()]
         assert watched.pods.events == [Relisting(), Listed()]
+        assert watched.texts.events == [Relisting(), Listed()]
 
     @pytest.mark.asyncio
     async def test_the_first_list_holds_what_exists_and_changes_follow(
@@ -379,6 +384,32 @@ class ClusterContract:
         assert main.exit_code == 3
         gone = [e for e in watched.jobs.changes if isinstance(e, SeenJob) and e.facts.gone]
         assert [(e.job_id, e.attempt) for e in gone] == [(job.job_id, job.attempt)]
+
+
+class EventTexts:
+    """The part of the suite for clusters whose components write Events."""
+
+    @pytest.mark.asyncio
+    async def test_what_is_said_about_a_pod_is_told_once_with_its_attempt(
+        self, harness: Harness, watched: Watched
+    ) -> None:
+        job = harness.image_missing()
+        facts = await harness.cluster.create(job)
+        (seen, *_) = await harness.until(lambda: [e for e in watched.texts.texts if e.facts.reason == "Failed"])
+        pod = await watched.until_phase(facts.uid, "Pending")
+        assert (seen.job_id, seen.attempt) == (job.job_id, job.attempt)
+        assert (seen.facts.object_kind, seen.facts.object_name, seen.facts.object_uid) == ("Pod", pod.name, pod.uid)
+        assert seen.facts.type == "Warning"
+        assert seen.facts.message
+        assert seen.facts.count >= 1
+        assert seen.facts.last_at is not None
+        async with late(harness) as other:
+            told = [e for e in other.texts.texts if e.facts.uid == seen.facts.uid]
+            assert len(told) == 1, "who comes later is told what was said lately"
+        versions = [(e.facts.uid, e.facts.resource_version) for e in watched.texts.texts]
+        assert len(versions) == len(set(versions))
+        await harness.cluster.delete(job.namespace, job.cluster_name, cluster_uid=facts.uid, wait_for_pods=False)
+        await watched.until_gone(facts.uid)
 
 
 class ForeignObjects:

@@ -12,7 +12,7 @@ from kube_job_runner.adapters import kubernetes
 from kube_job_runner.adapters.local import LocalCluster
 from kube_job_runner.settings import KubernetesEnvironment, Settings
 from testbed import cluster as testbed_cluster
-from tests.contract.cluster_suite import ClusterContract, ClusterLogs, ForeignObjects
+from tests.contract.cluster_suite import ClusterContract, ClusterLogs, EventTexts, ForeignObjects
 from tests.support.clusters import LocalHarness, SimulatedHarness, SystemClock
 from tests.support.kubernetes_harness import KubernetesHarness
 
@@ -31,7 +31,7 @@ class TestLocalCluster(ClusterLogs, ClusterContract):
         assert cluster.shim_pid is None
 
 
-class TestSimulatedCluster(ClusterLogs, ForeignObjects, ClusterContract):
+class TestSimulatedCluster(ClusterLogs, EventTexts, ForeignObjects, ClusterContract):
     """The scripted cluster, its time moved by the test."""
 
     @pytest_asyncio.fixture
@@ -42,7 +42,7 @@ class TestSimulatedCluster(ClusterLogs, ForeignObjects, ClusterContract):
 
 
 @pytest.mark.cluster
-class TestKubernetesCluster(ForeignObjects, ClusterContract):
+class TestKubernetesCluster(EventTexts, ForeignObjects, ClusterContract):
     """Kubernetes itself, with simulated nodes, which print nothing: the real node's tests read logs."""
 
     @pytest_asyncio.fixture

@@ -23,7 +23,7 @@ from kube_job_runner.adapters.simulated import Script, SimulatedCluster, Stepped
 from kube_job_runner.domain import names
 from kube_job_runner.domain.facts import JobFacts, PodFacts
 from kube_job_runner.domain.spec import JobSpec
-from kube_job_runner.ports import Cluster, ClusterJob, Listed, Relisting, SeenJob, SeenPod, WatchEvent
+from kube_job_runner.ports import Cluster, ClusterJob, Listed, Relisting, SeenEvent, SeenJob, SeenPod, WatchEvent
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 60.0
@@ -101,6 +101,11 @@ class Recorder:
         return [e.facts for e in self.events if isinstance(e, SeenPod) and e.facts.job_uid == job_uid]
 
     @property
+    def texts(self) -> list[SeenEvent]:
+        """All Kubernetes Events told, in the order seen."""
+        return [e for e in self.events if isinstance(e, SeenEvent)]
+
+    @property
     def listed(self) -> bool:
         """Whether a first list is complete."""
         return any(isinstance(e, Listed) for e in self.events)
@@ -151,6 +156,10 @@ class Harness(Protocol):
         """A job whose container can never start."""
         ...
 
+    def image_missing(self) -> ClusterJob:
+        """A job whose image cannot be pulled, and the cluster says so in an Event."""
+        ...
+
     def runs(self) -> ClusterJob:
         """A job that prints `first`, runs until released, prints `second`, and exits 0."""
         ...
@@ -197,6 +206,9 @@ class LocalHarness:
 
     def cannot_start(self) -> ClusterJob:
         return cluster_job(JobSpec(image="busybox", command=("no-such-program",)))
+
+    def image_missing(self) -> ClusterJob:
+        raise NotImplementedError("a local cluster pulls no images")
 
     def runs(self) -> ClusterJob:
         job = cluster_job()
@@ -251,6 +263,9 @@ class SimulatedHarness:
 
     def cannot_start(self) -> ClusterJob:
         return self.scripted(Script(mode="starterror"))
+
+    def image_missing(self) -> ClusterJob:
+        return self.scripted(Script(mode="imagepull"))
 
     def runs(self) -> ClusterJob:
         return self.scripted(Script(run_seconds=None, log=b"first\n"))

@@ -412,4 +412,7 @@ def _selected(item: dict[str, Any], call: Call) -> bool:
         return False
     labels = metadata.get("labels") or {}
     wanted = [part.split("=", 1) for part in call.query.get("labelSelector", "").split(",") if part]
+    fields = [part.split("=", 1) for part in call.query.get("fieldSelector", "").split(",") if part]
+    if any(item.get(key) != value for key, value in fields):
+        return False
     return all(labels.get(key) == value for key, value in wanted)

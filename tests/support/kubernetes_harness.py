@@ -39,6 +39,9 @@ class KubernetesHarness:
     def cannot_start(self) -> ClusterJob:
         return self.annotated(mode="imagepull")
 
+    def image_missing(self) -> ClusterJob:
+        return self.annotated(mode="imagepull")
+
     def runs(self) -> ClusterJob:
         return self.annotated(run="1h")
 

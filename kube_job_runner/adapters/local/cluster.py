@@ -17,6 +17,7 @@ from pathlib import Path
 from kube_job_runner import telemetry
 from kube_job_runner.adapters.local import facts, logs, records
 from kube_job_runner.adapters.local.jobs import Jobs
+from kube_job_runner.adapters.watchfeed import EventFeed
 from kube_job_runner.domain.errors import ConfigurationError, NameTaken, NotFound, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
@@ -52,6 +53,7 @@ class LocalCluster:
             max_processes=max_processes or (os.cpu_count() or 1) * PROCESSES_PER_CPU,
             log_max_bytes=log_max_bytes,
         )
+        self._events = EventFeed()
         self._noted = False
         self._lock: int | None = None
 
@@ -161,6 +163,10 @@ class LocalCluster:
     def watch_pods(self) -> AsyncIterator[WatchEvent]:
         """Watch pods; see `ports.ClusterWatcher`."""
         return self._jobs.pod_feed.watch()
+
+    def watch_events(self) -> AsyncIterator[WatchEvent]:
+        """Watch for Events, of which a local cluster has none; see `ports.ClusterWatcher`."""
+        return self._events.watch()
 
     async def logs(
         self, namespace: str, pod_name: str, *, container: str, follow: bool, tail_lines: int | None

@@ -156,6 +156,10 @@ class SimulatedCluster:
         """Watch pods; see `ports.ClusterWatcher`."""
         return self._world.pod_feed.watch()
 
+    def watch_events(self) -> AsyncIterator[WatchEvent]:
+        """Watch the Warning Events; see `ports.ClusterWatcher`."""
+        return self._world.event_feed.watch()
+
     async def logs(
         self, namespace: str, pod_name: str, *, container: str, follow: bool, tail_lines: int | None
     ) -> AsyncIterator[bytes]:
@@ -217,6 +221,7 @@ class SimulatedCluster:
         """Cut all watchers off: what they have not taken yet is lost to them, and they list again."""
         self._world.job_feed.relist()
         self._world.pod_feed.relist()
+        self._world.event_feed.relist()
 
     def plant(self, namespace: str, cluster_name: str) -> None:
         """Put an object that is not ours under a name."""
@@ -237,6 +242,10 @@ class SimulatedCluster:
         """Let a kubelet evict the running pod of a cluster job."""
         sim = self._world.by_uid[uid]
         self._world.end(sim, replace(sim.script, mode="evicted"))
+
+    def emit(self, uid: str, *, reason: str, message: str, about_pod: bool = True) -> None:
+        """Let a component of the cluster say something about the pod of a cluster job, or about the Job itself."""
+        self._world.emit(self._world.by_uid[uid], reason=reason, message=message, about_pod=about_pod)
 
     def lose_node(self, uid: str) -> None:
         """Let the node of a cluster job's pod fall silent: nothing stops there any more but by force."""
