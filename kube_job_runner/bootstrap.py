@@ -7,7 +7,7 @@ CLI, SDK ──HTTP──> web-server ── one commit: job + spec + transition
           ▼                                                                             │ observations
     Kubernetes ──watch Jobs──> job-status-processor ────────────────────────────────────┤
                ──watch Pods──> pod-events-processor ────────────────────────────────────┘
-    sweeper: what is due (`next_check_at`) -> Check messages
+    sweeper: what is due (`next_check_at`) -> Check messages; store and cluster compared -> orphans removed, zombies reported
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from kube_job_runner.domain.draft import Rules
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
+from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings
 from kube_job_runner.services.sweep import Sweeper, SweepSettings
 from kube_job_runner.settings import Settings, kubernetes_environment, unknown_variables
 from kube_job_runner.web import auth
@@ -156,12 +157,12 @@ async def build_cluster(settings: Settings, clock: ports.Clock, *, installation:
     if settings.cluster == "local":
         from kube_job_runner.adapters.local import LocalCluster
 
-        local = LocalCluster(settings.data_dir, clock=clock)
+        local = LocalCluster(settings.data_dir, clock=clock, installation=installation)
         await local.start()
         return local
     from kube_job_runner.adapters.simulated import SimulatedCluster
 
-    simulated = SimulatedCluster(clock=clock, keep_history=False)
+    simulated = SimulatedCluster(clock=clock, keep_history=False, installation=installation)
     simulated.start()
     return simulated
 
@@ -205,6 +206,19 @@ def build_sweeper(settings: Settings, pg: postgres.Postgres, clock: ports.Clock)
             idempotency_ttl_seconds=settings.idempotency_ttl_seconds,
             job_retention_seconds=settings.job_retention_seconds,
         ),
+    )
+
+
+def build_reconciler(
+    settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterInventory, clock: ports.Clock
+) -> Reconciler:
+    """Return the service that compares the store with the cluster."""
+    return Reconciler(
+        store=pg.store,
+        cluster=cluster,
+        queue=pg.queue,
+        clock=clock,
+        settings=ReconcileSettings(orphan_grace_seconds=settings.orphan_grace_seconds),
     )
 
 
@@ -261,14 +275,12 @@ async def _serve(
 @contextlib.asynccontextmanager
 async def _connections(
     settings: Settings, url: str, components: Sequence[str], clock: ports.Clock, *, stop: asyncio.Event
-) -> AsyncIterator[tuple[postgres.Postgres, ports.Cluster | None]]:
+) -> AsyncIterator[tuple[postgres.Postgres, ports.Cluster]]:
     pg = await postgres.connect(url, pool_size=4 + 2 * len(components) + settings.pipelines)
     try:
         await _wait_for_schema(pg, stop)
-        if set(components) == {"sweeper"} or stop.is_set():  # the one component with no business in the cluster
-            yield pg, None
-            return
-        cluster = await build_cluster(settings, clock, installation=await pg.store.installation_id())
+        installation = "" if stop.is_set() else await pg.store.installation_id()
+        cluster = await build_cluster(settings, clock, installation=installation)
         try:
             yield pg, cluster
         finally:
@@ -281,7 +293,7 @@ def _component_tasks(
     settings: Settings,
     components: Sequence[str],
     pg: postgres.Postgres,
-    cluster: ports.Cluster | None,
+    cluster: ports.Cluster,
     clock: ports.Clock,
     *,
     stop: asyncio.Event,
@@ -295,9 +307,14 @@ def _component_tasks(
             on_ready(web_url)
 
     for name in components:
-        if cluster is None or name == "sweeper":
-            swept = build_sweeper(settings, pg, clock)
-            tasks[name] = sweeper.run(swept, interval_seconds=settings.sweep_seconds, stop=stop)
+        if name == "sweeper":
+            tasks[name] = sweeper.run(
+                build_sweeper(settings, pg, clock),
+                interval_seconds=settings.sweep_seconds,
+                stop=stop,
+                reconciler=build_reconciler(settings, pg, cluster, clock),
+                reconcile_seconds=settings.reconcile_seconds,
+            )
         elif name == "web-server":
             tasks[name] = web_server.run(build_web(settings, pg, cluster, clock), settings, stop, web_ready)
         elif name == "messages-processor":

@@ -61,6 +61,20 @@ unknown_objects = Counter(
 checks_sent = Counter(
     "kjr_checks_sent_total", "Checks that the sweeper sent for jobs that were due.", registry=REGISTRY
 )
+reconciled = Counter(
+    "kjr_reconciled_total",
+    "Differences between store and cluster that were put right, by kind.",
+    ["kind"],
+    registry=REGISTRY,
+)
+reconcile_failures = Counter(
+    "kjr_reconcile_failures_total", "Comparisons of store and cluster that could not be completed.", registry=REGISTRY
+)
+foreign_objects = Gauge(
+    "kjr_foreign_objects",
+    "Objects with our instance's name that another installation made; left alone.",
+    registry=REGISTRY,
+)
 queue_jobs = Gauge("kjr_jobs", "Jobs that have not ended, by state.", ["state"], registry=REGISTRY)
 queue_messages = Gauge("kjr_queue_messages", "Messages on the queue.", registry=REGISTRY)
 queue_oldest_seconds = Gauge(

@@ -11,12 +11,14 @@ from kube_job_runner.ports.clock import (
 )
 from kube_job_runner.ports.cluster import (
     Cluster,
+    ClusterInventory,
     ClusterJob,
     ClusterLogs,
     ClusterWatcher,
     ClusterWriter,
     Listed,
     NodeReader,
+    OwnedObject,
     Relisting,
     SeenEvent,
     SeenJob,
@@ -30,6 +32,7 @@ from kube_job_runner.ports.queue import (
 )
 from kube_job_runner.ports.store import (
     Change,
+    Claim,
     Health,
     InstallationStore,
     JobFilter,
@@ -39,6 +42,8 @@ from kube_job_runner.ports.store import (
     ObserveStore,
     ProcessStore,
     QueueDepth,
+    ReconcileStore,
+    RecordedClusterJob,
     Snapshot,
     Submission,
     SubmitOutcome,
@@ -50,8 +55,10 @@ from kube_job_runner.ports.store import (
 
 __all__ = [
     "Change",
+    "Claim",
     "Clock",
     "Cluster",
+    "ClusterInventory",
     "ClusterJob",
     "ClusterLogs",
     "ClusterWatcher",
@@ -67,8 +74,11 @@ __all__ = [
     "MessageQueue",
     "NodeReader",
     "ObserveStore",
+    "OwnedObject",
     "ProcessStore",
     "QueueDepth",
+    "ReconcileStore",
+    "RecordedClusterJob",
     "Relisting",
     "SeenEvent",
     "SeenJob",

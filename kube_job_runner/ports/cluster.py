@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from datetime import datetime
+from typing import Literal, Protocol
 from uuid import UUID
 
 import msgspec
@@ -156,6 +157,50 @@ class ClusterLogs(Protocol):
         ...
 
 
+class OwnedObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A Job or a Pod with our labels: only its metadata. `owner_uid` is the Job that controls a pod, "" when none does.
+
+    `job_id` is the nil UUID where the labels name none. `installation` is the label of whoever made it, "" without one.
+    """
+
+    kind: Literal["Job", "Pod"]
+    namespace: str
+    name: str
+    uid: str
+    created_at: datetime | None
+    job_id: UUID
+    attempt: int
+    owner_uid: str = ""
+    installation: str = ""
+    deleting: bool = False
+
+
+class ClusterInventory(Protocol):
+    """What the sweep for orphans and zombies does with the cluster."""
+
+    def list_owned(self) -> AsyncIterator[list[OwnedObject]]:
+        """Yield, page by page, everything with the labels of this instance: all Jobs before the first pod.
+
+        Objects of other installations under the same instance name are among them; `installation` tells them apart.
+
+        Raises:
+            TemporaryError: the cluster did not answer, or the list could not be completed: it proves nothing then.
+        """
+        ...
+
+    async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
+        """Return the cluster job of that name when it is ours, or None; see `ClusterWriter.find`."""
+        ...
+
+    async def remove_owned(self, found: OwnedObject) -> None:
+        """Delete that very object by uid, and in the background what it owns; one that is gone is success.
+
+        Raises:
+            TemporaryError: the cluster did not take the request.
+        """
+        ...
+
+
 class NodeReader(Protocol):
     """The state of a node, as evidence for what happened on it."""
 
@@ -168,7 +213,7 @@ class NodeReader(Protocol):
         ...
 
 
-class Cluster(ClusterWriter, ClusterWatcher, ClusterLogs, NodeReader, Protocol):
+class Cluster(ClusterWriter, ClusterWatcher, ClusterLogs, ClusterInventory, NodeReader, Protocol):
     """All of a cluster; an adapter offers this, and each component takes the part that it needs."""
 
     async def close(self) -> None:

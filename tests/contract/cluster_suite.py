@@ -15,7 +15,7 @@ import pytest_asyncio
 from kube_job_runner.domain.errors import NameTaken, NotFound
 from kube_job_runner.domain.facts import JobFacts, PodFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
-from kube_job_runner.ports import ClusterJob, Listed, Relisting, SeenJob, SeenPod
+from kube_job_runner.ports import ClusterJob, Listed, OwnedObject, Relisting, SeenJob, SeenPod
 from tests.support.clusters import Harness, Recorder
 
 
@@ -299,6 +299,40 @@ class ClusterContract:
         assert main.reason in ("StartError", "ErrImagePull", "ImagePullBackOff")
         assert "Running" not in [seen.phase for seen in watched.pods.pods_of(facts.uid)]
 
+    # -- inventory ---------------------------------------------------------------------------------------------------
+
+    @pytest.mark.asyncio
+    async def test_the_inventory_holds_what_is_ours_jobs_before_pods(self, harness: Harness, watched: Watched) -> None:
+        assert await inventory(harness) == []
+        job = harness.runs()
+        facts = await harness.cluster.create(job)
+        pod = await watched.until_phase(facts.uid, "Running")
+        owned_job, owned_pod = await inventory(harness)
+        assert (owned_job.kind, owned_job.namespace, owned_job.name) == ("Job", job.namespace, job.cluster_name)
+        assert (owned_job.uid, owned_job.created_at, owned_job.owner_uid) == (facts.uid, facts.created_at, "")
+        assert (owned_pod.kind, owned_pod.namespace, owned_pod.name) == ("Pod", job.namespace, pod.name)
+        assert (owned_pod.uid, owned_pod.owner_uid) == (pod.uid, facts.uid)
+        for owned in (owned_job, owned_pod):
+            assert (owned.job_id, owned.attempt, owned.installation) == (job.job_id, 1, harness.installation)
+            assert not owned.deleting
+        await harness.release(job, facts)
+
+    @pytest.mark.asyncio
+    async def test_what_is_removed_by_uid_stops_and_is_gone(self, harness: Harness, watched: Watched) -> None:
+        job = harness.runs()
+        facts = await harness.cluster.create(job)
+        await watched.until_phase(facts.uid, "Running")
+        (owned, _) = await inventory(harness)
+        await harness.cluster.remove_owned(msgspec.structs.replace(owned, uid="00000000-0000-4000-8000-000000000000"))
+        found = await harness.cluster.find(job.namespace, job.cluster_name)
+        assert found is not None
+        assert not found.deleting
+        for _ in range(2):
+            await harness.cluster.remove_owned(owned)
+        await watched.until_gone(facts.uid)
+        assert await inventory(harness) == []
+        await harness.cluster.remove_owned(owned)
+
     @pytest.mark.asyncio
     async def test_the_conditions_of_a_node(self, harness: Harness, watched: Watched) -> None:
         job = harness.runs()
@@ -497,6 +531,11 @@ class ClusterLogs:
         await watched.until_gone(facts.uid)
         with pytest.raises(NotFound):
             await read(harness, job, pod)
+
+
+async def inventory(harness: Harness) -> list[OwnedObject]:
+    """All that the cluster holds of ours."""
+    return [owned async for page in harness.cluster.list_owned() for owned in page]
 
 
 @contextlib.asynccontextmanager

@@ -24,7 +24,7 @@ class TestLocalCluster(ClusterLogs, ClusterContract):
     async def harness(self, tmp_path: Path) -> AsyncIterator[LocalHarness]:
         folder = tmp_path / "harness"
         folder.mkdir()
-        cluster = LocalCluster(tmp_path, clock=SystemClock())
+        cluster = LocalCluster(tmp_path, clock=SystemClock(), installation=LocalHarness.installation)
         await cluster.start()
         yield LocalHarness(cluster, folder)
         await cluster.close()
@@ -50,6 +50,8 @@ class TestKubernetesCluster(EventTexts, ForeignObjects, ClusterContract):
         self, kube_cluster: testbed_cluster.Cluster, kube_namespace: str
     ) -> AsyncIterator[KubernetesHarness]:
         settings = Settings(kubeconfig=str(kube_cluster.kubeconfig()), namespaces=(kube_namespace,))
-        cluster = await kubernetes.connect(settings, KubernetesEnvironment())
+        cluster = await kubernetes.connect(
+            settings, KubernetesEnvironment(), installation=KubernetesHarness.installation
+        )
         yield KubernetesHarness(cluster, kube_cluster, kube_namespace)
         await cluster.close()

@@ -143,6 +143,7 @@ class Harness(Protocol):
 
     cluster: Cluster
     namespace: str
+    installation: str
 
     def succeeds(self) -> ClusterJob:
         """A job that runs for a moment and exits 0."""
@@ -189,6 +190,7 @@ class LocalHarness:
     """Jobs are shell commands; a file tells a running one to go on."""
 
     namespace = "default"
+    installation = "installation-1"
 
     def __init__(self, cluster: LocalCluster, folder: Path) -> None:
         self.cluster = cluster
@@ -242,11 +244,16 @@ class SimulatedHarness:
     """Jobs are scripts, and time passes in steps while somebody waits."""
 
     namespace = "default"
+    installation = "installation-1"
     step_seconds = 0.1
 
     def __init__(self) -> None:
         self._scripts: dict[str, Script] = {}
-        self.simulated = SimulatedCluster(clock=SteppedClock(), script_for=lambda job: self._scripts[job.cluster_name])
+        self.simulated = SimulatedCluster(
+            clock=SteppedClock(),
+            script_for=lambda job: self._scripts[job.cluster_name],
+            installation=self.installation,
+        )
         self.cluster: Cluster = self.simulated
 
     def scripted(self, script: Script) -> ClusterJob:

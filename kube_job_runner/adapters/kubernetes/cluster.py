@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from kube_job_runner import telemetry
-from kube_job_runner.adapters.kubernetes import answers, decode, manifest, podlogs
+from kube_job_runner.adapters.kubernetes import answers, decode, inventory, manifest, podlogs
 from kube_job_runner.adapters.kubernetes.answers import Answer
 from kube_job_runner.adapters.kubernetes.client import Client
 from kube_job_runner.adapters.kubernetes.config import ConnectionConfig
@@ -27,7 +27,7 @@ from kube_job_runner.adapters.kubernetes.scope import Kind, Tuning, WatchStats, 
 from kube_job_runner.domain import names
 from kube_job_runner.domain.errors import NameTaken
 from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts
-from kube_job_runner.ports import ClusterJob, SeenEvent, SeenJob, SeenPod, WatchEvent
+from kube_job_runner.ports import ClusterJob, OwnedObject, SeenEvent, SeenJob, SeenPod, WatchEvent
 from kube_job_runner.settings import KubernetesEnvironment, Settings
 
 ALL_NAMESPACES = "*"
@@ -190,6 +190,25 @@ class KubernetesCluster:
             tail_lines=tail_lines,
             sleep=self._sleep,
         )
+
+    async def list_owned(self) -> AsyncGenerator[list[OwnedObject]]:
+        """Yield everything with our labels, Jobs first; see `ports.ClusterInventory`."""
+        limit = self._tuning.page_limit
+        jobs = [_path("/apis/batch/v1", "jobs", scope) for scope in self._scopes]
+        pods = [_path("/api/v1", "pods", scope) for scope in self._scopes]
+        async for page in inventory.pages(self._client, "Job", jobs, selector=self._by_label, limit=limit):
+            yield page
+        async for page in inventory.pages(self._client, "Pod", pods, selector=self._by_label, limit=limit):
+            yield page
+
+    async def remove_owned(self, found: OwnedObject) -> None:
+        """Delete an object by uid; see `ports.ClusterInventory`."""
+        action = f"deleting {found.kind} {found.namespace}/{found.name}"
+        jobs, pods = _jobs(found.namespace), _path("/api/v1", "pods", found.namespace)
+        target = f"{jobs if found.kind == 'Job' else pods}/{quote(found.name)}"
+        answer = await self._delete(target, action=action, uid=found.uid, propagationPolicy="Background")
+        if not (answer.ok or answer.missing or answer.status == 409):  # 409: the name belongs to another object by now
+            raise answers.as_temporary(answers.refusal(answer, action=action))
 
     async def node_conditions(self, name: str) -> tuple[Condition, ...] | None:
         """Return the conditions of a node; see `ports.NodeReader`. The right to read nodes is optional."""

@@ -125,7 +125,6 @@ def pod_facts(pod: wire.Pod | wire.Bare, *, gone: bool = False) -> PodFacts:
     meta = pod.metadata
     whole = pod if isinstance(pod, wire.Pod) else wire.Pod()
     status = whole.status or wire.PodStatus()
-    owner = next((o for o in meta.owner_references or () if o.controller and o.kind == "Job"), None)
     spec = whole.spec or wire.PodSpec()
     sidecars = {c.name for c in spec.init_containers or () if c.restart_policy == "Always"}
     containers = [_container(c, init=True, sidecar=c.name in sidecars) for c in status.init_container_statuses or ()]
@@ -133,7 +132,7 @@ def pod_facts(pod: wire.Pod | wire.Bare, *, gone: bool = False) -> PodFacts:
     return PodFacts(
         uid=meta.uid or "",
         name=meta.name or "",
-        job_uid=(owner.uid or "") if owner else "",
+        job_uid=controlling_job(meta),
         resource_version=_number(meta.resource_version),
         created_at=meta.creation_timestamp,
         phase=status.phase or "",
@@ -147,6 +146,17 @@ def pod_facts(pod: wire.Pod | wire.Bare, *, gone: bool = False) -> PodFacts:
         deletion_grace_seconds=meta.deletion_grace_period_seconds,
         gone=gone,
     )
+
+
+def controlling_job(meta: wire.Metadata) -> str:
+    """Return the uid of the Job that controls an object, "" when none does."""
+    owner = next((o for o in meta.owner_references or () if o.controller and o.kind == "Job"), None)
+    return (owner.uid or "") if owner is not None else ""
+
+
+def attempt_of_labels(labels: dict[str, str]) -> tuple[uuid.UUID, int]:
+    """Return the job id (`UNKNOWN_ID`: none) and the attempt (0: none) that labels name."""
+    return _job_id(labels), _number(labels.get(names.ATTEMPT_LABEL))
 
 
 def event_facts(event: wire.Event) -> EventFacts:
@@ -274,10 +284,11 @@ class Decoder(Generic[Facts]):
         if not meta.uid:
             raise msgspec.ValidationError("the object has no uid")
         labels = meta.labels or {}
+        job_id, attempt = attempt_of_labels(labels)
         return Item(
             facts=self._facts(found, gone=gone),
-            job_id=_job_id(labels),
-            attempt=_number(labels.get(names.ATTEMPT_LABEL)),
+            job_id=job_id,
+            attempt=attempt,
             labels=labels,
             annotations=meta.annotations or {},
         )

@@ -21,7 +21,7 @@ from kube_job_runner.adapters.watchfeed import EventFeed
 from kube_job_runner.domain.errors import ConfigurationError, NameTaken, NotFound, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
-from kube_job_runner.ports import Clock, ClusterJob, WatchEvent
+from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, WatchEvent
 
 log = telemetry.get_logger(__name__)
 
@@ -42,9 +42,11 @@ class LocalCluster:
         clock: Clock,
         max_processes: int | None = None,
         log_max_bytes: int = LOG_MAX_BYTES,
+        installation: str = "",
     ) -> None:
         self._root = data_dir / "local"
         self._clock = clock
+        self._installation = installation
         self._log_max_bytes = log_max_bytes
         self._folder = records.Folder(self._root)
         self._jobs = Jobs(
@@ -143,6 +145,7 @@ class LocalCluster:
             namespace=job.namespace,
             cluster_name=job.cluster_name,
             spec_hash=job.work_hash,
+            installation=self._installation,
             spec=job.spec,
             job=JobFacts(uid=uid, resource_version=self._jobs.next_version(), created_at=now, started_at=now),
             pod=PodFacts(
@@ -192,6 +195,20 @@ class LocalCluster:
             raise NotFound(f"the log of pod {pod_name} is gone") from None
         except OSError as error:
             raise TemporaryError(f"the log of pod {pod_name} cannot be read: {error}") from error
+
+    # -- inventory ---------------------------------------------------------------------------------------------------
+
+    async def list_owned(self) -> AsyncIterator[list[OwnedObject]]:
+        """Yield all jobs, then all pods; see `ports.ClusterInventory`."""
+        records_now = list(self._jobs.by_uid.values())
+        yield [record.owned_job() for record in records_now if not record.job_gone]
+        yield [record.owned_pod() for record in records_now if record.pod.phase]
+
+    async def remove_owned(self, found: OwnedObject) -> None:
+        """Remove a job and stop its process; a pod without its Job is being stopped already."""
+        record = self._jobs.by_uid.get(found.uid)
+        if record is not None and not record.job_gone:
+            self._jobs.remove(record, wait_for_pods=False)
 
     async def node_conditions(self, name: str) -> tuple[Condition, ...] | None:
         """Return that this machine is ready, or None for any other name."""

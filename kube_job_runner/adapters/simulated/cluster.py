@@ -21,7 +21,7 @@ from kube_job_runner.adapters.simulated.world import World
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, NotFound, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
-from kube_job_runner.ports import Clock, ClusterJob, SeenJob, SeenPod, WatchEvent
+from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, SeenJob, SeenPod, WatchEvent
 
 
 class SimulatedCluster:
@@ -41,8 +41,11 @@ class SimulatedCluster:
         condition_lag_seconds: float = 1.0,
         step_seconds: float = 0.0,
         keep_history: bool = True,
+        installation: str = "",
     ) -> None:
         self._running: asyncio.Task[None] | None = None
+        self.installation = installation
+        """What marks the objects made from now on as made for one database."""
         self.quota = quota
         """How many cluster jobs may exist at once; more are refused for now. None: any number."""
         self.history = History(keep=keep_history)
@@ -140,7 +143,7 @@ class SimulatedCluster:
             script = self._script_for(job)
         except ValueError as error:
             raise ClusterRefused(str(error), reason="Invalid", status=422) from error
-        return self._world.add(job, script).facts
+        return self._world.add(job, script, installation=self.installation).facts
 
     def _find(self, namespace: str, cluster_name: str) -> JobFacts | None:
         sim = self._world.by_name.get((namespace, cluster_name))
@@ -181,6 +184,30 @@ class SimulatedCluster:
             else:
                 sim.changed.clear()
                 await sim.changed.wait()
+
+    # -- inventory ---------------------------------------------------------------------------------------------------
+
+    async def list_owned(self) -> AsyncIterator[list[OwnedObject]]:
+        """Yield all Jobs, then all pods; see `ports.ClusterInventory`."""
+        jobs = [sim.owned_job() for sim in self._world.by_uid.values() if not sim.facts.gone]
+        yield await self.faults.call("list", lambda: jobs)
+        owned = [sim.owned_pod() for sim in self._world.by_uid.values()]
+        yield [pod for pod in owned if pod is not None]
+
+    async def remove_owned(self, found: OwnedObject) -> None:
+        """Delete a Job in the background, or a pod; see `ports.ClusterInventory`."""
+
+        def act() -> None:
+            sim = self._world.by_uid.get(found.uid) or self._world.by_pod_uid.get(found.uid)
+            if sim is None:
+                return
+            self.history.deleted(found.uid)
+            if found.kind == "Pod":
+                self._world.remove_pod(sim)
+            else:
+                self._world.remove(sim, foreground=False)
+
+        await self.faults.call("remove", act)
 
     async def node_conditions(self, name: str) -> tuple[Condition, ...] | None:
         """Return the conditions of the one node; it is ready unless it was lost."""

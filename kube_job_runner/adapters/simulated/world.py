@@ -21,7 +21,7 @@ from kube_job_runner.adapters.simulated.script import Script
 from kube_job_runner.adapters.simulated.timeline import Timeline
 from kube_job_runner.adapters.watchfeed import EventFeed, gone
 from kube_job_runner.domain.facts import EventFacts, JobFacts, PodFacts
-from kube_job_runner.ports import ClusterJob, SeenEvent, SeenJob, SeenPod
+from kube_job_runner.ports import ClusterJob, OwnedObject, SeenEvent, SeenJob, SeenPod
 
 PULL_BACKOFF_SECONDS = 2.0
 _CONDITION_GAP_SECONDS = 0.01
@@ -31,8 +31,9 @@ KILLED_CODE = 137
 class Simulated:
     """One cluster job: its Job, its pod if it has one, and the log of its container."""
 
-    def __init__(self, job: ClusterJob, script: Script, facts: JobFacts) -> None:
+    def __init__(self, job: ClusterJob, script: Script, facts: JobFacts, *, installation: str) -> None:
         self.job = job
+        self.installation = installation
         self.script = script
         self.facts = facts
         self.pod: PodFacts | None = None
@@ -44,6 +45,28 @@ class Simulated:
     def wanted(self) -> bool:
         """Whether the Job exists and nobody has asked for its end."""
         return not self.facts.gone and not self.facts.deleting
+
+    def owned_job(self) -> OwnedObject:
+        """Return the Job as an inventory lists it."""
+        return OwnedObject(
+            kind="Job",
+            namespace=self.job.namespace,
+            name=self.job.cluster_name,
+            uid=self.facts.uid,
+            created_at=self.facts.created_at,
+            job_id=self.job.job_id,
+            attempt=self.job.attempt,
+            installation=self.installation,
+            deleting=self.facts.deleting,
+        )
+
+    def owned_pod(self) -> OwnedObject | None:
+        """Return the pod as an inventory lists it, or None when there is none."""
+        pod = self.pod
+        if pod is None or pod.gone:
+            return None
+        owned = replace(self.owned_job(), kind="Pod", name=pod.name, uid=pod.uid, owner_uid=pod.job_uid)
+        return replace(owned, created_at=pod.created_at, deleting=pod.deleting)
 
 
 class World:
@@ -68,11 +91,11 @@ class World:
 
     # -- what the API server does ------------------------------------------------------------------------------------
 
-    def add(self, job: ClusterJob, script: Script) -> Simulated:
+    def add(self, job: ClusterJob, script: Script, *, installation: str = "") -> Simulated:
         """Store a new Job; its controller sees it a step later."""
         self._version += 1
         facts = JobFacts(uid=self._uid(), resource_version=self._version, created_at=self._timeline.clock.now())
-        sim = Simulated(job, script, facts)
+        sim = Simulated(job, script, facts, installation=installation)
         self.by_uid[facts.uid] = self.by_name[job.namespace, job.cluster_name] = sim
         self._history.created(job, facts.uid)
         self.job_feed.publish(self._seen_job(sim))
