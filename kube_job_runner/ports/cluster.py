@@ -181,11 +181,17 @@ class ClusterInventory(Protocol):
     def list_owned(self) -> AsyncIterator[list[OwnedObject]]:
         """Yield, page by page, everything with the labels of this instance: all Jobs before the first pod.
 
+        Only namespaces that `covers` tells of are listed.
+
         Objects of other installations under the same instance name are among them; `installation` tells them apart.
 
         Raises:
             TemporaryError: the cluster did not answer, or the list could not be completed: it proves nothing then.
         """
+        ...
+
+    def covers(self, namespace: str) -> bool:
+        """Tell whether the list holds what is in that namespace, so that what is missing from it is not there."""
         ...
 
     async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:

@@ -202,13 +202,14 @@ class TokenStore(Protocol):
 
 
 class RecordedClusterJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A cluster job that the store believes to exist, and where."""
+    """A cluster job that the store believes to exist, and where; `pod_uids` are its pods not seen to be gone."""
 
     job_id: UUID
     attempt: int
     namespace: str
     cluster_name: str
     cluster_uid: str
+    pod_uids: tuple[str, ...] = ()
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ import msgspec
 
 from kube_job_runner import ports, telemetry
 from kube_job_runner.domain.errors import TemporaryError
-from kube_job_runner.domain.facts import JobFacts
+from kube_job_runner.domain.facts import JobFacts, PodFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
 
 log = telemetry.get_logger(__name__)
@@ -49,9 +49,10 @@ class _Round(msgspec.Struct, kw_only=True):
 
     known: Mapping[str, ports.RecordedClusterJob]
     missing: dict[str, ports.RecordedClusterJob]
-    listed_jobs: set[str]
-    suspects: list[ports.OwnedObject]
-    found: Found
+    listed_jobs: set[str] = msgspec.field(default_factory=set)
+    listed_pods: set[str] = msgspec.field(default_factory=set)
+    suspects: list[ports.OwnedObject] = msgspec.field(default_factory=list)
+    found: Found = msgspec.field(default_factory=Found)
 
 
 class Reconciler:
@@ -80,7 +81,7 @@ class Reconciler:
         """
         installation = await self._store.installation_id()
         known = await self._recorded()  # before the list begins: what it does not show was gone then
-        compared = _Round(known=known, missing=dict(known), listed_jobs=set(), suspects=[], found=Found())
+        compared = _Round(known=known, missing=dict(known))
         async for page in self._cluster.list_owned():
             for owned in page:
                 self._look_at(owned, compared, installation=installation)
@@ -104,6 +105,8 @@ class Reconciler:
         if owned.kind == "Job":
             compared.listed_jobs.add(owned.uid)
             compared.missing.pop(owned.uid, None)
+        else:
+            compared.listed_pods.add(owned.uid)
         if root_uid in compared.known or owned.deleting:
             return
         if owned.installation != installation or owned.job_id == _NOBODY or owned.attempt < 1:
@@ -159,11 +162,18 @@ class Reconciler:
             if facts is not None and facts.uid == row.cluster_uid:
                 continue
             log.warning("a cluster job is gone", job_id=str(row.job_id), attempt=row.attempt)
-            observed = Observed(job_id=row.job_id, attempt=row.attempt, job=JobFacts(uid=row.cluster_uid, gone=True))
-            gone.append(Outgoing(message=observed))
+            gone += self._gone(row, compared)
+            compared.found.zombies += 1
         if gone:
             await self._queue.send(gone)
-            compared.found.zombies = len(gone)
+
+    def _gone(self, row: ports.RecordedClusterJob, compared: _Round) -> list[Outgoing]:
+        """Return what there is to report of a cluster job that is gone: itself, and its pods that are gone with it."""
+        seen = [Observed(job_id=row.job_id, attempt=row.attempt, job=JobFacts(uid=row.cluster_uid, gone=True))]
+        if self._cluster.covers(row.namespace):
+            pods = [uid for uid in row.pod_uids if uid not in compared.listed_pods]
+            seen += [Observed(job_id=row.job_id, attempt=row.attempt, pod=PodFacts(uid=uid, gone=True)) for uid in pods]
+        return [Outgoing(message=message) for message in seen]
 
 
 def claimed(owned: ports.OwnedObject, claim: ports.Claim | None) -> bool:

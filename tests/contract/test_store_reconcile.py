@@ -10,6 +10,7 @@ import pytest
 from kube_job_runner.adapters.postgres import Postgres
 from kube_job_runner.domain import names
 from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.domain.facts import AttemptFacts, PodFacts
 from kube_job_runner.domain.job import State
 from kube_job_runner.ports import Claim, RecordedClusterJob
 from tests.support.postgres import execute, finish, make_attempt, make_change, make_submission, store_jobs
@@ -34,8 +35,12 @@ async def test_an_installation_without_an_id_says_how_to_make_one(pg: Postgres, 
 
 async def test_cluster_jobs_that_should_exist_come_in_pages(pg: Postgres) -> None:
     jobs = sorted(await store_jobs(pg, *(make_submission() for _ in range(5))), key=lambda job: job.id)
+    pods = (PodFacts(uid="p-1", gone=True), PodFacts(uid="p-2"))
     for job in jobs[:4]:
-        attempts = [make_attempt(job, 1, cluster_uid=f"{job.id}-1"), make_attempt(job, 2, cluster_uid=f"{job.id}-2")]
+        attempts = [
+            make_attempt(job, 1, cluster_uid=f"{job.id}-1", facts=AttemptFacts(pods=pods)),
+            make_attempt(job, 2, cluster_uid=f"{job.id}-2"),
+        ]
         await pg.store.commit([make_change(job, State.RUNNING, number=2, attempts=tuple(attempts))], receipts={})
     gone, never_made = make_attempt(jobs[4], 1, cluster_uid="u", gone_at=NOW), make_attempt(jobs[4], 2)
     await finish(pg, jobs[4], attempts=(gone, never_made))
@@ -47,6 +52,7 @@ async def test_cluster_jobs_that_should_exist_come_in_pages(pg: Postgres) -> Non
         after = (page[-1].job_id, page[-1].attempt)
     wanted = [(job.id, number, f"{job.id}-{number}") for job in jobs[:4] for number in (1, 2)]
     assert [(row.job_id, row.attempt, row.cluster_uid) for row in found] == wanted
+    assert [row.pod_uids for row in found] == [("p-2",), ()] * 4
     first = make_attempt(jobs[0], 1)
     assert (found[0].namespace, found[0].cluster_name) == (first.namespace, first.cluster_name)
 

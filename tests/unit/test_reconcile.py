@@ -87,6 +87,9 @@ class World:
         if self.list_error is not None:
             raise self.list_error
 
+    def covers(self, namespace: str) -> bool:
+        return namespace == "default"
+
     async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
         found = self.present.get(cluster_name)
         if isinstance(found, Exception):
@@ -243,6 +246,19 @@ async def test_a_row_without_anything_in_the_cluster_is_reported_as_gone() -> No
     found = await run(world)
     assert [(m.job_id, m.attempt, m.job) for m in world.sent] == [(OTHER, 1, JobFacts(uid="u-2", gone=True))]
     assert found.zombies == 1
+
+
+@pytest.mark.parametrize(("namespace", "wanted"), [("default", ["p-1"]), ("elsewhere", [])])
+@pytest.mark.asyncio
+async def test_the_pods_that_are_gone_with_it_are_reported_where_the_list_would_have_shown_them(
+    namespace: str, wanted: list[str]
+) -> None:
+    lost = msgspec.structs.replace(row("u-1"), pod_uids=("p-1", "p-2"), namespace=namespace)
+    world = World(pod("p-2", "u-1"), rows=[lost])
+    found = await run(world)
+    assert [m.job for m in world.sent if m.job] == [JobFacts(uid="u-1", gone=True)]
+    assert [m.pod.uid for m in world.sent if m.pod and m.pod.gone] == wanted
+    assert (found.zombies, found.orphan_pods) == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,10 @@ class KubernetesCluster:
             sleep=self._sleep,
         )
 
+    def covers(self, namespace: str) -> bool:
+        """Tell whether a namespace is among those of this installation; see `ports.ClusterInventory`."""
+        return None in self._scopes or namespace in self._scopes
+
     async def list_owned(self) -> AsyncGenerator[list[OwnedObject]]:
         """Yield everything with our labels, Jobs first; see `ports.ClusterInventory`."""
         limit = self._tuning.page_limit

@@ -198,6 +198,10 @@ class LocalCluster:
 
     # -- inventory ---------------------------------------------------------------------------------------------------
 
+    def covers(self, namespace: str) -> bool:
+        """Tell that every namespace is listed."""
+        return bool(namespace)
+
     async def list_owned(self) -> AsyncIterator[list[OwnedObject]]:
         """Yield all jobs, then all pods; see `ports.ClusterInventory`."""
         records_now = list(self._jobs.by_uid.values())

@@ -36,6 +36,7 @@ class Reconcile:
                 namespace=row["namespace"],
                 cluster_name=row["cluster_name"],
                 cluster_uid=row["cluster_uid"],
+                pod_uids=tuple(row["pod_uids"]),
             )
             for row in rows
         ]

@@ -187,6 +187,10 @@ class SimulatedCluster:
 
     # -- inventory ---------------------------------------------------------------------------------------------------
 
+    def covers(self, namespace: str) -> bool:
+        """Tell that every namespace is listed."""
+        return bool(namespace)
+
     async def list_owned(self) -> AsyncIterator[list[OwnedObject]]:
         """Yield all Jobs, then all pods; see `ports.ClusterInventory`."""
         jobs = [sim.owned_job() for sim in self._world.by_uid.values() if not sim.facts.gone]

@@ -4,7 +4,10 @@ SELECT id FROM installation
 
 -- name: recorded_cluster_jobs
 -- A page of the cluster jobs that should exist.
-SELECT job_id, number, namespace, cluster_name, cluster_uid FROM attempts
+SELECT job_id, number, namespace, cluster_name, cluster_uid,
+       ARRAY(SELECT p ->> 'uid' FROM jsonb_array_elements(facts -> 'pods') AS p
+             WHERE NOT coalesce((p ->> 'gone')::boolean, false)) AS pod_uids
+FROM attempts
 WHERE cluster_uid IS NOT NULL AND gone_at IS NULL AND (job_id, number) > ($1::uuid, $2::integer)
 ORDER BY job_id, number LIMIT $3
 
