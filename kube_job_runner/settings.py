@@ -117,6 +117,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How often a watcher lists everything anew, against what the store believes."""
     sweep_seconds: Annotated[float, Meta(gt=0)] = 1.0
     """How often the sweeper looks for what is due."""
+    reconcile_seconds: Annotated[float, Meta(gt=0)] = 600.0
+    """How often the sweeper compares the store with the cluster, for what is left in it and what is missing from it."""
+    orphan_grace_seconds: Annotated[float, Meta(ge=0)] = 600.0
+    """How old a Job or pod of ours must be before it is removed because no row knows it."""
 
     # Process
     drain_seconds: Annotated[float, Meta(ge=0)] = 20.0
