@@ -206,15 +206,26 @@ async def _history(pg: postgres.Postgres, ids: list[UUID]) -> History:
     for job_id in ids:
         job = await pg.store.get_job(job_id)
         assert job is not None
-        jobs[str(job_id)] = {"state": job.state.value, "reason": job.reason, "explanation": job.explanation}
+        jobs[str(job_id)] = {
+            "state": job.state.value,
+            "reason": job.reason,
+            "explanation": job.explanation,
+            "queue": job.queue,
+        }
         transitions[str(job_id)] = [
             {
                 "version": row.version,
                 "from_state": row.from_state and row.from_state.value,
                 "to_state": row.to_state.value,
+                "at": row.at,
             }
             for row in await pg.store.list_transitions(job_id)
         ]
         if job.state is State.CANCELLED:
             assert job.cancel is not None
-    return History(acknowledged={str(job_id): None for job_id in ids}, jobs=jobs, transitions=transitions)
+    return History(
+        acknowledged={str(job_id): None for job_id in ids},
+        jobs=jobs,
+        transitions=transitions,
+        limits={"": LIMITS.total, **LIMITS.queues},
+    )

@@ -70,8 +70,9 @@ SELECT job_id, number, cluster_uid FROM attempts WHERE cluster_uid IS NOT NULL A
 
 -- name: lock_admissions
 -- One admission at a time, until the end of the transaction. A statement of its own: the next one's snapshot must be taken
--- when the lock is held, or it would not see what the holder before admitted.
-SELECT pg_advisory_xact_lock(hashtextextended('kjr admission', 0))
+-- when the lock is held, or it would not see what the holder before admitted. A holder that is lost on the way is cut off soon.
+SELECT set_config('idle_in_transaction_session_timeout', '5s', true),
+       pg_advisory_xact_lock(hashtextextended('kjr admission', 0))
 
 -- name: admit
 -- Admit waiting jobs that are due, the most urgent and oldest first, as far as the limits allow; with their specs. Queues and
