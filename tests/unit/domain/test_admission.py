@@ -38,7 +38,7 @@ def standing(**fields: Any) -> QueueStanding:
             {"queue_in_flight": 9, "total_in_flight": 500},
             "Waiting: 4th in queue etl; the installation runs 500 of 500.",
         ),
-        ({"queue_limit": None}, "Waiting: 4th in queue etl; there is room, it is about to be created."),
+        ({"queue_limit": None}, "Waiting: 4th in queue etl; there is room, no processor has taken it yet."),
     ],
 )
 def test_words(fields: dict[str, Any], expected: str) -> None:
