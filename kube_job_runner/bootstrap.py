@@ -2,7 +2,7 @@
 
 CLI, SDK ──HTTP──> web-server ── one commit: job + spec + transition + message ──> PostgreSQL (store + queue)
                                                                                         │
-    messages-processor: lease a batch -> load its jobs -> decide (pure) -> create -> one commit, ack
+    messages-processor: lease a batch -> load its jobs -> decide (pure) -> admit -> create -> one commit, ack
           │ create, delete                                                              ▲
           ▼                                                                             │ observations
     Kubernetes ──watch Jobs──> job-status-processor ────────────────────────────────────┤
