@@ -1,4 +1,4 @@
-"""The file of an installation's own failure rules: read at start by the server, and by `kjr classify`, so that both mean the same."""
+"""The file of an installation's own failure rules: the server and `kjr classify` read it in the same way."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ RULES: tuple[Rule, ...] = (
         r".{0,40}\b(exceed|reach|used up|exhaust)|(exceed|reach|exhaust)\w*\b.{0,60}\b(bandwidth|data transfer|transfer|"
         r"traffic|egress|storage|download)\b.{0,20}\b(quota|limit|allowance|cap)\b|\b402 Payment Required|payment required",
         category="registry_quota",
-        verdict="fail_after_grace",
+        verdict="retry_free",
         grace="registry",
         explanation=(
             "The account of the image's registry has used up its own quota, so the pull for container {container} was "
