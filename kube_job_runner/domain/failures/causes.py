@@ -174,7 +174,8 @@ CAUSES: tuple[Rule, ...] = (
     _make(
         "name-taken",
         r"failed to reserve container name|name is reserved|is reserved for|"
-        r"name .{0,300}already in use|the container name .{0,300}is in use",
+        r"name .{0,300}already in use|"
+        r"the container name .{0,300}is in use",
         category="runtime_error",
         verdict="retry_free",
         grace="infrastructure",
