@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from kube_job_runner.domain.failures.rule import Action, Grace, Rule, text
 
-_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ErrRegistryUnavailable"})
+_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
 
 
 def _pull(
@@ -370,7 +370,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="pull-registry-unavailable",
         where="container.waiting",
-        reasons=frozenset({"RegistryUnavailable", "ErrRegistryUnavailable"}),
+        reasons=frozenset({"RegistryUnavailable"}),
         category="registry_unavailable",
         verdict="retry_free",
         grace="registry",
