@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -168,11 +169,14 @@ def _explanation(index: int, item: Mapping[Any, Any]) -> str:
     given = item.get("explanation", "{message}.")
     if not isinstance(given, str) or not given or len(given) > _EXPLANATION_MAX_CHARACTERS:
         raise _wrong(index, "explanation", f"must be a text of 1 to {_EXPLANATION_MAX_CHARACTERS} characters")
+    places = ", ".join(f"{{{place}}}" for place in _PLACES)
+    problem = f"may name {places} and no other; write {{{{ and }}}} for braces"
     try:
-        given.format_map(dict.fromkeys(_PLACES, ""))
-    except (KeyError, ValueError, IndexError, AttributeError, TypeError):
-        places = ", ".join(f"{{{place}}}" for place in _PLACES)
-        raise _wrong(index, "explanation", f"may name {places} and no other; write {{{{ and }}}} for braces") from None
+        fields = [field for _, *field in string.Formatter().parse(given) if field[0] is not None]
+    except ValueError:
+        raise _wrong(index, "explanation", problem) from None
+    if any(name not in _PLACES or form or conversion for name, form, conversion in fields):
+        raise _wrong(index, "explanation", problem)
     return given
 
 
