@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from kube_job_runner.domain.failures.rule import Action, Grace, Rule, text
 
-_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ErrRegistryUnavailable"})
+_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
 
 
 def _pull(
@@ -145,7 +145,7 @@ RULES: tuple[Rule, ...] = (
         r".{0,40}\b(exceed|reach|used up|exhaust)|(exceed|reach|exhaust)\w*\b.{0,60}\b(bandwidth|data transfer|transfer|"
         r"traffic|egress|storage|download)\b.{0,20}\b(quota|limit|allowance|cap)\b|\b402 Payment Required|payment required",
         category="registry_quota",
-        verdict="fail_after_grace",
+        verdict="retry_free",
         grace="registry",
         explanation=(
             "The account of the image's registry has used up its own quota, so the pull for container {container} was "
@@ -370,7 +370,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="pull-registry-unavailable",
         where="container.waiting",
-        reasons=frozenset({"RegistryUnavailable", "ErrRegistryUnavailable"}),
+        reasons=frozenset({"RegistryUnavailable"}),
         category="registry_unavailable",
         verdict="retry_free",
         grace="registry",
