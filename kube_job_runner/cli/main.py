@@ -32,6 +32,8 @@ COMMANDS: dict[str, Entry] = {
     "logs": Entry("logs", "Print or follow the log of a job."),
     "wait": Entry("wait", "Wait for the end of jobs and return the exit code."),
     "cancel": Entry("cancel", "Cancel jobs."),
+    "explain": Entry("explain", "Explain a reason code: what it means, whose fault it is, what to do."),
+    "classify": Entry("classify", "Say what the failure rules make of messages of a cluster."),
     "up": Entry("up", "Start a server with its own database on this machine.", "Server"),
     "demo": Entry("demo", "Start a server, run three jobs on it, show what became of them.", "Server"),
     "serve": Entry("serve", "Start components of the server (all of them, or those named).", "Server"),

@@ -391,9 +391,7 @@ def _end(draft: Draft, verdict: Verdict) -> None:
     if plan is not None and plan.retry:
         verdict = _cancelled(draft.job)
     explanation = _last_words(draft.job, verdict, plan)
-    draft.update(
-        finished_at=draft.now, reason=verdict.reason, explanation=explanation, exit_code=verdict.exit_code
-    )
+    draft.update(finished_at=draft.now, reason=verdict.reason, explanation=explanation, exit_code=verdict.exit_code)
     draft.move(
         verdict.outcome,
         attempt=draft.job.attempt,

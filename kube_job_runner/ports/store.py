@@ -214,6 +214,49 @@ class TokenStore(Protocol):
         ...
 
 
+class RecordedClusterJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A cluster job that the store believes to exist, and where; `pod_uids` are its pods not seen to be gone."""
+
+    job_id: UUID
+    attempt: int
+    namespace: str
+    cluster_name: str
+    cluster_uid: str
+    pod_uids: tuple[str, ...] = ()
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rows say of an attempt: whether its job has ended, which attempt that job is at, and what it made.
+
+    `cluster_uid` is None where the attempt has no row, or none of its own in the cluster yet.
+    """
+
+    job_ended: bool
+    job_attempt: int
+    cluster_uid: str | None = None
+    gone: bool = False
+
+
+class InstallationStore(Protocol):
+    """Who we are: the id that was drawn when this database was made."""
+
+    async def installation_id(self) -> str:
+        """Return the id of the installation that this database belongs to, a UUID. It is the label of all that we create."""
+        ...
+
+
+class ReconcileStore(InstallationStore, Protocol):
+    """What the sweep for orphans and zombies reads."""
+
+    async def recorded_cluster_jobs(self, *, after: tuple[UUID, int] | None, limit: int) -> list[RecordedClusterJob]:
+        """Return a page of the cluster jobs that are not recorded as gone, by job id and attempt, from `after` on."""
+        ...
+
+    async def claims(self, attempts: Collection[tuple[UUID, int]]) -> dict[tuple[UUID, int], Claim]:
+        """Return what the rows say of these attempts now; those of jobs that have no row are left out."""
+        ...
+
+
 class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
     """How the store and the queue stand, for metrics: approximate where exact would be dear."""
 

@@ -10,7 +10,7 @@ import msgspec
 
 from kube_job_runner.domain import lifecycle, names
 from kube_job_runner.domain.draft import Decision, Rules
-from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, JobFacts, PodFacts
+from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, JobFacts, PodFacts, Seen
 from kube_job_runner.domain.job import Attempt, CancelRequest, Job, Policy, State
 from kube_job_runner.domain.spec import Retry, Timeouts
 
@@ -113,7 +113,7 @@ def decide(
     return lifecycle.decide(job, by_number, now=now, rules=rules, known_absent=known_absent)
 
 
-def with_facts(attempt: Attempt, *seen: JobFacts | PodFacts) -> Attempt:
+def with_facts(attempt: Attempt, *seen: Seen) -> Attempt:
     """Return the attempt after these observations."""
     for facts in seen:
         attempt = lifecycle.observe(attempt, facts)

@@ -42,6 +42,7 @@ INSERT INTO tokens (token_hash, name, prefix) SELECT sha256(n::text::bytea), 't'
 """
 
 PROCESS, QUEUE = statements.load("process"), statements.load("queue")
+RECONCILE = statements.load("reconcile")
 READ, SUBMIT = statements.load("read"), statements.load("submit")
 SWEEP, HEALTH, TOKENS = statements.load("sweep"), statements.load("health"), statements.load("tokens")
 DAYS_AGO = dt.datetime.now(dt.UTC) - dt.timedelta(days=13)
@@ -108,6 +109,10 @@ def check(text: str, *indexes: str) -> None:
             ("jobs_pkey", "job_specs_pkey", "attempts_pkey"),
             id="delete",
         ),
+        pytest.param(
+            RECONCILE["recorded_cluster_jobs"], (AN_ID, 1, 1000), ("attempts_in_cluster",), id="recorded_cluster_jobs"
+        ),
+        pytest.param(RECONCILE["claims"], (SOME, [1] * 200), ("jobs_pkey", "attempts_pkey"), id="claims"),
         pytest.param(HEALTH["live_jobs"], (1000,), ("jobs_by_state",), id="live_jobs"),
         pytest.param(TOKENS["find_token"], (b"x",), ("tokens_pkey",), id="find_token"),
     ],

@@ -169,7 +169,7 @@ class TestStarting:
         assert decide(make_job(State.STARTING), attempt, now=after(899)).job.state is State.STARTING
 
     def test_a_registry_that_is_away_costs_a_free_attempt_after_its_grace_and_only_once_the_pod_is_gone(self) -> None:
-        away = waiting("ErrImagePull", 'dial tcp 10.0.0.1:443: connect: connection refused')
+        away = waiting("ErrImagePull", "dial tcp 10.0.0.1:443: connect: connection refused")
         attempt = with_facts(make_attempt(), pod_facts(away))
         job, attempts = apply(decide(make_job(State.STARTING), attempt, now=after(1)), {1: attempt})
         grace_seconds = (job.next_check_at - after(1)).total_seconds() if job.next_check_at else 0
@@ -372,7 +372,11 @@ class TestRetry:
         assert decision.job.explanation.endswith("There is no further attempt: attempt 2 of 2.")
 
     def test_an_attempt_that_the_infrastructure_ended_is_not_charged_and_its_node_is_avoided(self) -> None:
-        evicted = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
+        evicted: dict[str, Any] = {
+            "phase": "Failed",
+            "reason": "Evicted",
+            "message": "The node was low on resource: memory.",
+        }
         attempt = with_facts(make_attempt(), job_facts("Failed", rv=20), pod_facts(ended(137), **evicted))
         job, attempts = apply(decide(make_job(State.RUNNING), attempt, now=after(5)), {1: attempt})
         assert (job.state, job.reason) == (State.QUEUED, "NodePressureEvicted")

@@ -71,7 +71,9 @@ class FakeStore:
         ]
         return SubmitOutcome(status="created", job_id=job.id)
 
-    async def request_cancel(self, job_id: UUID, *, by: str, reason: str) -> Job | None:
+    async def request_cancel(
+        self, job_id: UUID, *, by: str, reason: str, grace_seconds: int | None = None
+    ) -> Job | None:
         self._fail()
         job = self.jobs.get(job_id)
         if job is not None and not job.terminal and job.cancel is None:

@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx2
 import pytest
 
+from kube_job_runner.domain.admission import QueueStanding
 from kube_job_runner.domain.errors import DatabaseUnavailable
 from kube_job_runner.domain.job import Attempt, State, Verdict
 from kube_job_runner.ports import Submission
@@ -48,6 +49,26 @@ async def test_a_submit_answers_with_the_stored_job(world: World, client: httpx2
         "queue": "night",
         "labels": {"a": "b"},
     }
+
+
+async def test_a_waiting_job_tells_its_place_and_an_admitted_one_does_not(
+    world: World, client: httpx2.AsyncClient
+) -> None:
+    job_id = await submit(client, queue="etl")
+    world.store.change(job_id, explanation="Container main exited with code 3.")
+    world.store.standings[job_id] = QueueStanding(
+        queue="etl", ahead=3, queue_in_flight=10, queue_limit=10, total_in_flight=40, total_limit=500
+    )
+    shown = (await client.get(f"/v1/jobs/{job_id}")).json()
+    assert (shown["queue_position"], shown["admitted_at"]) == (4, None)
+    assert shown["explanation"] == (
+        "Container main exited with code 3. Waiting: 4th in queue etl; the queue runs 10 of 10."
+    )
+    listed = (await client.get("/v1/jobs")).json()["jobs"][0]
+    assert (listed["queue_position"], listed["explanation"]) == (None, "Container main exited with code 3.")
+    world.store.change(job_id, admitted_at=world.clock.now())
+    shown = (await client.get(f"/v1/jobs/{job_id}")).json()
+    assert (shown["queue_position"], shown["admitted_at"]) == (None, "2026-01-15T09:30:00Z")
 
 
 async def test_an_unknown_field_is_a_warning(client: httpx2.AsyncClient) -> None:
