@@ -1,4 +1,4 @@
-"""What the API server told of pods and Events, and when: the measure for how long the product took to see the same.
+"""What the API server told of pods, Jobs and Events, and when: the measure for how long the product took to see the same.
 
 A watch of its own, as administrator, in a thread; times are those of this machine's clock at which a line arrived, since the
 times in the objects have whole seconds only.
@@ -31,12 +31,11 @@ class Sighting(NamedTuple):
 
 
 class Sightings:
-    """Records pods and Events of a namespace while it is open."""
+    """Records our pods and Jobs, and all Events, while it is open."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._namespace = namespace
-        self._lines: dict[str, list[Sighting]] = {"pods": [], "events": []}
+        self._lines: dict[str, list[Sighting]] = {"pods": [], "jobs": [], "events": []}
         self._connections: list[http.client.HTTPSConnection] = []
         self._threads: list[threading.Thread] = []
         self._closing = False
@@ -73,7 +72,9 @@ class Sightings:
         tls = ssl.create_default_context(cafile=str(self._cluster.ca_file))
         connection = http.client.HTTPSConnection(address.hostname or "", address.port, context=tls)
         self._connections.append(connection)
-        path = f"/api/v1/namespaces/{self._namespace}/{resource}?watch=1&timeoutSeconds=3000"
+        group = "/apis/batch/v1" if resource == "jobs" else "/api/v1"
+        ours = f"&labelSelector={names.MANAGED_BY_LABEL}%3D{names.MANAGED_BY}" if resource != "events" else ""
+        path = f"{group}/{resource}?watch=1&timeoutSeconds=3000{ours}"
         connection.request("GET", path, headers={"Authorization": f"Bearer {self._cluster.token()}"})
         with connection.getresponse() as answer:
             if answer.status != 200:
@@ -87,9 +88,12 @@ class Sightings:
 
     def pods(self, job_id: str, attempt: int = 1) -> list[Sighting]:
         """Return what was seen of the pods of an attempt, oldest first."""
+        return self._of(job_id, attempt, "pods")
+
+    def _of(self, job_id: str, attempt: int, resource: str) -> list[Sighting]:
         return [
             seen
-            for seen in list(self._lines["pods"])
+            for seen in list(self._lines[resource])
             if seen.object["metadata"].get("labels", {}).get(names.JOB_ID_LABEL) == job_id
             and seen.object["metadata"]["labels"].get(names.ATTEMPT_LABEL) == str(attempt)
         ]
@@ -97,6 +101,11 @@ class Sightings:
     def first(self, job_id: str, signal: Signal, *, attempt: int = 1) -> dt.datetime | None:
         """Return when the pod of an attempt first showed a signal, or None."""
         return next((seen.at for seen in self.pods(job_id, attempt) if signal(seen.object)), None)
+
+    def job_failed(self, job_id: str, *, attempt: int = 1) -> dt.datetime | None:
+        """Return when the Job of an attempt was first seen to have failed, or None."""
+        lines = self._of(job_id, attempt, "jobs")
+        return next((seen.at for seen in lines if condition("Failed")(seen.object)), None)
 
     def first_event(self, object_name: str, reason: str, text: str = "") -> dt.datetime | None:
         """Return when an Event about an object of a name that begins so was first seen, or None."""
@@ -141,8 +150,8 @@ def running(pod: Wire) -> bool:
 
 
 def condition(kind: str, status: str = "True", text: str = "") -> Signal:
-    """The pod has a condition of this kind and status, whose message holds the text."""
-    return lambda pod: any(
+    """The object has a condition of this kind and status, whose message holds the text."""
+    return lambda seen: any(
         c["type"] == kind and c["status"] == status and text in c.get("message", "")
-        for c in pod.get("status", {}).get("conditions", [])
+        for c in seen.get("status", {}).get("conditions", [])
     )

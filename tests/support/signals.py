@@ -13,13 +13,13 @@ from typing import Any
 
 from testbed.cluster import Cluster
 from tests.support.product import TERMINAL, Product, wait_until
-from tests.support.sightings import Signal, Sightings, failed, running
+from tests.support.sightings import Sightings, Signal, failed, running
 
 MERGE_PATCH = "application/merge-patch+json"
 RETRY = {"attempts": 3, "infrastructure_retries": 1, "backoff_seconds": 0.1}
 ATTEMPTS = {"permanent": 1, "application": 3, "infrastructure": 2}
 FOLLOWS = {"application": "Attempt 2 of 3 follows", "infrastructure": "Free retry 1 of 1 follows"}
-EARLY_SECONDS = 1.0  # the test's own watch may be told a moment after the product's
+EARLY_SECONDS = 1.5  # the test's own watch may be told a moment after the product's
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,24 +60,26 @@ class Bed:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One class of signals. `signal` (or `event`: reason and text) is what the cluster first shows of it.
+    """One class of signals. `signal` (or `event`: reason and text) is what the cluster first shows of it; None
+    is the creation of the cluster job, from which the start timeout counts.
 
     `provoke` makes it happen to the running pod of attempt 1; attempt 2 then runs and succeeds. `says` are parts of the
-    explanation: cause, place, what to do. `grace_seconds` is what the signal is allowed; the verdict comes `within_seconds` of it.
+    explanation: cause, place, what to do. The verdict comes `grace_seconds` after the signal,
+    or `within_seconds` more.
     """
 
     name: str
     reason: str
     cause: str
-    rule: str
+    rule: str | None
     says: tuple[str, ...]
-    signal: Signal = failed
+    signal: Signal | None = failed
     event: tuple[str, str] | None = None
     spec: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     script: Mapping[str, str] = dataclasses.field(default_factory=dict)
     exit_code: int | None = None
     grace_seconds: float = 0.0
-    within_seconds: float = 5.0
+    within_seconds: float = 10.0
     namespace: str = ""
     provoke: Callable[[Bed, str], None] | None = None
 
@@ -89,12 +91,13 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a row's job, and when the cluster first showed the signal."""
+    """What became of a row's job, when the cluster first showed the signal, and when it declared the Job failed, if so."""
 
     job: dict[str, Any]
     attempts: list[dict[str, Any]]
     transitions: list[dict[str, Any]]
     signal_at: dt.datetime | None
+    job_failed_at: dt.datetime | None
 
     def verdict_at(self, row: Row) -> dt.datetime:
         """Return when the first attempt's verdict was recorded."""
@@ -158,21 +161,27 @@ def _outcome(bed: Bed, row: Row, job_id: str) -> Outcome:
     if row.event is not None and attempts:
         reason, text = row.event
         signal_at = bed.sightings.first_event(str(attempts[0]["cluster_name"]), reason, text)
-    else:
+    elif row.signal is not None:
         signal_at = bed.sightings.first(job_id, row.signal)
+    else:
+        signal_at = dt.datetime.fromisoformat(attempts[0]["created_at"]) if attempts else None
     return Outcome(
         job=bed.product.job(job_id),
         attempts=attempts,
         transitions=bed.product.transitions(job_id),
         signal_at=signal_at,
+        job_failed_at=bed.sightings.job_failed(job_id),
     )
 
 
 # --- What must be true of every row -----------------------------------------------------------------------------------------
 
 
-def check(row: Row, outcome: Outcome) -> float:
-    """Hold an outcome against its row; return how many seconds after signal and grace the verdict came."""
+def check(row: Row, outcome: Outcome) -> tuple[float, float]:
+    """Hold an outcome against its row; return the seconds from the signal to the verdict, and our own part of them.
+
+    Our own part is what is left without the grace and, where a pod has ended, without the Job controller's time to say so.
+    """
     job, first = outcome.job, outcome.attempts[0]
     ending = ("succeeded", "Completed") if row.provoke else ("failed", row.reason)
     assert (job["state"], job["reason"]) == ending, job
@@ -180,7 +189,7 @@ def check(row: Row, outcome: Outcome) -> float:
     assert verdict is not None, first
     assert (verdict["reason"], verdict["cause"], verdict["rule"]) == (row.reason, row.cause, row.rule), verdict
     assert (first["reason"], first["exit_code"]) == (row.reason, row.exit_code), first
-    missing = [part for part in row.says if part not in str(first["explanation"])]
+    missing = [part for part in row.says if part.lower() not in str(first["explanation"]).lower()]
     assert not missing, f"{missing} is not in: {first['explanation']}"
     _check_budget(row, outcome)
     return _check_time(row, outcome)
@@ -188,17 +197,24 @@ def check(row: Row, outcome: Outcome) -> float:
 
 def _check_budget(row: Row, outcome: Outcome) -> None:
     assert len(outcome.attempts) == row.attempts, [attempt["verdict"] for attempt in outcome.attempts]
-    again = [move["explanation"] for move in outcome.transitions if move["to_state"] == "queued" and move["attempt"] == 1]
+    again = [
+        move["explanation"] for move in outcome.transitions if move["to_state"] == "queued" and move["attempt"] == 1
+    ]
     if row.attempts == 1:
         assert not again
     else:
         assert FOLLOWS[row.cause] in again[0], again
 
 
-def _check_time(row: Row, outcome: Outcome) -> float:
+def _check_time(row: Row, outcome: Outcome) -> tuple[float, float]:
     assert outcome.signal_at is not None, "the cluster never showed the signal"
-    took = (outcome.verdict_at(row) - outcome.signal_at).total_seconds()
-    late = took - row.grace_seconds
-    assert -EARLY_SECONDS <= late, f"verdict {took:.1f} s after the signal, within the grace of {row.grace_seconds} s"
-    assert late <= row.within_seconds, f"verdict {took:.1f} s after the signal; grace {row.grace_seconds} s"
-    return late
+    verdict_at = outcome.verdict_at(row)
+    took = (verdict_at - outcome.signal_at).total_seconds()
+    due_at = outcome.signal_at + dt.timedelta(seconds=row.grace_seconds)
+    if outcome.job_failed_at is not None and outcome.job_failed_at <= verdict_at:
+        due_at = max(due_at, outcome.job_failed_at)
+    late = (verdict_at - due_at).total_seconds()
+    said = f"verdict {took:.1f} s after the signal, of which ours {late:.1f} s; grace {row.grace_seconds} s"
+    assert late >= -EARLY_SECONDS, said
+    assert late <= row.within_seconds, said
+    return took, late
