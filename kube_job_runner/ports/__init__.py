@@ -21,6 +21,9 @@ from kube_job_runner.ports.cluster import (
     SeenPod,
     WatchEvent,
 )
+from kube_job_runner.ports.evidence import (
+    EvidenceReader,
+)
 from kube_job_runner.ports.queue import (
     Delivery,
     MessageQueue,
@@ -36,6 +39,7 @@ from kube_job_runner.ports.store import (
     ObserveStore,
     ProcessStore,
     QueueDepth,
+    RecordReader,
     Snapshot,
     Submission,
     SubmitOutcome,
@@ -54,6 +58,7 @@ __all__ = [
     "ClusterWatcher",
     "ClusterWriter",
     "Delivery",
+    "EvidenceReader",
     "Health",
     "JobFilter",
     "JobReader",
@@ -64,6 +69,7 @@ __all__ = [
     "ObserveStore",
     "ProcessStore",
     "QueueDepth",
+    "RecordReader",
     "Relisting",
     "SeenJob",
     "SeenPod",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
 import pytest_asyncio
 
 from kube_job_runner.components.web_server import WebApp, build_app
+from kube_job_runner.domain.job import Job
 from kube_job_runner.settings import Settings
 from kube_job_runner.web.auth import new_token
-from tests.unit.web.fakes import FakeClock, FakeHealth, FakeLogs, FakeStore, FakeTokens, FakeWakeup
+from tests.unit.web.fakes import FakeClock, FakeEvidence, FakeHealth, FakeLogs, FakeStore, FakeTokens, FakeWakeup
 
 
 class World:
@@ -25,6 +27,8 @@ class World:
         self.health = FakeHealth()
         self.wakeup = FakeWakeup()
         self.cluster_logs = FakeLogs()
+        self.evidence = FakeEvidence()
+        self.standings: dict[UUID, str] = {}
         self.secret, token = new_token("tester")
         self.tokens.tokens[token.token_hash] = token
         self.settings = Settings(**settings)
@@ -37,7 +41,12 @@ class World:
             wakeup=self.wakeup,
             logs=self.cluster_logs,
             clock=self.clock,
+            evidence=self.evidence,
+            standing=self._standing,
         )
+
+    async def _standing(self, job: Job) -> str:
+        return self.standings.get(job.id, "")
 
     def client(self, *, token: bool = True) -> httpx2.AsyncClient:
         headers = {"Authorization": f"Bearer {self.secret}"} if token else {}

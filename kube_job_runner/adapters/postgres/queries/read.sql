@@ -17,3 +17,7 @@ SELECT * FROM transitions WHERE job_id = $1 ORDER BY version, at
 -- name: versions
 -- The versions of jobs that somebody waits for.
 SELECT id, version FROM jobs WHERE id = ANY($1::uuid[])
+
+-- name: list_anomalies
+-- What contradicts the terminal state of a job, oldest first.
+SELECT * FROM anomalies WHERE job_id = $1 ORDER BY at, attempt, kind
