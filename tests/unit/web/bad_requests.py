@@ -329,7 +329,9 @@ def _simulations() -> Iterator[Bad]:
     yield simulation("memory of jobs", {"policy": {}, "jobs": [ID], "memory": "1Gi"}, "/memory")
     yield simulation("memory", {"policy": {}, "failures": [oom], "memory": "1GB"}, "/memory")
     yield simulation("attempts zero", {"policy": {"attempts": 0}, "failures": [oom]}, "/policy/attempts")
-    yield simulation("rule fits all", {"policy": {"rules": [{"action": "retry"}]}, "failures": [oom]}, "/policy/rules/0")
+    yield simulation(
+        "rule fits all", {"policy": {"rules": [{"action": "retry"}]}, "failures": [oom]}, "/policy/rules/0"
+    )
     yield simulation("grow without end", {"policy": {"rules": [grow]}, "failures": [oom]}, "/policy/rules/0/max_memory")
     shrinks = {"policy": {"rules": [{**grow, "max_memory": "1Gi"}]}, "failures": [oom], "memory": "2Gi"}
     yield simulation("grow to less", shrinks, "/policy/rules/0/max_memory")
