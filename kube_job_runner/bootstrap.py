@@ -179,6 +179,7 @@ def build_processor(
             config_grace_seconds=settings.config_grace_seconds,
             evidence_grace_seconds=settings.evidence_grace_seconds,
             cleanup_delay_seconds=settings.cleanup_delay_seconds,
+            force_after_seconds=settings.force_after_seconds,
         ),
         settings=ProcessSettings(
             batch_size=settings.batch_size,
