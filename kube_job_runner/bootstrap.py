@@ -7,7 +7,7 @@ CLI, SDK ──HTTP──> web-server ── one commit: job + spec + transition
           ▼                                                                             │ observations
     Kubernetes ──watch Jobs──> job-status-processor ────────────────────────────────────┤
                ──watch Pods──> pod-events-processor ────────────────────────────────────┘
-    sweeper: what is due (`next_check_at`) -> Check messages
+    sweeper: what is due (`next_check_at`) -> Check messages; store and cluster compared -> orphans removed, zombies reported
 """
 
 from __future__ import annotations
@@ -15,18 +15,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import functools
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from kube_job_runner import __version__, ports, telemetry
+from kube_job_runner import __version__, ports, rulefile, telemetry
 from kube_job_runner.adapters import postgres
 from kube_job_runner.components import lifetime, messages_processor, probes, sweeper, watchers, web_server
+from kube_job_runner.domain import failures
+from kube_job_runner.domain.admission import AdmissionLimits
 from kube_job_runner.domain.draft import Rules
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
+from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings
 from kube_job_runner.services.sweep import Sweeper, SweepSettings
 from kube_job_runner.settings import Settings, kubernetes_environment, unknown_variables
 from kube_job_runner.web import auth
@@ -146,23 +150,30 @@ def _with_store(settings: Settings, call: Callable[[postgres.Postgres], Awaitabl
         return lifetime.run_to_end(run(started_url))
 
 
-async def build_cluster(settings: Settings, clock: ports.Clock) -> ports.Cluster:
-    """Return the cluster adapter that the settings name, ready for use."""
+async def build_cluster(settings: Settings, clock: ports.Clock, *, installation: str) -> ports.Cluster:
+    """Return the cluster adapter that the settings name, ready for use; `installation` marks what it creates as ours."""
     if settings.cluster == "kubernetes":
         from kube_job_runner.adapters import kubernetes
 
-        return await kubernetes.connect(settings, kubernetes_environment(os.environ))
+        return await kubernetes.connect(settings, kubernetes_environment(os.environ), installation=installation)
     if settings.cluster == "local":
         from kube_job_runner.adapters.local import LocalCluster
 
-        local = LocalCluster(settings.data_dir, clock=clock)
+        local = LocalCluster(settings.data_dir, clock=clock, installation=installation)
         await local.start()
         return local
     from kube_job_runner.adapters.simulated import SimulatedCluster
 
-    simulated = SimulatedCluster(clock=clock, keep_history=False)
+    simulated = SimulatedCluster(clock=clock, keep_history=False, installation=installation)
     simulated.start()
     return simulated
+
+
+def admission_limits(settings: Settings) -> AdmissionLimits:
+    """Return how many jobs may be in flight."""
+    return AdmissionLimits(
+        total=settings.max_in_flight, per_queue=settings.queue_max_in_flight, queues=settings.queue_limits
+    )
 
 
 def build_processor(
@@ -175,8 +186,8 @@ def build_processor(
         cluster=cluster,
         clock=clock,
         rules=Rules(
-            image_grace_seconds=settings.image_grace_seconds,
-            config_grace_seconds=settings.config_grace_seconds,
+            graces={name: getattr(settings, f"{name}_grace_seconds") for name in failures.GRACES_SECONDS if name},
+            table=rulefile.load(settings.failure_rules),
             evidence_grace_seconds=settings.evidence_grace_seconds,
             cleanup_delay_seconds=settings.cleanup_delay_seconds,
             force_after_seconds=settings.force_after_seconds,
@@ -185,15 +196,15 @@ def build_processor(
             batch_size=settings.batch_size,
             lease_seconds=settings.lease_seconds,
             max_deliveries=settings.max_deliveries,
-            max_in_flight=settings.max_in_flight,
+            limits=admission_limits(settings),
         ),
     )
 
 
 def build_observer(kind: Kind, pg: postgres.Postgres, cluster: ports.ClusterWatcher, clock: ports.Clock) -> Observer:
-    """Return the service of a watcher: `job` for the job-status-processor, `pod` for the pod-events-processor."""
-    events = cluster.watch_jobs() if kind == "job" else cluster.watch_pods()
-    return Observer(kind=kind, events=events, store=pg.store, queue=pg.queue, clock=clock)
+    """Return the service of a watcher: `job` for the job-status-processor, `pod` and `event` for the pod-events-processor."""
+    watches = {"job": cluster.watch_jobs, "pod": cluster.watch_pods, "event": cluster.watch_events}
+    return Observer(kind=kind, events=watches[kind](), store=pg.store, queue=pg.queue, clock=clock)
 
 
 def build_sweeper(settings: Settings, pg: postgres.Postgres, clock: ports.Clock) -> Sweeper:
@@ -208,6 +219,19 @@ def build_sweeper(settings: Settings, pg: postgres.Postgres, clock: ports.Clock)
     )
 
 
+def build_reconciler(
+    settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterInventory, clock: ports.Clock
+) -> Reconciler:
+    """Return the service that compares the store with the cluster."""
+    return Reconciler(
+        store=pg.store,
+        cluster=cluster,
+        queue=pg.queue,
+        clock=clock,
+        settings=ReconcileSettings(orphan_grace_seconds=settings.orphan_grace_seconds),
+    )
+
+
 def build_web(settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterLogs, clock: ports.Clock) -> Any:
     """Return the ASGI application of the web server."""
     return web_server.build_app(
@@ -219,6 +243,7 @@ def build_web(settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterL
         wakeup=pg.wakeup,
         logs=cluster,
         clock=clock,
+        admission=admission_limits(settings),
     )
 
 
@@ -253,22 +278,20 @@ async def _serve(
         web_server.check_exposure(settings)
         await postgres.migrate(url)
     clock = SystemClock()
-    async with _connections(settings, url, components, clock) as (pg, cluster):
-        await _wait_for_schema(pg, stop)
+    async with _connections(settings, url, components, clock, stop=stop) as (pg, cluster):
         tasks = _component_tasks(settings, components, pg, cluster, clock, stop=stop, on_ready=on_ready)
         return await lifetime.supervise(tasks, stop=stop, drain_seconds=settings.drain_seconds)
 
 
 @contextlib.asynccontextmanager
 async def _connections(
-    settings: Settings, url: str, components: Sequence[str], clock: ports.Clock
-) -> AsyncIterator[tuple[postgres.Postgres, ports.Cluster | None]]:
+    settings: Settings, url: str, components: Sequence[str], clock: ports.Clock, *, stop: asyncio.Event
+) -> AsyncIterator[tuple[postgres.Postgres, ports.Cluster]]:
     pg = await postgres.connect(url, pool_size=4 + 2 * len(components) + settings.pipelines)
     try:
-        if set(components) == {"sweeper"}:  # the one component with no business in the cluster
-            yield pg, None
-            return
-        cluster = await build_cluster(settings, clock)
+        await _wait_for_schema(pg, stop)
+        installation = "" if stop.is_set() else await pg.store.installation_id()
+        cluster = await build_cluster(settings, clock, installation=installation)
         try:
             yield pg, cluster
         finally:
@@ -281,7 +304,7 @@ def _component_tasks(
     settings: Settings,
     components: Sequence[str],
     pg: postgres.Postgres,
-    cluster: ports.Cluster | None,
+    cluster: ports.Cluster,
     clock: ports.Clock,
     *,
     stop: asyncio.Event,
@@ -295,9 +318,14 @@ def _component_tasks(
             on_ready(web_url)
 
     for name in components:
-        if cluster is None or name == "sweeper":
-            swept = build_sweeper(settings, pg, clock)
-            tasks[name] = sweeper.run(swept, interval_seconds=settings.sweep_seconds, stop=stop)
+        if name == "sweeper":
+            tasks[name] = sweeper.run(
+                build_sweeper(settings, pg, clock),
+                interval_seconds=settings.sweep_seconds,
+                stop=stop,
+                reconciler=build_reconciler(settings, pg, cluster, clock),
+                reconcile_seconds=settings.reconcile_seconds,
+            )
         elif name == "web-server":
             tasks[name] = web_server.run(build_web(settings, pg, cluster, clock), settings, stop, web_ready)
         elif name == "messages-processor":
@@ -308,7 +336,8 @@ def _component_tasks(
         elif name == "job-status-processor":
             tasks[name] = watchers.run(build_observer("job", pg, cluster, clock), stop=stop)
         else:
-            tasks[name] = watchers.run(build_observer("pod", pg, cluster, clock), stop=stop)
+            text = functools.partial(build_observer, "event", pg, cluster, clock)
+            tasks[name] = watchers.run(build_observer("pod", pg, cluster, clock), stop=stop, text=text)
     if "web-server" not in components and settings.metrics_port >= 0:
         tasks["probes"] = probes.run(pg.store, host=settings.host, port=settings.metrics_port, stop=stop)
     return tasks

@@ -7,6 +7,7 @@ Precedence: command-line flag, environment, default.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 PREFIX = "KJR_"
+_QUEUE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # a DNS label, as in a spec
 
 
 class SettingsError(ValueError):
@@ -70,7 +72,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     batch_size: Annotated[int, Meta(ge=1, le=1000)] = 200
     """Messages leased at once."""
     max_in_flight: Annotated[int, Meta(ge=1)] = 500
-    """Jobs in the cluster at once; the rest waits in the database, most urgent first. Passed by at most a batch or two."""
+    """Jobs in the cluster at once, exactly; the rest waits in the database, most urgent first."""
+    queue_max_in_flight: Annotated[int, Meta(ge=1)] | None = None
+    """Jobs of one queue in the cluster at once, for queues that `KJR_QUEUE_LIMITS` does not name. None: no limit of its own."""
+    queue_limits: dict[str, Annotated[int, Meta(ge=0)]] = {}
+    """Limits of single queues, such as `etl=10,gpu=4`; 0 holds a queue."""
     pipelines: Annotated[int, Meta(ge=1, le=32)] = 2
     """Batches worked on at once, per process."""
     lease_seconds: Annotated[float, Meta(gt=0)] = 60.0
@@ -83,6 +89,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long an image may be missing or refused before its job fails."""
     config_grace_seconds: Annotated[float, Meta(ge=0)] = 60.0
     """How long a referenced Secret or ConfigMap may be missing before its job fails."""
+    registry_grace_seconds: Annotated[float, Meta(ge=0)] = 300.0
+    """How long a node may try to reach a registry before a new attempt, which is free, or before its job fails."""
+    runtime_grace_seconds: Annotated[float, Meta(ge=0)] = 60.0
+    """How long a runtime may refuse a container as it is asked for before its job fails."""
+    infrastructure_grace_seconds: Annotated[float, Meta(ge=0)] = 300.0
+    """How long a fault of a node, a webhook or the API server may keep a job from starting before a new attempt, a free one."""
+    volume_grace_seconds: Annotated[float, Meta(ge=0)] = 600.0
+    """How long a volume may be missing, or may not be mounted, before its job fails or gets a new attempt, which is free."""
+    admission_grace_seconds: Annotated[float, Meta(ge=0)] = 30.0
+    """How long the cluster may refuse the pod of a job, where that may change, before the job fails."""
+    scheduling_grace_seconds: Annotated[float, Meta(ge=0)] = 900.0
+    """How long no node may match a job before it fails. A mere lack of room is waited for up to the start timeout."""
+    failure_rules: Path | None = None
+    """YAML or JSON file of failure rules of your own, which come before the built-in ones. See reference/failure-rules.md."""
     evidence_grace_seconds: Annotated[float, Meta(ge=0)] = 30.0
     """How long a failed cluster job waits for the facts of its pod before it is recorded without an exit code."""
     cleanup_delay_seconds: Annotated[float, Meta(ge=0)] = 300.0
@@ -99,6 +119,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How often a watcher lists everything anew, against what the store believes."""
     sweep_seconds: Annotated[float, Meta(gt=0)] = 1.0
     """How often the sweeper looks for what is due."""
+    reconcile_seconds: Annotated[float, Meta(gt=0)] = 600.0
+    """How often the sweeper compares the store with the cluster, for what is left in it and what is missing from it."""
+    orphan_grace_seconds: Annotated[float, Meta(ge=0)] = 600.0
+    """How old a Job or pod of ours must be before it is removed because no row knows it."""
 
     # Process
     drain_seconds: Annotated[float, Meta(ge=0)] = 20.0
@@ -116,9 +140,27 @@ def _convert(name: str, text: str, field: msgspec.structs.FieldInfo) -> Any:
     if field.type == tuple[str, ...]:
         value = [part.strip() for part in text.split(",") if part.strip()]
     try:
+        if field.type == Path | None:
+            return Path(text).expanduser()
+        if field.name == "queue_limits":
+            value = _queue_limits(text)
         return msgspec.convert(value, field.type, strict=False, dec_hook=_dec_hook)
     except (msgspec.ValidationError, ValueError) as error:
         raise SettingsError(f"{name}={text!r}: {error}") from None
+
+
+def _queue_limits(text: str) -> dict[str, str]:
+    limits: dict[str, str] = {}
+    for part in text.split(","):
+        queue, _, limit = (piece.strip() for piece in part.partition("="))
+        if not _QUEUE.fullmatch(queue) or not limit.isdecimal():
+            raise ValueError(
+                f"{part.strip()!r} must be a queue and its limit, such as etl=10; pairs are joined by commas"
+            )
+        if queue in limits:
+            raise ValueError(f"queue {queue} is named twice; keep one of its limits")
+        limits[queue] = limit
+    return limits
 
 
 def _dec_hook(type_: type[Any], value: Any) -> Any:

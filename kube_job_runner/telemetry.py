@@ -40,6 +40,18 @@ observations = Counter(
     "kjr_observations_total", "Observations sent to the queue, by kind.", ["kind"], registry=REGISTRY
 )
 watch_relists = Counter("kjr_watch_relists_total", "Full lists of a watcher, by kind.", ["kind"], registry=REGISTRY)
+watch_retries = Counter(
+    "kjr_watch_retries_total",
+    "Lists and watches that ended and were tried again, by kind.",
+    ["kind"],
+    registry=REGISTRY,
+)
+watch_failures = Counter(
+    "kjr_watch_failures_total",
+    "Watches that ended by an error of ours and were begun anew.",
+    ["kind"],
+    registry=REGISTRY,
+)
 watch_last_event = Gauge(
     "kjr_watch_last_event_timestamp_seconds", "When a watcher last heard anything.", ["kind"], registry=REGISTRY
 )
@@ -48,6 +60,20 @@ unknown_objects = Counter(
 )
 checks_sent = Counter(
     "kjr_checks_sent_total", "Checks that the sweeper sent for jobs that were due.", registry=REGISTRY
+)
+reconciled = Counter(
+    "kjr_reconciled_total",
+    "Differences between store and cluster that were put right, by kind.",
+    ["kind"],
+    registry=REGISTRY,
+)
+reconcile_failures = Counter(
+    "kjr_reconcile_failures_total", "Comparisons of store and cluster that could not be completed.", registry=REGISTRY
+)
+foreign_objects = Gauge(
+    "kjr_foreign_objects",
+    "Objects with our instance's name that another installation made; left alone.",
+    registry=REGISTRY,
 )
 queue_jobs = Gauge("kjr_jobs", "Jobs that have not ended, by state.", ["state"], registry=REGISTRY)
 queue_messages = Gauge("kjr_queue_messages", "Messages on the queue.", registry=REGISTRY)

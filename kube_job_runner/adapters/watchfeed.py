@@ -14,9 +14,11 @@ from typing import Generic, TypeVar
 
 from msgspec.structs import replace
 
-from kube_job_runner.ports import Listed, Relisting, SeenJob, SeenPod, WatchEvent
+from kube_job_runner.ports import Listed, Relisting, SeenEvent, SeenJob, SeenPod, WatchEvent
 
 BACKLOG_MAX = 100_000  # changes that one watcher may lag behind; past it the watcher lists anew, as after a 410
+
+EVENTS_KEPT = 1000
 
 SeenT = TypeVar("SeenT", SeenJob, SeenPod)
 
@@ -142,3 +144,49 @@ class Feed(Generic[SeenT]):
                 await watcher.wake.wait()
         finally:
             self._watchers.remove(watcher)
+
+
+class EventFeed:
+    """The Events of a cluster in our own process, and everyone who watches them: each is told once to each watcher."""
+
+    def __init__(self) -> None:
+        self._events: deque[SeenEvent] = deque(maxlen=EVENTS_KEPT)
+        self._watchers: list[tuple[deque[SeenEvent | None], asyncio.Event]] = []
+
+    def publish(self, seen: SeenEvent) -> None:
+        """Keep an Event for those who come later, and tell every watcher of it."""
+        self._events.append(seen)
+        self._push(seen)
+
+    def relist(self) -> None:
+        """Let every watcher list again: it holds nothing that was told already."""
+        self._push(None)
+
+    def _push(self, seen: SeenEvent | None) -> None:
+        for changes, wake in self._watchers:
+            changes.append(seen)
+            wake.set()
+
+    async def watch(self) -> AsyncGenerator[WatchEvent, None]:
+        """Yield as `ports.ClusterWatcher.watch_events` promises; without end."""
+        changes: deque[SeenEvent | None] = deque(self._events)
+        wake = asyncio.Event()
+        self._watchers.append((changes, wake))
+        try:
+            yield Relisting()
+            while changes:
+                if (first := changes.popleft()) is not None:
+                    yield first
+            yield Listed()
+            while True:
+                while changes:
+                    change = changes.popleft()
+                    if change is not None:
+                        yield change
+                        continue
+                    yield Relisting()
+                    yield Listed()
+                wake.clear()
+                await wake.wait()
+        finally:
+            self._watchers.remove((changes, wake))

@@ -41,6 +41,7 @@ class Job(Record, frozen=True, kw_only=True):
     due_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    queue_position: int | None = None
     reason: str | None = None
     explanation: str | None = None
     exit_code: int | None = None

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 import kube_job_runner
 from kube_job_runner import telemetry
+from kube_job_runner.domain.admission import DEFAULT_LIMITS, AdmissionLimits
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.domain.speccheck import SpecLimits
 from kube_job_runner.ports import Clock, ClusterLogs, Health, JobReader, SubmitStore, TokenStore, Wakeup
@@ -78,6 +79,7 @@ def build_app(
     wakeup: Wakeup,
     logs: ClusterLogs | None,
     clock: Clock,
+    admission: AdmissionLimits = DEFAULT_LIMITS,
 ) -> WebApp:
     """Return the ASGI application of the web server. Without `logs` the log of a job is answered with 404.
 
@@ -93,7 +95,10 @@ def build_app(
     submitter = Submitter(submit_store)
     hub = ChangeHub(reader, wakeup, clock)
     submits = SubmitApi(submitter, clock, limits)
-    jobs = JobsApi(reader, submit_store, hub, LogService(reader, logs, hub), wait_max_seconds=settings.wait_max_seconds)
+    log_service = LogService(reader, logs, hub)
+    jobs = JobsApi(
+        reader, submit_store, hub, log_service, wait_max_seconds=settings.wait_max_seconds, admission=admission
+    )
     system = SystemApi(HealthProbe(health, clock))
     app = App(
         [

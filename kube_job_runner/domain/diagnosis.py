@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import TypeGuard
 
 import msgspec
 
-from kube_job_runner.domain import failures, names, retries
+from kube_job_runner.domain import failures, names
 from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, EventFacts, PodFacts
 from kube_job_runner.domain.failures import Finding, Table
 from kube_job_runner.domain.job import Cause, State, Verdict
@@ -101,7 +102,7 @@ def _failed(facts: AttemptFacts, failed: Condition, table: Table) -> Ending:
     if failed.reason == "DeadlineExceeded":
         # The deadline ended the pod: the signal that killed it is the symptom, and may or may not have been seen.
         found = table.classify("job.condition", failed.reason, failed.message or failed.reason)
-        if found is not None:
+        if _known(found):
             return Ending(verdict=_verdict(found))
     verdict = _pod_verdict(facts.pod, table)
     if verdict is not None:
@@ -151,7 +152,7 @@ def unknown_signal(pod: PodFacts, table: Table = failures.TABLE) -> str:
     for container in pod.containers:
         if container.state != "waiting" or container.reason in _NORMAL:
             continue
-        if table.classify("container.waiting", container.reason, container.message) is None:
+        if not _known(table.classify("container.waiting", container.reason, container.message)):
             return container.reason
     return ""
 
@@ -170,7 +171,7 @@ def _waiting(pod: PodFacts, table: Table) -> Iterator[Finding]:
             found = table.classify(
                 "container.waiting", container.reason, container.message, container=container.name, node=pod.node
             )
-            if found is not None:
+            if _known(found):
                 yield found
 
 
@@ -178,8 +179,13 @@ def _unscheduled(pod: PodFacts, table: Table) -> Iterator[Finding]:
     condition = _condition(pod, "PodScheduled")
     if condition is not None and condition.status == "False":
         found = table.classify("pod.condition", condition.reason, condition.message)
-        if found is not None:
+        if _known(found):
             yield found
+
+
+def _known(found: Finding | None) -> TypeGuard[Finding]:
+    """Tell whether the table knows a signal: a row may say that a signal means nothing by itself."""
+    return found is not None and found.category != "unknown"
 
 
 def _worst(found: Iterator[Finding]) -> Finding | None:
@@ -196,7 +202,7 @@ def _from_events(events: tuple[EventFacts, ...], *, now: datetime, table: Table)
         if until <= now:
             continue
         found = table.classify("event", event.reason, event.message)
-        if found is not None:
+        if _known(found):
             return Obstacle(finding=found, until=until)
     return None
 
@@ -231,12 +237,12 @@ def _pod_verdict(pod: PodFacts | None, table: Table) -> Verdict | None:
     exit_code = main.exit_code if main else None
     if pod.phase == "Failed" and pod.reason:
         found = table.classify("pod.status", pod.reason, pod.message, node=pod.node)
-        if found is not None:
+        if _known(found):
             return _verdict(found, exit_code=exit_code)
     disrupted = _condition(pod, "DisruptionTarget")
     if disrupted is not None and disrupted.status == "True" and pod.ended:
         found = table.classify("pod.condition", disrupted.reason, disrupted.message, node=pod.node)
-        if found is not None:
+        if _known(found):
             return _verdict(found, exit_code=exit_code)
     ended = [c for c in pod.containers if c.state == "terminated" and c.exit_code not in (0, None) and not c.sidecar]
     if not ended:
@@ -256,19 +262,18 @@ def _terminated(pod: PodFacts, container: ContainerFacts, table: Table) -> Verdi
         exit_code=code,
         container=container.name,
         node=pod.node,
-        signal=retries.signal_name(number) if number is not None else None,
+        signal=number,
     )
-    if found is not None and found.verdict != "wait":
+    if _known(found):
         # What never ran, or whose end nobody saw, has no exit code of its own.
         ran = found.verdict == "application" or container.reason == "Error"
         return _verdict(found, exit_code=code if ran else None, signal=number if ran else None)
-    if number is not None:
-        reason = "KilledBySignal"
-        text = f"Container {container.name} was killed by {retries.signal_name(number)} (exit code {code})."
-    else:
-        reason, text = "ApplicationExit", f"Container {container.name} exited with code {code}."
-    if container.message:
-        text += f" It said: {container.message.strip()[-500:]}"
+    text = f"Container {container.name} exited with code {code}."
     return Verdict(
-        outcome=State.FAILED, reason=reason, explanation=text, exit_code=code, signal=number, cause="application"
+        outcome=State.FAILED,
+        reason="ApplicationExit",
+        explanation=text,
+        exit_code=code,
+        signal=number,
+        cause="application",
     )

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import msgspec
 
 from kube_job_runner.domain import failures
-from kube_job_runner.domain.failures import Rule
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, State, Transition
 from kube_job_runner.domain.messages import Message, Outgoing
 
@@ -17,8 +16,8 @@ from kube_job_runner.domain.messages import Message, Outgoing
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """The installation's numbers that decisions use, all in seconds."""
 
-    image_grace_seconds: float = 30.0
-    config_grace_seconds: float = 60.0
+    graces: Mapping[str, float] = msgspec.field(default_factory=lambda: dict(failures.GRACES_SECONDS))
+    table: failures.Table = failures.TABLE
     evidence_grace_seconds: float = 30.0
     success_evidence_seconds: float = 5.0
     cleanup_delay_seconds: float = 300.0
@@ -27,13 +26,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     pod_unseen_bound_seconds: float = 10.0
     create_retry_max_seconds: float = 60.0
     force_after_seconds: float = 120.0
-    table: failures.Table = failures.TABLE
 
-    def grace_seconds(self, rule: Rule) -> float:
-        """Return how long the signal of a rule is tolerated before it is fatal."""
-        if rule.verdict != "fail_after_grace":
-            return 0.0
-        return self.image_grace_seconds if rule.grace == "image" else self.config_grace_seconds
+    def grace_seconds(self, rule: failures.Rule) -> float:
+        """Return how long the signal of a rule may last: before it is fatal, or before a free attempt (`retry_free`)."""
+        return failures.grace_seconds(rule, self.graces)
 
 
 class Create(msgspec.Struct, frozen=True):

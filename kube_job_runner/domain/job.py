@@ -115,7 +115,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The hot row of a job. `version` grows by one with each change and is the fence of every compare-and-set.
 
     `attempt` is the number of the newest attempt that exists or existed in the cluster, 0 before the first.
-    `rerun_of` is the job that this one runs again. `due_at` is when a queued job may be created; `next_check_at` when `decide` wants to look again without a message.
+    `due_at` is when a queued job may be created; `next_check_at` when `decide` wants to look again without a message.
+    `admitted_at` is when the limits let this attempt in; None while it waits. A job that ended keeps its last one.
+    `rerun_of` is the job that this one runs again.
     """
 
     id: UUID
@@ -131,6 +133,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     created_at: datetime
     due_at: datetime
+    admitted_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     next_check_at: datetime | None = None
@@ -144,6 +147,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     def terminal(self) -> bool:
         """Whether the state can never change again (promise I4)."""
         return self.state in TERMINAL
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether the job counts against the limits: it is, or may at any moment be, in the cluster."""
+        return self.admitted_at is not None and not self.terminal
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

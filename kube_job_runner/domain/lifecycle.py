@@ -4,8 +4,8 @@
 write, the messages to send in the same commit, at most one effect on the cluster, and when to look again. It never trusts
 the order of messages, so any permutation, duplication or loss-then-relist of observations ends in the same state.
 
-    queued ──create──> starting ──> running ──> succeeded | failed | cancelled
-      ^  └─────────────────┴───────────┴── stopping (an end is decided, the pod is not yet gone)
+    queued ──admitted, create──> starting ──> running ──> succeeded | failed | cancelled
+      ^  └───────────────────────────┴───────────┴── stopping (an end is decided, the pod is not yet gone)
       └── another attempt is allowed, at `due_at`
 """
 
@@ -71,7 +71,7 @@ def decide(
     """Return what to do with a job, given all that is known.
 
     `known_absent` says that the cluster was just asked and holds no cluster job for the attempt that is next: with it, a
-    queued job may end without a trace; without it, `decide` first asks for a `Find`.
+    queued job may end without a trace; without it, `decide` first asks for a `Find` if the job was admitted.
     """
     draft = Draft(job=job, attempts=attempts, now=now, rules=rules)
     if job.state is State.QUEUED:
@@ -96,7 +96,7 @@ def created(
     attempt = observe(attempt, facts)
     draft = Draft(job=job, attempts=attempts, now=now, rules=rules)
     draft.put(attempt)
-    draft.update(attempt=attempt.number)
+    draft.update(attempt=attempt.number, admitted_at=job.admitted_at or now)
     draft.move(State.STARTING, attempt=attempt.number, reason="Created")
     return draft.chain(decide)
 
@@ -142,7 +142,10 @@ def refused(job: Job, attempts: Mapping[int, Attempt], verdict: Verdict, *, now:
 def postponed(
     job: Job, attempts: Mapping[int, Attempt], *, why: str, delay_seconds: float, now: datetime, rules: Rules
 ) -> Decision:
-    """Return what to do when a queued job could not be created now: wait half as long as it has waited, up to a minute."""
+    """Return what to do when a queued job could not be created now: wait half as long as it has waited, up to a minute.
+
+    It keeps its admission: a create whose answer was lost may have made the cluster job, so its place stays taken.
+    """
     waited_seconds = max(0.0, (now - max(job.due_at, job.created_at)).total_seconds())
     wait_seconds = max(delay_seconds, min(waited_seconds / 2, rules.create_retry_max_seconds))
     draft = Draft(job=job, attempts=attempts, now=now, rules=rules)
@@ -185,12 +188,15 @@ def _decide_queued(draft: Draft, *, known_absent: bool) -> None:
     if job.cancel is None and now < deadline:
         if now < job.due_at:
             draft.look_again(job.due_at)
+        elif job.admitted_at is None:
+            draft.look_again(deadline)  # the store admits it when the limits have room for it
         else:
             draft.effect = Create(next_attempt(job, draft.attempts), nodes_to_avoid(job, draft.attempts))
             draft.look_again(deadline)
         return
-    if not known_absent:
+    if not known_absent and job.admitted_at is not None:
         # A create may have reached the cluster and died before its commit: ended means that nothing is left, so ask.
+        # Without an admission there is nothing to ask: only an admitted attempt is ever created, and only a new one waits.
         draft.effect = Find(next_attempt(job, draft.attempts))
         draft.look_again(now + timedelta(seconds=draft.rules.recheck_seconds))
     elif job.cancel is not None:
@@ -385,9 +391,7 @@ def _end(draft: Draft, verdict: Verdict) -> None:
     if plan is not None and plan.retry:
         verdict = _cancelled(draft.job)
     explanation = _last_words(draft.job, verdict, plan)
-    draft.update(
-        finished_at=draft.now, reason=verdict.reason, explanation=explanation, exit_code=verdict.exit_code
-    )
+    draft.update(finished_at=draft.now, reason=verdict.reason, explanation=explanation, exit_code=verdict.exit_code)
     draft.move(
         verdict.outcome,
         attempt=draft.job.attempt,
@@ -408,7 +412,7 @@ def _conclude(draft: Draft, attempt: Attempt, verdict: Verdict) -> None:
 def _queue_again(draft: Draft, verdict: Verdict, plan: retries.Plan) -> None:
     due_at = draft.now + timedelta(seconds=plan.delay_seconds)
     explanation = f"{verdict.explanation} {_sentence(plan.why)}".strip()
-    draft.update(due_at=due_at, reason=verdict.reason, explanation=explanation)
+    draft.update(due_at=due_at, admitted_at=None, reason=verdict.reason, explanation=explanation)
     draft.move(
         State.QUEUED,
         attempt=draft.job.attempt,

@@ -22,7 +22,7 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_de
 
 
 class Submitted(_Base, frozen=True, kw_only=True, tag="submitted"):
-    """A job was stored and may be created in the cluster."""
+    """Jobs were stored, or there is room again: some may be admitted. `job_id` names one of them, for tracing only."""
 
 
 class CancelRequested(_Base, frozen=True, kw_only=True, tag="cancel_requested"):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import signal as signals
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Literal
 from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain import quantity
+from kube_job_runner.domain import failures, quantity
 from kube_job_runner.domain.job import State, Verdict
 from kube_job_runner.domain.spec import Retry, RetryRule
 
@@ -88,15 +88,7 @@ def fits(rule: RetryRule, verdict: Verdict) -> bool:
         return False
     if rule.exit_codes and verdict.exit_code not in rule.exit_codes:
         return False
-    return not rule.signals or (verdict.signal is not None and signal_name(verdict.signal) in rule.signals)
-
-
-def signal_name(number: int) -> str:
-    """Return the name of a Linux signal (`SIGKILL`), or `signal 42` when it has none."""
-    try:
-        return signals.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    return not rule.signals or (verdict.signal is not None and failures.signal_name(verdict.signal) in rule.signals)
 
 
 def _plain(name: str) -> str:
@@ -108,7 +100,7 @@ def _grown(rule: RetryRule, memory: str) -> str:
     if not memory:
         return ""
     had = quantity.parse(memory)
-    wanted = had * quantity.Fraction(rule.factor)
+    wanted = had * Fraction(rule.factor)
     if rule.max_memory is not None:
         wanted = min(wanted, quantity.parse(rule.max_memory))
     return quantity.mebibytes(wanted) if wanted > had else ""

@@ -129,9 +129,7 @@ def _retry_rules(spec: JobSpec) -> Iterator[Problem]:
             yield Problem(pointer(*at), "fits every failure; give reasons, exit_codes or signals")
         for position, reason in enumerate(rule.reasons):
             if categories.find(reason) is None:
-                yield Problem(
-                    pointer(*at, "reasons", position), f"{reason!r} is no reason; `kjr explain` lists them"
-                )
+                yield Problem(pointer(*at, "reasons", position), f"{reason!r} is no reason; `kjr explain` lists them")
         if rule.action == "grow_memory":
             yield from _grown(spec, rule, at)
         elif rule.max_memory is not None:

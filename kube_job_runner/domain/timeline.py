@@ -104,9 +104,7 @@ def _queued(job: Job, number: int, *, queued_at: datetime, now: datetime, standi
     return Phase(attempt=number, name="queued", started_at=queued_at, deadline=deadline, reason=reason)
 
 
-def _of_attempt(
-    job: Job, attempt: Attempt, *, queued_at: datetime, now: datetime, table: Table
-) -> Iterator[Phase]:
+def _of_attempt(job: Job, attempt: Attempt, *, queued_at: datetime, now: datetime, table: Table) -> Iterator[Phase]:
     begun = list(_begun(attempt, queued_at))
     over_at = attempt.decided_at if attempt.verdict is not None and job.attempt >= attempt.number else None
     stopping = job.attempt == attempt.number and job.state is State.STOPPING

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from datetime import datetime
+from typing import Literal, Protocol
 from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain.facts import JobFacts, PodFacts
+from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts
 from kube_job_runner.domain.spec import JobSpec
 
 
@@ -105,7 +106,15 @@ class SeenPod(msgspec.Struct, frozen=True, kw_only=True):
     facts: PodFacts
 
 
-WatchEvent = Relisting | Listed | SeenJob | SeenPod
+class SeenEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A Kubernetes Event of type Warning about a Job or a Pod of ours was seen: text, and best effort."""
+
+    job_id: UUID
+    attempt: int
+    facts: EventFacts
+
+
+WatchEvent = Relisting | Listed | SeenJob | SeenPod | SeenEvent
 
 
 class ClusterWatcher(Protocol):
@@ -124,6 +133,14 @@ class ClusterWatcher(Protocol):
         """Yield the same for pods (`SeenPod`)."""
         ...
 
+    def watch_events(self) -> AsyncIterator[WatchEvent]:
+        """Yield `SeenEvent` for what is said about our Jobs and pods, between `Relisting` and `Listed` or after them.
+
+        An Event is told once: a list does not repeat it, one that is gone is not told, and the first list holds only
+        those of the last minutes. Where Events cannot be read there are none; that stops nothing.
+        """
+        ...
+
 
 class ClusterLogs(Protocol):
     """Live logs of a pod that is still in the cluster."""
@@ -140,7 +157,69 @@ class ClusterLogs(Protocol):
         ...
 
 
-class Cluster(ClusterWriter, ClusterWatcher, ClusterLogs, Protocol):
+class OwnedObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A Job or a Pod with our labels: only its metadata. `owner_uid` is the Job that controls a pod, "" when none does.
+
+    `job_id` is the nil UUID where the labels name none. `installation` is the label of whoever made it, "" without one.
+    """
+
+    kind: Literal["Job", "Pod"]
+    namespace: str
+    name: str
+    uid: str
+    created_at: datetime | None
+    job_id: UUID
+    attempt: int
+    owner_uid: str = ""
+    installation: str = ""
+    deleting: bool = False
+
+
+class ClusterInventory(Protocol):
+    """What the sweep for orphans and zombies does with the cluster."""
+
+    def list_owned(self) -> AsyncIterator[list[OwnedObject]]:
+        """Yield, page by page, everything with the labels of this instance: all Jobs before the first pod.
+
+        Only namespaces that `covers` tells of are listed.
+
+        Objects of other installations under the same instance name are among them; `installation` tells them apart.
+
+        Raises:
+            TemporaryError: the cluster did not answer, or the list could not be completed: it proves nothing then.
+        """
+        ...
+
+    def covers(self, namespace: str) -> bool:
+        """Tell whether the list holds what is in that namespace, so that what is missing from it is not there."""
+        ...
+
+    async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
+        """Return the cluster job of that name when it is ours, or None; see `ClusterWriter.find`."""
+        ...
+
+    async def remove_owned(self, found: OwnedObject) -> None:
+        """Delete that very object by uid, and in the background what it owns; one that is gone is success.
+
+        Raises:
+            TemporaryError: the cluster did not take the request.
+        """
+        ...
+
+
+class NodeReader(Protocol):
+    """The state of a node, as evidence for what happened on it."""
+
+    async def node_conditions(self, name: str) -> tuple[Condition, ...] | None:
+        """Return the conditions of a node (`status.conditions`), or None when it is gone or we may not read nodes.
+
+        Raises:
+            TemporaryError: the cluster did not answer.
+        """
+        ...
+
+
+class Cluster(ClusterWriter, ClusterWatcher, ClusterLogs, ClusterInventory, NodeReader, Protocol):
     """All of a cluster; an adapter offers this, and each component takes the part that it needs."""
 
     async def close(self) -> None:

@@ -28,13 +28,8 @@ class MessageQueue(Protocol):
         """Send messages; on return they are durable."""
         ...
 
-    async def receive(
-        self, *, limit: int, wait_seconds: float, visibility_seconds: float, min_priority: int | None = None
-    ) -> list[Delivery]:
-        """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`.
-
-        With `min_priority`, only messages that are at least so urgent: the rest stays where it is.
-        """
+    async def receive(self, *, limit: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
+        """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`."""
         ...
 
     async def ack(self, receipts: Collection[str]) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from kube_job_runner.domain.admission import AdmissionLimits, QueueStanding
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, State, Transition
 from kube_job_runner.domain.messages import Outgoing
 from kube_job_runner.domain.spec import JobSpec
@@ -36,7 +37,7 @@ class SubmitStore(Protocol):
     """What the web server may write."""
 
     async def insert_jobs(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]:
-        """Store jobs, specs, first transitions and `Submitted` messages in one commit; outcomes in the same order.
+        """Store jobs, specs, first transitions and one `Submitted` message in one commit; outcomes in the same order.
 
         A key is scoped by the job's owner. Two submissions with one key, in one call or in two at once, give one job.
 
@@ -93,6 +94,10 @@ class JobReader(Protocol):
         """Return the present version of each of these jobs; unknown ids are left out. One query for any number."""
         ...
 
+    async def queue_standing(self, job_id: UUID, limits: AdmissionLimits) -> QueueStanding | None:
+        """Return where a job that waits for admission stands; None when it does not wait, or is not due yet."""
+        ...
+
 
 class LoadedJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job as the processor loads it: its attempts by number, and its spec where `decide` may have to create from it."""
@@ -135,8 +140,14 @@ class ProcessStore(Protocol):
         """
         ...
 
-    async def count_in_flight(self) -> int:
-        """Return how many jobs are in the cluster now (`starting`, `running`, `stopping`), counted from their rows."""
+    async def admit(self, limits: AdmissionLimits, *, limit: int, lease_seconds: float) -> Snapshot:
+        """Admit up to `limit` waiting jobs that are due, as far as the limits allow, and return them with their specs.
+
+        The order is priority (higher first), then `due_at`, then id; a queue without room holds up no other. However many
+        call at once, no limit is ever passed (promise I11): jobs in flight are counted from their rows, one call after the
+        other. An admitted job's `next_check_at` is `lease_seconds` ahead at the most: should the caller die before it
+        has created the cluster job, the check finds the job admitted, and it is created then.
+        """
         ...
 
 
@@ -200,6 +211,49 @@ class TokenStore(Protocol):
 
     async def revoke_token(self, name: str) -> int:
         """Revoke all tokens of that name; return how many."""
+        ...
+
+
+class RecordedClusterJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A cluster job that the store believes to exist, and where; `pod_uids` are its pods not seen to be gone."""
+
+    job_id: UUID
+    attempt: int
+    namespace: str
+    cluster_name: str
+    cluster_uid: str
+    pod_uids: tuple[str, ...] = ()
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rows say of an attempt: whether its job has ended, which attempt that job is at, and what it made.
+
+    `cluster_uid` is None where the attempt has no row, or none of its own in the cluster yet.
+    """
+
+    job_ended: bool
+    job_attempt: int
+    cluster_uid: str | None = None
+    gone: bool = False
+
+
+class InstallationStore(Protocol):
+    """Who we are: the id that was drawn when this database was made."""
+
+    async def installation_id(self) -> str:
+        """Return the id of the installation that this database belongs to, a UUID. It is the label of all that we create."""
+        ...
+
+
+class ReconcileStore(InstallationStore, Protocol):
+    """What the sweep for orphans and zombies reads."""
+
+    async def recorded_cluster_jobs(self, *, after: tuple[UUID, int] | None, limit: int) -> list[RecordedClusterJob]:
+        """Return a page of the cluster jobs that are not recorded as gone, by job id and attempt, from `after` on."""
+        ...
+
+    async def claims(self, attempts: Collection[tuple[UUID, int]]) -> dict[tuple[UUID, int], Claim]:
+        """Return what the rows say of these attempts now; those of jobs that have no row are left out."""
         ...
 
 

@@ -25,7 +25,7 @@ BUFFERED_MESSAGES = 20_000
 _LAST_SEND_SECONDS = 5.0
 _RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
-Kind = Literal["job", "pod"]
+Kind = Literal["job", "pod", "event"]
 _T = TypeVar("_T")
 
 
@@ -130,9 +130,11 @@ class Observer:
                 await self._queue.send([Outgoing(message=message) for message in self._batch.values()])
 
 
-def _message(event: ports.SeenJob | ports.SeenPod) -> Observed:
+def _message(event: ports.SeenJob | ports.SeenPod | ports.SeenEvent) -> Observed:
     if isinstance(event, ports.SeenJob):
         return Observed(job_id=event.job_id, attempt=event.attempt, job=event.facts)
+    if isinstance(event, ports.SeenEvent):
+        return Observed(job_id=event.job_id, attempt=event.attempt, event=event.facts)
     return Observed(job_id=event.job_id, attempt=event.attempt, pod=event.facts)
 
 

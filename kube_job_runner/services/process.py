@@ -1,4 +1,4 @@
-"""The batch pipeline: lease messages, load their jobs, decide, act on the cluster, commit, acknowledge.
+"""The batch pipeline: lease messages, load their jobs, decide, admit what waits, act on the cluster, commit, acknowledge.
 
 Handlers may raise `TemporaryError` (the message comes back later) and `PermanentError`; anything else is a bug: it is logged,
 the message comes back, and after `max_deliveries` it is dead-lettered. One bad message never takes its batch down.
@@ -9,51 +9,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
 from kube_job_runner import ports, telemetry
 from kube_job_runner.domain import lifecycle, messages
-from kube_job_runner.domain.draft import Decision, Rules
+from kube_job_runner.domain.admission import AdmissionLimits
+from kube_job_runner.domain.draft import Rules
 from kube_job_runner.domain.errors import PermanentError, TemporaryError
-from kube_job_runner.domain.job import Attempt
-from kube_job_runner.domain.messages import Delete, Message, Observed
+from kube_job_runner.domain.messages import Check, Delete, Message, Observed, Outgoing, Submitted
 from kube_job_runner.services import bookkeeping
-from kube_job_runner.services.effects import Effects, Outcome
+from kube_job_runner.services.effects import Effects
+from kube_job_runner.services.work import Batch, Work
 
 log = telemetry.get_logger(__name__)
 
 UNKNOWN_ATTEMPT_DELIVERIES = 9  # with doubling delays two minutes: longer than the lease of a create in flight
 _RETRY_SOON_SECONDS = 0.05
+_RETRY_FAILED_SECONDS = 2.0
 
 
 class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Sizes and times of the pipeline."""
+    """Sizes and times of the pipeline. `admit_seconds`: admission is tried so often even when no message asks for it."""
 
     batch_size: int = 200
     lease_seconds: float = 60.0
     max_deliveries: int = 10
-    max_in_flight: int = 500
+    limits: AdmissionLimits = AdmissionLimits()
+    admit_seconds: float = 1.0
     poll_seconds: float = 1.0
-
-
-class Work(msgspec.Struct, kw_only=True):
-    """All messages of one job in a batch, and what is decided about it."""
-
-    job_id: UUID
-    entries: list[tuple[ports.Delivery, Message]] = []
-    loaded: ports.LoadedJob | None = None
-    attempts: dict[int, Attempt] = {}
-    observed: dict[int, Attempt] = {}
-    decision: Decision | None = None
-    outcome: Outcome | None = None
-
-    @property
-    def receipts(self) -> list[str]:
-        """The receipts of the messages that this work answers."""
-        return [delivery.receipt for delivery, _ in self.entries]
 
 
 class Processor:
@@ -75,9 +60,10 @@ class Processor:
         self._clock = clock
         self._rules = rules
         self._settings = settings
+        self._admit_at = clock.monotonic() + settings.admit_seconds
 
     async def run_once(self, *, wait_seconds: float | None = None) -> int:
-        """Work on one batch; return how many messages it held. Waits up to `wait_seconds` for the first.
+        """Work on one batch; return how many messages and admitted jobs it held. Waits up to `wait_seconds` for the first.
 
         Raises:
             TemporaryError: the store or the queue does not answer; the messages come back by themselves.
@@ -87,30 +73,23 @@ class Processor:
             limit=self._settings.batch_size,
             wait_seconds=wait_seconds,
             visibility_seconds=self._settings.lease_seconds,
-            min_priority=await self._least_priority(),
         )
-        if not deliveries:
+        if not deliveries and self._clock.monotonic() < self._admit_at:
             return 0
+        batch = Batch(deliveries=deliveries)
         with telemetry.batch_seconds.time():
-            async with self._lease(deliveries) as lease_holds:
-                await self._work(deliveries, lease_holds)
-        return len(deliveries)
-
-    async def _least_priority(self) -> int | None:
-        """Return how urgent a message must be: while the cluster holds enough jobs, new work stays in the queue.
-
-        The backlog costs the database nothing, and the API server a share of every job that runs.
-        """
-        full = await self._store.count_in_flight() >= self._settings.max_in_flight
-        return messages.CONTROL_PRIORITY if full else None
+            async with self._lease(batch) as lease_holds:
+                await self._work(batch, lease_holds)
+        return len(deliveries) + len(batch.admitted)
 
     @contextlib.asynccontextmanager
-    async def _lease(self, deliveries: Sequence[ports.Delivery]) -> AsyncIterator[Callable[[], bool]]:
+    async def _lease(self, batch: Batch) -> AsyncIterator[Callable[[], bool]]:
         """Keep a batch hidden while it is worked on; yields a function that tells whether the lease still holds.
 
-        A batch that is given up (cancelled, or the store is away) is released at once instead of at the lease's end.
+        A batch that is given up (cancelled, or the store is away) is released at once instead of at the lease's end, and
+        the jobs admitted with it are handed on.
         """
-        receipts = [delivery.receipt for delivery in deliveries]
+        receipts = [delivery.receipt for delivery in batch.deliveries]
         lease_seconds = self._settings.lease_seconds
         held_until = self._clock.monotonic() + lease_seconds
 
@@ -133,28 +112,24 @@ class Processor:
             task.cancel()
             with contextlib.suppress(TemporaryError):
                 await asyncio.shield(self._queue.extend(receipts, visibility_seconds=0.0))
+                await asyncio.shield(self._check(batch.unsettled, delay_seconds=0.0))
             raise
         finally:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def _work(self, deliveries: Sequence[ports.Delivery], lease_holds: Callable[[], bool]) -> None:
-        work, deletes = await self._sort(deliveries)
-        removing = asyncio.gather(*(self._delete(delivery, message) for delivery, message in deletes))
+    async def _work(self, batch: Batch, lease_holds: Callable[[], bool]) -> None:
+        await self._sort(batch)
+        removing = asyncio.gather(*(self._delete(delivery, message) for delivery, message in batch.deletes))
         try:
-            if work:
-                await self._decide_and_commit(work, lease_holds)
+            await self._decide_and_commit(batch, lease_holds)
         finally:
             await removing
 
-    async def _sort(
-        self, deliveries: Sequence[ports.Delivery]
-    ) -> tuple[dict[UUID, Work], list[tuple[ports.Delivery, Delete]]]:
+    async def _sort(self, batch: Batch) -> None:
         """Decode a batch and group it by job; what cannot be decoded, or never ends well, is dead-lettered."""
-        work: dict[UUID, Work] = {}
-        deletes: list[tuple[ports.Delivery, Delete]] = []
-        for delivery in deliveries:
+        for delivery in batch.deliveries:
             try:
                 message = messages.decode(delivery.body)
             except ValueError as error:
@@ -164,57 +139,98 @@ class Processor:
                 error_text = f"delivered {delivery.deliveries - 1} times and never acknowledged"
                 await self._dead_letter(delivery, bookkeeping.type_name(message), error_text)
             elif isinstance(message, Delete):
-                deletes.append((delivery, message))
+                batch.deletes.append((delivery, message))
+            elif isinstance(message, Submitted):
+                batch.submitted.entries.append((delivery, message))
             else:
-                work.setdefault(message.job_id, Work(job_id=message.job_id)).entries.append((delivery, message))
-        return work, deletes
+                batch.work.setdefault(message.job_id, Work(job_id=message.job_id)).entries.append((delivery, message))
 
     async def _dead_letter(self, delivery: ports.Delivery, type_: str, error: str) -> None:
         log.error("message dead-lettered", type=type_, error=error)
         telemetry.messages_handled.labels(type_, "dead_lettered").inc()
         await self._queue.dead_letter([delivery], error=error)
 
-    async def _decide_and_commit(self, work: Mapping[UUID, Work], lease_holds: Callable[[], bool]) -> None:
+    async def _decide_and_commit(self, batch: Batch, lease_holds: Callable[[], bool]) -> None:
+        acting = await self._decide_all(batch.work) if batch.work else []
+        asked = bool(batch.submitted.entries) or self._clock.monotonic() >= self._admit_at
+        if asked or any(item.frees or item.waits for item in batch.work.values()):
+            acting += await self._admit(batch)
+        acted = await asyncio.gather(*(self._act(item, lease_holds) for item in acting))
+        done = [item for item, acted_on in zip(acting, acted, strict=True) if acted_on]
+        await self._commit([*done, batch.submitted] if batch.submitted.entries else done)
+        if len(batch.admitted) >= self._settings.batch_size or any(item.frees for item in done):
+            await self._ask_for_admission((batch.admitted or done)[0].job_id)
+
+    async def _decide_all(self, work: Mapping[UUID, Work]) -> list[Work]:
+        """Decide about each job and commit what needs nothing of the cluster; return the work that does."""
         snapshot = await self._store.load(list(work))
         ready: list[Work] = []
         acting: list[Work] = []
         for item in work.values():
             item.loaded = snapshot.jobs.get(item.job_id)
-            try:
-                await self._decide(item, now=snapshot.now)
-            except Exception as error:  # noqa: BLE001 - a bug in one job's decision must not stop the others
-                await self._failed(item, error)
-                continue
-            if item.entries:
+            item.now = snapshot.now
+            if await self._decided(item) and item.entries:
                 (acting if item.decision and item.decision.effect else ready).append(item)
         # What needs nothing of the cluster is committed before the slow part begins.
         await self._commit(ready)
-        if acting:
-            acted = await asyncio.gather(*(self._act(item, lease_holds, now=snapshot.now) for item in acting))
-            await self._commit([item for item, done in zip(acting, acted, strict=True) if done])
+        return acting
 
-    async def _decide(self, item: Work, *, now: datetime) -> None:
+    async def _admit(self, batch: Batch) -> list[Work]:
+        """Admit waiting jobs and decide about them: they are created with this batch, without another message."""
+        asked_at = self._clock.monotonic()
+        self._admit_at = asked_at + self._settings.admit_seconds
+        lease_seconds = self._settings.lease_seconds
+        admitting = asyncio.ensure_future(
+            self._store.admit(self._settings.limits, limit=self._settings.batch_size, lease_seconds=lease_seconds)
+        )
+        try:
+            await asyncio.shield(admitting)
+        finally:
+            # Even when we are told to stop meanwhile, what was admitted has to be known, to be handed on.
+            snapshot = await asyncio.shield(admitting)
+            batch.admitted = [
+                Work(job_id=job_id, loaded=loaded, now=snapshot.now, act_until=asked_at + lease_seconds)
+                for job_id, loaded in snapshot.jobs.items()
+            ]
+        return [item for item in batch.admitted if await self._decided(item)]
+
+    async def _ask_for_admission(self, job_id: UUID) -> None:
+        """Let whoever is free admit more: there may be room for it."""
+        with contextlib.suppress(TemporaryError):
+            await self._queue.send([Outgoing(message=Submitted(job_id=job_id))])
+
+    async def _decided(self, item: Work) -> bool:
+        try:
+            await self._decide(item)
+        except Exception as error:  # noqa: BLE001 - a bug in one job's decision must not stop the others
+            await self._failed(item, error)
+            return False
+        return True
+
+    async def _decide(self, item: Work) -> None:
+        assert item.now is not None
         if item.loaded is None:
             # Removed by retention, or never ours: there is nothing to decide, and the messages are done with.
             log.warning("message for an unknown job", job_id=str(item.job_id))
             telemetry.unknown_objects.inc(len(item.entries))
             return
         item.attempts = dict(item.loaded.attempts)
-        await self._observe(item, now=now)
-        if not item.entries:
+        await self._observe(item)
+        if not item.entries and item.act_until is None:
             return
-        item.decision = lifecycle.decide(item.loaded.job, item.attempts, now=now, rules=self._rules)
+        item.decision = lifecycle.decide(item.loaded.job, item.attempts, now=item.now, rules=self._rules)
 
-    async def _observe(self, item: Work, *, now: datetime) -> None:
+    async def _observe(self, item: Work) -> None:
         """Join the observations of a batch into the attempts; those of an attempt not recorded yet come back later."""
         assert item.loaded is not None
+        assert item.now is not None
         for entry in list(item.entries):
             _, message = entry
             if not isinstance(message, Observed):
                 continue
             known = item.attempts.get(message.attempt)
             if known is None:
-                known = lifecycle.stray(item.loaded.job, message, now=now)
+                known = lifecycle.stray(item.loaded.job, message, now=item.now)
             if known is None:
                 await self._too_early(item, entry)
                 continue
@@ -235,15 +251,18 @@ class Processor:
         delay_seconds = min(0.25 * 2.0 ** (delivery.deliveries - 1), 60.0)
         await self._queue.extend([delivery.receipt], visibility_seconds=delay_seconds)
 
-    async def _act(self, item: Work, lease_holds: Callable[[], bool], *, now: datetime) -> bool:
+    async def _act(self, item: Work, lease_holds: Callable[[], bool]) -> bool:
+        """Carry out the effect of a decision, if it has one; False when the job has to wait for another turn."""
         assert item.loaded is not None
         assert item.decision is not None
-        assert item.decision.effect is not None
+        assert item.now is not None
+        if item.decision.effect is None:
+            return True
         try:
-            if not lease_holds():
-                # Others may have these messages by now; a create of ours could come after everything is over.
+            if not (lease_holds() if item.act_until is None else self._clock.monotonic() < item.act_until):
+                # Others may have this job by now; a create of ours could come after everything is over.
                 raise TemporaryError("the lease ran out before the effect", delay_seconds=0.0)
-            item.outcome = await self._effects.act(item.decision.effect, item.loaded, item.attempts, now=now)
+            item.outcome = await self._effects.act(item.decision.effect, item.loaded, item.attempts, now=item.now)
         except Exception as error:  # noqa: BLE001 - a bug in one job's effect must not stop the others
             await self._failed(item, error)
             return False
@@ -253,7 +272,7 @@ class Processor:
     async def _commit(self, items: Sequence[Work]) -> None:
         if not items:
             return
-        changes = [change for item in items if (change := _change(item)) is not None]
+        changes = [change for item in items if (change := item.change()) is not None]
         receipts = {item.job_id: item.receipts for item in items}
         try:
             applied = await self._store.commit(changes, receipts=receipts)
@@ -273,6 +292,8 @@ class Processor:
         lost = {change.job.id for change in changes} - applied
         bookkeeping.count_changes(change for change in changes if change.job.id in applied)
         done = [item for item in items if item.job_id not in lost]
+        for item in done:
+            item.settled = True
         bookkeeping.count_messages(message for item in done for _, message in item.entries)
         if lost:
             telemetry.commit_conflicts.inc(len(lost))
@@ -298,9 +319,18 @@ class Processor:
         await self._give_back(items, delay_seconds=_RETRY_SOON_SECONDS)
 
     async def _give_back(self, items: Sequence[Work], *, delay_seconds: float) -> None:
+        """Let the messages of these jobs come back, and a check for each that was admitted without one."""
         receipts = [receipt for item in items for receipt in item.receipts]
+        admitted = [item for item in items if item.act_until is not None]
         with contextlib.suppress(TemporaryError):
             await self._queue.extend(receipts, visibility_seconds=delay_seconds)
+            await self._check([item.job_id for item in admitted], delay_seconds=delay_seconds)
+            for item in admitted:
+                item.settled = True
+
+    async def _check(self, job_ids: Sequence[UUID], *, delay_seconds: float) -> None:
+        checks = [Outgoing(message=Check(job_id=job_id), delay_seconds=delay_seconds) for job_id in job_ids]
+        await self._queue.send(checks)
 
     async def _failed(self, item: Work, error: Exception) -> None:
         """Send the messages of a job back after an error: soon when it was temporary, to the dead letters at the cap."""
@@ -309,6 +339,9 @@ class Processor:
             await self._give_back([item], delay_seconds=error.delay_seconds)
             return
         log.error("a decision failed", job_id=str(item.job_id), exc_info=error)
+        if item.act_until is not None:
+            # The check counts its deliveries, and is dead-lettered with this error in the end.
+            await self._give_back([item], delay_seconds=_RETRY_FAILED_SECONDS)
         for delivery, message in item.entries:
             if delivery.deliveries >= self._settings.max_deliveries:
                 await self._dead_letter(delivery, bookkeeping.type_name(message), repr(error))
@@ -329,15 +362,3 @@ class Processor:
             # Past the cap the job's own check sends a new delete.
         await self._queue.ack([delivery.receipt])
         bookkeeping.count_messages([message])
-
-
-def _change(item: Work) -> ports.Change | None:
-    """Return what to write for a job, or None when its messages told nothing new."""
-    decision, loaded = item.decision, item.loaded
-    if decision is None or loaded is None:
-        return None
-    attempts = dict(item.observed)
-    attempts.update({attempt.number: attempt for attempt in decision.attempts})
-    if decision.job == loaded.job and not attempts and not decision.anomalies and not decision.messages:
-        return None
-    return bookkeeping.change(loaded.job, decision, tuple(attempts.values()))

@@ -15,7 +15,7 @@ import pytest_asyncio
 from kube_job_runner.domain.errors import NameTaken, NotFound
 from kube_job_runner.domain.facts import JobFacts, PodFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
-from kube_job_runner.ports import ClusterJob, Listed, Relisting, SeenJob, SeenPod
+from kube_job_runner.ports import ClusterJob, Listed, OwnedObject, Relisting, SeenJob, SeenPod
 from tests.support.clusters import Harness, Recorder
 
 
@@ -26,16 +26,19 @@ class Watched:
         self.harness = harness
         self.jobs = Recorder()
         self.pods = Recorder()
+        self.texts = Recorder()
 
     async def start(self) -> Watched:
         self.jobs.follow(self.harness.cluster.watch_jobs())
         self.pods.follow(self.harness.cluster.watch_pods())
-        await self.harness.until(lambda: self.jobs.listed and self.pods.listed)
+        self.texts.follow(self.harness.cluster.watch_events())
+        await self.harness.until(lambda: self.jobs.listed and self.pods.listed and self.texts.listed)
         return self
 
     async def stop(self) -> None:
         await self.jobs.stop()
         await self.pods.stop()
+        await self.texts.stop()
 
     def job(self, uid: str) -> JobFacts | None:
         seen = self.jobs.of(uid)
@@ -264,6 +267,7 @@ class ClusterContract:
         assert main.finished_at is not None
         assert main.finished_at >= main.started_at
         assert "Running" in [seen.phase for seen in watched.pods.pods_of(facts.uid)]
+        assert watched.texts.texts == [], "a job that succeeds costs no message about events"
 
     @pytest.mark.parametrize("code", [1, 3, 255])
     @pytest.mark.asyncio
@@ -295,12 +299,58 @@ class ClusterContract:
         assert main.reason in ("StartError", "ErrImagePull", "ImagePullBackOff")
         assert "Running" not in [seen.phase for seen in watched.pods.pods_of(facts.uid)]
 
+    # -- inventory ---------------------------------------------------------------------------------------------------
+
+    @pytest.mark.asyncio
+    async def test_the_inventory_holds_what_is_ours_jobs_before_pods(self, harness: Harness, watched: Watched) -> None:
+        assert await inventory(harness) == []
+        job = harness.runs()
+        facts = await harness.cluster.create(job)
+        pod = await watched.until_phase(facts.uid, "Running")
+        owned_job, owned_pod = await inventory(harness)
+        assert (owned_job.kind, owned_job.namespace, owned_job.name) == ("Job", job.namespace, job.cluster_name)
+        assert (owned_job.uid, owned_job.created_at, owned_job.owner_uid) == (facts.uid, facts.created_at, "")
+        assert (owned_pod.kind, owned_pod.namespace, owned_pod.name) == ("Pod", job.namespace, pod.name)
+        assert (owned_pod.uid, owned_pod.owner_uid) == (pod.uid, facts.uid)
+        for owned in (owned_job, owned_pod):
+            assert (owned.job_id, owned.attempt, owned.installation) == (job.job_id, 1, harness.installation)
+            assert not owned.deleting
+        await harness.release(job, facts)
+
+    @pytest.mark.asyncio
+    async def test_what_is_removed_by_uid_stops_and_is_gone(self, harness: Harness, watched: Watched) -> None:
+        job = harness.runs()
+        facts = await harness.cluster.create(job)
+        await watched.until_phase(facts.uid, "Running")
+        (owned, _) = await inventory(harness)
+        await harness.cluster.remove_owned(msgspec.structs.replace(owned, uid="00000000-0000-4000-8000-000000000000"))
+        found = await harness.cluster.find(job.namespace, job.cluster_name)
+        assert found is not None
+        assert not found.deleting
+        for _ in range(2):
+            await harness.cluster.remove_owned(owned)
+        await watched.until_gone(facts.uid)
+        assert await inventory(harness) == []
+        await harness.cluster.remove_owned(owned)
+
+    @pytest.mark.asyncio
+    async def test_the_conditions_of_a_node(self, harness: Harness, watched: Watched) -> None:
+        job = harness.runs()
+        facts = await harness.cluster.create(job)
+        pod = await watched.until_phase(facts.uid, "Running")
+        conditions = await harness.cluster.node_conditions(pod.node)
+        assert conditions is not None
+        assert [c.status for c in conditions if c.type == "Ready"] == ["True"]
+        assert await harness.cluster.node_conditions("no-such-node") is None
+        await harness.release(job, facts)
+
     # -- watches -----------------------------------------------------------------------------------------------------
 
     @pytest.mark.asyncio
     async def test_an_empty_cluster_lists_nothing(self, harness: Harness, watched: Watched) -> None:
         assert watched.jobs.events == [Relisting(), Listed()]
         assert watched.pods.events == [Relisting(), Listed()]
+        assert watched.texts.events == [Relisting(), Listed()]
 
     @pytest.mark.asyncio
     async def test_the_first_list_holds_what_exists_and_changes_follow(
@@ -368,6 +418,32 @@ class ClusterContract:
         assert main.exit_code == 3
         gone = [e for e in watched.jobs.changes if isinstance(e, SeenJob) and e.facts.gone]
         assert [(e.job_id, e.attempt) for e in gone] == [(job.job_id, job.attempt)]
+
+
+class EventTexts:
+    """The part of the suite for clusters whose components write Events."""
+
+    @pytest.mark.asyncio
+    async def test_what_is_said_about_a_pod_is_told_once_with_its_attempt(
+        self, harness: Harness, watched: Watched
+    ) -> None:
+        job = harness.image_missing()
+        facts = await harness.cluster.create(job)
+        (seen, *_) = await harness.until(lambda: [e for e in watched.texts.texts if e.facts.reason == "Failed"])
+        pod = await watched.until_phase(facts.uid, "Pending")
+        assert (seen.job_id, seen.attempt) == (job.job_id, job.attempt)
+        assert (seen.facts.object_kind, seen.facts.object_name, seen.facts.object_uid) == ("Pod", pod.name, pod.uid)
+        assert seen.facts.type == "Warning"
+        assert seen.facts.message
+        assert seen.facts.count >= 1
+        assert seen.facts.last_at is not None
+        async with late(harness) as other:
+            told = [e for e in other.texts.texts if e.facts.uid == seen.facts.uid]
+            assert len(told) == 1, "who comes later is told what was said lately"
+        versions = [(e.facts.uid, e.facts.resource_version) for e in watched.texts.texts]
+        assert len(versions) == len(set(versions))
+        await harness.cluster.delete(job.namespace, job.cluster_name, cluster_uid=facts.uid, wait_for_pods=False)
+        await watched.until_gone(facts.uid)
 
 
 class ForeignObjects:
@@ -455,6 +531,11 @@ class ClusterLogs:
         await watched.until_gone(facts.uid)
         with pytest.raises(NotFound):
             await read(harness, job, pod)
+
+
+async def inventory(harness: Harness) -> list[OwnedObject]:
+    """All that the cluster holds of ours."""
+    return [owned async for page in harness.cluster.list_owned() for owned in page]
 
 
 @contextlib.asynccontextmanager

@@ -105,14 +105,6 @@ class QueueSuite(abc.ABC):
         assert await nothing(queue)
 
     @pytest.mark.asyncio
-    async def test_less_urgent_messages_stay_where_they_are_when_asked_to(self, queue: MessageQueue) -> None:
-        urgent, other = checks(2)
-        await queue.send([Outgoing(message=other.message, priority=0), Outgoing(message=urgent.message, priority=1000)])
-        found = await queue.receive(limit=10, wait_seconds=5, visibility_seconds=LONG_SECONDS, min_priority=1000)
-        assert bodies(found) == bodies([urgent])
-        assert bodies(await take(queue, 1)) == bodies([other])
-
-    @pytest.mark.asyncio
     async def test_no_more_are_received_than_asked_for(self, queue: MessageQueue) -> None:
         await queue.send(checks(9))
         found = await queue.receive(limit=4, wait_seconds=5, visibility_seconds=LONG_SECONDS)

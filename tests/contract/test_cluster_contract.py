@@ -12,7 +12,7 @@ from kube_job_runner.adapters import kubernetes
 from kube_job_runner.adapters.local import LocalCluster
 from kube_job_runner.settings import KubernetesEnvironment, Settings
 from testbed import cluster as testbed_cluster
-from tests.contract.cluster_suite import ClusterContract, ClusterLogs, ForeignObjects
+from tests.contract.cluster_suite import ClusterContract, ClusterLogs, EventTexts, ForeignObjects
 from tests.support.clusters import LocalHarness, SimulatedHarness, SystemClock
 from tests.support.kubernetes_harness import KubernetesHarness
 
@@ -24,14 +24,14 @@ class TestLocalCluster(ClusterLogs, ClusterContract):
     async def harness(self, tmp_path: Path) -> AsyncIterator[LocalHarness]:
         folder = tmp_path / "harness"
         folder.mkdir()
-        cluster = LocalCluster(tmp_path, clock=SystemClock())
+        cluster = LocalCluster(tmp_path, clock=SystemClock(), installation=LocalHarness.installation)
         await cluster.start()
         yield LocalHarness(cluster, folder)
         await cluster.close()
         assert cluster.shim_pid is None
 
 
-class TestSimulatedCluster(ClusterLogs, ForeignObjects, ClusterContract):
+class TestSimulatedCluster(ClusterLogs, EventTexts, ForeignObjects, ClusterContract):
     """The scripted cluster, its time moved by the test."""
 
     @pytest_asyncio.fixture
@@ -42,7 +42,7 @@ class TestSimulatedCluster(ClusterLogs, ForeignObjects, ClusterContract):
 
 
 @pytest.mark.cluster
-class TestKubernetesCluster(ForeignObjects, ClusterContract):
+class TestKubernetesCluster(EventTexts, ForeignObjects, ClusterContract):
     """Kubernetes itself, with simulated nodes, which print nothing: the real node's tests read logs."""
 
     @pytest_asyncio.fixture
@@ -50,6 +50,8 @@ class TestKubernetesCluster(ForeignObjects, ClusterContract):
         self, kube_cluster: testbed_cluster.Cluster, kube_namespace: str
     ) -> AsyncIterator[KubernetesHarness]:
         settings = Settings(kubeconfig=str(kube_cluster.kubeconfig()), namespaces=(kube_namespace,))
-        cluster = await kubernetes.connect(settings, KubernetesEnvironment())
+        cluster = await kubernetes.connect(
+            settings, KubernetesEnvironment(), installation=KubernetesHarness.installation
+        )
         yield KubernetesHarness(cluster, kube_cluster, kube_namespace)
         await cluster.close()

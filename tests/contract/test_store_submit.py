@@ -94,9 +94,9 @@ async def test_fifty_at_once_with_one_key_make_one_job(pg: Postgres, database_ur
     outcomes = [o for answer in await asyncio.gather(*map(pg.store.insert_jobs, rounds)) for o in answer]
     assert sum(outcome.status == "created" for outcome in outcomes) == 4
     assert {outcome.status for outcome in outcomes} == {"created", "replayed"}
-    assert await count(database_url) == {
-        "jobs": 4, "job_specs": 4, "transitions": 4, "messages": 4, "idempotency_keys": 4,
-    }  # fmt: skip
+    counts = await count(database_url)
+    assert 1 <= counts.pop("messages") <= 4, "one for each call that stored something"
+    assert counts == {"jobs": 4, "job_specs": 4, "transitions": 4, "idempotency_keys": 4}
 
 
 async def test_a_call_whose_answer_was_lost_may_be_made_again(pg: Postgres, database_url: str) -> None:
@@ -107,7 +107,7 @@ async def test_a_call_whose_answer_was_lost_may_be_made_again(pg: Postgres, data
     assert [outcome.job_id for outcome in again] == [submission.job.id for submission in batch]
     assert again[1].response == batch[1].response
     assert {outcome.status for outcome in again} <= {"created", "replayed"}
-    assert (await count(database_url))["messages"] == 2
+    assert (await count(database_url))["messages"] == 1, "one for the call that stored them"
     assert len(await pg.store.list_transitions(batch[0].job.id)) == 1
 
 

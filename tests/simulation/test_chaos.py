@@ -30,7 +30,7 @@ from tests.support.history import History, violations
 
 JOBS = 12
 RULES = Rules(
-    image_grace_seconds=0.0,
+    graces={"image": 0.0},
     evidence_grace_seconds=20.0,
     cleanup_delay_seconds=0.0,
     recheck_seconds=0.3,

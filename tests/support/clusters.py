@@ -23,7 +23,7 @@ from kube_job_runner.adapters.simulated import Script, SimulatedCluster, Stepped
 from kube_job_runner.domain import names
 from kube_job_runner.domain.facts import JobFacts, PodFacts
 from kube_job_runner.domain.spec import JobSpec
-from kube_job_runner.ports import Cluster, ClusterJob, Listed, Relisting, SeenJob, SeenPod, WatchEvent
+from kube_job_runner.ports import Cluster, ClusterJob, Listed, Relisting, SeenEvent, SeenJob, SeenPod, WatchEvent
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 60.0
@@ -101,6 +101,11 @@ class Recorder:
         return [e.facts for e in self.events if isinstance(e, SeenPod) and e.facts.job_uid == job_uid]
 
     @property
+    def texts(self) -> list[SeenEvent]:
+        """All Kubernetes Events told, in the order seen."""
+        return [e for e in self.events if isinstance(e, SeenEvent)]
+
+    @property
     def listed(self) -> bool:
         """Whether a first list is complete."""
         return any(isinstance(e, Listed) for e in self.events)
@@ -138,6 +143,7 @@ class Harness(Protocol):
 
     cluster: Cluster
     namespace: str
+    installation: str
 
     def succeeds(self) -> ClusterJob:
         """A job that runs for a moment and exits 0."""
@@ -149,6 +155,10 @@ class Harness(Protocol):
 
     def cannot_start(self) -> ClusterJob:
         """A job whose container can never start."""
+        ...
+
+    def image_missing(self) -> ClusterJob:
+        """A job whose image cannot be pulled, and the cluster says so in an Event."""
         ...
 
     def runs(self) -> ClusterJob:
@@ -180,6 +190,7 @@ class LocalHarness:
     """Jobs are shell commands; a file tells a running one to go on."""
 
     namespace = "default"
+    installation = "installation-1"
 
     def __init__(self, cluster: LocalCluster, folder: Path) -> None:
         self.cluster = cluster
@@ -197,6 +208,9 @@ class LocalHarness:
 
     def cannot_start(self) -> ClusterJob:
         return cluster_job(JobSpec(image="busybox", command=("no-such-program",)))
+
+    def image_missing(self) -> ClusterJob:
+        raise NotImplementedError("a local cluster pulls no images")
 
     def runs(self) -> ClusterJob:
         job = cluster_job()
@@ -230,11 +244,16 @@ class SimulatedHarness:
     """Jobs are scripts, and time passes in steps while somebody waits."""
 
     namespace = "default"
+    installation = "installation-1"
     step_seconds = 0.1
 
     def __init__(self) -> None:
         self._scripts: dict[str, Script] = {}
-        self.simulated = SimulatedCluster(clock=SteppedClock(), script_for=lambda job: self._scripts[job.cluster_name])
+        self.simulated = SimulatedCluster(
+            clock=SteppedClock(),
+            script_for=lambda job: self._scripts[job.cluster_name],
+            installation=self.installation,
+        )
         self.cluster: Cluster = self.simulated
 
     def scripted(self, script: Script) -> ClusterJob:
@@ -251,6 +270,9 @@ class SimulatedHarness:
 
     def cannot_start(self) -> ClusterJob:
         return self.scripted(Script(mode="starterror"))
+
+    def image_missing(self) -> ClusterJob:
+        return self.scripted(Script(mode="imagepull"))
 
     def runs(self) -> ClusterJob:
         return self.scripted(Script(run_seconds=None, log=b"first\n"))

@@ -10,7 +10,7 @@ import msgspec
 
 from kube_job_runner.domain import lifecycle, names
 from kube_job_runner.domain.draft import Decision, Rules
-from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, JobFacts, PodFacts
+from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, JobFacts, PodFacts, Seen
 from kube_job_runner.domain.job import Attempt, CancelRequest, Job, Policy, State
 from kube_job_runner.domain.spec import Retry, Timeouts
 
@@ -34,11 +34,18 @@ def make_job(
     cancelled: bool = False,
     **columns: Any,
 ) -> Job:
-    """Return a job; by default one of attempt 1 when its state means that there is one."""
+    """Return a job that is admitted; by default one of attempt 1 when its state means that there is one."""
     number = attempt if attempt is not None else (0 if state is State.QUEUED else 1)
     policy = Policy(timeouts=timeouts or Timeouts(), retry=retry or Retry())
     cancel = CancelRequest(at=T0, by="ann", reason="enough") if cancelled else None
-    defaults: dict[str, Any] = {"id": JOB_ID, "name": "etl", "created_at": T0, "due_at": T0, "version": 7}
+    defaults: dict[str, Any] = {
+        "id": JOB_ID,
+        "name": "etl",
+        "created_at": T0,
+        "due_at": T0,
+        "admitted_at": T0,
+        "version": 7,
+    }
     return Job(**(defaults | columns), state=state, attempt=number, policy=policy, cancel=cancel)
 
 
@@ -106,7 +113,7 @@ def decide(
     return lifecycle.decide(job, by_number, now=now, rules=rules, known_absent=known_absent)
 
 
-def with_facts(attempt: Attempt, *seen: JobFacts | PodFacts) -> Attempt:
+def with_facts(attempt: Attempt, *seen: Seen) -> Attempt:
     """Return the attempt after these observations."""
     for facts in seen:
         attempt = lifecycle.observe(attempt, facts)

@@ -24,10 +24,10 @@ from aiohttp import web
 Fault = Callable[["FakeApiServer", "Call", web.Request], Awaitable[web.StreamResponse]]
 
 _PATH = re.compile(
-    r"^/(?:apis/batch/v1|api/v1)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>jobs|pods)(?:/(?P<name>[^/]+))?(?P<log>/log)?$"
+    r"^/(?:apis/batch/v1|api/v1)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>jobs|pods|events|nodes)(?:/(?P<name>[^/]+))?(?P<log>/log)?$"
 )
 _NO_CONTENT_TYPE = web.ResponseKey("no-content-type", bool)
-_KINDS = {"jobs": ("batch/v1", "Job"), "pods": ("v1", "Pod")}
+_KINDS = {"jobs": ("batch/v1", "Job"), "pods": ("v1", "Pod"), "events": ("v1", "Event"), "nodes": ("v1", "Node")}
 
 
 @dataclass(kw_only=True)
@@ -412,4 +412,7 @@ def _selected(item: dict[str, Any], call: Call) -> bool:
         return False
     labels = metadata.get("labels") or {}
     wanted = [part.split("=", 1) for part in call.query.get("labelSelector", "").split(",") if part]
+    fields = [part.split("=", 1) for part in call.query.get("fieldSelector", "").split(",") if part]
+    if any(item.get(key) != value for key, value in fields):
+        return False
     return all(labels.get(key) == value for key, value in wanted)

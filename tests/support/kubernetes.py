@@ -48,6 +48,7 @@ def make_cluster(
     sleep: Any = asyncio.sleep,
     request_seconds: float = 5.0,
     concurrency: int = 8,
+    installation: str = "",
     **tuning: Any,
 ) -> KubernetesCluster:
     """Return a cluster for the API server at `url`, with times that suit a test unless told otherwise."""
@@ -60,7 +61,14 @@ def make_cluster(
         request_seconds=request_seconds,
     )
     times: dict[str, Any] = {"idle_seconds": 30.0, "relist_seconds": 3600.0, "first_delay_seconds": 0.01, **tuning}
-    return KubernetesCluster(client, instance="test", namespaces=namespaces, tuning=Tuning(**times), sleep=sleep)
+    return KubernetesCluster(
+        client,
+        instance="test",
+        installation=installation,
+        namespaces=namespaces,
+        tuning=Tuning(**times),
+        sleep=sleep,
+    )
 
 
 def cluster_job(number: int = 1, *, attempt: int = 1, namespace: str = "default", **spec: Any) -> ClusterJob:

@@ -19,6 +19,8 @@ MERGE_PATCH = "application/merge-patch+json"
 class KubernetesHarness:
     """Jobs follow the stages of `testbed/kwok.yaml`; a running one is told to go on by shortening its run time."""
 
+    installation = "installation-1"
+
     def __init__(self, cluster: Cluster, bed: testbed_cluster.Cluster, namespace: str) -> None:
         self.cluster = cluster
         self.namespace = namespace
@@ -37,6 +39,9 @@ class KubernetesHarness:
         return self.annotated(run="200ms", exit_code=str(code))
 
     def cannot_start(self) -> ClusterJob:
+        return self.annotated(mode="imagepull")
+
+    def image_missing(self) -> ClusterJob:
         return self.annotated(mode="imagepull")
 
     def runs(self) -> ClusterJob:

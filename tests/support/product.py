@@ -19,7 +19,7 @@ from typing import Any
 import httpx2
 
 COMPONENTS = ("web-server", "messages-processor", "job-status-processor", "pod-events-processor", "sweeper")
-WATCHING = ("messages-processor", "job-status-processor", "pod-events-processor", "web-server")
+WATCHING = ("messages-processor", "job-status-processor", "pod-events-processor", "web-server", "sweeper")
 TERMINAL = {"succeeded", "failed", "cancelled"}
 _MAIN = "from kube_job_runner.cli.main import main; main()"
 

@@ -11,7 +11,7 @@ import pytest
 
 from kube_job_runner import ports
 from kube_job_runner.domain.errors import DatabaseUnavailable
-from kube_job_runner.domain.facts import JobFacts
+from kube_job_runner.domain.facts import EventFacts, JobFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.services.observe import Observer
 
@@ -118,3 +118,10 @@ async def test_a_watch_that_breaks_ends_the_observer() -> None:
     with pytest.raises(RuntimeError, match="a bug"):
         await world.observer().run()
     assert len(world.sent) == 1
+
+
+async def test_an_event_is_forwarded_as_text_of_its_attempt() -> None:
+    world = World()
+    text = EventFacts(uid="e", object_kind="Pod", object_uid="p", message="no such image")
+    await play(world, ports.Relisting(), ports.Listed(), ports.SeenEvent(job_id=JOB, attempt=2, facts=text))
+    assert world.sent == [Observed(job_id=JOB, attempt=2, event=text)]

@@ -121,19 +121,22 @@ class Client:
         self._sockets = Sockets()
         self._closed = False
 
-    async def request(self, method: str, target: str, *, action: str, body: bytes | None = None) -> Answer:
+    async def request(
+        self, method: str, target: str, *, action: str, body: bytes | None = None, accept: str | None = None
+    ) -> Answer:
         """Send a request and return the whole answer, whatever its status; a 401 is answered by new credentials once.
 
-        `target` is path and query, encoded; `action` names the request in messages.
+        `target` is path and query, encoded; `action` names the request in messages; `accept` is the form of the answer
+        that is asked for, when it is not plain JSON.
 
         Raises:
             TemporaryError: no answer came, so whether the request was carried out is unknown.
         """
         async with self._slots:
-            answer, credential = await self._repeated(method, target, action=action, body=body)
+            answer, credential = await self._repeated(method, target, action=action, body=body, accept=accept)
             if answer.status == 401:
                 await self._source.renew(credential)
-                answer, _ = await self._repeated(method, target, action=action, body=body)
+                answer, _ = await self._repeated(method, target, action=action, body=body, accept=accept)
             return answer
 
     @contextlib.asynccontextmanager
@@ -166,9 +169,11 @@ class Client:
                 await session.close()
         await self._sockets.cut()
 
-    async def _repeated(self, method: str, target: str, *, action: str, body: bytes | None) -> tuple[Answer, Any]:
+    async def _repeated(
+        self, method: str, target: str, *, action: str, body: bytes | None, accept: str | None
+    ) -> tuple[Answer, Any]:
         try:
-            return await self._once(method, target, body=body)
+            return await self._once(method, target, body=body, accept=accept)
         except aiohttp.ClientConnectorError as error:
             raise self._failed(action, error) from None
         except _LOST as error:
@@ -177,14 +182,16 @@ class Client:
         except _FAILED as error:
             raise self._failed(action, error) from None
         try:
-            return await self._once(method, target, body=body)
+            return await self._once(method, target, body=body, accept=accept)
         except _FAILED as error:
             raise self._failed(action, error) from None
 
-    async def _once(self, method: str, target: str, *, body: bytes | None) -> tuple[Answer, Any]:
+    async def _once(self, method: str, target: str, *, body: bytes | None, accept: str | None) -> tuple[Answer, Any]:
         credential, options = await self._options()
         if body is not None:
             options["headers"]["Content-Type"] = "application/json"
+        if accept is not None:
+            options["headers"]["Accept"] = accept
         url = yarl.URL(self._server + target, encoded=True)
         async with self._request_session().request(method, url, data=body, **options) as response:
             content = await response.read()

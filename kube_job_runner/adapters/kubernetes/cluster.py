@@ -7,25 +7,27 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any, get_args
 from urllib.parse import quote
 
 import msgspec
 
 from kube_job_runner import telemetry
-from kube_job_runner.adapters.kubernetes import answers, decode, manifest, podlogs
+from kube_job_runner.adapters.kubernetes import answers, decode, inventory, manifest, podlogs
 from kube_job_runner.adapters.kubernetes.answers import Answer
 from kube_job_runner.adapters.kubernetes.client import Client
 from kube_job_runner.adapters.kubernetes.config import ConnectionConfig
 from kube_job_runner.adapters.kubernetes.credentials import ConfiguredSource, CredentialSource
-from kube_job_runner.adapters.kubernetes.decode import Item
+from kube_job_runner.adapters.kubernetes.decode import Facts, Item
 from kube_job_runner.adapters.kubernetes.discovery import discover
 from kube_job_runner.adapters.kubernetes.execplugin import ExecSource
 from kube_job_runner.adapters.kubernetes.informer import Informer
-from kube_job_runner.adapters.kubernetes.scope import Tuning, WatchStats, Wiring
+from kube_job_runner.adapters.kubernetes.known import Known, KnownEvents
+from kube_job_runner.adapters.kubernetes.scope import Kind, Tuning, WatchStats, Wiring
 from kube_job_runner.domain import names
 from kube_job_runner.domain.errors import NameTaken
-from kube_job_runner.domain.facts import JobFacts, PodFacts
-from kube_job_runner.ports import ClusterJob, SeenJob, SeenPod, WatchEvent
+from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts
+from kube_job_runner.ports import ClusterJob, OwnedObject, SeenEvent, SeenJob, SeenPod, WatchEvent
 from kube_job_runner.settings import KubernetesEnvironment, Settings
 
 ALL_NAMESPACES = "*"
@@ -35,7 +37,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class KubernetesCluster:
-    """One cluster, as `ports.Cluster`. The two watches may run at once, and each more than once."""
+    """One cluster, as `ports.Cluster`. The watches may run at once, and each more than once."""
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class KubernetesCluster:
         tuning: Tuning,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client = client
         self._instance = instance
@@ -54,11 +57,13 @@ class KubernetesCluster:
         self._scopes: tuple[str | None, ...] = (
             (None,) if ALL_NAMESPACES in namespaces else tuple(dict.fromkeys(namespaces))
         )
-        self._selector = f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY},{names.INSTANCE_LABEL}={instance}"
+        selector = f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY},{names.INSTANCE_LABEL}={instance}"
+        self._by_label = f"labelSelector={quote(selector, safe='')}"
         self._tuning = tuning
         self._monotonic = monotonic
         self._sleep = sleep
-        self.watch_stats: Mapping[str, WatchStats] = {"job": WatchStats(), "pod": WatchStats()}
+        self._now = now
+        self.watch_stats: Mapping[Kind, WatchStats] = {kind: WatchStats() for kind in get_args(Kind)}
 
     async def create(self, job: ClusterJob) -> JobFacts:
         """Create the cluster job, or adopt our own of that name; see `ports.ClusterWriter.create`."""
@@ -119,38 +124,55 @@ class KubernetesCluster:
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}, **options}
         return await self._client.request("DELETE", target, action=action, body=_encoder.encode(body))
 
-    async def watch_jobs(self) -> AsyncGenerator[WatchEvent]:
+    def watch_jobs(self) -> AsyncGenerator[WatchEvent]:
         """Yield what happens to our Jobs; see `ports.ClusterWatcher`."""
         wiring: Wiring[JobFacts] = Wiring(
-            client=self._client,
             decoder=decode.JOBS,
-            told=lambda job_id, attempt, facts: SeenJob(job_id=job_id, attempt=attempt, facts=facts),
+            remember=lambda: Known(lambda job_id, n, facts: SeenJob(job_id=job_id, attempt=n, facts=facts)),
             kind="job",
-            selector=self._selector,
-            tuning=self._tuning,
-            stats=self.watch_stats["job"],
-            monotonic=self._monotonic,
-            sleep=self._sleep,
+            selector=self._by_label,
+            **self._common("job"),
         )
-        informer = Informer(wiring, paths={scope: _path("/apis/batch/v1", "jobs", scope) for scope in self._scopes})
-        async with contextlib.aclosing(informer.events()) as events:
-            async for event in events:
-                yield event
+        return self._events(wiring, "/apis/batch/v1", "jobs")
 
-    async def watch_pods(self) -> AsyncGenerator[WatchEvent]:
+    def watch_pods(self) -> AsyncGenerator[WatchEvent]:
         """Yield what happens to our Pods; see `ports.ClusterWatcher`."""
         wiring: Wiring[PodFacts] = Wiring(
-            client=self._client,
             decoder=decode.PODS,
-            told=lambda job_id, attempt, facts: SeenPod(job_id=job_id, attempt=attempt, facts=facts),
+            remember=lambda: Known(lambda job_id, n, facts: SeenPod(job_id=job_id, attempt=n, facts=facts)),
             kind="pod",
-            selector=self._selector,
-            tuning=self._tuning,
-            stats=self.watch_stats["pod"],
-            monotonic=self._monotonic,
-            sleep=self._sleep,
+            selector=self._by_label,
+            **self._common("pod"),
         )
-        informer = Informer(wiring, paths={scope: _path("/api/v1", "pods", scope) for scope in self._scopes})
+        return self._events(wiring, "/api/v1", "pods")
+
+    def watch_events(self) -> AsyncGenerator[WatchEvent]:
+        """Yield the Warning Events about our Jobs and Pods; see `ports.ClusterWatcher`.
+
+        Events carry no labels of their object: they are told apart by its name, and by its uid once that is known.
+        """
+        wiring: Wiring[EventFacts] = Wiring(
+            decoder=decode.EVENTS,
+            remember=lambda: KnownEvents(
+                lambda job_id, n, facts: SeenEvent(job_id=job_id, attempt=n, facts=facts), now=self._now
+            ),
+            kind="event",
+            selector="fieldSelector=type%3DWarning",
+            **self._common("event"),
+        )
+        return self._events(wiring, "/api/v1", "events")
+
+    def _common(self, kind: Kind) -> dict[str, Any]:
+        return {
+            "client": self._client,
+            "tuning": self._tuning,
+            "stats": self.watch_stats[kind],
+            "monotonic": self._monotonic,
+            "sleep": self._sleep,
+        }
+
+    async def _events(self, wiring: Wiring[Facts], api: str, resource: str) -> AsyncGenerator[WatchEvent]:
+        informer = Informer(wiring, paths={scope: _path(api, resource, scope) for scope in self._scopes})
         async with contextlib.aclosing(informer.events()) as events:
             async for event in events:
                 yield event
@@ -168,6 +190,42 @@ class KubernetesCluster:
             tail_lines=tail_lines,
             sleep=self._sleep,
         )
+
+    def covers(self, namespace: str) -> bool:
+        """Tell whether a namespace is among those of this installation; see `ports.ClusterInventory`."""
+        return None in self._scopes or namespace in self._scopes
+
+    async def list_owned(self) -> AsyncGenerator[list[OwnedObject]]:
+        """Yield everything with our labels, Jobs first; see `ports.ClusterInventory`."""
+        limit = self._tuning.page_limit
+        jobs = [_path("/apis/batch/v1", "jobs", scope) for scope in self._scopes]
+        pods = [_path("/api/v1", "pods", scope) for scope in self._scopes]
+        async for page in inventory.pages(self._client, "Job", jobs, selector=self._by_label, limit=limit):
+            yield page
+        async for page in inventory.pages(self._client, "Pod", pods, selector=self._by_label, limit=limit):
+            yield page
+
+    async def remove_owned(self, found: OwnedObject) -> None:
+        """Delete an object by uid; see `ports.ClusterInventory`."""
+        action = f"deleting {found.kind} {found.namespace}/{found.name}"
+        jobs, pods = _jobs(found.namespace), _path("/api/v1", "pods", found.namespace)
+        target = f"{jobs if found.kind == 'Job' else pods}/{quote(found.name)}"
+        answer = await self._delete(target, action=action, uid=found.uid, propagationPolicy="Background")
+        if not (answer.ok or answer.missing or answer.status == 409):  # 409: the name belongs to another object by now
+            raise answers.as_temporary(answers.refusal(answer, action=action))
+
+    async def node_conditions(self, name: str) -> tuple[Condition, ...] | None:
+        """Return the conditions of a node; see `ports.NodeReader`. The right to read nodes is optional."""
+        action = f"reading Node {name}"
+        answer = await self._client.request("GET", f"/api/v1/nodes/{quote(name, safe='')}", action=action)
+        if answer.missing or answer.status == 403:
+            return None
+        if not answer.ok:
+            raise answers.as_temporary(answers.refusal(answer, action=action))
+        try:
+            return decode.node_conditions(answer.body)
+        except (msgspec.MsgspecError, ValueError):
+            raise answers.temporary(f"{action}: the answer is not a Node", delay_seconds=5.0) from None
 
     async def close(self) -> None:
         """Close all connections."""

@@ -14,13 +14,15 @@ import msgspec
 from kube_job_runner.adapters.kubernetes import wire
 from kube_job_runner.adapters.kubernetes.answers import Status
 from kube_job_runner.domain import names
-from kube_job_runner.domain.facts import Condition, ContainerFacts, ContainerState, JobFacts, PodFacts
+from kube_job_runner.domain.facts import Condition, ContainerFacts, ContainerState, EventFacts, JobFacts, PodFacts
 
 MESSAGE_MAX_BYTES = 4096
+EVENT_MESSAGE_MAX_BYTES = 1024  # as much as events.k8s.io/v1 takes; core/v1 sets no limit
 UNKNOWN_ID = uuid.UUID(int=0)
+_node_decoder = msgspec.json.Decoder(wire.Node)
 
 
-Facts = TypeVar("Facts", JobFacts, PodFacts)
+Facts = TypeVar("Facts", JobFacts, PodFacts, EventFacts)
 
 
 class Item(msgspec.Struct, Generic[Facts], frozen=True):
@@ -51,16 +53,16 @@ class Page(msgspec.Struct, Generic[Facts], frozen=True):
     unreadable: int = 0
 
 
-def clean(text: str | None) -> str:
-    """Return a message fit for the store: without NUL, at most 4 KiB of UTF-8."""
+def clean(text: str | None, *, max_bytes: int = MESSAGE_MAX_BYTES) -> str:
+    """Return a message fit for the store: without NUL, at most `max_bytes` of UTF-8."""
     if not text:
         return ""
     if "\0" in text:
         text = text.replace("\0", "")
-    if len(text) * 4 > MESSAGE_MAX_BYTES:
+    if len(text) * 4 > max_bytes:
         data = text.encode("utf-8", "replace")
-        if len(data) > MESSAGE_MAX_BYTES:
-            return data[: MESSAGE_MAX_BYTES - 3].decode("utf-8", "ignore") + "…"
+        if len(data) > max_bytes:
+            return data[: max_bytes - 3].decode("utf-8", "ignore") + "…"
     return text
 
 
@@ -123,7 +125,6 @@ def pod_facts(pod: wire.Pod | wire.Bare, *, gone: bool = False) -> PodFacts:
     meta = pod.metadata
     whole = pod if isinstance(pod, wire.Pod) else wire.Pod()
     status = whole.status or wire.PodStatus()
-    owner = next((o for o in meta.owner_references or () if o.controller and o.kind == "Job"), None)
     spec = whole.spec or wire.PodSpec()
     sidecars = {c.name for c in spec.init_containers or () if c.restart_policy == "Always"}
     containers = [_container(c, init=True, sidecar=c.name in sidecars) for c in status.init_container_statuses or ()]
@@ -131,7 +132,7 @@ def pod_facts(pod: wire.Pod | wire.Bare, *, gone: bool = False) -> PodFacts:
     return PodFacts(
         uid=meta.uid or "",
         name=meta.name or "",
-        job_uid=(owner.uid or "") if owner else "",
+        job_uid=controlling_job(meta),
         resource_version=_number(meta.resource_version),
         created_at=meta.creation_timestamp,
         phase=status.phase or "",
@@ -145,6 +146,47 @@ def pod_facts(pod: wire.Pod | wire.Bare, *, gone: bool = False) -> PodFacts:
         deletion_grace_seconds=meta.deletion_grace_period_seconds,
         gone=gone,
     )
+
+
+def controlling_job(meta: wire.Metadata) -> str:
+    """Return the uid of the Job that controls an object, "" when none does."""
+    owner = next((o for o in meta.owner_references or () if o.controller and o.kind == "Job"), None)
+    return (owner.uid or "") if owner is not None else ""
+
+
+def attempt_of_labels(labels: dict[str, str]) -> tuple[uuid.UUID, int]:
+    """Return the job id (`UNKNOWN_ID`: none) and the attempt (0: none) that labels name."""
+    return _job_id(labels), _number(labels.get(names.ATTEMPT_LABEL))
+
+
+def event_facts(event: wire.Event) -> EventFacts:
+    """Return the facts of an Event, whichever generation of fields its writer filled."""
+    meta, about, series = event.metadata, event.involved_object or wire.ObjectReference(), event.series
+    first_at = event.first_timestamp or event.event_time or meta.creation_timestamp
+    last_at = event.last_timestamp or (series.last_observed_time if series is not None else None) or first_at
+    return EventFacts(
+        uid=meta.uid or "",
+        resource_version=_number(meta.resource_version),
+        object_kind=about.kind or "",
+        object_name=about.name or "",
+        object_uid=about.uid or "",
+        reason=clean(event.reason, max_bytes=EVENT_MESSAGE_MAX_BYTES),
+        message=clean(event.message, max_bytes=EVENT_MESSAGE_MAX_BYTES),
+        type=event.type or "",
+        count=(series.count if series is not None else None) or event.count or 1,
+        first_at=first_at,
+        last_at=last_at,
+    )
+
+
+def node_conditions(body: bytes) -> tuple[Condition, ...]:
+    """Return the conditions of a Node.
+
+    Raises:
+        msgspec.DecodeError: it is not JSON, or not a Node.
+    """
+    status = _node_decoder.decode(body).status
+    return _conditions(status.conditions if status is not None else None)
 
 
 def _job_id(labels: dict[str, str]) -> uuid.UUID:
@@ -242,14 +284,40 @@ class Decoder(Generic[Facts]):
         if not meta.uid:
             raise msgspec.ValidationError("the object has no uid")
         labels = meta.labels or {}
+        job_id, attempt = attempt_of_labels(labels)
         return Item(
             facts=self._facts(found, gone=gone),
-            job_id=_job_id(labels),
-            attempt=_number(labels.get(names.ATTEMPT_LABEL)),
+            job_id=job_id,
+            attempt=attempt,
             labels=labels,
             annotations=meta.annotations or {},
         )
 
 
+class EventDecoder(Decoder[EventFacts]):
+    """Reads Events, and relates each to an attempt by the name of the object that it is about.
+
+    Those of others, and those that are gone (an Event just expires), are skipped before anything is made of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(wire.Event, event_facts)
+
+    def _item(self, found: Any, *, gone: bool = False) -> Item[EventFacts]:
+        attempt = None if gone or not isinstance(found, wire.Event) else _attempt_of(found.involved_object)
+        if attempt is None:
+            return Item(EventFacts(uid=found.metadata.uid or ""), UNKNOWN_ID, 0, {}, {})
+        return Item(event_facts(found), *attempt, {}, {})
+
+
+def _attempt_of(about: wire.ObjectReference | None) -> tuple[uuid.UUID, int] | None:
+    if about is None or not about.name:
+        return None
+    if about.kind == "Pod":
+        return names.attempt_of_pod(about.name)
+    return names.attempt_of_job(about.name) if about.kind == "Job" else None
+
+
 JOBS: Decoder[JobFacts] = Decoder(wire.Job, job_facts)
 PODS: Decoder[PodFacts] = Decoder(wire.Pod, pod_facts)
+EVENTS = EventDecoder()

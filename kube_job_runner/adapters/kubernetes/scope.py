@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Generic, Literal
 from urllib.parse import quote
@@ -14,10 +15,13 @@ from kube_job_runner.adapters.kubernetes import answers
 from kube_job_runner.adapters.kubernetes.answers import Answer
 from kube_job_runner.adapters.kubernetes.client import Client
 from kube_job_runner.adapters.kubernetes.decode import Decoder, Facts
-from kube_job_runner.adapters.kubernetes.known import Known, Told
+from kube_job_runner.adapters.kubernetes.known import Memory
 from kube_job_runner.adapters.kubernetes.pacing import Backoff
 
-Kind = Literal["job", "pod"]
+Kind = Literal["job", "pod", "event"]
+
+NOTABLE_SECONDS = 10.0
+"""A retry this far off is told as a warning: the server refuses us, or is away."""
 
 _log = telemetry.get_logger(__name__)
 
@@ -65,9 +69,10 @@ class Wiring(msgspec.Struct, Generic[Facts], frozen=True, kw_only=True):
 
     client: Client
     decoder: Decoder[Facts]
-    told: Told[Facts]
+    remember: Callable[[], Memory[Facts]]
     kind: Kind
     selector: str
+    """The parameter of lists and watches that leaves out what is not ours, encoded: `labelSelector=...`."""
     tuning: Tuning
     stats: WatchStats
     monotonic: Callable[[], float]
@@ -81,12 +86,12 @@ class Scope(Generic[Facts]):
         tuning = wiring.tuning
         self.wiring: Wiring[Facts] = wiring
         self.namespace = namespace
-        self.known: Known[Facts] = Known(wiring.told)
+        self.known: Memory[Facts] = wiring.remember()
         self.version = ""
         """Where the next watch begins: the last resource version that was read."""
         self.stale_lists = 0
         self.backoff = Backoff(first_seconds=tuning.first_delay_seconds, most_seconds=tuning.most_delay_seconds)
-        self._url = f"{path}?labelSelector={quote(wiring.selector, safe='')}"
+        self._url = f"{path}?{wiring.selector}"
 
     def target(self, **query: str | int) -> str:
         """Return the request target with these parameters, encoded."""
@@ -104,7 +109,9 @@ class Scope(Generic[Facts]):
             delay_seconds = min(delay_seconds, most_seconds)
         delay_seconds = max(delay_seconds, least_seconds)
         self.wiring.stats.last_error = why
-        _log.info(
+        telemetry.watch_retries.labels(self.wiring.kind).inc()
+        _log.log(
+            logging.WARNING if delay_seconds >= NOTABLE_SECONDS else logging.INFO,
             "watch_retry",
             kind=self.wiring.kind,
             namespace=self.namespace,

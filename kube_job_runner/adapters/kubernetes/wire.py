@@ -131,6 +131,48 @@ class Pod(msgspec.Struct):
     status: PodStatus | None = None
 
 
+class ObjectReference(msgspec.Struct, gc=False):
+    """ObjectReference (core/v1): which object an Event is about."""
+
+    kind: str | None = None
+    name: str | None = None
+    uid: str | None = None
+
+
+class EventSeries(msgspec.Struct, rename="camel", gc=False):
+    """EventSeries (core/v1): an Event that goes on."""
+
+    count: int | None = None
+    last_observed_time: datetime | None = None
+
+
+class Event(msgspec.Struct, rename="camel"):
+    """An Event (core/v1). Newer writers set `eventTime` and `series` in place of the two timestamps and the count."""
+
+    metadata: Metadata = msgspec.field(default_factory=Metadata)
+    involved_object: ObjectReference | None = None
+    reason: str | None = None
+    message: str | None = None
+    type: str | None = None
+    count: int | None = None
+    first_timestamp: datetime | None = None
+    last_timestamp: datetime | None = None
+    event_time: datetime | None = None
+    series: EventSeries | None = None
+
+
+class NodeStatus(msgspec.Struct):
+    """NodeStatus (core/v1)."""
+
+    conditions: list[Condition] | None = None
+
+
+class Node(msgspec.Struct):
+    """A Node (core/v1)."""
+
+    status: NodeStatus | None = None
+
+
 class Bare(msgspec.Struct):
     """Any object, when its status cannot be read."""
 

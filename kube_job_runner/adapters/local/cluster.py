@@ -17,10 +17,11 @@ from pathlib import Path
 from kube_job_runner import telemetry
 from kube_job_runner.adapters.local import facts, logs, records
 from kube_job_runner.adapters.local.jobs import Jobs
+from kube_job_runner.adapters.watchfeed import EventFeed
 from kube_job_runner.domain.errors import ConfigurationError, NameTaken, NotFound, TemporaryError
-from kube_job_runner.domain.facts import JobFacts, PodFacts
+from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
-from kube_job_runner.ports import Clock, ClusterJob, WatchEvent
+from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, WatchEvent
 
 log = telemetry.get_logger(__name__)
 
@@ -41,9 +42,11 @@ class LocalCluster:
         clock: Clock,
         max_processes: int | None = None,
         log_max_bytes: int = LOG_MAX_BYTES,
+        installation: str = "",
     ) -> None:
         self._root = data_dir / "local"
         self._clock = clock
+        self._installation = installation
         self._log_max_bytes = log_max_bytes
         self._folder = records.Folder(self._root)
         self._jobs = Jobs(
@@ -52,6 +55,7 @@ class LocalCluster:
             max_processes=max_processes or (os.cpu_count() or 1) * PROCESSES_PER_CPU,
             log_max_bytes=log_max_bytes,
         )
+        self._events = EventFeed()
         self._noted = False
         self._lock: int | None = None
 
@@ -141,6 +145,7 @@ class LocalCluster:
             namespace=job.namespace,
             cluster_name=job.cluster_name,
             spec_hash=job.work_hash,
+            installation=self._installation,
             spec=job.spec,
             job=JobFacts(uid=uid, resource_version=self._jobs.next_version(), created_at=now, started_at=now),
             pod=PodFacts(
@@ -161,6 +166,10 @@ class LocalCluster:
     def watch_pods(self) -> AsyncIterator[WatchEvent]:
         """Watch pods; see `ports.ClusterWatcher`."""
         return self._jobs.pod_feed.watch()
+
+    def watch_events(self) -> AsyncIterator[WatchEvent]:
+        """Watch for Events, of which a local cluster has none; see `ports.ClusterWatcher`."""
+        return self._events.watch()
 
     async def logs(
         self, namespace: str, pod_name: str, *, container: str, follow: bool, tail_lines: int | None
@@ -186,6 +195,28 @@ class LocalCluster:
             raise NotFound(f"the log of pod {pod_name} is gone") from None
         except OSError as error:
             raise TemporaryError(f"the log of pod {pod_name} cannot be read: {error}") from error
+
+    # -- inventory ---------------------------------------------------------------------------------------------------
+
+    def covers(self, namespace: str) -> bool:
+        """Tell that every namespace is listed."""
+        return bool(namespace)
+
+    async def list_owned(self) -> AsyncIterator[list[OwnedObject]]:
+        """Yield all jobs, then all pods; see `ports.ClusterInventory`."""
+        records_now = list(self._jobs.by_uid.values())
+        yield [record.owned_job() for record in records_now if not record.job_gone]
+        yield [record.owned_pod() for record in records_now if record.pod.phase]
+
+    async def remove_owned(self, found: OwnedObject) -> None:
+        """Remove a job and stop its process; a pod without its Job is being stopped already."""
+        record = self._jobs.by_uid.get(found.uid)
+        if record is not None and not record.job_gone:
+            self._jobs.remove(record, wait_for_pods=False)
+
+    async def node_conditions(self, name: str) -> tuple[Condition, ...] | None:
+        """Return that this machine is ready, or None for any other name."""
+        return (Condition("Ready", reason="LocalProcesses"),) if name == self._jobs.node else None
 
 
 def _adopt(record: records.Record, job: ClusterJob) -> JobFacts:

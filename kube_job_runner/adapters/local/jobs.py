@@ -48,7 +48,7 @@ class Jobs:
         self._running: set[str] = set()
         self._kills: dict[str, asyncio.TimerHandle] = {}
         self._version = 0
-        self._node = platform.node() or "localhost"
+        self.node = platform.node() or "localhost"
         self._tasks: set[asyncio.Task[None]] = set()
         self._caps: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
@@ -170,7 +170,7 @@ class Jobs:
         while self._queue and len(self._running) < self._max_processes and not self._closing:
             record = self.by_uid[self._queue.popleft()]
             planned = launch.plan(record.spec)
-            pod = facts.scheduled(record.pod, node=self._node, at=self._clock.now())
+            pod = facts.scheduled(record.pod, node=self.node, at=self._clock.now())
             if isinstance(planned, launch.Launch):
                 self._running.add(record.uid)
                 self._set_pod(record, pod)

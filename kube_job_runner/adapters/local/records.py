@@ -14,10 +14,12 @@ from pathlib import Path
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from kube_job_runner import telemetry
 from kube_job_runner.domain.facts import JobFacts, PodFacts
 from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.ports import OwnedObject
 
 log = telemetry.get_logger(__name__)
 
@@ -37,11 +39,32 @@ class Record(msgspec.Struct, kw_only=True):
     job: JobFacts
     pod: PodFacts
     job_gone: bool = False
+    installation: str = ""
 
     @property
     def uid(self) -> str:
         """The uid of the cluster job."""
         return self.job.uid
+
+    def owned_job(self) -> OwnedObject:
+        """Return its Job as an inventory lists it."""
+        return OwnedObject(
+            kind="Job",
+            namespace=self.namespace,
+            name=self.cluster_name,
+            uid=self.job.uid,
+            created_at=self.job.created_at,
+            job_id=self.job_id,
+            attempt=self.attempt,
+            installation=self.installation,
+            deleting=self.job.deleting,
+        )
+
+    def owned_pod(self) -> OwnedObject:
+        """Return its pod as an inventory lists it."""
+        pod = self.pod
+        owned = self.owned_job()
+        return replace(owned, kind="Pod", name=pod.name, uid=pod.uid, owner_uid=self.job.uid, deleting=pod.deleting)
 
     @property
     def waits_for_slot(self) -> bool:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from kube_job_runner.adapters.postgres import queue, rows, statements
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
+from kube_job_runner.domain.admission import AdmissionLimits
 from kube_job_runner.domain.job import Attempt
 from kube_job_runner.ports import Change, KnownClusterJob, LoadedJob, Snapshot
 
@@ -23,27 +24,28 @@ class Process:
         """Return these jobs with all their attempts; the spec only of jobs in `queued`. Unknown ids are left out."""
         found = await self._pool.fetch(SQL["load"], list(job_ids))
         attempts: dict[UUID, dict[int, Attempt]] = {}
-        first: dict[UUID, Any] = {}
         for row in found:
-            if row["id"] is None:
-                continue
-            first.setdefault(row["id"], row)
             if row["a_number"] is not None:
                 attempts.setdefault(row["id"], {})[row["a_number"]] = rows.attempt(row, "a_")
-        jobs = {
-            job_id: LoadedJob(
-                job=rows.job(row),
-                attempts=dict(sorted(attempts.get(job_id, {}).items())),
-                spec=rows.spec(row["encoded_spec"]),
-            )
-            for job_id, row in first.items()
-        }
-        return Snapshot(now=found[0]["now"], jobs=jobs)
+        return _snapshot(found, attempts)
 
-    async def count_in_flight(self) -> int:
-        """Return how many jobs are in the cluster now, counted from their rows."""
-        [row] = await self._pool.fetch(SQL["count_in_flight"])
-        return int(row["jobs"])
+    async def admit(self, limits: AdmissionLimits, *, limit: int, lease_seconds: float) -> Snapshot:
+        """Admit up to `limit` waiting jobs that are due, as far as the limits allow, and return them with their specs."""
+        names, maxima = list(limits.queues), list(limits.queues.values())
+
+        async def work(connection: Connection) -> Snapshot:
+            await connection.execute(SQL["lock_admissions"])
+            found = await connection.fetch(
+                SQL["admit"], limit, limits.total, lease_seconds, limits.per_queue, names, maxima
+            )
+            attempts: dict[UUID, dict[int, Attempt]] = {}
+            retried = [row["id"] for row in found if row["id"] is not None and row["attempt"] > 0]
+            if retried:
+                for row in await connection.fetch(SQL["attempts_of"], retried):
+                    attempts.setdefault(row["job_id"], {})[row["number"]] = rows.attempt(row)
+            return _snapshot(found, attempts)
+
+        return await self._pool.run(work, transaction=True)
 
     async def commit(self, changes: Sequence[Change], *, receipts: Mapping[UUID, Sequence[str]]) -> set[UUID]:
         """Apply the changes whose version still fits, in one transaction; return the ids of the jobs applied."""
@@ -72,6 +74,23 @@ class Process:
         ]
 
 
+def _snapshot(found: Sequence[Any], attempts: Mapping[UUID, Mapping[int, Attempt]]) -> Snapshot:
+    """Return the jobs of rows with the clock and the spec beside them; rows without a job are there for the clock only."""
+    first: dict[UUID, Any] = {}
+    for row in found:
+        if row["id"] is not None:
+            first.setdefault(row["id"], row)
+    jobs = {
+        job_id: LoadedJob(
+            job=rows.job(row),
+            attempts=dict(sorted(attempts.get(job_id, {}).items())),
+            spec=rows.spec(row["encoded_spec"]),
+        )
+        for job_id, row in first.items()
+    }
+    return Snapshot(now=found[0]["now"], jobs=jobs)
+
+
 async def _still_fitting(connection: Connection, changes: Sequence[Change]) -> list[Change]:
     if not changes:
         return []
@@ -86,7 +105,7 @@ def _apply_columns(changes: Sequence[Change], handled: Iterable[str]) -> list[An
     if any(message.delay_seconds <= 0 for message in outgoing):
         hints.append("kjr_messages")
     return [
-        *rows.columns([rows.job_values(change.job) for change in changes], 11),
+        *rows.columns([rows.job_values(change.job) for change in changes], 12),
         *rows.columns([rows.transition_values(t) for change in changes for t in change.transitions], 9),
         *rows.columns(
             [(a.job_id, a.attempt, a.kind, rows.text(a.detail), a.at) for c in changes for a in c.anomalies], 5

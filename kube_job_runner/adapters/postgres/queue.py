@@ -22,7 +22,6 @@ from kube_job_runner.ports import Delivery, Wakeup
 SQL = statements.load("queue")
 POLL_SECONDS = 0.5
 ERROR_MAX_CHARACTERS = 10_000
-LEAST_PRIORITY = -(2**15)  # of the smallint column
 _HINT = ["kjr_messages"]
 
 
@@ -42,9 +41,7 @@ class PostgresQueue:
             hint = _HINT if any(message.delay_seconds <= 0 for message in messages) else []
             await self._pool.fetch(SQL["send"], *message_columns(messages), hint)
 
-    async def receive(
-        self, *, limit: int, wait_seconds: float, visibility_seconds: float, min_priority: int | None = None
-    ) -> list[Delivery]:
+    async def receive(self, *, limit: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
         """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`.
 
         A caller that is cancelled in the middle leaves nothing hidden: what it leased is given back.
@@ -52,15 +49,15 @@ class PostgresQueue:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_seconds
         while True:
-            deliveries = await self._lease(limit, visibility_seconds, min_priority)
+            deliveries = await self._lease(limit, visibility_seconds)
             remaining_seconds = deadline - loop.time()
             if deliveries or remaining_seconds <= 0:
                 return deliveries
             pause_seconds = self._poll_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
             await self._wakeup.wait("messages", timeout_seconds=min(remaining_seconds, pause_seconds))
 
-    async def _lease(self, limit: int, visibility_seconds: float, min_priority: int | None) -> list[Delivery]:
-        lease = asyncio.ensure_future(self._leased(limit, visibility_seconds, min_priority))
+    async def _lease(self, limit: int, visibility_seconds: float) -> list[Delivery]:
+        lease = asyncio.ensure_future(self._leased(limit, visibility_seconds))
         try:
             return await asyncio.shield(lease)
         except asyncio.CancelledError:
@@ -69,10 +66,9 @@ class PostgresQueue:
                 await self.extend([delivery.receipt for delivery in given_back], visibility_seconds=0.0)
             raise
 
-    async def _leased(self, limit: int, visibility_seconds: float, min_priority: int | None) -> list[Delivery]:
+    async def _leased(self, limit: int, visibility_seconds: float) -> list[Delivery]:
         token = uuid.uuid4()
-        least = LEAST_PRIORITY if min_priority is None else min_priority
-        leased = await self._pool.fetch(SQL["receive"], limit, visibility_seconds, token, least)
+        leased = await self._pool.fetch(SQL["receive"], limit, visibility_seconds, token)
         return [
             Delivery(body=row["body"], receipt=f"{row['id']}:{token}", deliveries=row["deliveries"]) for row in leased
         ]

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from kube_job_runner.adapters.postgres import listing, rows, statements
 from kube_job_runner.adapters.postgres.pool import Pool
+from kube_job_runner.domain.admission import POSITION_MAX, AdmissionLimits, QueueStanding
 from kube_job_runner.domain.job import Attempt, Job, Transition
 from kube_job_runner.ports import JobFilter
 
@@ -47,3 +48,17 @@ class Reader:
             return {}
         found = await self._pool.fetch(SQL["versions"], list(job_ids))
         return {row["id"]: row["version"] for row in found}
+
+    async def queue_standing(self, job_id: UUID, limits: AdmissionLimits) -> QueueStanding | None:
+        """Return where a job that waits for admission stands; None when it does not wait, or is not due yet."""
+        row = await self._pool.fetchrow(SQL["queue_standing"], job_id, POSITION_MAX)
+        if row is None:
+            return None
+        return QueueStanding(
+            queue=row["queue"],
+            ahead=row["ahead"],
+            queue_in_flight=row["queue_in_flight"],
+            queue_limit=limits.of_queue(row["queue"]),
+            total_in_flight=row["total_in_flight"],
+            total_limit=limits.total,
+        )

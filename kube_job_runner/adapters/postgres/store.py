@@ -8,13 +8,14 @@ from kube_job_runner.adapters.postgres.health import HealthCheck
 from kube_job_runner.adapters.postgres.pool import Pool
 from kube_job_runner.adapters.postgres.process import Process
 from kube_job_runner.adapters.postgres.reader import Reader
+from kube_job_runner.adapters.postgres.reconcile import Reconcile
 from kube_job_runner.adapters.postgres.submit import Submit
 from kube_job_runner.adapters.postgres.sweep import Sweep
 from kube_job_runner.adapters.postgres.tokens import Tokens
 
 
-class Store(Submit, Reader, Process, Sweep, Tokens, HealthCheck):
-    """`SubmitStore`, `JobReader`, `ProcessStore`, `ObserveStore`, `SweepStore`, `TokenStore` and `Health` on PostgreSQL."""
+class Store(Submit, Reader, Process, Sweep, Reconcile, Tokens, HealthCheck):
+    """All the store ports on PostgreSQL."""
 
     def __init__(self, pool: Pool, url: str) -> None:
         self._pool = pool

@@ -45,7 +45,7 @@ class Submit:
     _pool: Pool
 
     async def insert_jobs(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]:
-        """Store jobs, specs, first transitions and `Submitted` messages in one commit; outcomes in the same order."""
+        """Store jobs, specs, first transitions and one `Submitted` message in one commit; outcomes in the same order."""
         if not submissions:
             return []
         first: dict[Key, Submission] = {}
@@ -126,7 +126,7 @@ def _columns(submissions: Sequence[Submission]) -> list[Any]:
         [job.name for job in jobs],
         *(column for column, _ in folded),
         [submission.spec for submission in submissions],
-        [messages.encode(messages.Submitted(job_id=job.id)) for job in jobs],
+        messages.encode(messages.Submitted(job_id=jobs[0].id)),
         *_key_columns(submissions),
         *(default for _, default in folded),
         *rows.folded([job.rerun_of for job in jobs]),

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec.structs import replace
 
+from kube_job_runner.adapters.simulated import pods
 from kube_job_runner.adapters.simulated import script as scripts
 from kube_job_runner.adapters.simulated.faults import Fault, Faults, FaultyFeed, Operation
 from kube_job_runner.adapters.simulated.history import History
@@ -18,9 +19,9 @@ from kube_job_runner.adapters.simulated.script import Script
 from kube_job_runner.adapters.simulated.timeline import Timeline
 from kube_job_runner.adapters.simulated.world import World
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, NotFound, TemporaryError
-from kube_job_runner.domain.facts import JobFacts
+from kube_job_runner.domain.facts import Condition, JobFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
-from kube_job_runner.ports import Clock, ClusterJob, SeenJob, SeenPod, WatchEvent
+from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, SeenJob, SeenPod, WatchEvent
 
 
 class SimulatedCluster:
@@ -40,8 +41,11 @@ class SimulatedCluster:
         condition_lag_seconds: float = 1.0,
         step_seconds: float = 0.0,
         keep_history: bool = True,
+        installation: str = "",
     ) -> None:
         self._running: asyncio.Task[None] | None = None
+        self.installation = installation
+        """What marks the objects made from now on as made for one database."""
         self.quota = quota
         """How many cluster jobs may exist at once; more are refused for now. None: any number."""
         self.history = History(keep=keep_history)
@@ -139,7 +143,7 @@ class SimulatedCluster:
             script = self._script_for(job)
         except ValueError as error:
             raise ClusterRefused(str(error), reason="Invalid", status=422) from error
-        return self._world.add(job, script).facts
+        return self._world.add(job, script, installation=self.installation).facts
 
     def _find(self, namespace: str, cluster_name: str) -> JobFacts | None:
         sim = self._world.by_name.get((namespace, cluster_name))
@@ -154,6 +158,10 @@ class SimulatedCluster:
     def watch_pods(self) -> AsyncIterator[WatchEvent]:
         """Watch pods; see `ports.ClusterWatcher`."""
         return self._world.pod_feed.watch()
+
+    def watch_events(self) -> AsyncIterator[WatchEvent]:
+        """Watch the Warning Events; see `ports.ClusterWatcher`."""
+        return self._world.event_feed.watch()
 
     async def logs(
         self, namespace: str, pod_name: str, *, container: str, follow: bool, tail_lines: int | None
@@ -176,6 +184,42 @@ class SimulatedCluster:
             else:
                 sim.changed.clear()
                 await sim.changed.wait()
+
+    # -- inventory ---------------------------------------------------------------------------------------------------
+
+    def covers(self, namespace: str) -> bool:
+        """Tell that every namespace is listed."""
+        return bool(namespace)
+
+    async def list_owned(self) -> AsyncIterator[list[OwnedObject]]:
+        """Yield all Jobs, then all pods; see `ports.ClusterInventory`."""
+        jobs = [sim.owned_job() for sim in self._world.by_uid.values() if not sim.facts.gone]
+        yield await self.faults.call("list", lambda: jobs)
+        owned = [sim.owned_pod() for sim in self._world.by_uid.values()]
+        yield [pod for pod in owned if pod is not None]
+
+    async def remove_owned(self, found: OwnedObject) -> None:
+        """Delete a Job in the background, or a pod; see `ports.ClusterInventory`."""
+
+        def act() -> None:
+            sim = self._world.by_uid.get(found.uid) or self._world.by_pod_uid.get(found.uid)
+            if sim is None:
+                return
+            self.history.deleted(found.uid)
+            if found.kind == "Pod":
+                self._world.remove_pod(sim)
+            else:
+                self._world.remove(sim, foreground=False)
+
+        await self.faults.call("remove", act)
+
+    async def node_conditions(self, name: str) -> tuple[Condition, ...] | None:
+        """Return the conditions of the one node; it is ready unless it was lost."""
+        if name != pods.NODE:
+            return None
+        if any(sim.node_lost for sim in self._world.by_uid.values()):
+            return (Condition("Ready", "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status."),)
+        return (Condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),)
 
     # -- what happens to it ------------------------------------------------------------------------------------------
 
@@ -208,6 +252,7 @@ class SimulatedCluster:
         """Cut all watchers off: what they have not taken yet is lost to them, and they list again."""
         self._world.job_feed.relist()
         self._world.pod_feed.relist()
+        self._world.event_feed.relist()
 
     def plant(self, namespace: str, cluster_name: str) -> None:
         """Put an object that is not ours under a name."""
@@ -228,6 +273,10 @@ class SimulatedCluster:
         """Let a kubelet evict the running pod of a cluster job."""
         sim = self._world.by_uid[uid]
         self._world.end(sim, replace(sim.script, mode="evicted"))
+
+    def emit(self, uid: str, *, reason: str, message: str, about_pod: bool = True) -> None:
+        """Let a component of the cluster say something about the pod of a cluster job, or about the Job itself."""
+        self._world.emit(self._world.by_uid[uid], reason=reason, message=message, about_pod=about_pod)
 
     def lose_node(self, uid: str) -> None:
         """Let the node of a cluster job's pod fall silent: nothing stops there any more but by force."""

@@ -11,6 +11,10 @@ from kube_job_runner.domain.facts import Condition, ContainerFacts, JobFacts, Po
 from kube_job_runner.domain.names import MAIN_CONTAINER
 
 NODE = "sim-node-0"
+UNSCHEDULABLE_MESSAGE = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available"
+REFUSED_MESSAGE = (
+    "Error creating: pods is forbidden: exceeded quota: compute, requested: pods=1, used: pods=1, limited: pods=1"
+)
 
 
 def scheduled(pod: PodFacts, *, at: datetime) -> PodFacts:
@@ -20,8 +24,8 @@ def scheduled(pod: PodFacts, *, at: datetime) -> PodFacts:
 
 def unschedulable(pod: PodFacts, *, at: datetime) -> PodFacts:
     """Return a pod for which no node has room."""
-    text = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available"
-    return replace(pod, conditions=(Condition("PodScheduled", "False", "Unschedulable", text, at),))
+    unscheduled = Condition("PodScheduled", "False", "Unschedulable", UNSCHEDULABLE_MESSAGE, at)
+    return replace(pod, conditions=(unscheduled,))
 
 
 def waiting(pod: PodFacts, *, reason: str, message: str = "") -> PodFacts:

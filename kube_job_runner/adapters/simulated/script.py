@@ -12,6 +12,7 @@ kjr.test/waiting-message mode waiting: its message
 kjr.test/image-error     mode imagepull: the registry's answer
 kjr.test/grace           time between SIGTERM and the exit, "2s"
 kjr.test/term-code       exit code on SIGTERM (absent: 143)
+kjr.test/event           a Warning Event about the pod once it has a node, "FailedMount: secret not found"
 kjr.test/log             what the container prints as it starts
 """
 
@@ -46,6 +47,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     image_error: str = "not found"
     grace_seconds: float = 0.0
     term_code: int = 143
+    event: str = ""
     log: bytes = b""
 
 
@@ -83,5 +85,6 @@ def read(spec: JobSpec) -> Script:
         image_error=given.get("image-error", "not found"),
         grace_seconds=seconds(given.get("grace", "0s")),
         term_code=int(given.get("term-code", "143")),
+        event=given.get("event", ""),
         log=given.get("log", "").encode(),
     )

@@ -19,9 +19,9 @@ from kube_job_runner.adapters.simulated.faults import FaultyFeed
 from kube_job_runner.adapters.simulated.history import History
 from kube_job_runner.adapters.simulated.script import Script
 from kube_job_runner.adapters.simulated.timeline import Timeline
-from kube_job_runner.adapters.watchfeed import gone
-from kube_job_runner.domain.facts import JobFacts, PodFacts
-from kube_job_runner.ports import ClusterJob, SeenJob, SeenPod
+from kube_job_runner.adapters.watchfeed import EventFeed, gone
+from kube_job_runner.domain.facts import EventFacts, JobFacts, PodFacts
+from kube_job_runner.ports import ClusterJob, OwnedObject, SeenEvent, SeenJob, SeenPod
 
 PULL_BACKOFF_SECONDS = 2.0
 _CONDITION_GAP_SECONDS = 0.01
@@ -31,8 +31,9 @@ KILLED_CODE = 137
 class Simulated:
     """One cluster job: its Job, its pod if it has one, and the log of its container."""
 
-    def __init__(self, job: ClusterJob, script: Script, facts: JobFacts) -> None:
+    def __init__(self, job: ClusterJob, script: Script, facts: JobFacts, *, installation: str) -> None:
         self.job = job
+        self.installation = installation
         self.script = script
         self.facts = facts
         self.pod: PodFacts | None = None
@@ -44,6 +45,28 @@ class Simulated:
     def wanted(self) -> bool:
         """Whether the Job exists and nobody has asked for its end."""
         return not self.facts.gone and not self.facts.deleting
+
+    def owned_job(self) -> OwnedObject:
+        """Return the Job as an inventory lists it."""
+        return OwnedObject(
+            kind="Job",
+            namespace=self.job.namespace,
+            name=self.job.cluster_name,
+            uid=self.facts.uid,
+            created_at=self.facts.created_at,
+            job_id=self.job.job_id,
+            attempt=self.job.attempt,
+            installation=self.installation,
+            deleting=self.facts.deleting,
+        )
+
+    def owned_pod(self) -> OwnedObject | None:
+        """Return the pod as an inventory lists it, or None when there is none."""
+        pod = self.pod
+        if pod is None or pod.gone:
+            return None
+        owned = replace(self.owned_job(), kind="Pod", name=pod.name, uid=pod.uid, owner_uid=pod.job_uid)
+        return replace(owned, created_at=pod.created_at, deleting=pod.deleting)
 
 
 class World:
@@ -58,6 +81,7 @@ class World:
         self.by_pod_uid: dict[str, Simulated] = {}
         self.job_feed = FaultyFeed[SeenJob](timeline)
         self.pod_feed = FaultyFeed[SeenPod](timeline)
+        self.event_feed = EventFeed()
         self._timeline = timeline
         self._history = history
         self._random = random.Random(seed)  # noqa: S311 - a seed is the point
@@ -67,11 +91,11 @@ class World:
 
     # -- what the API server does ------------------------------------------------------------------------------------
 
-    def add(self, job: ClusterJob, script: Script) -> Simulated:
+    def add(self, job: ClusterJob, script: Script, *, installation: str = "") -> Simulated:
         """Store a new Job; its controller sees it a step later."""
         self._version += 1
         facts = JobFacts(uid=self._uid(), resource_version=self._version, created_at=self._timeline.clock.now())
-        sim = Simulated(job, script, facts)
+        sim = Simulated(job, script, facts, installation=installation)
         self.by_uid[facts.uid] = self.by_name[job.namespace, job.cluster_name] = sim
         self._history.created(job, facts.uid)
         self.job_feed.publish(self._seen_job(sim))
@@ -111,6 +135,25 @@ class World:
         code = sim.script.term_code if wanted_seconds <= allowed_seconds else KILLED_CODE
         self._timeline.after(min(wanted_seconds, allowed_seconds), lambda: self._stopped(sim, code))
 
+    def emit(self, sim: Simulated, *, reason: str, message: str, about_pod: bool = True) -> None:
+        """Say something about the pod of a cluster job (when there is one), or about the Job."""
+        if about_pod and sim.pod is None:
+            return
+        self._version += 1
+        at = self._timeline.clock.now()
+        facts = EventFacts(
+            uid=f"event-{self._version}",
+            resource_version=self._version,
+            object_kind="Pod" if about_pod else "Job",
+            object_name=sim.pod.name if about_pod and sim.pod else sim.job.cluster_name,
+            object_uid=sim.pod.uid if about_pod and sim.pod else sim.facts.uid,
+            reason=reason,
+            message=message,
+            first_at=at,
+            last_at=at,
+        )
+        self.event_feed.publish(SeenEvent(job_id=sim.job.job_id, attempt=sim.job.attempt, facts=facts))
+
     def end(self, sim: Simulated, script: Script) -> None:
         """Let a running container end now, as `script` has it."""
         pod = sim.pod
@@ -126,6 +169,7 @@ class World:
         now = self._timeline.clock.now()
         self._set_job(sim, replace(sim.facts, started_at=now))
         if sim.script.mode == "nopod":
+            self.emit(sim, reason="FailedCreate", message=pods.REFUSED_MESSAGE, about_pod=False)
             return
         uid = self._uid()
         name = f"{sim.job.cluster_name}-{uid[:5]}"
@@ -141,8 +185,12 @@ class World:
         now = self._timeline.clock.now()
         if script.mode == "unschedulable":
             self._set_pod(sim, pods.unschedulable(pod, at=now))
+            self.emit(sim, reason="FailedScheduling", message=pods.UNSCHEDULABLE_MESSAGE)
             return
         self._set_pod(sim, pods.scheduled(pod, at=now))
+        if script.event:
+            reason, _, text = script.event.partition(": ")
+            self.emit(sim, reason=reason, message=text)
         if script.mode == "starterror":
             self._later(script.start_seconds, self._refuse, sim)
         elif script.mode in ("ok", "evicted"):
@@ -164,6 +212,7 @@ class World:
             image = sim.job.spec.image
             text = f"failed to pull image {image}: {script.image_error}"
             self._set_pod(sim, pods.waiting(pod, reason="ErrImagePull", message=text))
+            self.emit(sim, reason="Failed", message=text)
             self._later(PULL_BACKOFF_SECONDS, self._back_off, sim)
         else:
             self._set_pod(sim, pods.waiting(pod, reason="ContainerCreating"))

@@ -58,11 +58,11 @@ def reference() -> list[dict[str, Any]]:
 def _default(field: Any) -> str:
     import msgspec
 
-    if field.default_factory is not msgspec.NODEFAULT:
+    if field.default_factory not in (msgspec.NODEFAULT, dict):
         return "$XDG_DATA_HOME/kube-job-runner or ~/.local/share/kube-job-runner"
     if isinstance(field.default, tuple):
         return ",".join(field.default)
-    return "none" if field.default is None else str(field.default)
+    return "none" if field.default is None or field.default_factory is dict else str(field.default)
 
 
 def _meanings(type_: type[Any]) -> dict[str, str]:

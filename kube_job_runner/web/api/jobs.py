@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from kube_job_runner.domain.admission import DEFAULT_LIMITS, AdmissionLimits
 from kube_job_runner.domain.errors import NotFound
 from kube_job_runner.domain.job import Job, State
 from kube_job_runner.domain.spec import JobSpec
@@ -37,12 +38,14 @@ class JobsApi:
         logs: LogService,
         *,
         wait_max_seconds: float,
+        admission: AdmissionLimits = DEFAULT_LIMITS,
     ) -> None:
         self._reader = reader
         self._store = store
         self._hub = hub
         self._logs = logs
         self._wait_max_seconds = wait_max_seconds
+        self._admission = admission
 
     async def get(self, call: Call[views.JobPath, views.JobQuery, Nothing]) -> Reply[views.JobView]:
         """Return a job, at once or when it has changed."""
@@ -56,7 +59,10 @@ class JobsApi:
         headers = ((b"etag", etag),)
         if _matches(call.headers.get(b"if-none-match"), etag):
             return Reply(status=304, headers=headers)
-        return Reply(views.job_view(job), headers=headers)
+        standing = None
+        if job.state is State.QUEUED and job.admitted_at is None:
+            standing = await self._reader.queue_standing(job_id, self._admission)
+        return Reply(views.job_view(job, standing=standing), headers=headers)
 
     async def list(self, call: Call[Nothing, views.ListQuery, Nothing]) -> Reply[views.JobPage]:
         """Return a page of jobs, newest first."""

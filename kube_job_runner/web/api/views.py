@@ -10,6 +10,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from kube_job_runner.domain import admission
+from kube_job_runner.domain.admission import QueueStanding
 from kube_job_runner.domain.job import Attempt, Job, State, Transition
 from kube_job_runner.domain.spec import JobSpec
 from kube_job_runner.services.read import CURSOR_PATTERN, SELECTOR_MAX_LENGTH, SELECTOR_PATTERN
@@ -173,8 +175,16 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None
     created_at: Time
     due_at: Time
+    admitted_at: Time | None
     started_at: Time | None
     finished_at: Time | None
+    queue_position: Annotated[
+        int | None,
+        Meta(
+            description="The place of a job that is due and waits for the limits, 1 is the next one in its queue; 10001 means"
+            " that or later. `explanation` says it in words. Null for all others, and in lists. It moves without `version`."
+        ),
+    ]
     cancel: CancelView | None
     warnings: Sequence[Fault] | UnsetType = UNSET
 
@@ -250,8 +260,9 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     minimum_client: str
 
 
-def job_view(job: Job, *, warnings: Sequence[Fault] = ()) -> JobView:
-    """Return a job as the API shows it."""
+def job_view(job: Job, *, warnings: Sequence[Fault] = (), standing: QueueStanding | None = None) -> JobView:
+    """Return a job as the API shows it; one that waits also with where it stands."""
+    explanation = " ".join(part for part in (job.explanation, admission.words(standing) if standing else "") if part)
     cancel = job.cancel
     return JobView(
         id=job.id,
@@ -265,12 +276,14 @@ def job_view(job: Job, *, warnings: Sequence[Fault] = ()) -> JobView:
         labels=job.labels,
         attempt=job.attempt,
         reason=job.reason or None,
-        explanation=job.explanation or None,
+        explanation=explanation or None,
         exit_code=job.exit_code,
         created_at=job.created_at,
         due_at=job.due_at,
+        admitted_at=job.admitted_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
+        queue_position=standing.position if standing else None,
         cancel=CancelView(at=cancel.at, by=cancel.by, reason=cancel.reason) if cancel else None,
         warnings=warnings or UNSET,
     )

@@ -418,3 +418,35 @@ async def test_more_memory_is_not_adopted_as_the_same_work(server: FakeApiServer
     with pytest.raises(NameTaken):
         await cluster.create(msgspec.structs.replace(JOB, memory="2Gi"))
     assert (await cluster.create(msgspec.structs.replace(JOB, avoid_nodes=("n",)))).uid
+
+
+@pytest.mark.asyncio
+async def test_what_is_created_carries_the_installation(server: FakeApiServer) -> None:
+    cluster = make_cluster(server.url, installation="id-1")
+    await cluster.create(JOB)
+    (stored,) = server.objects.values()
+    assert stored["metadata"]["labels"][names.INSTALLATION_LABEL] == "id-1"
+    await cluster.close()
+
+
+@pytest.mark.asyncio
+async def test_the_conditions_of_a_node_are_read_where_that_is_allowed(
+    server: FakeApiServer, cluster: KubernetesCluster
+) -> None:
+    ready = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "lastTransitionTime": None}
+    node = {"metadata": {"name": "n/1", "namespace": ""}, "status": {"conditions": [ready]}}
+    await server.put("nodes", node)
+    await server.put("nodes", {"metadata": {"name": "n2", "namespace": ""}})
+    server.fail("get", fake.answer(403, 'User "x" cannot get resource "nodes"', "Forbidden"), fake.answer(404))
+    assert await cluster.node_conditions("n2") is None
+    with pytest.raises(TemporaryError):
+        await cluster.node_conditions("n2")  # something in front of the API server knows no such path
+    assert await cluster.node_conditions("n2") == ()
+    assert await cluster.node_conditions("gone") is None
+    server.fail("get", fake.text(200, json.dumps(node)), fake.text(200, "<html>"), fake.text(500, "oops"))
+    conditions = await cluster.node_conditions("n1")
+    assert conditions is not None
+    assert [(c.type, c.status, c.reason) for c in conditions] == [("Ready", "Unknown", "NodeStatusUnknown")]
+    for _ in range(2):
+        with pytest.raises(TemporaryError):
+            await cluster.node_conditions("n1")

@@ -42,6 +42,7 @@ INSERT INTO tokens (token_hash, name, prefix) SELECT sha256(n::text::bytea), 't'
 """
 
 PROCESS, QUEUE = statements.load("process"), statements.load("queue")
+RECONCILE = statements.load("reconcile")
 READ, SUBMIT = statements.load("read"), statements.load("submit")
 SWEEP, HEALTH, TOKENS = statements.load("sweep"), statements.load("health"), statements.load("tokens")
 DAYS_AGO = dt.datetime.now(dt.UTC) - dt.timedelta(days=13)
@@ -82,13 +83,11 @@ def check(text: str, *indexes: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "arguments", "indexes"),
     [
-        pytest.param(
-            QUEUE["receive"], (200, 60.0, uuid.uuid4(), -100), ("messages_ready", "messages_pkey"), id="receive"
-        ),
+        pytest.param(QUEUE["receive"], (200, 60.0, uuid.uuid4()), ("messages_ready", "messages_pkey"), id="receive"),
         pytest.param(QUEUE["ack"], (list(range(1, 200)), SOME[1:]), ("messages_pkey",), id="ack"),
         pytest.param(QUEUE["extend"], (list(range(1, 200)), SOME[1:], 9.0, []), ("messages_pkey",), id="extend"),
         pytest.param(QUEUE["dead_letter"], ([5], SOME[:1], "e"), ("messages_pkey",), id="dead_letter"),
-        pytest.param(PROCESS["count_in_flight"], (), ("jobs_by_state",), id="count_in_flight"),
+        pytest.param(PROCESS["attempts_of"], (SOME,), ("attempts_pkey",), id="attempts_of"),
         pytest.param(PROCESS["load"], (SOME,), ("jobs_pkey", "job_specs_pkey", "attempts_pkey"), id="load"),
         pytest.param(PROCESS["lock_jobs"], (SOME,), ("jobs_pkey",), id="lock_jobs"),
         pytest.param(PROCESS["known_cluster_jobs"], (), ("attempts_in_cluster",), id="known_cluster_jobs"),
@@ -110,6 +109,10 @@ def check(text: str, *indexes: str) -> None:
             ("jobs_pkey", "job_specs_pkey", "attempts_pkey"),
             id="delete",
         ),
+        pytest.param(
+            RECONCILE["recorded_cluster_jobs"], (AN_ID, 1, 1000), ("attempts_in_cluster",), id="recorded_cluster_jobs"
+        ),
+        pytest.param(RECONCILE["claims"], (SOME, [1] * 200), ("jobs_pkey", "attempts_pkey"), id="claims"),
         pytest.param(HEALTH["live_jobs"], (1000,), ("jobs_by_state",), id="live_jobs"),
         pytest.param(TOKENS["find_token"], (b"x",), ("tokens_pkey",), id="find_token"),
     ],
@@ -159,7 +162,7 @@ def test_a_change_of_a_job_finds_its_row_by_key(filled_url: str) -> None:
         ["queued"] * count,
         [2] * count,
         [1] * count,
-        *([[now] * count] * 4),
+        *([[now] * count] * 5),
         [""] * count,
         [""] * count,
         [1] * count,
@@ -171,5 +174,5 @@ def test_a_change_of_a_job_finds_its_row_by_key(filled_url: str) -> None:
 
 def test_delayed_urgent_messages_are_not_walked_over(filled_url: str) -> None:
     """The condition on the time must be one of the index, per priority, not a filter over all rows of a priority."""
-    text = plan(filled_url, QUEUE["receive"], 10, 60.0, uuid.uuid4(), -100)
+    text = plan(filled_url, QUEUE["receive"], 10, 60.0, uuid.uuid4())
     assert re.search(r"Index Cond: \(\(priority = levels\.priority\) AND \(available_at <= now\(\)\)\)", text), text

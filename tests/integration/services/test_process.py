@@ -14,17 +14,20 @@ import pytest_asyncio
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import SimulatedCluster, SteppedClock
+from kube_job_runner.domain.admission import AdmissionLimits
 from kube_job_runner.domain.draft import Rules
 from kube_job_runner.domain.errors import ClusterRefused, DatabaseUnavailable, PermanentError
-from kube_job_runner.domain.facts import JobFacts
+from kube_job_runner.domain.facts import Condition, ContainerFacts, JobFacts, PodFacts
 from kube_job_runner.domain.job import Job, State
 from kube_job_runner.domain.messages import Check, Observed, Outgoing
 from kube_job_runner.domain.spec import JobSpec
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.submit import new_job
-from tests.support.postgres import fetch
+from tests.support.postgres import age, fetch
 
 pytestmark = pytest.mark.asyncio
+SPEC = JobSpec(image="busybox:1", command=("true",))
+ENDED = ContainerFacts(name="main", state="terminated", reason="Completed", exit_code=0)
 
 
 class LoopClock:
@@ -59,8 +62,10 @@ class Wrapped:
             raise PermanentError("the store refuses this row")
         return await self.store.commit(changes, receipts=receipts)
 
-    async def count_in_flight(self) -> int:
-        return await self.store.count_in_flight()
+    async def admit(self, limits: AdmissionLimits, *, limit: int, lease_seconds: float) -> ports.Snapshot:
+        if self.load_error is not None:
+            raise self.load_error
+        return await self.store.admit(limits, limit=limit, lease_seconds=lease_seconds)
 
 
 class Bench:
@@ -99,6 +104,17 @@ class Bench:
         assert found is not None
         return found
 
+    async def end(self, job: Job) -> None:
+        """Tell that the cluster job of a job has completed."""
+        [attempt] = await self.pg.store.list_attempts(job.id)
+        done = (Condition(type="Complete", reason="Completed"),)
+        seen = JobFacts(uid=attempt.cluster_uid or "", resource_version=9_999, conditions=done)
+        pod = PodFacts(
+            uid="p", name="p", job_uid=seen.uid, resource_version=9_999, phase="Succeeded", containers=(ENDED,)
+        )
+        facts: list[dict[str, Any]] = [{"job": seen}, {"pod": pod}]
+        await self.pg.queue.send([Outgoing(message=Observed(job_id=job.id, attempt=1, **each)) for each in facts])
+
     async def make_due(self) -> None:
         await fetch(self.url, "UPDATE messages SET available_at = now()")
 
@@ -119,7 +135,7 @@ async def bench(database_url: str) -> AsyncIterator[Bench]:
 
 async def test_a_batch_is_created_and_acknowledged(bench: Bench) -> None:
     jobs = await bench.submit(5)
-    assert await bench.processor.run_once(wait_seconds=1) == 5
+    assert await bench.processor.run_once(wait_seconds=1) == 10, "five messages and five admitted jobs"
     assert {(await bench.state(job)).state for job in jobs} == {State.STARTING}
     assert await bench.messages() == 0
     assert len(bench.cluster.history.creates) == 5
@@ -149,7 +165,7 @@ async def test_a_message_that_kills_its_worker_every_time_is_dead_lettered_by_it
 async def test_a_row_that_the_store_refuses_fails_alone(bench: Bench) -> None:
     jobs = await bench.submit(4)
     bench.store.refuse = jobs[1].id
-    for _ in range(3):
+    for _ in range(4):
         await bench.processor.run_once(wait_seconds=0.2)
         await bench.make_due()
     assert [(await bench.state(job)).state for job in jobs] == [
@@ -177,7 +193,7 @@ async def test_a_store_that_is_away_gives_the_batch_back_at_once(bench: Bench) -
     with pytest.raises(DatabaseUnavailable):
         await bench.processor.run_once(wait_seconds=1)
     bench.store.load_error = None
-    assert await bench.processor.run_once(wait_seconds=1) == 1, "not only when the lease of 30 s is over"
+    assert await bench.processor.run_once(wait_seconds=1) == 2, "not only when the lease of 30 s is over"
 
 
 async def test_messages_of_a_job_that_is_not_there_are_done_with(bench: Bench) -> None:
@@ -202,7 +218,7 @@ async def test_a_cancel_while_the_create_is_in_flight_leaves_nothing(bench: Benc
     [job] = await bench.submit()
     bench.cluster.faults.add("create", _slow(), times=1)
     creating = asyncio.create_task(bench.processor.run_once(wait_seconds=1))
-    await _until_leased(bench)
+    await _until_admitted(bench)
     await bench.pg.store.request_cancel(job.id, by="ann", reason="changed my mind")
     other = bench.make()
     await other.run_once(wait_seconds=1)
@@ -223,13 +239,13 @@ def _slow() -> Any:
     return Fault(delay_seconds=5.0)
 
 
-async def _until_leased(bench: Bench) -> None:
+async def _until_admitted(bench: Bench) -> None:
     for _ in range(1000):
-        [row] = await fetch(bench.url, "SELECT count(*) AS n FROM messages WHERE lease_token IS NOT NULL")
+        [row] = await fetch(bench.url, "SELECT count(*) AS n FROM jobs WHERE admitted_at IS NOT NULL")
         if row["n"]:
             return
         await asyncio.sleep(0.01)
-    pytest.fail("no message was leased")
+    pytest.fail("no job was admitted")
 
 
 async def test_a_right_that_we_lack_makes_jobs_wait(bench: Bench) -> None:
@@ -250,23 +266,87 @@ async def test_a_refusal_ends_the_job(bench: Bench) -> None:
     assert (ended.state, ended.reason) == (State.FAILED, "AdmissionDenied")
 
 
-async def test_a_full_cluster_leaves_new_work_in_the_queue(bench: Bench) -> None:
+async def test_a_full_cluster_leaves_new_work_waiting_until_a_job_ends(bench: Bench) -> None:
     first = await bench.submit(2)
-    limited = bench.make(max_in_flight=2)
+    limited = bench.make(limits=AdmissionLimits(total=2))
     await limited.run_once(wait_seconds=1)
     [late] = await bench.submit()
-    assert await limited.run_once(wait_seconds=0.2) == 0
-    assert (await bench.state(late)).state is State.QUEUED
-    await bench.pg.store.request_cancel(first[0].id, by="ann", reason="")
-    assert await limited.run_once(wait_seconds=1) == 1, "messages about jobs in the cluster still come"
+    assert await limited.run_once(wait_seconds=0.2) == 1, "its message is done with: the row itself waits"
+    assert await bench.messages() == 0
+    assert (await bench.state(late)).admitted_at is None
+    await bench.end(first[0])
+    await limited.run_once(wait_seconds=1)
+    assert (await bench.state(first[0])).state is State.SUCCEEDED
+    assert (await bench.state(late)).state is State.STARTING, "admitted by the very batch that freed its place"
+
+
+async def test_what_was_admitted_by_a_processor_that_died_is_created_by_another(bench: Bench) -> None:
+    [job] = await bench.submit()
+    await bench.pg.store.admit(AdmissionLimits(), limit=10, lease_seconds=30.0)
+    await bench.processor.run_once(wait_seconds=0.1)
+    assert (await bench.state(job)).state is State.QUEUED, "it belongs to another for as long as its lease lasts"
+    await age(bench.url, "jobs", "next_check_at", 31)
+    assert await bench.pg.store.send_due_checks(limit=10, rearm_seconds=60.0) == 1
+    await bench.processor.run_once(wait_seconds=1)
+    assert (await bench.state(job)).state is State.STARTING
+
+
+async def test_a_lost_message_delays_a_job_by_one_round_only(bench: Bench) -> None:
+    [job] = await bench.submit()
+    await fetch(bench.url, "DELETE FROM messages")
+    eager = bench.make(admit_seconds=0.0)
+    assert await eager.run_once(wait_seconds=0.0) == 1
+    assert (await bench.state(job)).state is State.STARTING
+
+
+async def test_one_message_is_enough_for_many_jobs_and_processors_share_them(bench: Bench) -> None:
+    made = [new_job(SPEC, owner="ann", default_namespace="default", now=dt.datetime.now(dt.UTC)) for _ in range(25)]
+    await bench.pg.store.insert_jobs([ports.Submission(job=job, spec=encoded) for job, encoded in made])
+    assert await bench.messages() == 1
+    for expected in (10, 20, 25):
+        await bench.make(batch_size=10).run_once(wait_seconds=1)
+        assert len(bench.cluster.history.creates) == expected
+    assert await bench.messages() == 0
+
+
+async def test_a_refusal_frees_a_place_for_the_next(bench: Bench) -> None:
+    [bad] = await bench.submit()
+    [good] = await bench.submit()
+    bench.cluster.fail_next("create", ClusterRefused("policy says no", reason="AdmissionDenied", status=403))
+    limited = bench.make(limits=AdmissionLimits(total=1))
+    await limited.run_once(wait_seconds=1)
+    assert (await bench.state(bad)).state is State.FAILED
+    await limited.run_once(wait_seconds=1)
+    assert (await bench.state(good)).state is State.STARTING
+
+
+async def test_an_effect_that_begins_after_the_admission_has_run_out_is_left_to_others(bench: Bench) -> None:
+    [job] = await bench.submit()
+    await bench.make(lease_seconds=0.0).run_once(wait_seconds=1)
+    assert bench.cluster.history.creates == {}
+    await bench.processor.run_once(wait_seconds=1)
+    assert (await bench.state(job)).state is State.STARTING
+
+
+async def test_a_cancelled_job_that_waits_ends_without_a_request_to_the_cluster(bench: Bench) -> None:
+    [job] = await bench.submit()
+    limited = bench.make(limits=AdmissionLimits(total=10, queues={"default": 0}))
+    await limited.run_once(wait_seconds=1)
+    await bench.pg.store.request_cancel(job.id, by="ann", reason="")
+    bench.cluster.fail_next("find", DatabaseUnavailable("nobody may ask"))
+    await limited.run_once(wait_seconds=1)
+    assert (await bench.state(job)).state is State.CANCELLED
 
 
 async def test_a_processor_that_is_stopped_in_a_batch_gives_it_back(bench: Bench) -> None:
     await bench.submit()
     bench.cluster.faults.add("create", _slow(), times=1)
     task = asyncio.create_task(bench.processor.run_once(wait_seconds=1))
-    await _until_leased(bench)
+    await _until_admitted(bench)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await bench.make().run_once(wait_seconds=1) == 1
+    assert await bench.make().run_once(wait_seconds=1) == 2, "the message comes back, and a check for the admitted job"
+    [job] = await bench.pg.store.list_jobs(ports.JobFilter())
+    assert job.state is State.STARTING
+    assert set(bench.cluster.history.creates.values()) == {1}

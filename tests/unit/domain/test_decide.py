@@ -42,6 +42,24 @@ class TestQueued:
         assert decision.effect.attempt.number == 1
         assert decision.effect.attempt.cluster_name.endswith("-1")
 
+    def test_a_due_job_that_is_not_admitted_waits_until_its_queue_deadline(self) -> None:
+        decision = decide(make_job(admitted_at=None, timeouts=Timeouts(queue_seconds=60)), now=after(5))
+        assert decision.effect is None
+        assert decision.transitions == ()
+        assert decision.job.next_check_at == after(60)
+
+    def test_a_job_that_was_never_admitted_ends_without_a_question_to_the_cluster(self) -> None:
+        cancelled = decide(make_job(admitted_at=None, cancelled=True))
+        assert (cancelled.effect, cancelled.job.state) == (None, State.CANCELLED)
+        late = decide(make_job(admitted_at=None, timeouts=Timeouts(queue_seconds=60)), now=after(60))
+        assert (late.effect, late.job.reason) == (None, "QueueTimeout")
+
+    def test_what_is_found_in_the_cluster_counts_as_admitted(self) -> None:
+        job = make_job(admitted_at=None, cancelled=True)
+        decision = lifecycle.created(job, {}, lifecycle.next_attempt(job, {}), job_facts(), now=after(3), rules=RULES)
+        assert decision.job.admitted_at == after(3)
+        assert decision.job.in_flight
+
     def test_a_job_waiting_for_its_retry_is_looked_at_when_it_is_due(self) -> None:
         decision = decide(make_job(attempt=1, due_at=after(30)), make_attempt(gone_at=T0), now=after(10))
         assert decision.effect is None
@@ -83,6 +101,7 @@ class TestQueued:
         assert decision.job.state is State.QUEUED
         assert decision.job.next_check_at == after(waited + expected)
         assert decision.job.explanation == "Waiting to be created: quota full"
+        assert decision.job.in_flight, "its place stays taken: the create may have got through"
 
     def test_a_refusal_of_the_cluster_ends_the_job_with_its_reason(self) -> None:
         verdict = Verdict(outcome=State.FAILED, reason="AdmissionDenied", explanation="The cluster refused the job: no")
@@ -150,7 +169,7 @@ class TestStarting:
         assert decide(make_job(State.STARTING), attempt, now=after(899)).job.state is State.STARTING
 
     def test_a_registry_that_is_away_costs_a_free_attempt_after_its_grace_and_only_once_the_pod_is_gone(self) -> None:
-        away = waiting("ErrImagePull", 'dial tcp 10.0.0.1:443: connect: connection refused')
+        away = waiting("ErrImagePull", "dial tcp 10.0.0.1:443: connect: connection refused")
         attempt = with_facts(make_attempt(), pod_facts(away))
         job, attempts = apply(decide(make_job(State.STARTING), attempt, now=after(1)), {1: attempt})
         grace_seconds = (job.next_check_at - after(1)).total_seconds() if job.next_check_at else 0
@@ -330,7 +349,8 @@ class TestRetry:
         assert decision.job.reason == "ApplicationExit"
         assert after(14) <= decision.job.due_at <= after(16)
         job, attempts = apply(decision, {1: attempt})
-        again = decide(job, attempts[1], now=after(16))
+        assert decide(job, attempts[1], now=after(16)).effect is None, "its place is given up: it waits to be admitted"
+        again = decide(msgspec.structs.replace(job, admitted_at=after(16)), attempts[1], now=after(16))
         assert isinstance(again.effect, Create)
         assert again.effect.attempt.number == 2
         assert again.effect.attempt.cluster_name.endswith("-2")
@@ -352,11 +372,15 @@ class TestRetry:
         assert decision.job.explanation.endswith("There is no further attempt: attempt 2 of 2.")
 
     def test_an_attempt_that_the_infrastructure_ended_is_not_charged_and_its_node_is_avoided(self) -> None:
-        evicted = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
+        evicted: dict[str, Any] = {
+            "phase": "Failed",
+            "reason": "Evicted",
+            "message": "The node was low on resource: memory.",
+        }
         attempt = with_facts(make_attempt(), job_facts("Failed", rv=20), pod_facts(ended(137), **evicted))
         job, attempts = apply(decide(make_job(State.RUNNING), attempt, now=after(5)), {1: attempt})
         assert (job.state, job.reason) == (State.QUEUED, "NodePressureEvicted")
-        again = decide(job, attempts[1], now=job.due_at)
+        again = decide(msgspec.structs.replace(job, admitted_at=job.due_at), attempts[1], now=job.due_at)
         assert isinstance(again.effect, Create)
         assert again.effect.avoid_nodes == ("node-1",)
 

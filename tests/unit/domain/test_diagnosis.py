@@ -40,7 +40,7 @@ class TestJobWithoutPod:
     def test_a_pod_that_policy_forbids_fails_the_job_though_no_status_says_so(self) -> None:
         attempt = with_facts(make_attempt(), event("FailedCreate", POD_SECURITY, kind="Job"))
         decision = decide(make_job(State.STARTING), attempt, now=after(2))
-        assert (decision.job.state, decision.job.reason) == (State.FAILED, "SecurityPolicy")
+        assert (decision.job.state, decision.job.reason) == (State.FAILED, "AdmissionDenied")
         assert "runAsNonRoot" in decision.job.explanation
 
     def test_once_there_is_a_pod_the_events_of_the_job_are_over(self) -> None:
@@ -71,7 +71,9 @@ class TestPodEvents:
 
     def test_the_job_is_looked_at_again_when_the_event_is_over(self) -> None:
         attempt = with_facts(make_attempt(), self.CREATING, event("FailedMount", NO_CONFIG_MAP, at=-200))
-        assert decide(make_job(State.STARTING), attempt, now=after(2)).job.next_check_at <= after(100)
+        next_check_at = decide(make_job(State.STARTING), attempt, now=after(2)).job.next_check_at
+        assert next_check_at is not None
+        assert next_check_at <= after(100)
 
     def test_a_pod_whose_volumes_are_there_is_past_its_events(self) -> None:
         ready = Condition(type="PodReadyToStartContainers", at=after(2))
@@ -113,4 +115,3 @@ class TestContainers:
     @pytest.mark.parametrize(("reason", "unknown"), [("SomethingNew", "SomethingNew"), ("ContainerCreating", "")])
     def test_what_the_table_does_not_know_is_told_for_the_count(self, reason: str, unknown: str) -> None:
         assert diagnosis.unknown_signal(pod_facts(waiting(reason))) == unknown
-

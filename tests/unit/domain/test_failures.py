@@ -1,10 +1,13 @@
-"""The failure table: what each signal means, whatever the runtime or the registry calls it."""
+"""The failure table: its rows are sound, and each signal has the meaning that its text gives it."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+
 import pytest
 
-from kube_job_runner.domain import failures
+from kube_job_runner.domain import categories, failures
 
 PULLS = [
     (
@@ -16,12 +19,12 @@ PULLS = [
     ("unknown: repository name not known to registry: name unknown", "ImageNotFound"),
     ("pulling from host r.example.com failed with status code [manifests 1]: 401 Unauthorized", "ImageUnauthorized"),
     (
-        "pull access denied for nginxs, repository does not exist or may require 'docker login': denied",
+        "pull access denied for team/nginxs, repository does not exist or may require 'docker login': denied",
         "ImageUnauthorized",
     ),
     ("no basic auth credentials", "ImageUnauthorized"),
     ("unexpected status from HEAD request: 403 Forbidden", "ImageUnauthorized"),
-    ("toomanyrequests: You have reached your pull rate limit", "RegistryUnavailable"),
+    ("toomanyrequests: You have reached your pull rate limit", "RegistryRateLimited"),
     (
         "pulling from host r.example.com failed with status code [manifests 1]: 503 Service Unavailable",
         "RegistryUnavailable",
@@ -42,36 +45,132 @@ def test_a_pull_is_judged_by_its_message(signal: str, message: str, reason: str)
     assert found.reason == reason
 
 
+@pytest.mark.parametrize(
+    "image",
+    ["r.example.com/unauthorized-404/not-found:429", "denied.example.com/timeout:503", "r.example.com/no-such-host:1"],
+)
+def test_the_name_of_an_image_or_a_url_is_no_cause(image: str) -> None:
+    message = (
+        f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": unexpected status from HEAD '
+        f"request to https://{image}/manifests/toomanyrequests: 503 Service Unavailable"
+    )
+    found = failures.classify("container.waiting", "ErrImagePull", message)
+    assert found is not None
+    assert found.category == "registry_unavailable"
+
+
+def test_the_first_try_tells_more_than_the_last_one_without_credentials() -> None:
+    message = (
+        "[Error response from daemon: Get https://r.example.com/v2/: net/http: TLS handshake timeout, Error response from "
+        "daemon: Get https://r.example.com/v2/app/manifests/1: unauthorized: authentication required]"
+    )
+    found = failures.classify("container.waiting", "ErrImagePull", message)
+    assert found is not None
+    assert (found.category, found.verdict) == ("registry_unavailable", "retry_free")
+
+
+def test_mirrors_that_failed_are_not_the_cause() -> None:
+    message = (
+        "initializing source docker://quay.io/team/app:9: (Mirrors also failed: [mirror.example.com/team/app:9: pinging "
+        "container registry mirror.example.com: dial tcp 10.0.0.1:443: connect: connection refused]): quay.io/team/app:9: "
+        "reading manifest 9 in quay.io/team/app: manifest unknown"
+    )
+    found = failures.classify("container.waiting", "ErrImagePull", message)
+    assert found is not None
+    assert found.category == "image_not_found"
+
+
 def test_a_missing_secret_is_not_a_cache_that_is_late() -> None:
     missing = failures.classify("container.waiting", "CreateContainerConfigError", 'secret "nope" not found')
-    assert missing is not None
-    assert missing.reason == "ConfigMissing"
-    assert (
-        failures.classify("container.waiting", "CreateContainerConfigError", "failed to sync secret cache: timed out")
-        is None
+    late = failures.classify(
+        "container.waiting", "CreateContainerConfigError", "failed to sync secret cache: timed out waiting"
     )
+    assert missing is not None
+    assert (missing.category, missing.verdict) == ("config_missing", "fail_after_grace")
+    assert late is not None
+    assert (late.category, late.verdict) == ("runtime_error", "retry_free")
 
 
-def test_what_no_rule_knows_has_no_meaning() -> None:
-    assert failures.classify("container.waiting", "BrandNew", "?") is None
-    assert failures.classify("container.terminated", "Error", "") is None
+@pytest.mark.parametrize(
+    ("where", "reason", "message", "exit_code"),
+    [
+        ("container.waiting", "BrandNew", "?", None),
+        ("container.waiting", "ContainerCreating", "", None),
+        ("container.waiting", "PodInitializing", "", None),
+        ("container.terminated", "Completed", "", 0),
+        ("pod.condition", "SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates", None),
+        ("pod.condition", "ContainersNotReady", "containers with unready status: [main]", None),
+        ("job.condition", "JobSuspended", "Job suspended", None),
+        ("job.condition", "Whatever", "", None),
+        ("event", "Pulled", 'Successfully pulled image "x"', None),
+        ("event", "Failed", "something else", None),
+        ("pod.status", "", "", None),
+        ("api", "", "", None),
+    ],
+)
+def test_what_is_normal_or_unknown_has_no_meaning(
+    where: failures.Where, reason: str, message: str, exit_code: int | None
+) -> None:
+    assert failures.classify(where, reason, message, exit_code=exit_code) is None
 
 
-@pytest.mark.parametrize("rule", failures.RULES, ids=lambda rule: f"{rule.where}-{rule.reason}")
+def test_an_exit_of_137_alone_is_never_out_of_memory() -> None:
+    found = failures.classify("container.terminated", "Error", "", exit_code=137, container="main")
+    assert found is not None
+    assert (found.category, found.verdict) == ("killed_by_signal", "application")
+    assert "SIGKILL" in found.explanation
+    assert "memory" not in found.explanation
+
+
+def test_out_of_memory_is_believed_whatever_the_exit_code() -> None:
+    found = failures.classify("container.terminated", "OOMKilled", "", exit_code=0)
+    assert found is not None
+    assert found.category == "out_of_memory"
+
+
+def test_what_the_program_says_of_its_own_children_is_not_how_it_was_started() -> None:
+    message = 'Traceback: OSError: [Errno 8] Exec format error: "./tool"'
+    found = failures.classify("container.terminated", "Error", message, exit_code=1)
+    assert found is not None
+    assert found.category == "application_exit"
+    assert message in found.explanation
+
+
+@pytest.mark.parametrize("rule", failures.RULES, ids=[rule.name for rule in failures.RULES])
 def test_every_rule_explains_itself_and_cites_its_source(rule: failures.Rule) -> None:
     assert rule.source
-    assert rule.reasons or rule.pattern or rule.where in ("pod.condition", "job.condition")
-    assert (rule.action == "fail_after_grace") == bool(rule.grace)
-    text = failures.finding(rule, "what the cluster said.", container="main", node="node-1").explanation
+    assert rule.reasons or rule.pattern or rule.exit_codes
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", rule.name)
+    assert rule.category in categories.BY_NAME
+    if rule.verdict == "fail_after_grace":
+        assert rule.grace
+    if rule.where == "container.waiting":
+        assert bool(rule.grace) == (rule.verdict in ("fail_after_grace", "retry_free"))
+    text = failures.finding(rule, "what the cluster said.", container="main", node="node-1", exit_code=9).explanation
     assert "{" not in text
+    assert ".." not in text
     assert text.endswith((".", ")"))
+
+
+def test_the_names_of_rules_are_unique() -> None:
+    counted = Counter(rule.name for rule in failures.RULES)
+    assert [name for name, times in counted.items() if times > 1] == []
 
 
 def test_a_long_message_is_shortened() -> None:
     found = failures.classify("container.waiting", "InvalidImageName", "x" * 5000)
     assert found is not None
-    assert len(found.explanation) < 700
+    assert len(found.explanation) < 800
 
 
-def test_the_last_rule_of_a_failed_job_fits_everything() -> None:
-    assert failures.classify("job.condition", "Whatever", "") is not None
+def test_only_the_beginning_of_a_message_is_matched() -> None:
+    assert failures.classify("container.waiting", "ErrImagePull", "x" * 9000 + "manifest unknown") is None
+
+
+def test_the_worst_verdict_has_the_highest_severity() -> None:
+    order: list[failures.Action] = ["wait", "retry_free", "application", "fail_after_grace", "fail_now"]
+    assert sorted(failures.VERDICTS, key=failures.severity) == order
+
+
+def test_an_empty_table_knows_nothing() -> None:
+    assert failures.Table(()).classify("container.waiting", "InvalidImageName", "x") is None

@@ -134,8 +134,3 @@ def test_jobs_that_failed_together_do_not_come_back_together() -> None:
 
 def test_the_same_failure_is_decided_the_same_way_twice() -> None:
     assert plan(EXIT_3, policy=Retry(attempts=2)) == plan(EXIT_3, policy=Retry(attempts=2))
-
-
-@pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (15, "SIGTERM"), (63, "signal 63")])
-def test_signals_have_names(number: int, name: str) -> None:
-    assert retries.signal_name(number) == name

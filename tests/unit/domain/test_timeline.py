@@ -79,7 +79,10 @@ def test_an_ended_pod_marks_nothing_for_its_conditions_tell_of_the_teardown() ->
 
 def test_a_pod_without_a_node_is_created_and_says_why_it_waits_and_until_when() -> None:
     unschedulable = Condition(
-        type="PodScheduled", status="False", reason="Unschedulable", message="0/3 nodes are available: 3 Insufficient cpu."
+        type="PodScheduled",
+        status="False",
+        reason="Unschedulable",
+        message="0/3 nodes are available: 3 Insufficient cpu.",
     )
     attempt = with_facts(make_attempt(), pod_facts(node="", conditions=(unschedulable,)))
     job = make_job(State.STARTING, timeouts=Timeouts(start_seconds=300))

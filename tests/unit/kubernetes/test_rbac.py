@@ -12,6 +12,7 @@ WANTED = {
     "messages-processor": {("batch", "jobs"): {"create", "get", "delete"}, ("", "pods"): {"delete"}},
     "job-status-processor": {("batch", "jobs"): {"get", "list", "watch"}},
     "pod-events-processor": {("", "pods"): {"get", "list", "watch"}, ("", "events"): {"get", "list", "watch"}},
+    "sweeper": {("batch", "jobs"): {"get", "list", "delete"}, ("", "pods"): {"list", "delete"}},
     "web-server": {("", "pods"): {"get"}, ("", "pods/log"): {"get"}},
 }
 FORBIDDEN_RESOURCES = {

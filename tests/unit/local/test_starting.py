@@ -108,12 +108,12 @@ def _specs(folder: Path) -> dict[str, tuple[JobSpec, str, str]]:
         "no working directory": (
             JobSpec(image="x", command=("true",), working_dir="/no/such/folder"),
             'chdir to cwd ("/no/such/folder") failed: the folder does not exist',
-            "StartFailed",
+            "ConfigInvalid",
         ),
         "working directory is a file": (
             JobSpec(image="x", command=("true",), working_dir=str(plain)),
             f'chdir to cwd ("{plain}") failed: it is not a folder',
-            "StartFailed",
+            "ConfigInvalid",
         ),
         "no command": (
             JobSpec(image="x"),
@@ -123,7 +123,7 @@ def _specs(folder: Path) -> dict[str, tuple[JobSpec, str, str]]:
         "volume": (
             JobSpec(image="x", command=("true",), volumes=(Volume(name="v", mount_path="/v", empty_dir=EmptyDir()),)),
             'volume "v" cannot be mounted at /v: local jobs have no volumes',
-            "StartFailed",
+            "ConfigInvalid",
         ),
     }
 
@@ -152,7 +152,7 @@ async def test_what_cannot_start_ends_as_a_container_that_cannot(bench: Bench, t
     await poll(lambda: bench.jobs.of(facts.uid)[-1].condition("Failed"), what="the Job to fail")
     finding = failures.classify("container.terminated", main.reason, main.message)
     assert finding is not None
-    assert finding.rule.reason == reason
+    assert finding.reason == reason
 
 
 @pytest.mark.asyncio
@@ -165,7 +165,7 @@ async def test_a_secret_is_missing_for_ever_and_the_job_can_be_deleted(bench: Be
     assert main.message.startswith('secret "api" not found')
     finding = failures.classify("container.waiting", main.reason, main.message)
     assert finding is not None
-    assert finding.rule.reason == "ConfigMissing"
+    assert finding.reason == "ConfigMissing"
     await bench.delete(job, facts.uid)
     await bench.until_gone(facts.uid)
 

@@ -120,9 +120,9 @@ async def test_modes(bench: Bench, annotations: dict[str, str], phases: list[tup
 async def test_the_failure_table_knows_what_waits(bench: Bench, annotations: dict[str, str], reason: str) -> None:
     _, facts = await bench.create(**annotations)
     await bench.pass_seconds(5)
-    finding = diagnosis.waiting(AttemptFacts(job=facts, pods=(bench.pod(facts.uid),)))
-    assert finding is not None
-    assert finding.rule.reason == reason
+    found = diagnosis.obstacle(AttemptFacts(job=facts, pods=(bench.pod(facts.uid),)), now=bench.clock.now())
+    assert found is not None
+    assert found.finding.reason == reason
 
 
 @pytest.mark.asyncio
@@ -132,7 +132,7 @@ async def test_the_failure_table_knows_an_eviction(bench: Bench) -> None:
     pod = bench.pod(facts.uid)
     finding = failures.classify("pod.status", pod.reason, pod.message)
     assert finding is not None
-    assert finding.rule.action == "infrastructure"
+    assert finding.verdict == "retry_free"
 
 
 @pytest.mark.asyncio

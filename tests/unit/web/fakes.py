@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from kube_job_runner.domain.admission import AdmissionLimits, QueueStanding
 from kube_job_runner.domain.errors import NotFound
 from kube_job_runner.domain.job import Attempt, CancelRequest, Job, State, Transition
 from kube_job_runner.ports import JobFilter, QueueDepth, Submission, SubmitOutcome, Token
@@ -40,6 +41,7 @@ class FakeStore:
         self.attempts: dict[UUID, list[Attempt]] = {}
         self.commits: list[int] = []
         self.version_queries = 0
+        self.standings: dict[UUID, QueueStanding] = {}
         self.before_insert: Callable[[Sequence[Submission]], Any] | None = None
         self.failure: Exception | None = None
 
@@ -69,7 +71,9 @@ class FakeStore:
         ]
         return SubmitOutcome(status="created", job_id=job.id)
 
-    async def request_cancel(self, job_id: UUID, *, by: str, reason: str) -> Job | None:
+    async def request_cancel(
+        self, job_id: UUID, *, by: str, reason: str, grace_seconds: int | None = None
+    ) -> Job | None:
         self._fail()
         job = self.jobs.get(job_id)
         if job is not None and not job.terminal and job.cancel is None:
@@ -124,6 +128,9 @@ class FakeStore:
         self._fail()
         self.version_queries += 1
         return {job_id: self.jobs[job_id].version for job_id in job_ids if job_id in self.jobs}
+
+    async def queue_standing(self, job_id: UUID, limits: AdmissionLimits) -> QueueStanding | None:
+        return self.standings.get(job_id)
 
 
 class FakeTokens:

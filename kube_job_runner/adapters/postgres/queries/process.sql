@@ -21,30 +21,31 @@ SELECT id, version FROM jobs WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
 -- Write all that was decided in a batch but the attempts, acknowledge its messages, send the new ones and the hints.
 WITH changed AS (
     UPDATE jobs j
-    SET state = c.state, version = c.version, attempt = c.attempt, due_at = c.due_at, started_at = c.started_at,
-        finished_at = c.finished_at, next_check_at = c.next_check_at, reason = c.reason, explanation = c.explanation,
-        exit_code = c.exit_code
+    SET state = c.state, version = c.version, attempt = c.attempt, due_at = c.due_at,
+        admitted_at = c.admitted_at, started_at = c.started_at, finished_at = c.finished_at,
+        next_check_at = c.next_check_at, reason = c.reason, explanation = c.explanation, exit_code = c.exit_code
     FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $5::timestamptz[], $6::timestamptz[],
-                $7::timestamptz[], $8::timestamptz[], $9::text[], $10::text[], $11::integer[])
-        AS c (id, state, version, attempt, due_at, started_at, finished_at, next_check_at, reason, explanation, exit_code)
+                $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::text[], $12::integer[])
+        AS c (id, state, version, attempt, due_at, admitted_at, started_at, finished_at, next_check_at, reason, explanation,
+              exit_code)
     WHERE j.id = c.id
 ), history AS (
     INSERT INTO transitions (job_id, version, attempt, from_state, to_state, at, reason, explanation, exit_code)
-    SELECT * FROM unnest($12::uuid[], $13::integer[], $14::integer[], $15::text[], $16::text[], $17::timestamptz[],
-                         $18::text[], $19::text[], $20::integer[])
+    SELECT * FROM unnest($13::uuid[], $14::integer[], $15::integer[], $16::text[], $17::text[], $18::timestamptz[],
+                         $19::text[], $20::text[], $21::integer[])
 ), strange AS (
     INSERT INTO anomalies (job_id, attempt, kind, detail, at)
-    SELECT * FROM unnest($21::uuid[], $22::integer[], $23::text[], $24::text[], $25::timestamptz[])
+    SELECT * FROM unnest($22::uuid[], $23::integer[], $24::text[], $25::text[], $26::timestamptz[])
     ON CONFLICT DO NOTHING
 ), sent AS (
     INSERT INTO messages (available_at, priority, body)
     SELECT now() + m.delay_seconds * interval '1 second', m.priority, m.body
-    FROM unnest($26::double precision[], $27::smallint[], $28::bytea[]) AS m (delay_seconds, priority, body)
+    FROM unnest($27::double precision[], $28::smallint[], $29::bytea[]) AS m (delay_seconds, priority, body)
 ), acknowledged AS (
-    DELETE FROM messages m USING unnest($29::bigint[], $30::uuid[]) AS a (id, token)
+    DELETE FROM messages m USING unnest($30::bigint[], $31::uuid[]) AS a (id, token)
     WHERE m.id = a.id AND m.lease_token = a.token
 )
-SELECT pg_notify(channel, '') FROM unnest($31::text[]) AS n (channel)
+SELECT pg_notify(channel, '') FROM unnest($32::text[]) AS n (channel)
 
 -- name: put_attempts
 -- Write attempts, new or changed.
@@ -72,6 +73,70 @@ SET namespace = excluded.namespace, cluster_name = excluded.cluster_name, cluste
 -- The cluster jobs that should exist.
 SELECT job_id, number, cluster_uid FROM attempts WHERE cluster_uid IS NOT NULL AND gone_at IS NULL
 
--- name: count_in_flight
--- How many jobs are in the cluster now.
-SELECT count(*) AS jobs FROM jobs WHERE state IN ('starting', 'running', 'stopping')
+-- name: lock_admissions
+-- One admission at a time, until the end of the transaction. A statement of its own: the next one's snapshot must be taken
+-- when the lock is held, or it would not see what the holder before admitted.
+SELECT pg_advisory_xact_lock(hashtextextended('kjr admission', 0))
+
+-- name: admit
+-- Admit waiting jobs that are due, the most urgent and oldest first, as far as the limits allow; with their specs. Queues and
+-- the priorities in each are found by skipping from one to the next, and of each only as many rows are read as there is room
+-- for: neither a full queue with a million rows nor retries that are not due yet are walked over.
+WITH RECURSIVE in_flight AS MATERIALIZED (
+    SELECT queue, count(*) AS jobs FROM jobs
+    WHERE admitted_at IS NOT NULL AND state IN ('queued', 'starting', 'running', 'stopping') GROUP BY queue
+), room AS MATERIALIZED (
+    SELECT greatest(0, least($1::bigint, $2::bigint - coalesce(sum(jobs), 0)))::bigint AS jobs FROM in_flight
+), names AS (
+    (SELECT queue FROM jobs WHERE state = 'queued' AND admitted_at IS NULL AND cancel_requested_at IS NULL
+     AND (SELECT jobs FROM room) > 0 ORDER BY queue DESC LIMIT 1)
+    UNION ALL
+    SELECT (SELECT j.queue FROM jobs j
+            WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL AND j.queue < n.queue
+            ORDER BY j.queue DESC LIMIT 1)
+    FROM names n WHERE n.queue IS NOT NULL
+), open AS MATERIALIZED (
+    SELECT n.queue, least(room.jobs, coalesce(l.jobs, $4::bigint) - coalesce(f.jobs, 0)) AS room
+    FROM names n CROSS JOIN room
+    LEFT JOIN unnest($5::text[], $6::bigint[]) AS l (queue, jobs) ON l.queue = n.queue
+    LEFT JOIN in_flight f ON f.queue = n.queue
+    WHERE n.queue IS NOT NULL
+), picked AS MATERIALIZED (
+    SELECT head.id FROM open CROSS JOIN LATERAL (
+        WITH RECURSIVE levels AS (
+            (SELECT j.priority FROM jobs j
+             WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL AND j.queue = open.queue
+             ORDER BY j.priority DESC LIMIT 1)
+            UNION ALL
+            SELECT (SELECT j.priority FROM jobs j
+                    WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL
+                    AND j.queue = open.queue AND j.priority < l.priority ORDER BY j.priority DESC LIMIT 1)
+            FROM levels l WHERE l.priority IS NOT NULL
+        )
+        SELECT due.id, levels.priority, due.due_at FROM levels CROSS JOIN LATERAL (
+            SELECT j.id, j.due_at FROM jobs j
+            WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL
+            AND j.queue = open.queue AND j.priority = levels.priority AND j.due_at <= statement_timestamp()
+            ORDER BY j.due_at, j.id LIMIT open.room
+        ) AS due
+        ORDER BY levels.priority DESC, due.due_at, due.id LIMIT open.room
+    ) AS head
+    WHERE open.room > 0
+    ORDER BY head.priority DESC, head.due_at, head.id LIMIT (SELECT jobs FROM room)
+), locked AS MATERIALIZED (
+    SELECT id FROM jobs
+    WHERE id IN (SELECT id FROM picked) AND state = 'queued' AND admitted_at IS NULL AND cancel_requested_at IS NULL
+    ORDER BY id FOR UPDATE
+), admitted AS (
+    UPDATE jobs j
+    SET admitted_at = statement_timestamp(), version = j.version + 1,
+        next_check_at = clock_timestamp() + $3::double precision * interval '1 second'
+    FROM locked WHERE j.id = locked.id
+    RETURNING j.*
+)
+SELECT n.now, j.*, s.spec AS encoded_spec
+FROM (SELECT clock_timestamp() AS now) n LEFT JOIN admitted j ON true LEFT JOIN job_specs s ON s.job_id = j.id
+
+-- name: attempts_of
+-- All attempts of some jobs.
+SELECT * FROM attempts WHERE job_id = ANY($1::uuid[]) ORDER BY job_id, number

@@ -21,7 +21,6 @@ WITH RECURSIVE levels AS (
         WHERE m.priority = levels.priority AND m.available_at <= now()
         ORDER BY m.available_at, m.id LIMIT $1 FOR UPDATE SKIP LOCKED
     ) AS due
-    WHERE levels.priority >= $4::smallint
     LIMIT $1
 )
 UPDATE messages m

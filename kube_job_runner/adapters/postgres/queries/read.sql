@@ -17,3 +17,25 @@ SELECT * FROM transitions WHERE job_id = $1 ORDER BY version, at
 -- name: versions
 -- The versions of jobs that somebody waits for.
 SELECT id, version FROM jobs WHERE id = ANY($1::uuid[])
+
+-- name: queue_standing
+-- How many jobs are ahead of a waiting job in its queue, counted up to a limit, and how many are in flight. Those of its own
+-- priority and those of higher ones are a range of the index each: it is never read past the job.
+SELECT m.queue,
+       (SELECT count(*) FROM (
+           (SELECT FROM jobs j
+            WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL
+            AND j.queue = m.queue AND j.priority = m.priority AND (j.due_at, j.id) < (m.due_at, m.id) LIMIT $2)
+           UNION ALL
+           (SELECT FROM jobs j
+            WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL
+            AND j.queue = m.queue AND j.priority > m.priority AND j.due_at <= now() LIMIT $2)
+           LIMIT $2
+       ) a) AS ahead,
+       (SELECT count(*) FROM jobs j
+        WHERE j.admitted_at IS NOT NULL AND j.state IN ('queued', 'starting', 'running', 'stopping')
+        AND j.queue = m.queue) AS queue_in_flight,
+       (SELECT count(*) FROM jobs j
+        WHERE j.admitted_at IS NOT NULL AND j.state IN ('queued', 'starting', 'running', 'stopping')) AS total_in_flight
+FROM jobs m
+WHERE m.id = $1 AND m.state = 'queued' AND m.admitted_at IS NULL AND m.cancel_requested_at IS NULL AND m.due_at <= now()

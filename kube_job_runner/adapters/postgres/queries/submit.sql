@@ -1,17 +1,18 @@
 -- name: insert_jobs
--- Store jobs with their specs, first transitions and messages, but those whose idempotency key is taken: all of a submit in
--- one statement. Tells which keys it took, by their jobs. It waits for another transaction that holds one of the keys, in
--- the keys' order. A job stored before is left as it is, so that a call whose answer was lost may be made again.
+-- Store jobs with their specs, first transitions and one message for all, but those whose idempotency key is taken: all of
+-- a submit in one statement. Tells which keys it took, by their jobs. It waits for another transaction that holds one of the
+-- keys, in the keys' order. A job stored before is left as it is, so that a call whose answer was lost may be made again.
 WITH input AS MATERIALIZED (
     SELECT id, name, coalesce(queue, $17) AS queue, coalesce(namespace, $18) AS namespace, coalesce(owner, $19) AS owner,
            coalesce(priority, $20::smallint) AS priority, coalesce(labels, $21) AS labels, coalesce(policy, $22) AS policy,
            coalesce(created_at, $23) AS created_at, coalesce(due_at, $24) AS due_at,
-           coalesce(next_check_at, $25) AS next_check_at, spec, message, key, request_hash, response, coalesce(rerun_of, $27) AS rerun_of
+           coalesce(next_check_at, $25) AS next_check_at, spec, key, request_hash, response,
+           coalesce(rerun_of, $27) AS rerun_of
     FROM unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[], $8::text[],
-        $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::bytea[], $13::bytea[],
+        $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::bytea[],
         $14::text[], $15::bytea[], $16::bytea[], $26::uuid[]
-    ) AS i (id, name, queue, namespace, owner, priority, labels, policy, created_at, due_at, next_check_at, spec, message,
+    ) AS i (id, name, queue, namespace, owner, priority, labels, policy, created_at, due_at, next_check_at, spec,
             key, request_hash, response, rerun_of)
 ), reserved AS (
     INSERT INTO idempotency_keys (owner, key, job_id, request_hash, response)
@@ -34,7 +35,7 @@ WITH input AS MATERIALIZED (
     INSERT INTO transitions (job_id, at, version, attempt, to_state)
     SELECT id, created_at, 1, 0, 'queued' FROM fresh
 ), sent AS (
-    INSERT INTO messages (priority, body) SELECT priority, message FROM fresh
+    INSERT INTO messages (priority, body) SELECT max(priority), $13::bytea FROM fresh HAVING count(*) > 0
 )
 SELECT (SELECT array_agg(job_id) FROM reserved) AS taken, pg_notify('kjr_messages', '')
 

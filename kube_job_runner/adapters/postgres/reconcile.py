@@ -1,0 +1,56 @@
+"""What the comparison of the store with the cluster needs: who we are, and which cluster jobs should exist."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from uuid import UUID
+
+from kube_job_runner.adapters.postgres import statements
+from kube_job_runner.adapters.postgres.pool import Pool
+from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.ports import Claim, RecordedClusterJob
+
+SQL = statements.load("reconcile")
+_FIRST = (UUID(int=0), 0)
+
+
+class Reconcile:
+    """`ReconcileStore` on PostgreSQL."""
+
+    _pool: Pool
+
+    async def installation_id(self) -> str:
+        """Return the id of the installation that this database belongs to."""
+        row = await self._pool.fetchrow(SQL["installation"])
+        if row is None:
+            raise ConfigurationError("the table `installation` is empty: INSERT INTO installation DEFAULT VALUES")
+        return str(row["id"])
+
+    async def recorded_cluster_jobs(self, *, after: tuple[UUID, int] | None, limit: int) -> list[RecordedClusterJob]:
+        """Return a page of the cluster jobs that are not recorded as gone."""
+        rows = await self._pool.fetch(SQL["recorded_cluster_jobs"], *(after or _FIRST), limit)
+        return [
+            RecordedClusterJob(
+                job_id=row["job_id"],
+                attempt=row["number"],
+                namespace=row["namespace"],
+                cluster_name=row["cluster_name"],
+                cluster_uid=row["cluster_uid"],
+                pod_uids=tuple(row["pod_uids"]),
+            )
+            for row in rows
+        ]
+
+    async def claims(self, attempts: Collection[tuple[UUID, int]]) -> dict[tuple[UUID, int], Claim]:
+        """Return what the rows say of these attempts now; those of jobs that have no row are left out."""
+        keys = list(attempts)
+        rows = await self._pool.fetch(SQL["claims"], [key[0] for key in keys], [key[1] for key in keys])
+        return {
+            (row["job_id"], row["number"]): Claim(
+                job_ended=row["job_ended"],
+                job_attempt=row["job_attempt"],
+                cluster_uid=row["cluster_uid"],
+                gone=row["gone"],
+            )
+            for row in rows
+        }

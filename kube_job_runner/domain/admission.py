@@ -1,0 +1,78 @@
+"""How many jobs may be in flight, in all and per queue, and what that says about a job that waits: its standing, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+POSITION_MAX = 10_000
+"""Jobs ahead are counted up to so many: what a person can use, and what an index answers in milliseconds."""
+
+
+class AdmissionLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The most jobs in flight: `total` in the installation, `queues` by name, `per_queue` in every other (None: no limit)."""
+
+    total: int = 500
+    per_queue: int | None = None
+    queues: Mapping[str, int] = {}
+
+    def of_queue(self, queue: str) -> int | None:
+        """Return the limit of a queue, or None when it has none of its own."""
+        return self.queues.get(queue, self.per_queue)
+
+
+DEFAULT_LIMITS = AdmissionLimits()
+
+
+class QueueStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a waiting job stands: how many are `ahead` of it in its queue, and how much of the limits is taken.
+
+    `ahead` is counted up to `POSITION_MAX`; a higher count is not told apart from it.
+    """
+
+    queue: str
+    ahead: int
+    queue_in_flight: int
+    queue_limit: int | None
+    total_in_flight: int
+    total_limit: int
+
+    @property
+    def position(self) -> int:
+        """The job's place in its queue: 1 is the next one."""
+        return self.ahead + 1
+
+    @property
+    def position_is_exact(self) -> bool:
+        """Whether `position` is the place itself; else the place is that or a later one."""
+        return self.ahead < POSITION_MAX
+
+
+def words(standing: QueueStanding) -> str:
+    """Return one sentence about why a job waits: its place, and the limit that keeps it there."""
+    return f"{_place(standing)}; {_cause(standing)}."
+
+
+def _place(standing: QueueStanding) -> str:
+    if not standing.position_is_exact:
+        return f"Waiting: at least {POSITION_MAX:,} jobs are ahead in queue {standing.queue}"
+    if standing.ahead == 0:
+        return f"Waiting: next in queue {standing.queue}"
+    return f"Waiting: {_ordinal(standing.position)} in queue {standing.queue}"
+
+
+def _cause(standing: QueueStanding) -> str:
+    limit = standing.queue_limit
+    if limit == 0:
+        return "the queue is held, its limit is 0"
+    if limit is not None and standing.queue_in_flight >= limit:
+        return f"the queue runs {standing.queue_in_flight:,} of {limit:,}"
+    if standing.total_in_flight >= standing.total_limit:
+        return f"the installation runs {standing.total_in_flight:,} of {standing.total_limit:,}"
+    return "there is room, it is about to be created"
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"

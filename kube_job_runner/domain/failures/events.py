@@ -1,0 +1,291 @@
+"""Kubernetes Events: of which place one speaks, and rows for what is told nowhere else.
+
+Most Events repeat what a status says, with a prefix: the same rows judge them. Volumes, sandboxes and autoscalers speak in
+Events alone. Events are best effort; nothing here is ever the only way to a verdict on a pod that has a status.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kube_job_runner.domain.failures.rule import Action, Grace, Rule, Where, text
+
+_COMBINED = re.compile(r"^\(combined from similar events\): ")
+_CREATING = re.compile(r"^Error creating: ")
+_PULL = re.compile(r'^Failed to (?:re-?)?pull image "[^"]*": ?', re.IGNORECASE)
+_PULL_STATES = re.compile(
+    r"^Error: (ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull|ImageInspectError)\b:? ?"
+)
+_ERROR = re.compile(r"^Error: ")
+_SAME_ELSEWHERE: dict[str, tuple[Where, str]] = {
+    "ErrImageNeverPull": ("container.waiting", "ErrImageNeverPull"),
+    "FailedScheduling": ("pod.condition", "Unschedulable"),
+    "Evicted": ("pod.status", "Evicted"),
+    "Preempted": ("pod.status", "Preempted"),
+    "Preempting": ("pod.status", "Preempting"),
+    "FailedPostStartHook": ("container.waiting", "PostStartHookError"),
+    "BackoffLimitExceeded": ("job.condition", "BackoffLimitExceeded"),
+    "DeadlineExceeded": ("job.condition", "DeadlineExceeded"),
+    "PodFailurePolicy": ("job.condition", "PodFailurePolicy"),
+    "MaxFailedIndexesExceeded": ("job.condition", "MaxFailedIndexesExceeded"),
+    "UnexpectedAdmissionError": ("pod.status", "UnexpectedAdmissionError"),
+    "TopologyAffinityError": ("pod.status", "TopologyAffinityError"),
+    "NodeShutdown": ("pod.status", "NodeShutdown"),
+    "NodeAffinity": ("pod.status", "NodeAffinity"),
+    "NodeLost": ("pod.status", "NodeLost"),
+}
+
+
+def meanings(where: Where, reason: str, message: str) -> Iterator[tuple[Where, str, str]]:
+    """Yield the signals, as (where, reason, message), that a signal stands for: itself, and what its text repeats."""
+    if where == "container.terminated":
+        yield from _ended(reason, message)
+        return
+    if where != "event":
+        yield where, reason, message
+        return
+    message = _COMBINED.sub("", message)
+    if reason in _SAME_ELSEWHERE:
+        yield *_SAME_ELSEWHERE[reason], message
+    elif reason == "FailedCreate":
+        yield "api", "", _CREATING.sub("", message)
+    elif reason == "InspectFailed":
+        invalid = "invalid reference" in message or "couldn't parse" in message
+        yield "container.waiting", "InvalidImageName" if invalid else "ImageInspectError", message
+    elif reason == "BackOff":
+        restarting = "restarting" in message
+        yield "container.waiting", "CrashLoopBackOff" if restarting else "ImagePullBackOff", message
+    elif reason == "Failed":
+        yield from _failed(message)
+    yield "event", reason, message
+
+
+def _failed(message: str) -> Iterator[tuple[Where, str, str]]:
+    pull = _PULL.match(message)
+    state = _PULL_STATES.match(message)
+    if pull:
+        yield "container.waiting", "ErrImagePull", message[pull.end() :]
+    elif state:
+        yield "container.waiting", state[1], message[state.end() :]
+    elif _ERROR.match(message):
+        yield "container.waiting", "CreateContainerError", _ERROR.sub("", message)
+
+
+def _ended(reason: str, message: str) -> Iterator[tuple[Where, str, str]]:
+    # A runtime that puts its own error under the reason `Error` means what others call `StartError`.
+    if reason == "Error" and re.match(r"(failed to create (containerd|shim) task|OCI runtime \w+ failed)", message):
+        yield "container.terminated", "StartError", message
+    yield "container.terminated", reason, message
+
+
+_MOUNT = frozenset(
+    {
+        "FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedMountOnFilesystemMismatch", "FailedDetachVolume",
+        "FailedBinding", "ProvisioningFailed", "VolumeMountFailed", "FailedAttach", "VolumeFailed", "VolumeResizeFailed",
+    }
+)  # fmt: skip
+_SANDBOX = frozenset(
+    {"FailedCreatePodSandBox", "FailedPodSandBoxStatus", "SandboxChanged", "NetworkNotReady", "FailedKillPod",
+     "FailedCreatePodContainer", "CNIFailed"}
+)  # fmt: skip
+_SCALE_UP = frozenset({"NotTriggerScaleUp"})
+
+
+def _event(
+    name: str,
+    reasons: frozenset[str],
+    pattern: str = "",
+    *,
+    category: str,
+    verdict: Action,
+    grace: Grace = "",
+    explanation: str,
+    source: str,
+) -> Rule:
+    return Rule(
+        name=name,
+        where="event",
+        reasons=reasons,
+        pattern=text(pattern) if pattern else None,
+        category=category,
+        verdict=verdict,
+        grace=grace,
+        explanation=explanation,
+        source=source,
+    )
+
+
+_STORAGE = "kubelet volumemanager, attach-detach controller, CSI drivers"
+
+RULES: tuple[Rule, ...] = (
+    _event(
+        "mount-cache-late",
+        _MOUNT,
+        r"failed to sync (secret|configmap) cache|object .{0,200}not registered|no relationship found between node",
+        category="volume_unavailable",
+        verdict="retry_free",
+        grace="volume",
+        explanation=(
+            "Node {node} has not yet heard of a Secret or ConfigMap that the job mounts: {message}. It mends itself."
+        ),
+        source="kubelet configmap and secret managers",
+    ),
+    _event(
+        "mount-config-missing",
+        _MOUNT,
+        r"\b(secret|configmap|serviceaccount|service account)s? \S{0,300} ?not found|"
+        r"references? non-?existent (secret|config)"
+        r"( map)? key|couldn't find key",
+        category="config_missing",
+        verdict="fail_after_grace",
+        grace="config",
+        explanation=(
+            "The job mounts a Secret, a ConfigMap or a key that is missing: {message}. Create it, or correct the name."
+        ),
+        source="kubelet volume/secret, volume/configmap, volume/projected",
+    ),
+    _event(
+        "mount-missing",
+        _MOUNT,
+        r"hostPath type check failed|(persistentvolumeclaim|persistentvolume|pvc|storageclass\S*|"
+        r"claim)s? .{0,300}(not found|does not "
+        r"exist)|no persistent volumes available|(volume|disk|share|filesystem|file system|"
+        r"snapshot)\b.{0,300}(was not found|"
+        r"not found|does not exist|NotFound|could not be found)|(InvalidVolume|ResourceNotFound|DiskNotFound|"
+        r"FileSystemNotFound)|code = NotFound|error 404|source .{0,200}does not exist",
+        category="volume_missing",
+        verdict="fail_after_grace",
+        grace="volume",
+        explanation="A volume that the job mounts does not exist: {message}. Create it, or correct its name.",
+        source=_STORAGE,
+    ),
+    _event(
+        "mount-in-use",
+        _MOUNT,
+        r"already used by pod|is in use by|already mounted by|volume is (busy|in use)",
+        category="volume_unavailable",
+        verdict="wait",
+        explanation="Another pod holds the volume of the job: {message}. The job starts when that one has ended.",
+        source="attach-detach controller, Multi-Attach error",
+    ),
+    _event(
+        "mount-refused",
+        _MOUNT,
+        r"access denied|permission denied|not authorized|unauthorized|AuthorizationFailed|"
+        r"AccessDenied|wrong fs type|bad option|"
+        r"bad superblock|unknown filesystem|invalid (credentials|argument|mount option)|mount error\((13|22)\)|"
+        r"no such file or directory|must be specified|is not supported",
+        category="volume_unavailable",
+        verdict="fail_after_grace",
+        grace="volume",
+        explanation=(
+            "The storage refuses a volume of the job: {message}. Its operator must mend the export, the rights or "
+            "the options."
+        ),
+        source="mount(8), mount.nfs, mount.cifs; cloud storage APIs",
+    ),
+    _event(
+        "mount-fault",
+        _MOUNT,
+        category="volume_unavailable",
+        verdict="retry_free",
+        grace="volume",
+        explanation=(
+            "Node {node} could not attach or mount a volume of the job yet: {message}. It keeps trying; a new "
+            "attempt is free."
+        ),
+        source=_STORAGE,
+    ),
+    _event(
+        "sandbox-fault",
+        _SANDBOX,
+        category="sandbox_failed",
+        verdict="retry_free",
+        grace="infrastructure",
+        explanation=(
+            "Node {node} could not set up the network or the sandbox of the pod: {message}. This is the node's "
+            "fault; a new "
+            "attempt is free."
+        ),
+        source="kubelet kuberuntime_sandbox.go; CNI plugins; containerd and CRI-O sandboxes",
+    ),
+    _event(
+        "device-fault",
+        frozenset({"FailedPrepareDynamicResources", "FailedSync", "FailedPreStartHook", "FailedToCreateContainer"}),
+        category="runtime_error",
+        verdict="retry_free",
+        grace="infrastructure",
+        explanation="Node {node} could not prepare the pod: {message}. This is the node's fault; a new attempt is free.",
+        source="kubelet cm/dra, pod_workers.go",
+    ),
+    _event(
+        "scale-up-limited",
+        _SCALE_UP,
+        r"max (node group|cluster|total|pool)|limit (reached|exceeded)|backoff|"
+        r"not ready for scale-?up|being (upgraded|scaled)|"
+        r"quota|out of resources|stockout",
+        category="unschedulable_capacity",
+        verdict="wait",
+        explanation="The cluster is as large as it may become: {message}. The job starts when room appears.",
+        source="cluster-autoscaler skipped reasons",
+    ),
+    _event(
+        "scale-up-impossible",
+        _SCALE_UP,
+        category="unschedulable_impossible",
+        verdict="fail_after_grace",
+        grace="scheduling",
+        explanation=(
+            "No machine that the cluster may add would hold the job: {message}. Ask for less, or correct its "
+            "node selector and "
+            "tolerations."
+        ),
+        source="cluster-autoscaler status/eventing_scale_up_processor.go",
+    ),
+    _event(
+        "scale-up-begun",
+        frozenset({"TriggeredScaleUp", "Nominated", "Scheduled"}),
+        r"scale.?up|nodeclaim|machine|node/",
+        category="unschedulable_capacity",
+        verdict="wait",
+        explanation="The cluster adds a machine for the job: {message}.",
+        source="cluster-autoscaler; Karpenter",
+    ),
+    _event(
+        "node-not-ready",
+        frozenset({"NodeNotReady", "NodeControllerEviction"}),
+        category="node_lost",
+        verdict="retry_free",
+        grace="infrastructure",
+        explanation="Contact with node {node} is lost: {message}. If it does not come back, a new attempt is free.",
+        source="node lifecycle controller",
+    ),
+    _event(
+        "taint-eviction",
+        frozenset({"TaintManagerEviction"}),
+        r"marking for deletion|deleting",
+        category="disrupted",
+        verdict="retry_free",
+        explanation="The pod is moved off node {node} because of a taint: {message}. A new attempt is free.",
+        source="taint eviction controller",
+    ),
+    _event(
+        "oom-event",
+        frozenset({"OOMKilling"}),
+        category="out_of_memory",
+        verdict="application",
+        explanation=(
+            "The kernel of node {node} killed a process that used too much memory: {message}. Raise resources.memory."
+        ),
+        source="node-problem-detector kernel monitor",
+    ),
+    _event(
+        "system-oom",
+        frozenset({"SystemOOM"}),
+        category="node_pressure_evicted",
+        verdict="retry_free",
+        explanation="Node {node} as a whole ran out of memory: {message}. A new attempt is free.",
+        source="kubelet oom_watcher",
+    ),
+)

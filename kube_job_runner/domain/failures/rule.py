@@ -1,0 +1,140 @@
+"""What a row of the failure table is, and what it says of one signal."""
+
+from __future__ import annotations
+
+import re
+import signal as signals
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import msgspec
+
+Where = Literal[
+    "container.waiting", "container.terminated", "pod.status", "pod.condition", "job.condition", "event", "api"
+]
+Action = Literal["fail_now", "fail_after_grace", "wait", "retry_free", "application"]
+Grace = Literal["", "image", "config", "registry", "runtime", "infrastructure", "volume", "admission", "scheduling"]
+
+GRACES_SECONDS: Mapping[str, float] = {
+    "": 0.0,
+    "image": 30.0,
+    "config": 60.0,
+    "registry": 300.0,
+    "runtime": 60.0,
+    "infrastructure": 300.0,
+    "volume": 600.0,
+    "admission": 30.0,
+    "scheduling": 900.0,
+}
+"""How long a signal of each class may last, by default."""
+
+WHERES: tuple[Where, ...] = get_args(Where)
+VERDICTS: tuple[Action, ...] = get_args(Action)
+MATCHED_MAX_CHARACTERS = 8192
+_SHOWN_MAX_CHARACTERS = 500
+_SEVERITY: dict[str, int] = {"wait": 0, "retry_free": 1, "application": 2, "fail_after_grace": 3, "fail_now": 4}
+
+
+def severity(verdict: Action) -> int:
+    """Return how bad a verdict is; of several containers the worst decides."""
+    return _SEVERITY[verdict]
+
+
+def reason_code(category: str) -> str:
+    """Return the public reason code of a category: `image_not_found` is `ImageNotFound`."""
+    return "".join(part.capitalize() for part in category.split("_"))
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """One row: the signal, its category, the verdict on it, and what to tell a person.
+
+    The signal is the place (`where`), one of the Kubernetes `reasons`, a `pattern` somewhere in the message and one of the
+    `exit_codes`; what is left empty fits everything. With `without_names` the pattern does not see names of images and URLs.
+    `name` is stable and is stored with a verdict. `grace` is the class of the time a signal may last: until it is fatal
+    (`fail_after_grace`), or until the node has tried long enough and a new attempt is made (`retry_free`); `grace_seconds`
+    is a time of the rule's own. `explanation` (cause, place, what to do) may name {container}, {exit_code}, {signal},
+    {message}, {said}, {node} and {reason}.
+    """
+
+    name: str
+    where: Where
+    reasons: frozenset[str] = frozenset()
+    pattern: re.Pattern[str] | None = None
+    exit_codes: frozenset[int] = frozenset()
+    without_names: bool = False
+    category: str
+    verdict: Action
+    grace: Grace = ""
+    grace_seconds: float | None = None
+    explanation: str
+    source: str
+
+    def fits(self, reason: str, message: str, exit_code: int | None = None) -> bool:
+        """Tell whether the rule covers a signal of its place."""
+        if self.reasons and reason not in self.reasons:
+            return False
+        if self.exit_codes and exit_code not in self.exit_codes:
+            return False
+        return self.pattern is None or self.pattern.search(message) is not None
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What the table says about one signal; `rule` is the row that matched."""
+
+    rule: Rule
+    explanation: str
+
+    @property
+    def category(self) -> str:
+        """What went wrong, in snake_case."""
+        return self.rule.category
+
+    @property
+    def verdict(self) -> Action:
+        """What to do about it."""
+        return self.rule.verdict
+
+    @property
+    def grace(self) -> Grace:
+        """The class of the time that the signal may last."""
+        return self.rule.grace
+
+    @property
+    def reason(self) -> str:
+        """The stable public reason code."""
+        return reason_code(self.rule.category)
+
+
+def grace_seconds(rule: Rule, graces: Mapping[str, float] = GRACES_SECONDS) -> float:
+    """Return how long the signal of a rule may last: the rule's own time, or that of its class in `graces`."""
+    if rule.grace_seconds is not None:
+        return rule.grace_seconds
+    return graces.get(rule.grace, GRACES_SECONDS[rule.grace])
+
+
+def text(pattern: str) -> re.Pattern[str]:
+    """Return a pattern that is looked for anywhere in a message, in any case, across lines."""
+    return re.compile(pattern, re.IGNORECASE | re.DOTALL)
+
+
+def finding(rule: Rule, message: str, *, reason: str = "", exit_code: int | None = None, **place: object) -> Finding:
+    """Return a finding with its explanation filled in; long messages are shortened to their first 500 characters."""
+    known: dict[str, object] = {"container": "main", "node": "(none)", "reason": reason or "none"}
+    known["exit_code"] = "unknown" if exit_code is None else exit_code
+    known.update({key: value for key, value in place.items() if value not in (None, "")})
+    known["signal"] = signal_name(known.get("signal"), exit_code)
+    shown = " ".join(message[:MATCHED_MAX_CHARACTERS].split()).rstrip(".")
+    if len(shown) > _SHOWN_MAX_CHARACTERS:
+        shown = shown[:_SHOWN_MAX_CHARACTERS] + "…"
+    known["message"] = shown or "no message"
+    known["said"] = f" It said: {shown}." if shown else ""
+    return Finding(rule=rule, explanation=rule.explanation.format_map(known))
+
+
+def signal_name(given: object, exit_code: int | None = None) -> str:
+    """Return the name of a signal given by number, or by the exit code 128 + number."""
+    number = given if isinstance(given, int) else (exit_code or 0) - 128
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"signal {number}" if number > 0 else "a signal"

@@ -1,0 +1,47 @@
+"""The file of an installation's own failure rules: read by the server at start and by `kjr classify`, so both mean the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kube_job_runner.domain import failures
+from kube_job_runner.domain.errors import ConfigurationError
+
+FILE_MAX_BYTES = 1024 * 1024
+
+
+def load(path: Path | None, *, named: str = "KJR_FAILURE_RULES") -> failures.Table:
+    """Return the built-in failure table with the rules of a YAML or JSON file before it; `named` is who named the file.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or a rule in it is wrong.
+    """
+    if path is None:
+        return failures.TABLE
+    try:
+        extra = failures.parse_extra(_read(path))
+    except (OSError, ValueError) as error:  # RulesError, JSON and Unicode errors are ValueErrors
+        raise ConfigurationError(f"{named}: {path}: {_line(error)}") from None
+    return failures.Table(failures.RULES, extra)
+
+
+def _read(path: Path) -> Any:
+    with path.open("rb") as file:
+        content = file.read(FILE_MAX_BYTES + 1)
+    if len(content) > FILE_MAX_BYTES:
+        raise ValueError(f"is larger than {FILE_MAX_BYTES} bytes, the limit of a file of rules")
+    text = content.decode("utf-8")
+    if path.suffix == ".json":
+        return json.loads(text)
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"is not YAML: {_line(error)}") from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
