@@ -189,6 +189,7 @@ def build_processor(
             table=rulefile.load(settings.failure_rules),
             evidence_grace_seconds=settings.evidence_grace_seconds,
             cleanup_delay_seconds=settings.cleanup_delay_seconds,
+            force_after_seconds=settings.force_after_seconds,
         ),
         settings=ProcessSettings(
             batch_size=settings.batch_size,

@@ -107,6 +107,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long a failed cluster job waits for the facts of its pod before it is recorded without an exit code."""
     cleanup_delay_seconds: Annotated[float, Meta(ge=0)] = 300.0
     """How long a finished cluster job stays in the cluster, so that its log can be read."""
+    force_after_seconds: Annotated[float, Meta(ge=0)] = 120.0
+    """How long after its stop grace a pod that will not go is left to its node; then it is removed by force."""
     job_retention_seconds: Annotated[int, Meta(ge=60)] = 30 * 86_400
     """How long finished jobs are kept in the store."""
 

@@ -23,7 +23,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     cleanup_delay_seconds: float = 300.0
     recheck_seconds: float = 60.0
     pod_gone_bound_seconds: float = 120.0
-    pod_unseen_bound_seconds: float = 10.0
+    pod_unseen_bound_seconds: float = 5.0
+    finishing_bound_seconds: float = 15.0
     create_retry_max_seconds: float = 60.0
     force_after_seconds: float = 120.0
 
