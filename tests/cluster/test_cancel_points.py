@@ -63,9 +63,7 @@ def when(moment: Callable[[Shown], bool], *, after: tuple[float, float] = (0.0, 
 
 def when_told(moment: Callable[[Any], bool]) -> Arrange:
     """Cancel when the product itself tells that a job has come so far."""
-    return lambda campaign, ids: campaign.tell_when(
-        ids, moment, lambda job_id: campaign.go(campaign.cancel, job_id)
-    )
+    return lambda campaign, ids: campaign.tell_when(ids, moment, lambda job_id: campaign.go(campaign.cancel, job_id))
 
 
 def twice(campaign: Campaign, ids: list[str]) -> None:
@@ -149,7 +147,11 @@ def running(shown: Shown) -> bool:
 
 ALONE = [
     Point(name="right-after-submit", arrange=at_once, creates=(0, 1)),
-    Point(name="create-in-flight", arrange=lambda c, ids: [c.go(c.cancel, i, after=(0.0, 0.05)) for i in ids] and None, creates=(0, 1)),
+    Point(
+        name="create-in-flight",
+        arrange=lambda c, ids: [c.go(c.cancel, i, after=(0.0, 0.05)) for i in ids] and None,
+        creates=(0, 1),
+    ),
 ]
 """Points that need the processor to take jobs at once: nothing else is in flight."""
 

@@ -9,7 +9,6 @@ import uuid
 import pytest
 
 from kube_job_runner.domain import names
-from tests.support.domain import JOB_ID
 
 T0 = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
