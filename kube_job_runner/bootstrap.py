@@ -7,6 +7,7 @@ CLI, SDK ──HTTP──> web-server ── one commit: job + spec + transition
           ▼                                                                             │ observations
     Kubernetes ──watch Jobs──> job-status-processor ────────────────────────────────────┤
                ──watch Pods──> pod-events-processor ────────────────────────────────────┘
+               ──pod logs────> log-collector ── chunks ──> log store (PostgreSQL, S3) ──> web-server
     sweeper: what is due (`next_check_at`) -> Check messages
 """
 
@@ -22,9 +23,19 @@ from typing import Any, TypeVar
 
 from kube_job_runner import __version__, ports, telemetry
 from kube_job_runner.adapters import postgres
-from kube_job_runner.components import lifetime, messages_processor, probes, sweeper, watchers, web_server
+from kube_job_runner.components import (
+    lifetime,
+    log_collector,
+    messages_processor,
+    probes,
+    sweeper,
+    watchers,
+    web_server,
+)
 from kube_job_runner.domain.draft import Rules
 from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.services.collect import Collector
+from kube_job_runner.services.logstream import CollectSettings
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.sweep import Sweeper, SweepSettings
@@ -34,7 +45,15 @@ from kube_job_runner.web import auth
 log = telemetry.get_logger(__name__)
 _T = TypeVar("_T")
 
-COMPONENTS = ("web-server", "messages-processor", "job-status-processor", "pod-events-processor", "sweeper")
+COMPONENTS = (
+    "web-server",
+    "messages-processor",
+    "job-status-processor",
+    "pod-events-processor",
+    "log-collector",
+    "sweeper",
+)
+_STORE_ONLY = {"web-server", "sweeper"}  # these have no business in the cluster
 _SCHEMA_WAIT_SECONDS = 120.0
 _LOCAL_TOKEN_NAME = "local"  # noqa: S105 - a name, not a secret
 
@@ -179,6 +198,7 @@ def build_processor(
             config_grace_seconds=settings.config_grace_seconds,
             evidence_grace_seconds=settings.evidence_grace_seconds,
             cleanup_delay_seconds=settings.cleanup_delay_seconds,
+            log_deadline_seconds=settings.log_deadline_seconds,
         ),
         settings=ProcessSettings(
             batch_size=settings.batch_size,
@@ -199,6 +219,7 @@ def build_sweeper(settings: Settings, pg: postgres.Postgres, clock: ports.Clock)
     """Return the service of the sweeper."""
     return Sweeper(
         store=pg.store,
+        logs=build_logs(settings, pg),
         clock=clock,
         settings=SweepSettings(
             idempotency_ttl_seconds=settings.idempotency_ttl_seconds,
@@ -207,7 +228,38 @@ def build_sweeper(settings: Settings, pg: postgres.Postgres, clock: ports.Clock)
     )
 
 
-def build_web(settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterLogs, clock: ports.Clock) -> Any:
+def build_logs(settings: Settings, pg: postgres.Postgres) -> Any:
+    """Return the store of logs that the settings name: `ports.LogCollectStore`, `ports.LogReader` and `ports.LogKeeper`."""
+    if settings.log_store == "postgres":
+        return pg.logs
+    from kube_job_runner.adapters import objectstore
+
+    bodies = objectstore.connect(
+        settings.log_store, endpoint=settings.log_store_endpoint, region=settings.log_store_region
+    )
+    return objectstore.ObjectLogs(pg.logs, bodies)
+
+
+def build_collector(
+    settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterLogs, clock: ports.Clock
+) -> Collector:
+    """Return the service of the log-collector."""
+    return Collector(
+        store=build_logs(settings, pg),
+        cluster=cluster,
+        wakeup=pg.wakeup,
+        clock=clock,
+        settings=CollectSettings(
+            max_bytes=settings.log_max_bytes,
+            follow_after_seconds=settings.log_follow_after_seconds,
+            follows_max=settings.log_follows_max,
+            deadline_seconds=settings.log_deadline_seconds,
+            cleanup_delay_seconds=settings.cleanup_delay_seconds,
+        ),
+    )
+
+
+def build_web(settings: Settings, pg: postgres.Postgres, clock: ports.Clock) -> Any:
     """Return the ASGI application of the web server."""
     return web_server.build_app(
         settings=settings,
@@ -216,7 +268,7 @@ def build_web(settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterL
         tokens=pg.store,
         health=pg.store,
         wakeup=pg.wakeup,
-        logs=cluster,
+        logs=build_logs(settings, pg),
         clock=clock,
     )
 
@@ -264,7 +316,7 @@ async def _connections(
 ) -> AsyncIterator[tuple[postgres.Postgres, ports.Cluster | None]]:
     pg = await postgres.connect(url, pool_size=4 + 2 * len(components) + settings.pipelines)
     try:
-        if set(components) == {"sweeper"}:  # the one component with no business in the cluster
+        if set(components) <= _STORE_ONLY:
             yield pg, None
             return
         cluster = await build_cluster(settings, clock)
@@ -294,11 +346,13 @@ def _component_tasks(
             on_ready(web_url)
 
     for name in components:
-        if cluster is None or name == "sweeper":
+        if name == "web-server":
+            tasks[name] = web_server.run(build_web(settings, pg, clock), settings, stop, web_ready)
+        elif cluster is None or name == "sweeper":
             swept = build_sweeper(settings, pg, clock)
             tasks[name] = sweeper.run(swept, interval_seconds=settings.sweep_seconds, stop=stop)
-        elif name == "web-server":
-            tasks[name] = web_server.run(build_web(settings, pg, cluster, clock), settings, stop, web_ready)
+        elif name == "log-collector":
+            tasks[name] = log_collector.run(build_collector(settings, pg, cluster, clock), stop=stop)
         elif name == "messages-processor":
             processor = build_processor(settings, pg, cluster, clock)
             tasks[name] = messages_processor.run(

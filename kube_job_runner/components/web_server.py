@@ -11,8 +11,9 @@ import contextlib
 import ipaddress
 import socket
 from asyncio import TimerHandle
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
@@ -22,7 +23,7 @@ import kube_job_runner
 from kube_job_runner import telemetry
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.domain.speccheck import SpecLimits
-from kube_job_runner.ports import Clock, ClusterLogs, Health, JobReader, SubmitStore, TokenStore, Wakeup
+from kube_job_runner.ports import Clock, Health, JobReader, LogKey, LogReader, SubmitStore, TokenStore, Wakeup
 from kube_job_runner.services.logs import LogService
 from kube_job_runner.services.read import ChangeHub
 from kube_job_runner.services.submit import Submitter
@@ -49,10 +50,10 @@ _HEADERS = (
 class WebApp:
     """The ASGI application, with the parts of it that have to be ended when the server stops."""
 
-    def __init__(self, app: App, *, submitter: Submitter, hub: ChangeHub) -> None:
+    def __init__(self, app: App, *, submitter: Submitter, hubs: Sequence[ChangeHub[Any]]) -> None:
         self.app = app
         self._submitter = submitter
-        self._hub = hub
+        self._hubs = hubs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -61,7 +62,8 @@ class WebApp:
     async def drain(self) -> None:
         """Let long polls and log streams end; new requests are still answered, /readyz with 503."""
         self.app.draining.set()
-        await self._hub.close()
+        for hub in self._hubs:
+            await hub.close()
 
     async def close(self) -> None:
         """Finish the submits that were taken."""
@@ -76,10 +78,10 @@ def build_app(
     tokens: TokenStore,
     health: Health,
     wakeup: Wakeup,
-    logs: ClusterLogs | None,
+    logs: LogReader,
     clock: Clock,
 ) -> WebApp:
-    """Return the ASGI application of the web server. Without `logs` the log of a job is answered with 404.
+    """Return the ASGI application of the web server.
 
     Raises:
         ConfigurationError: authentication is off, and the address to listen on is not loopback.
@@ -91,9 +93,11 @@ def build_app(
         spec_max_bytes=settings.spec_max_bytes,
     )
     submitter = Submitter(submit_store)
-    hub = ChangeHub(reader, wakeup, clock)
+    hub: ChangeHub[UUID] = ChangeHub(reader.versions, wakeup, clock)
+    log_hub: ChangeHub[LogKey] = ChangeHub(logs.log_versions, wakeup, clock, topic="logs")
+    log_service = LogService(reader, logs, clock, hub=hub, log_hub=log_hub)
     submits = SubmitApi(submitter, clock, limits)
-    jobs = JobsApi(reader, submit_store, hub, LogService(reader, logs, hub), wait_max_seconds=settings.wait_max_seconds)
+    jobs = JobsApi(reader, submit_store, hub, log_service, clock=clock, wait_max_seconds=settings.wait_max_seconds)
     system = SystemApi(HealthProbe(health, clock))
     app = App(
         [
@@ -108,7 +112,7 @@ def build_app(
         headers=_HEADERS,
     )
     system.document = operations.encode_document(app.operations)
-    return WebApp(app, submitter=submitter, hub=hub)
+    return WebApp(app, submitter=submitter, hubs=(hub, log_hub))
 
 
 def check_exposure(settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -23,6 +24,8 @@ class State(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+
+LogStatus = Literal["", "following", "stored", "lost"]
 
 TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
@@ -61,6 +64,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     `cluster_uid` is None until the cluster job is known to exist. `unhealthy_reason` and `unhealthy_since` are the
     failing signal now seen and when it was first seen, so that a restart of ours does not reset a grace period.
+    `logs` is how far the log-collector is with its log, and `logs_lost` why there is none, or only a part.
     """
 
     job_id: UUID
@@ -79,6 +83,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     unhealthy_since: datetime | None = None
     delete_requested_at: datetime | None = None
     gone_at: datetime | None = None
+    logs: LogStatus = ""
+    logs_lost: str = ""
     facts: AttemptFacts = AttemptFacts()
 
 

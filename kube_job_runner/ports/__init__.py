@@ -21,9 +21,21 @@ from kube_job_runner.ports.cluster import (
     SeenPod,
     WatchEvent,
 )
+from kube_job_runner.ports.logs import (
+    ContainerLog,
+    LogCollectStore,
+    LogKeeper,
+    LogKey,
+    LogReader,
+    LogState,
+    LogWork,
+    LogWrite,
+    StoredLog,
+)
 from kube_job_runner.ports.queue import (
     Delivery,
     MessageQueue,
+    Topic,
     Wakeup,
 )
 from kube_job_runner.ports.store import (
@@ -53,6 +65,7 @@ __all__ = [
     "ClusterLogs",
     "ClusterWatcher",
     "ClusterWriter",
+    "ContainerLog",
     "Delivery",
     "Health",
     "JobFilter",
@@ -60,6 +73,13 @@ __all__ = [
     "KnownClusterJob",
     "Listed",
     "LoadedJob",
+    "LogCollectStore",
+    "LogKeeper",
+    "LogKey",
+    "LogReader",
+    "LogState",
+    "LogWork",
+    "LogWrite",
     "MessageQueue",
     "ObserveStore",
     "ProcessStore",
@@ -68,12 +88,14 @@ __all__ = [
     "SeenJob",
     "SeenPod",
     "Snapshot",
+    "StoredLog",
     "Submission",
     "SubmitOutcome",
     "SubmitStore",
     "SweepStore",
     "Token",
     "TokenStore",
+    "Topic",
     "Wakeup",
     "WatchEvent",
 ]

@@ -67,7 +67,7 @@ class Chaos:
             )
             for _ in range(2)
         ]
-        self.sweeper = Sweeper(store=pg.store, clock=self.clock, settings=SweepSettings())
+        self.sweeper = Sweeper(store=pg.store, logs=pg.logs, clock=self.clock, settings=SweepSettings())
 
     def choose(self, operation: str) -> Fault | None:
         if self.calm or self.random.random() > 0.3:

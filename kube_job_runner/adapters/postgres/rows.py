@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from kube_job_runner.domain import cleanup
 from kube_job_runner.domain.facts import AttemptFacts
 from kube_job_runner.domain.job import Attempt, CancelRequest, Job, Policy, State, Transition, Verdict
 from kube_job_runner.domain.spec import JobSpec
@@ -131,6 +132,8 @@ def attempt(row: Row, prefix: str = "") -> Attempt:
         unhealthy_since=row[f"{prefix}unhealthy_since"],
         delete_requested_at=row[f"{prefix}delete_requested_at"],
         gone_at=row[f"{prefix}gone_at"],
+        logs=row[f"{prefix}logs"] or "",
+        logs_lost=row[f"{prefix}logs_lost"] or "",
         facts=_facts.decode(row[f"{prefix}facts"]),
     )
 
@@ -155,6 +158,8 @@ def attempt_values(value: Attempt) -> tuple[Any, ...]:
         value.delete_requested_at,
         value.gone_at,
         as_json(value.facts),
+        cleanup.log_expected(value),
+        text(value.logs_lost),
     )
 
 

@@ -11,10 +11,10 @@ import msgspec
 from kube_job_runner.domain.errors import NotFound
 from kube_job_runner.domain.job import Job, State
 from kube_job_runner.domain.spec import JobSpec
-from kube_job_runner.ports import JobFilter, JobReader, SubmitStore
+from kube_job_runner.ports import Clock, JobFilter, JobReader, SubmitStore
 from kube_job_runner.services import read
 from kube_job_runner.services.logs import LogService
-from kube_job_runner.web.api import views
+from kube_job_runner.web.api import logquery, views
 from kube_job_runner.web.api.problems import JOB_ENDED
 from kube_job_runner.web.kit.calls import TEXT, Call, Nothing, Reply
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
@@ -33,15 +33,17 @@ class JobsApi:
         self,
         reader: JobReader,
         store: SubmitStore,
-        hub: read.ChangeHub,
+        hub: read.ChangeHub[UUID],
         logs: LogService,
         *,
+        clock: Clock,
         wait_max_seconds: float,
     ) -> None:
         self._reader = reader
         self._store = store
         self._hub = hub
         self._logs = logs
+        self._clock = clock
         self._wait_max_seconds = wait_max_seconds
 
     async def get(self, call: Call[views.JobPath, views.JobQuery, Nothing]) -> Reply[views.JobView]:
@@ -106,7 +108,7 @@ class JobsApi:
     async def logs(self, call: Call[views.JobPath, views.LogQuery, Nothing]) -> Reply[Nothing]:
         """Stream the log of an attempt."""
         query = call.query
-        chunks = await self._logs.open(call.path.id, attempt=query.attempt, follow=query.follow, tail_lines=query.tail)
+        chunks = await self._logs.open(call.path.id, logquery.request(query, now=self._clock.now()))
         return Reply(chunks=chunks, media_type=TEXT, headers=_LOG_HEADERS)
 
     async def _job(self, job_id: UUID) -> Job:

@@ -23,7 +23,7 @@ def files() -> dict[str, bytes]:
     nobody = cast("Any", None)  # the handlers are described here, never called
     declared = [
         *operations.submit_operations(SubmitApi(nobody, nobody, SpecLimits())),
-        *operations.job_operations(JobsApi(nobody, nobody, nobody, nobody, wait_max_seconds=0)),
+        *operations.job_operations(JobsApi(nobody, nobody, nobody, nobody, clock=nobody, wait_max_seconds=0)),
         *operations.system_operations(SystemApi(nobody)),
     ]
     document = operations.encode_document([Bound(operation, body_max_bytes=0) for operation in declared])
