@@ -59,16 +59,19 @@ class Rig:
         self._collectors: list[tuple[asyncio.Event, asyncio.Task[None], Collector]] = []
         self._submitter = Submitter(pg.store)
         self._hub: ChangeHub[UUID] = ChangeHub(pg.store.versions, pg.wakeup, self.clock)
-        self._log_hub: ChangeHub[ports.LogKey] = ChangeHub(
-            self.logs.log_versions, pg.wakeup, self.clock, topic="logs"
-        )
+        self._log_hub: ChangeHub[ports.LogKey] = ChangeHub(self.logs.log_versions, pg.wakeup, self.clock, topic="logs")
         self.service = LogService(pg.store, self.logs, self.clock, hub=self._hub, log_hub=self._log_hub)
 
     @contextlib.asynccontextmanager
     async def running(self, *, collectors: int = 1) -> AsyncIterator[Rig]:
         pg, clock = self.pg, self.clock
         processor = Processor(
-            store=pg.store, queue=pg.queue, cluster=self.cluster, clock=clock, rules=self.rules, settings=ProcessSettings()
+            store=pg.store,
+            queue=pg.queue,
+            cluster=self.cluster,
+            clock=clock,
+            rules=self.rules,
+            settings=ProcessSettings(),
         )
         observers = [
             Observer(kind="job", events=self.cluster.watch_jobs(), store=pg.store, queue=pg.queue, clock=clock),
@@ -116,15 +119,15 @@ class Rig:
     async def kill_collectors(self) -> None:
         """End them without a word, as SIGKILL would: what was not stored is lost with them."""
         for _, task, collector in self._collectors:
-            for one in (task, *collector._tasks.values()):
-                one.cancel()
-            collector._store = collector._cluster = Gone()  # type: ignore[assignment]
+            dying = [task, *collector._tasks.values(), *collector._writer._running]
+            collector._store = collector._cluster = collector._writer._store = Gone()
             for attempt in collector._logs.values():
-                attempt._writer._store = Gone()  # type: ignore[assignment]
-            collector._writer._store = Gone()  # type: ignore[assignment]
-            for writing in list(collector._writer._running):
-                writing.cancel()
-            await asyncio.gather(task, *collector._tasks.values(), return_exceptions=True)
+                attempt._store = Gone()
+            while any(not one.done() for one in dying):
+                for one in dying:
+                    one.cancel()
+                await asyncio.sleep(0)
+            await asyncio.gather(*dying, return_exceptions=True)
         self._collectors.clear()
 
     async def submit(self, count: int = 1, **spec: Any) -> list[UUID]:

@@ -23,6 +23,7 @@ from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestPr
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_FRAMES = b"application/vnd.kube-job-runner.log-frames"
 _LOG_HEADERS = ((b"content-security-policy", b"default-src 'none'; sandbox"), (b"x-accel-buffering", b"no"))
 
 
@@ -109,7 +110,7 @@ class JobsApi:
         """Stream the log of an attempt."""
         query = call.query
         chunks = await self._logs.open(call.path.id, logquery.request(query, now=self._clock.now()))
-        return Reply(chunks=chunks, media_type=TEXT, headers=_LOG_HEADERS)
+        return Reply(chunks=chunks, media_type=_FRAMES if query.frames else TEXT, headers=_LOG_HEADERS)
 
     async def _job(self, job_id: UUID) -> Job:
         job = await self._reader.get_job(job_id)
