@@ -11,8 +11,9 @@ import contextlib
 import ipaddress
 import socket
 from asyncio import TimerHandle
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
@@ -27,9 +28,10 @@ from kube_job_runner.domain.failures import Table
 from kube_job_runner.domain.speccheck import SpecLimits
 from kube_job_runner.ports import (
     Clock,
-    ClusterLogs,
     EvidenceReader,
     Health,
+    LogKey,
+    LogReader,
     RecordReader,
     SubmitStore,
     TokenStore,
@@ -66,10 +68,10 @@ _HEADERS = (
 class WebApp:
     """The ASGI application, with the parts of it that have to be ended when the server stops."""
 
-    def __init__(self, app: App, *, submitter: Submitter, hub: ChangeHub) -> None:
+    def __init__(self, app: App, *, submitter: Submitter, hubs: Sequence[ChangeHub[Any]]) -> None:
         self.app = app
         self._submitter = submitter
-        self._hub = hub
+        self._hubs = hubs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -78,7 +80,8 @@ class WebApp:
     async def drain(self) -> None:
         """Let long polls and log streams end; new requests are still answered, /readyz with 503."""
         self.app.draining.set()
-        await self._hub.close()
+        for hub in self._hubs:
+            await hub.close()
 
     async def close(self) -> None:
         """Finish the submits that were taken."""
@@ -93,13 +96,13 @@ def build_app(
     tokens: TokenStore,
     health: Health,
     wakeup: Wakeup,
-    logs: ClusterLogs | None,
+    logs: LogReader,
     clock: Clock,
     admission: AdmissionLimits = DEFAULT_LIMITS,
     evidence: EvidenceReader | None = None,
     table: Table = failures.TABLE,
 ) -> WebApp:
-    """Return the ASGI application of the web server. Without `logs` the log of a job is answered with 404.
+    """Return the ASGI application of the web server.
 
     Raises:
         ConfigurationError: authentication is off, and the address to listen on is not loopback.
@@ -111,13 +114,16 @@ def build_app(
         spec_max_bytes=settings.spec_max_bytes,
     )
     submitter = Submitter(submit_store)
-    hub = ChangeHub(reader, wakeup, clock)
+    hub: ChangeHub[UUID] = ChangeHub(reader.versions, wakeup, clock)
+    log_hub: ChangeHub[LogKey] = ChangeHub(logs.log_versions, wakeup, clock, topic="logs")
+    log_service = LogService(reader, logs, clock, hub=hub, log_hub=log_hub)
     submits = SubmitApi(submitter, clock, limits)
     jobs = JobsApi(
         reader,
         submit_store,
         hub,
-        LogService(reader, logs, hub),
+        log_service,
+        clock=clock,
         wait_max_seconds=settings.wait_max_seconds,
         admission=admission,
     )
@@ -139,7 +145,7 @@ def build_app(
         headers=_HEADERS,
     )
     system.document = operations.encode_document(app.operations)
-    return WebApp(app, submitter=submitter, hub=hub)
+    return WebApp(app, submitter=submitter, hubs=(hub, log_hub))
 
 
 def check_exposure(settings: Settings) -> None:
