@@ -11,8 +11,9 @@ import contextlib
 import ipaddress
 import socket
 from asyncio import TimerHandle
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
@@ -20,17 +21,34 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 import kube_job_runner
 from kube_job_runner import telemetry
+from kube_job_runner.domain import failures
 from kube_job_runner.domain.admission import DEFAULT_LIMITS, AdmissionLimits
 from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.domain.failures import Table
 from kube_job_runner.domain.speccheck import SpecLimits
-from kube_job_runner.ports import Clock, ClusterLogs, Health, JobReader, SubmitStore, TokenStore, Wakeup
+from kube_job_runner.ports import (
+    Clock,
+    EvidenceReader,
+    Health,
+    LogKey,
+    LogReader,
+    RecordReader,
+    SubmitStore,
+    TokenStore,
+    Wakeup,
+)
+from kube_job_runner.services.explain import Explainer, NoEvidence
 from kube_job_runner.services.logs import LogService
 from kube_job_runner.services.read import ChangeHub
+from kube_job_runner.services.simulate import Simulator
 from kube_job_runner.services.submit import Submitter
 from kube_job_runner.settings import Settings
 from kube_job_runner.web import auth
-from kube_job_runner.web.api import operations, problems
+from kube_job_runner.web.api import operations, problems, record_operations
 from kube_job_runner.web.api.jobs import JobsApi
+from kube_job_runner.web.api.policies import PoliciesApi
+from kube_job_runner.web.api.records import RecordsApi
+from kube_job_runner.web.api.reruns import RerunApi
 from kube_job_runner.web.api.submits import SubmitApi
 from kube_job_runner.web.api.system import HealthProbe, SystemApi
 from kube_job_runner.web.kit.app import App, Limits
@@ -50,10 +68,10 @@ _HEADERS = (
 class WebApp:
     """The ASGI application, with the parts of it that have to be ended when the server stops."""
 
-    def __init__(self, app: App, *, submitter: Submitter, hub: ChangeHub) -> None:
+    def __init__(self, app: App, *, submitter: Submitter, hubs: Sequence[ChangeHub[Any]]) -> None:
         self.app = app
         self._submitter = submitter
-        self._hub = hub
+        self._hubs = hubs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -62,7 +80,8 @@ class WebApp:
     async def drain(self) -> None:
         """Let long polls and log streams end; new requests are still answered, /readyz with 503."""
         self.app.draining.set()
-        await self._hub.close()
+        for hub in self._hubs:
+            await hub.close()
 
     async def close(self) -> None:
         """Finish the submits that were taken."""
@@ -73,15 +92,17 @@ def build_app(
     *,
     settings: Settings,
     submit_store: SubmitStore,
-    reader: JobReader,
+    reader: RecordReader,
     tokens: TokenStore,
     health: Health,
     wakeup: Wakeup,
-    logs: ClusterLogs | None,
+    logs: LogReader,
     clock: Clock,
     admission: AdmissionLimits = DEFAULT_LIMITS,
+    evidence: EvidenceReader | None = None,
+    table: Table = failures.TABLE,
 ) -> WebApp:
-    """Return the ASGI application of the web server. Without `logs` the log of a job is answered with 404.
+    """Return the ASGI application of the web server.
 
     Raises:
         ConfigurationError: authentication is off, and the address to listen on is not loopback.
@@ -93,17 +114,28 @@ def build_app(
         spec_max_bytes=settings.spec_max_bytes,
     )
     submitter = Submitter(submit_store)
-    hub = ChangeHub(reader, wakeup, clock)
+    hub: ChangeHub[UUID] = ChangeHub(reader.versions, wakeup, clock)
+    log_hub: ChangeHub[LogKey] = ChangeHub(logs.log_versions, wakeup, clock, topic="logs")
+    log_service = LogService(reader, logs, clock, hub=hub, log_hub=log_hub)
     submits = SubmitApi(submitter, clock, limits)
-    log_service = LogService(reader, logs, hub)
     jobs = JobsApi(
-        reader, submit_store, hub, log_service, wait_max_seconds=settings.wait_max_seconds, admission=admission
+        reader,
+        submit_store,
+        hub,
+        log_service,
+        clock=clock,
+        wait_max_seconds=settings.wait_max_seconds,
+        admission=admission,
     )
+    records = RecordsApi(Explainer(reader, clock, evidence=evidence or NoEvidence(), limits=admission, table=table))
     system = SystemApi(HealthProbe(health, clock))
     app = App(
         [
             *operations.submit_operations(submits),
             *operations.job_operations(jobs),
+            *record_operations.record_operations(records),
+            *record_operations.rerun_operations(RerunApi(reader, submits)),
+            *record_operations.policy_operations(PoliciesApi(Simulator(reader))),
             *operations.system_operations(system),
         ],
         limits=Limits(body_max_bytes=settings.body_max_bytes, body_timeout_seconds=settings.body_timeout_seconds),
@@ -113,7 +145,7 @@ def build_app(
         headers=_HEADERS,
     )
     system.document = operations.encode_document(app.operations)
-    return WebApp(app, submitter=submitter, hub=hub)
+    return WebApp(app, submitter=submitter, hubs=(hub, log_hub))
 
 
 def check_exposure(settings: Settings) -> None:

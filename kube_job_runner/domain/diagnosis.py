@@ -75,6 +75,20 @@ def finished_at(facts: AttemptFacts) -> datetime | None:
     return main.finished_at if main else None
 
 
+def finishing(facts: AttemptFacts) -> bool:
+    """Tell whether the program has ended by itself while its Job has no terminal condition yet.
+
+    The Job controller needs a moment: it first says `SuccessCriteriaMet` or `FailureTarget`, and writes the terminal
+    condition once its pods are accounted for (pkg/controller/job, up to a second after the pod).
+    """
+    job, pod = facts.job, facts.pod
+    if job is None or job.deleting or job.gone:
+        return False
+    if job.condition("SuccessCriteriaMet") or job.condition("FailureTarget"):
+        return True
+    return pod is not None and pod.phase in ("Succeeded", "Failed") and not pod.deleting and not pod.gone
+
+
 def ending(facts: AttemptFacts, table: Table = failures.TABLE) -> Ending | None:
     """Return how the cluster job ended, by its terminal condition or because it is gone, or None while it has not."""
     job = facts.job

@@ -214,7 +214,8 @@ def _decide_live(draft: Draft) -> None:
     if _finished(draft, attempt):
         return
     if draft.job.cancel is not None:
-        _stop(draft, attempt, _cancelled(draft.job))
+        if not _finishing(draft, attempt, decided_at=draft.job.cancel.at):
+            _stop(draft, attempt, _cancelled(draft.job))
         return
     if diagnosis.has_started(attempt.facts):
         _decide_running(draft, attempt)
@@ -233,6 +234,20 @@ def _finished(draft: Draft, attempt: Attempt) -> bool:
         _stop(draft, attempt, ending.verdict)
         return True
     _end(draft, ending.verdict)
+    return True
+
+
+def _finishing(draft: Draft, attempt: Attempt, *, decided_at: datetime) -> bool:
+    """Tell whether the program has ended by itself, and only the cluster has not said so of the Job: that end is waited for.
+
+    To stop it now would destroy the record of what really happened. The wait is bounded, for a Job controller that is away.
+    """
+    if not diagnosis.finishing(attempt.facts):
+        return False
+    until = decided_at + timedelta(seconds=draft.rules.finishing_bound_seconds)
+    if draft.now >= until:
+        return False
+    draft.look_again(until)
     return True
 
 
@@ -257,15 +272,15 @@ def _decide_running(draft: Draft, attempt: Attempt) -> None:
         draft.move(State.RUNNING, attempt=attempt.number, reason="Started")
     run_seconds = draft.job.policy.timeouts.run_seconds
     deadline = (attempt.started_at or draft.now) + timedelta(seconds=run_seconds)
-    if draft.now >= deadline:
+    if draft.now < deadline:
+        draft.look_again(deadline)
+    elif not _finishing(draft, attempt, decided_at=deadline):
         explanation = f"The job ran longer than its run timeout of {run_seconds} s and was stopped."
         _stop(
             draft,
             attempt,
             Verdict(outcome=State.FAILED, reason="RunTimeout", explanation=explanation, cause="application"),
         )
-    else:
-        draft.look_again(deadline)
 
 
 def _with_start(draft: Draft, attempt: Attempt) -> Attempt:
@@ -349,7 +364,7 @@ def _decide_stopping(draft: Draft) -> None:
         # The cluster job finished before our delete reached it: what really happened wins over what was decided.
         _end(draft, ending.verdict)
         return
-    if cleanup.nothing_left(attempt, draft.now, draft.rules):
+    if cleanup.nothing_left(attempt, draft.now, draft.rules, draft.job.policy.stop_grace_seconds):
         _end(draft, verdict)
     else:
         _keep_waiting(draft, attempt)
@@ -358,7 +373,8 @@ def _decide_stopping(draft: Draft) -> None:
 def _keep_waiting(draft: Draft, attempt: Attempt) -> None:
     draft.look_again(draft.now + timedelta(seconds=draft.rules.recheck_seconds))
     if attempt.facts.job is not None and attempt.facts.job.gone:
-        draft.look_again(cleanup.waited_enough_at(attempt, draft.now, draft.rules))
+        grace_seconds = draft.job.policy.stop_grace_seconds
+        draft.look_again(cleanup.waited_enough_at(attempt, draft.now, draft.rules, grace_seconds))
 
 
 def _cancelled(job: Job) -> Verdict:

@@ -57,6 +57,7 @@ class Product:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.namespace = namespace
+        self.database_url = database_url
         self._kubeconfigs = dict(kubeconfigs or {})
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = {

@@ -8,8 +8,9 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from kube_job_runner.domain import cleanup
 from kube_job_runner.domain.facts import AttemptFacts
-from kube_job_runner.domain.job import Attempt, CancelRequest, Job, Marks, Policy, State, Transition, Verdict
+from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, Marks, Policy, State, Transition, Verdict
 from kube_job_runner.domain.spec import JobSpec
 
 _labels = msgspec.json.Decoder(dict[str, str])
@@ -143,6 +144,8 @@ def attempt(row: Row, prefix: str = "") -> Attempt:
         delete_grace_seconds=row[f"{prefix}delete_grace_seconds"],
         memory=row[f"{prefix}memory"],
         marks=_marks.decode(row[f"{prefix}marks"]),
+        logs=row[f"{prefix}logs"] or "",
+        logs_lost=row[f"{prefix}logs_lost"] or "",
         facts=_facts.decode(row[f"{prefix}facts"]),
     )
 
@@ -170,6 +173,8 @@ def attempt_values(value: Attempt) -> tuple[Any, ...]:
         value.memory,
         as_json(value.marks),
         value.delete_grace_seconds,
+        cleanup.log_expected(value),
+        text(value.logs_lost),
     )
 
 
@@ -201,3 +206,8 @@ def transition_values(value: Transition) -> tuple[Any, ...]:
         text(value.explanation),
         value.exit_code,
     )
+
+
+def anomaly(row: Row) -> Anomaly:
+    """Return the anomaly of a row."""
+    return Anomaly(job_id=row["job_id"], attempt=row["attempt"], kind=row["kind"], detail=row["detail"], at=row["at"])

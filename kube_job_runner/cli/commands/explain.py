@@ -1,7 +1,8 @@
-"""`kjr explain`: the manual page of a reason code, from the same tables as docs/failures. No server is asked for it."""
+"""`kjr explain`: what happened to a job, with the evidence; or the manual page of a reason code, without a server."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -12,16 +13,37 @@ if TYPE_CHECKING:
     from kube_job_runner.domain.categories.manual import Manual
 
 
-@click.command("explain", short_help="Explain a reason code: what it means, whose fault it is, what to do.")
-@click.argument("code", required=False)
+_LIKE_AN_ID = re.compile(r"@last|[0-9a-f]{6,8}(-[0-9a-f-]*)?", re.IGNORECASE)
+
+
+@click.command("explain", short_help="Explain a job (what happened, or why it waits) or a reason code.")
+@click.argument("what", required=False, metavar="[ID|CODE]")
 @options.output("table", "json", "jsonl", "yaml")
-def command(code: str | None) -> int:
-    """Explain a reason code, such as ImageNotFound or image_not_found; without CODE, list all of them."""
-    if code is None:
+@options.connection
+def command(what: str | None) -> int:
+    """Explain a job: one sentence about what happened or why it waits, then the evidence. Or a reason code.
+
+    A CODE is one such as ImageNotFound or image_not_found; without anything, all codes are listed.
+    """
+    if what is None:
         return list_codes()
-    if explain_code(code):
-        return 0
-    raise _unknown(code)
+    if _LIKE_AN_ID.fullmatch(what) or not explain_code(what):
+        return _explain_job(what)
+    return 0
+
+
+def _explain_job(reference: str) -> int:
+    from kube_job_runner.cli import exitcodes, explaining
+    from kube_job_runner.cli.failures import CommandFailed
+    from kube_job_runner.client import errors
+
+    try:
+        return explaining.explain_job(reference)
+    except (CommandFailed, errors.NotConfigured) as error:
+        missing = isinstance(error, errors.NotConfigured) or error.exit_code == exitcodes.NOT_FOUND
+        if not missing or _LIKE_AN_ID.fullmatch(reference):
+            raise
+        raise _unknown(reference) from None
 
 
 def list_codes() -> int:
@@ -96,5 +118,5 @@ def _unknown(code: str) -> Exception:
     letters = {known.code.lower(): known.code for known in categories.CATEGORIES}
     near = difflib.get_close_matches(code.lower().replace("_", "").replace("-", ""), letters, n=3)
     hint = f" Did you mean {', '.join(letters[name] for name in near)}?" if near else ""
-    message = f"there is no reason code {text.line(code)!r}; `kjr explain` lists them all.{hint}"
+    message = f"there is no job and no reason code {text.line(code)!r}; `kjr explain` lists the codes.{hint}"
     return CommandFailed(message, exit_code=exitcodes.NOT_FOUND)

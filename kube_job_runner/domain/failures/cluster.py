@@ -109,6 +109,15 @@ RULES: tuple[Rule, ...] = (
         explanation=_NO_ROOM,
     ),
     _unschedulable(
+        "volume-unbindable",
+        r"available persistent volumes to bind",
+        category="volume_unavailable",
+        verdict="retry_free",
+        grace="volume",
+        explanation="No volume on any node fits the claim of the job: {message}. It starts when the storage offers one.",
+        source="scheduler volumebinding plugin",
+    ),
+    _unschedulable(
         "nodes-closed",
         r"available: (\d+ node\(s\) (were unschedulable|were not ready|had (untolerated )?taint \{node\.kubernetes\.io/"
         r"(not-ready|unreachable|unschedulable|network-unavailable|memory-pressure|disk-pressure|pid-pressure)[^}]*\}"

@@ -75,7 +75,9 @@ def _failed(message: str) -> Iterator[tuple[Where, str, str]]:
 
 def _ended(reason: str, message: str) -> Iterator[tuple[Where, str, str]]:
     # A runtime that puts its own error under the reason `Error` means what others call `StartError`.
-    if reason == "Error" and re.match(r"(failed to create (containerd|shim) task|OCI runtime \w+ failed)", message):
+    if reason == "Error" and re.match(
+        r"(failed to (create|start) (containerd |shim )?(task|container)|OCI runtime \w+ failed)", message
+    ):
         yield "container.terminated", "StartError", message
     yield "container.terminated", reason, message
 

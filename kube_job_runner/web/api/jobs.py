@@ -12,10 +12,10 @@ from kube_job_runner.domain.admission import DEFAULT_LIMITS, AdmissionLimits
 from kube_job_runner.domain.errors import NotFound
 from kube_job_runner.domain.job import Job, State
 from kube_job_runner.domain.spec import JobSpec
-from kube_job_runner.ports import JobFilter, JobReader, SubmitStore
+from kube_job_runner.ports import Clock, JobFilter, JobReader, SubmitStore
 from kube_job_runner.services import read
 from kube_job_runner.services.logs import LogService
-from kube_job_runner.web.api import views
+from kube_job_runner.web.api import logquery, views
 from kube_job_runner.web.api.problems import JOB_ENDED
 from kube_job_runner.web.kit.calls import TEXT, Call, Nothing, Reply
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
@@ -24,6 +24,7 @@ from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestPr
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_FRAMES = b"application/vnd.kube-job-runner.log-frames"
 _LOG_HEADERS = ((b"content-security-policy", b"default-src 'none'; sandbox"), (b"x-accel-buffering", b"no"))
 
 
@@ -34,9 +35,10 @@ class JobsApi:
         self,
         reader: JobReader,
         store: SubmitStore,
-        hub: read.ChangeHub,
+        hub: read.ChangeHub[UUID],
         logs: LogService,
         *,
+        clock: Clock,
         wait_max_seconds: float,
         admission: AdmissionLimits = DEFAULT_LIMITS,
     ) -> None:
@@ -44,6 +46,7 @@ class JobsApi:
         self._store = store
         self._hub = hub
         self._logs = logs
+        self._clock = clock
         self._wait_max_seconds = wait_max_seconds
         self._admission = admission
 
@@ -79,14 +82,15 @@ class JobsApi:
 
     async def cancel(self, call: Call[views.JobPath, views.SubmitQuery, views.CancelBody]) -> Reply[views.JobView]:
         """Ask for the end of a job; asking again changes nothing."""
-        job = await self._store.request_cancel(call.path.id, by=call.principal, reason=call.body.reason)
+        body = call.body
+        job = await self._store.request_cancel(
+            call.path.id, by=call.principal, reason=body.reason, grace_seconds=body.grace_seconds
+        )
         if job is None:
             raise _no_job(call.path.id)
         if job.state in (State.SUCCEEDED, State.FAILED):
-            how = f", reason {job.reason}" if job.reason else ""
-            when = f" at {job.finished_at.isoformat()}" if job.finished_at else ""
-            raise RequestProblem(JOB_ENDED, f"the job has already {job.state}{when}{how}")
-        return Reply(views.job_view(job, warnings=call.warnings))
+            raise RequestProblem(JOB_ENDED, _ended(job))
+        return Reply(views.job_view(job, warnings=[*call.warnings, *_asked_before(job, body)]))
 
     async def attempts(self, call: Call[views.JobPath, Nothing, Nothing]) -> Reply[views.AttemptList]:
         """Return the attempts of a job."""
@@ -112,14 +116,33 @@ class JobsApi:
     async def logs(self, call: Call[views.JobPath, views.LogQuery, Nothing]) -> Reply[Nothing]:
         """Stream the log of an attempt."""
         query = call.query
-        chunks = await self._logs.open(call.path.id, attempt=query.attempt, follow=query.follow, tail_lines=query.tail)
-        return Reply(chunks=chunks, media_type=TEXT, headers=_LOG_HEADERS)
+        chunks = await self._logs.open(call.path.id, logquery.request(query, now=self._clock.now()))
+        return Reply(chunks=chunks, media_type=_FRAMES if query.frames else TEXT, headers=_LOG_HEADERS)
 
     async def _job(self, job_id: UUID) -> Job:
         job = await self._reader.get_job(job_id)
         if job is None:
             raise _no_job(job_id)
         return job
+
+
+def _ended(job: Job) -> str:
+    when = f" at {job.finished_at.isoformat()}" if job.finished_at else ""
+    how = f", reason {job.reason}" if job.reason else ""
+    asked = ""
+    if job.cancel is not None:
+        by = f" by {job.cancel.by}" if job.cancel.by else ""
+        asked = f"; a cancel asked for{by} at {job.cancel.at.isoformat()} came too late"
+    return f"the job has already {job.state}{when}{how}{asked}"
+
+
+def _asked_before(job: Job, body: views.CancelBody) -> list[Fault]:
+    """Return a warning when the job was to be cancelled before in another way: the first request stands."""
+    if job.cancel is None or body.grace_seconds in (None, job.cancel.grace_seconds):
+        return []
+    by = f" by {job.cancel.by}" if job.cancel.by else ""
+    detail = f"was not taken: a cancel was asked for before{by}, at {job.cancel.at.isoformat()}, and stays as it is"
+    return [Fault("/grace_seconds", detail)]
 
 
 def _no_job(job_id: UUID) -> NotFound:
@@ -163,6 +186,8 @@ def _filter(query: views.ListQuery) -> JobFilter:
         states=query.state,
         queue=query.queue,
         name=query.name,
+        reason=views.reason_code(query.reason) if query.reason is not None else None,
+        rerun_of=query.rerun_of,
         labels=labels,
         created_after=times["created_after"],
         created_before=times["created_before"],

@@ -9,7 +9,7 @@ import pytest
 
 from kube_job_runner.domain import lifecycle
 from kube_job_runner.domain.draft import Create, Decision, Find
-from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts
+from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, Seen
 from kube_job_runner.domain.job import Attempt, Job, State, Verdict
 from kube_job_runner.domain.messages import Delete, Observed
 from kube_job_runner.domain.spec import Retry, RetryRule, Timeouts
@@ -179,7 +179,7 @@ class TestStarting:
         assert (stopping.job.state, stopping.job.reason) == (State.STOPPING, "RegistryUnavailable")
         assert [type(o.message) for o in stopping.messages] == [Delete]
         job, attempts = apply(stopping, attempts)
-        gone = with_facts(attempts[1], job_facts(rv=30, deleting=True, gone=True))
+        gone = with_facts(attempts[1], job_facts(rv=30, deleting=True, gone=True), pod_facts(away, rv=29, gone=True))
         again = decide(job, gone, now=late)
         assert again.job.state is State.QUEUED
         assert "Free retry 1 of 5 follows." in again.job.explanation
@@ -329,11 +329,12 @@ class TestEnding:
         decision = decide(job, gone, now=after(6))
         assert (decision.job.state, decision.job.reason) == (State.FAILED, "JobDeleted")
 
-    def test_a_pod_that_never_reports_its_end_is_waited_for_only_so_long(self) -> None:
+    def test_a_pod_that_never_reports_its_end_is_waited_for_only_so_long_after_it_was_removed_by_force(self) -> None:
         attempt = with_facts(make_attempt(), pod_facts(running(), phase="Running"), job_facts(rv=20, gone=True))
         job, attempts = apply(decide(make_job(State.RUNNING), attempt, now=after(5)), {1: attempt})
-        assert decide(job, attempts[1], now=after(124)).job.state is State.STOPPING
-        assert decide(job, attempts[1], now=after(125)).job.state is State.FAILED
+        bound = 5 + 30 + RULES.force_after_seconds + RULES.pod_gone_bound_seconds
+        assert decide(job, attempts[1], now=after(bound - 1)).job.state is State.STOPPING
+        assert decide(job, attempts[1], now=after(bound)).job.state is State.FAILED
 
 
 class TestRetry:
@@ -423,11 +424,76 @@ class TestStopping:
         assert stopping.job.state is State.STOPPING
         job, attempts = apply(stopping, {1: attempt})
         assert decide(job, attempts[1], now=after(30)).job.state is State.STOPPING
-        gone = with_facts(attempts[1], job_facts(rv=30, deleting=True, gone=True))
+        gone = with_facts(attempts[1], job_facts(rv=30, deleting=True, gone=True), pod_facts(rv=29, gone=True))
         decision = decide(job, gone, now=after(31))
         assert (decision.job.state, decision.job.reason) == (State.CANCELLED, "Cancelled")
         assert decision.job.next_check_at is None
         assert decision.attempts[0].gone_at == after(31)
+
+    def stopped(self, *seen: Seen) -> tuple[Job, Attempt]:
+        """Return a job that was cancelled at second 5 with these facts known, and whose cluster job is gone by second 6."""
+        attempt = with_facts(make_attempt(), *seen)
+        job, attempts = apply(decide(make_job(State.RUNNING, cancelled=True), attempt, now=after(5)), {1: attempt})
+        gone = with_facts(attempts[1], job_facts(rv=30, deleting=True, gone=True))
+        decision = decide(job, gone, now=after(6))
+        assert decision.job.state is State.STOPPING
+        job, attempts = apply(decision, {1: gone})
+        return job, attempts[1]
+
+    def test_a_pod_that_outlives_its_cluster_job_is_removed_and_waited_for(self) -> None:
+        job, attempt = self.stopped(pod_facts(running(), phase="Running"))
+        assert decide(job, attempt, now=after(10)).messages == (), "the garbage collector has it"
+        decision = decide(job, attempt, now=after(11))
+        [delete] = [outgoing.message for outgoing in decision.messages]
+        assert isinstance(delete, Delete)
+        assert (delete.grace_seconds, delete.pods) == (30, (("etl-pod", "pod-1"),))
+        job, attempts = apply(decision, {1: attempt})
+        force_at = 5 + 30 + RULES.force_after_seconds
+        assert job.next_check_at == after(11 + RULES.recheck_seconds)
+        forced = decide(job, attempts[1], now=after(force_at))
+        assert [o.message.grace_seconds for o in forced.messages if isinstance(o.message, Delete)] == [0]
+        assert [anomaly.kind for anomaly in forced.anomalies] == ["RemovedByForce"]
+        ended_at_last = with_facts(attempts[1], pod_facts(rv=40, gone=True))
+        assert decide(job, ended_at_last, now=after(force_at + 1)).job.state is State.CANCELLED
+
+    def test_a_pod_that_was_never_seen_is_given_a_while_to_appear(self) -> None:
+        job, attempt = self.stopped()
+        bound = 6 + RULES.pod_unseen_bound_seconds
+        assert job.next_check_at == after(bound)
+        assert decide(job, attempt, now=after(bound - 1)).job.state is State.STOPPING
+        late = with_facts(attempt, pod_facts(running(), phase="Running"))
+        assert decide(job, late, now=after(bound)).job.state is State.STOPPING
+        assert decide(job, attempt, now=after(bound)).job.state is State.CANCELLED
+
+    @pytest.mark.parametrize(
+        "seen",
+        [
+            (pod_facts(ended(0), phase="Succeeded"),),
+            (pod_facts(ended(3), phase="Failed"),),
+            (job_facts("SuccessCriteriaMet", rv=20),),
+            (job_facts("FailureTarget", rv=20),),
+        ],
+    )
+    def test_a_cancel_of_a_program_that_has_ended_waits_for_its_end_for_a_while(self, seen: tuple[Any, ...]) -> None:
+        attempt = with_facts(make_attempt(), *seen)
+        waits = decide(make_job(State.RUNNING, cancelled=True), attempt, now=after(5))
+        assert (waits.job.state, waits.messages) == (State.RUNNING, ())
+        assert waits.job.next_check_at == after(RULES.finishing_bound_seconds)
+        late = decide(waits.job, attempt, now=after(RULES.finishing_bound_seconds))
+        assert (late.job.state, late.job.reason) == (State.STOPPING, "Cancelled")
+
+    def test_a_pod_that_somebody_deletes_is_not_finishing(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(ended(143), phase="Failed", deleting=True))
+        assert decide(make_job(State.RUNNING, cancelled=True), attempt, now=after(5)).job.state is State.STOPPING
+
+    def test_the_run_timeout_of_a_program_that_has_ended_waits_for_its_end(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(ended(0), phase="Succeeded"))
+        job = make_job(State.RUNNING, timeouts=Timeouts(run_seconds=60))
+        waits = decide(job, attempt, now=after(61))
+        assert waits.job.state is State.RUNNING
+        assert waits.job.next_check_at == after(61 + RULES.finishing_bound_seconds)
+        late = decide(job, attempt, now=after(61 + RULES.finishing_bound_seconds))
+        assert (late.job.state, late.job.reason) == (State.STOPPING, "RunTimeout")
 
     def test_a_delete_that_has_not_worked_is_sent_again(self) -> None:
         attempt = with_facts(make_attempt(), pod_facts(running(), phase="Running"))
@@ -456,7 +522,7 @@ class TestStopping:
         stopping = decide(job, attempt, now=after(61))
         assert (stopping.job.state, stopping.job.reason) == (State.STOPPING, "RunTimeout")
         job, attempts = apply(stopping, {1: attempt})
-        gone = with_facts(attempts[1], job_facts(rv=30, deleting=True, gone=True))
+        gone = with_facts(attempts[1], job_facts(rv=30, deleting=True, gone=True), pod_facts(rv=29, gone=True))
         assert (decide(job, gone, now=after(62)).job.state) is State.FAILED
 
 

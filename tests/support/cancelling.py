@@ -1,0 +1,226 @@
+"""A campaign of cancels: many jobs, each cancelled at one point of its life, with witnesses of what became of them.
+
+The point is arranged by what the API server shows (`Mirror`) or by what the product says (`tell_when`). While the cancels are
+on their way, `settle` looks again and again at which jobs the product calls cancelled, and then at what the cluster holds: a
+job that is called cancelled and still has something there is a lie, however short it lasts.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import datetime as dt
+import random
+import statistics
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from kube_job_runner.domain import names
+from tests.support.mirror import KINDS, Mirror, Moment
+from tests.support.product import TERMINAL, Product
+
+POINT_LABEL = "point"
+Told = Callable[[Mapping[str, Any]], bool]
+_POLL_SECONDS = 0.1
+_WITNESS_SECONDS = 0.25
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A cancel request and its answer. `at` is when it was answered, by this machine's clock."""
+
+    status: int
+    body: dict[str, Any]
+    at: dt.datetime
+
+
+class Campaign:
+    """Jobs by point, the cancels sent for them, and what was seen."""
+
+    def __init__(self, product: Product, mirror: Mirror, *, finished_may_stay: str = "", seed: int = 1) -> None:
+        """`finished_may_stay` is the point whose jobs had an attempt that ended before: its log is kept for a while."""
+        self._finished_may_stay = finished_may_stay
+        self.product = product
+        self.mirror = mirror
+        self.random = random.Random(seed)
+        self.ids: dict[str, list[str]] = {}
+        self.asked: dict[str, Asked] = {}
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.terminal_seen: list[tuple[str, str]] = []
+        self.lies: list[str] = []
+        self.errors: list[BaseException] = []
+        self._pool = concurrent.futures.ThreadPoolExecutor(24)
+        self._told: dict[str, tuple[str, Told, Callable[[], None]]] = {}
+        self._looked_at: set[str] = set()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Campaign:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown()
+
+    # --- Jobs -------------------------------------------------------------------------------------------------------
+
+    def submit(self, point: str, count: int, spec: Mapping[str, Any]) -> list[str]:
+        """Submit the jobs of a point, all in one request; return their ids."""
+        answer = self.product.http.post("/v1/jobs:batch", json={"jobs": [self.body(point, spec)] * count})
+        results = answer.json()["results"]
+        assert {item["status"] for item in results} == {201}, results
+        ids = [str(item["job"]["id"]) for item in results]
+        self.ids.setdefault(point, []).extend(ids)
+        return ids
+
+    def body(self, point: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the request body of a job; `script` holds what KWOK's nodes are to play."""
+        script = {f"kjr.test/{key}": value for key, value in spec.get("script", {}).items()}
+        rest = {key: value for key, value in spec.items() if key != "script"}
+        common = {"image": "registry.example.com/tool:1", "namespace": self.product.namespace, "name": point}
+        return {**common, "labels": {POINT_LABEL: point}, "annotations": script, **rest}
+
+    # --- Moments ----------------------------------------------------------------------------------------------------
+
+    def go(self, call: Callable[..., object], *arguments: Any, after: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Call something in the pool, at a random time between these seconds from now."""
+        delay_seconds = self.random.uniform(*after)
+        if delay_seconds:
+            threading.Timer(delay_seconds, self.go, (call, *arguments)).start()
+        else:
+            self._pool.submit(call, *arguments).add_done_callback(self._note)
+
+    def _note(self, done: concurrent.futures.Future[object]) -> None:
+        error = done.exception()
+        if error is not None:
+            self.errors.append(error)
+
+    def cancel_when(self, ids: Iterable[str], moment: Moment, *, after: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Cancel each job at its moment, as the API server shows it, and a random time after."""
+        for job_id in ids:
+            self.mirror.when(job_id, moment, lambda job_id=job_id: self.go(self.cancel, job_id, after=after))
+
+    def tell_when(self, ids: Iterable[str], moment: Told, act: Callable[[str], None]) -> None:
+        """Call `act` with each job once the product itself shows it so; `settle` looks."""
+        for job_id in ids:
+            point = next(point for point, known in self.ids.items() if job_id in known)
+            self._told[job_id] = (point, moment, lambda job_id=job_id: act(job_id))
+
+    def cancel(self, job_id: str) -> None:
+        """Ask for the end of a job and keep the answer."""
+        answer = self.product.cancel(job_id, reason="it is the point of it")
+        asked = Asked(status=answer.status_code, body=dict(answer.json()), at=dt.datetime.now(dt.UTC))
+        with self._lock:
+            assert job_id not in self.asked, f"{job_id} was cancelled twice"
+            self.asked[job_id] = asked
+
+    def map(self, call: Callable[[str], Any], ids: Iterable[str]) -> list[Any]:
+        """Call something with each job, many at once; return the answers in order."""
+        return list(self._pool.map(call, ids))
+
+    # --- Witnesses --------------------------------------------------------------------------------------------------
+
+    def settle(self, *points: str, timeout_seconds: float) -> None:
+        """Watch until every job of these points was cancelled and has ended, looking for lies all the while."""
+        open_ids = {point: set(self.ids[point]) for point in points}
+        deadline = time.monotonic() + timeout_seconds
+        looked_at = 0.0
+        while open_ids:
+            self._tell()
+            if time.monotonic() - looked_at >= _WITNESS_SECONDS:
+                page = self._list(list(open_ids))
+                self._look([job for job in page if job["state"] in TERMINAL])
+                for job in page:
+                    if job["state"] in TERMINAL and job["id"] in self.asked:
+                        open_ids[job["labels"][POINT_LABEL]].discard(job["id"])
+                open_ids = {point: left for point, left in open_ids.items() if left}
+                assert not self.errors, self.errors
+                assert time.monotonic() < deadline, self._stuck(page)
+                looked_at = time.monotonic()
+            time.sleep(_POLL_SECONDS)
+
+    def _list(self, points: Sequence[str]) -> list[dict[str, Any]]:
+        query = {"labels": f"{POINT_LABEL} in ({','.join(points)})", "limit": "500"}
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.product.http.get("/v1/jobs", params=query).json()
+            found += page["jobs"]
+            if not page.get("next_cursor"):
+                return found
+            query["cursor"] = page["next_cursor"]
+
+    def _tell(self) -> None:
+        """Look which of the jobs that somebody waits for have come so far, and tell."""
+        if not self._told:
+            return
+        for job in self._list(list({self._told[job_id][0] for job_id in self._told})):
+            told = self._told.get(job["id"])
+            if told is not None and told[1](job):
+                del self._told[job["id"]]
+                told[2]()
+
+    def _look(self, ended: Sequence[Mapping[str, Any]]) -> None:
+        """Hold what the cluster holds now against the jobs that were called cancelled before."""
+        new = {job["id"]: job["state"] for job in ended if job["id"] not in self._looked_at}
+        self._looked_at |= new.keys()
+        self.terminal_seen += new.items()
+        if "cancelled" not in new.values():
+            return
+        for kind in KINDS:
+            for item in self.mirror.list(kind):
+                kept = _point(item) == self._finished_may_stay and not _lives(kind, item)
+                if new.get(item["metadata"]["labels"][names.JOB_ID_LABEL]) == "cancelled" and not kept:
+                    self.lies.append(f"{_point(item)}: {kind} {item['metadata']['name']} of a cancelled job: {item}")
+
+    def _stuck(self, page: Sequence[Mapping[str, Any]]) -> str:
+        """Say which jobs are not where they should be."""
+        counts: dict[str, int] = defaultdict(int)
+        for job in page:
+            if job["state"] not in TERMINAL or job["id"] not in self.asked:
+                asked = "asked" if job["id"] in self.asked else "never asked"
+                counts[f"{job['labels'][POINT_LABEL]}: {job['state']} {(job['explanation'] or '')[:80]} ({asked})"] += 1
+        return f"not in time: {dict(counts)}"
+
+    def read(self) -> None:
+        """Read every job as it is in the end."""
+        self.jobs = {job["id"]: job for job in self._list(list(self.ids))}
+
+    def left(self) -> list[str]:
+        """What is in the cluster of all jobs of the campaign, by name."""
+        return [
+            f"{_point(item)}: {kind} {item['metadata']['name']}" for kind in KINDS for item in self.mirror.list(kind)
+        ]
+
+    # --- Report -----------------------------------------------------------------------------------------------------
+
+    def seconds_to_end(self, point: str) -> list[float]:
+        """Seconds from the answer to a cancel to the end of the job, of those that ended as cancelled; sorted."""
+        return sorted(
+            (dt.datetime.fromisoformat(job["finished_at"]) - self.asked[job_id].at).total_seconds()
+            for job_id in self.ids[point]
+            if (job := self.jobs[job_id])["state"] == "cancelled"
+        )
+
+    def report(self, point: str) -> str:
+        """One line: how many ended how, and how long a cancel took."""
+        ends: dict[str, int] = defaultdict(int)
+        for job_id in self.ids[point]:
+            refused = " (409)" if self.asked[job_id].status == 409 else ""
+            ends[f"{self.jobs[job_id]['state']}/{self.jobs[job_id]['reason']}{refused}"] += 1
+        took = self.seconds_to_end(point)
+        times = f"p50 {statistics.median(took):.2f} s, p99 {took[int(len(took) * 0.99)]:.2f} s" if took else "-"
+        return f"{point:28} {', '.join(f'{count} {end}' for end, count in sorted(ends.items())):60} {times}"
+
+
+def _lives(kind: str, item: Mapping[str, Any]) -> bool:
+    """Tell whether something of it can run, or is being removed: what has ended may stay until its log was read."""
+    status = item.get("status", {})
+    if kind == "Pod":
+        return status.get("phase") not in ("Succeeded", "Failed") or "deletionTimestamp" in item["metadata"]
+    conditions = {c["type"] for c in status.get("conditions", ()) if c["status"] == "True"}
+    return not conditions & {"Complete", "Failed"}
+
+
+def _point(item: Mapping[str, Any]) -> str:
+    return str(item["metadata"]["labels"].get(POINT_LABEL, "?"))
