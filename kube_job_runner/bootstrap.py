@@ -84,8 +84,9 @@ def up(settings: Settings, *, on_ready: OnReady) -> int:
     `on_ready(url, token)` is called once requests are served. Returns the exit code; blocks until a signal.
 
     Raises:
-        ConfigurationError: the data directory is in use, or a setting does not fit.
+        ConfigurationError: the data directory is in use, or a setting or a failure rule does not fit.
     """
+    rulefile.load(settings.failure_rules)  # a wrong rule stops the start before anything runs
     with _database(settings) as url:
         return _run(settings, _up(settings, url, on_ready))
 
@@ -106,6 +107,7 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
         )
     if settings.database_url is None and set(chosen) != set(COMPONENTS):
         raise ConfigurationError("KJR_DATABASE_URL: must be set when components run apart")
+    rulefile.load(settings.failure_rules)
     with _database(settings) as url:
         return _run(settings, _serve(settings, url, chosen, on_ready=None))
 
