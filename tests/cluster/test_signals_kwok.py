@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from testbed import config, manifests
+from testbed import config
 from testbed.cluster import Cluster
 from tests.cluster.conftest import install, install_into
-from tests.support import signals
+from tests.support import provocations, signals
 from tests.support.postgres import Server
 from tests.support.product import Product
 from tests.support.sightings import Sightings, condition, failed, waiting
@@ -77,57 +77,6 @@ def disrupted(name: str, disruption: str, message: str, **row: Any) -> Row:
     return Row(name=name, script=script, cause="infrastructure", exit_code=137, **row)
 
 
-# --- What the cluster's own controllers do to a running pod -----------------------------------------------------------------
-
-
-def evict(bed: Bed, job_id: str) -> None:
-    name = bed.pod_name(job_id)
-    path = f"/api/v1/namespaces/{bed.namespace}/pods/{name}/eviction"
-    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": bed.namespace}}
-    bed.cluster.api()("POST", path, body).require(201)
-
-
-def node_of(bed: Bed, job_id: str) -> str:
-    return str(bed.sightings.pods(job_id)[-1].object["spec"]["nodeName"])
-
-
-def taint(bed: Bed, job_id: str) -> None:
-    taints = [{"key": "kjr.test/drain", "value": "1", "effect": "NoExecute"}]
-    path = f"/api/v1/nodes/{node_of(bed, job_id)}"
-    bed.cluster.api()("PATCH", path, {"spec": {"taints": taints}}, content_type=signals.MERGE_PATCH).require(200)
-
-
-def preempt(bed: Bed, job_id: str) -> None:
-    name = f"urgent-{secrets.token_hex(3)}"
-    priority = {
-        "apiVersion": "scheduling.k8s.io/v1",
-        "kind": "PriorityClass",
-        "metadata": {"name": name},
-        "value": 1000,
-    }
-    bed.cluster.api()("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", priority).require(201)
-    pod = {
-        "nodeSelector": {"kubernetes.io/hostname": node_of(bed, job_id)},
-        "tolerations": [{"operator": "Exists"}],
-        "priorityClassName": name,
-    }
-    container = {"resources": {"requests": {"cpu": "2"}}}
-    urgent = manifests.job(name, script={"run": "1h"}, pod=pod, container=container)
-    bed.cluster.api()("POST", f"/apis/batch/v1/namespaces/{bed.namespace}/jobs", urgent).require(201)
-
-
-def delete_node(bed: Bed, job_id: str) -> None:
-    bed.cluster.delete_node(node_of(bed, job_id))
-
-
-def delete_pod(bed: Bed, job_id: str) -> None:
-    bed.cluster.api()("DELETE", f"/api/v1/namespaces/{bed.namespace}/pods/{bed.pod_name(job_id)}").require(200)
-
-
-def job_deadline(bed: Bed, job_id: str) -> None:
-    bed.patch(f"jobs/{bed.cluster_name(job_id)}", {"spec": {"activeDeadlineSeconds": 1}})
-
-
 OWN_NODES = ("taint", "preempt", "gone")
 
 
@@ -136,7 +85,7 @@ def on_own_nodes(purpose: str) -> dict[str, Any]:
     return {
         "node_selector": {"kjr.test/own": purpose},
         "tolerations": [{"key": "kjr.test/own", "operator": "Exists"}],
-        "resources": {"cpu": "2"},
+        "resources": {"cpu": provocations.CPU},
     }
 
 
@@ -496,7 +445,7 @@ ROWS = (
     # --- what the cluster's own controllers do ---
     Row(
         name="evicted by the API",
-        provoke=evict,
+        provoke=provocations.evict,
         signal=condition("DisruptionTarget"),
         reason="Disrupted",
         cause="infrastructure",
@@ -506,7 +455,7 @@ ROWS = (
     ),
     Row(
         name="taint",
-        provoke=taint,
+        provoke=provocations.taint,
         spec=on_own_nodes("taint"),
         signal=condition("DisruptionTarget"),
         reason="Disrupted",
@@ -517,7 +466,7 @@ ROWS = (
     ),
     Row(
         name="preempted",
-        provoke=preempt,
+        provoke=provocations.preempt,
         spec=on_own_nodes("preempt"),
         signal=condition("DisruptionTarget"),
         reason="Preempted",
@@ -528,7 +477,7 @@ ROWS = (
     ),
     Row(
         name="node deleted",
-        provoke=delete_node,
+        provoke=provocations.delete_node,
         spec=on_own_nodes("gone"),
         signal=condition("DisruptionTarget"),
         reason="NodeLost",
@@ -538,7 +487,7 @@ ROWS = (
     ),
     Row(
         name="pod deleted by somebody",
-        provoke=delete_pod,
+        provoke=provocations.delete_pod,
         signal=failed,
         reason="KilledBySignal",
         cause="application",
@@ -548,7 +497,7 @@ ROWS = (
     ),
     Row(
         name="job deadline",
-        provoke=job_deadline,
+        provoke=provocations.job_deadline,
         signal=failed,
         reason="DeadlineExceeded",
         cause="application",

@@ -22,14 +22,20 @@ FOLLOWS = {"application": "Attempt 2 of 3 follows", "infrastructure": "Free retr
 EARLY_SECONDS = 1.5  # the test's own watch may be told a moment after the product's
 
 
+def shorten_run(bed: Bed, job_id: str, attempt: int) -> None:
+    """Let a pod on a simulated node end, which has been told to run for long."""
+    bed.patch(f"pods/{bed.pod_name(job_id, attempt)}", {"metadata": {"annotations": {"kjr.test/run": "0s"}}})
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bed:
-    """A product on a cluster, and what the test itself sees there."""
+    """A product on a cluster, and what the test itself sees there. `let_go` lets a running pod succeed."""
 
     cluster: Cluster
     product: Product
     sightings: Sightings
     namespace: str
+    let_go: Callable[[Bed, str, int], None] = shorten_run
 
     def pod_name(self, job_id: str, attempt: int = 1) -> str:
         """Return the name of the newest pod of an attempt."""
@@ -52,10 +58,6 @@ class Bed:
         prefix = "/apis/batch/v1" if path.startswith("jobs/") else "/api/v1"
         full = f"{prefix}/namespaces/{self.namespace}/{path}"
         self.cluster.api()("PATCH", full, body, content_type=MERGE_PATCH).require(200)
-
-    def let_go(self, job_id: str, attempt: int) -> None:
-        """Let a pod on a simulated node end, which has been told to run for long."""
-        self.patch(f"pods/{self.pod_name(job_id, attempt)}", {"metadata": {"annotations": {"kjr.test/run": "0s"}}})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -153,7 +155,7 @@ def _let_second_attempt_end(bed: Bed, job_id: str, deadline: dt.datetime) -> Non
         timeout_seconds=_left(deadline) + 5,
     )
     if bed.sightings.first(job_id, running, attempt=2):
-        bed.let_go(job_id, 2)
+        bed.let_go(bed, job_id, 2)
 
 
 def _outcome(bed: Bed, row: Row, job_id: str) -> Outcome:
