@@ -7,6 +7,7 @@ end as is written down beside it: a cancel wins, but where a program's own end c
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import secrets
 import signal
@@ -63,9 +64,7 @@ def when(moment: Callable[[Shown], bool], *, after: tuple[float, float] = (0.0, 
 
 def when_told(moment: Callable[[Any], bool]) -> Arrange:
     """Cancel when the product itself tells that a job has come so far."""
-    return lambda campaign, ids: campaign.tell_when(
-        ids, moment, lambda job_id: campaign.go(campaign.cancel, job_id)
-    )
+    return lambda campaign, ids: campaign.tell_when(ids, moment, lambda job_id: campaign.go(campaign.cancel, job_id))
 
 
 def twice(campaign: Campaign, ids: list[str]) -> None:
@@ -126,9 +125,13 @@ def job_path(found: dict[str, Any]) -> str:
     return f"/apis/batch/v1/namespaces/{found['metadata']['namespace']}/jobs/{found['metadata']['name']}"
 
 
-def delete(mirror: Mirror, found: dict[str, Any]) -> None:
-    """As kubectl delete does: the Job goes at once, its pods follow."""
-    body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+def delete(propagation: str) -> Callable[[Mirror, dict[str, Any]], None]:
+    """As kubectl delete does, in the background: the Job goes at once, its pods follow. Or never, as with --cascade=orphan."""
+    return functools.partial(_delete, propagation=propagation)
+
+
+def _delete(mirror: Mirror, found: dict[str, Any], *, propagation: str) -> None:
+    body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
     answer = mirror.http.request("DELETE", job_path(found), json=body)
     assert answer.status_code in (200, 404), answer.text
 
@@ -149,7 +152,11 @@ def running(shown: Shown) -> bool:
 
 ALONE = [
     Point(name="right-after-submit", arrange=at_once, creates=(0, 1)),
-    Point(name="create-in-flight", arrange=lambda c, ids: [c.go(c.cancel, i, after=(0.0, 0.05)) for i in ids] and None, creates=(0, 1)),
+    Point(
+        name="create-in-flight",
+        arrange=lambda c, ids: [c.go(c.cancel, i, after=(0.0, 0.05)) for i in ids] and None,
+        creates=(0, 1),
+    ),
 ]
 """Points that need the processor to take jobs at once: nothing else is in flight."""
 
@@ -230,7 +237,12 @@ TOGETHER = [
     Point(
         name="deleted-by-somebody-else",
         spec={"script": {"run": "1h", "grace": "1s"}},
-        arrange=with_another(delete),
+        arrange=with_another(delete("Background")),
+    ),
+    Point(
+        name="orphaned-by-somebody-else",
+        spec={"script": {"run": "1h", "grace": "1s"}},
+        arrange=with_another(delete("Orphan")),
     ),
     Point(
         name="suspended-by-somebody-else",
@@ -238,7 +250,8 @@ TOGETHER = [
     ),
 ]
 STOPPED = Point(name="processor-stopped", arrange=at_once, creates=(0,))
-FULL = Point(name="behind-a-full-queue", arrange=at_once, creates=(0,))
+FULL_QUEUE = {"queue": "narrow"}
+FULL = Point(name="behind-a-full-queue", spec=FOR_EVER | FULL_QUEUE, arrange=at_once, creates=(0,))
 POINTS = [STOPPED, FULL, *ALONE, *TOGETHER]
 
 
@@ -276,6 +289,7 @@ def outcome(kube_cluster: Cluster, pg_server: Server, request: pytest.FixtureReq
         lease_seconds=10,
         sweep_seconds=0.2,
         max_in_flight=5000,
+        queue_limits="narrow=1",
     )
     with made, Mirror(kube_cluster, instance) as mirror:
         with Campaign(made, mirror, finished_may_stay=WAITING_FOR_RETRY) as campaign:
@@ -294,7 +308,7 @@ def run(campaign: Campaign, namespaces: dict[str, str], *points: Point) -> None:
     for point in points:
         place = {"namespace": namespaces[point.namespace]} if point.namespace else {}
         point.arrange(campaign, campaign.submit(point.name, TIMES, point.spec | place))
-    campaign.settle(*(point.name for point in points), timeout_seconds=90)
+    campaign.settle(*(point.name for point in points), timeout_seconds=240)
 
 
 def while_the_processor_stands(campaign: Campaign) -> None:
@@ -309,19 +323,15 @@ def while_the_processor_stands(campaign: Campaign) -> None:
 
 
 def while_the_queue_is_full(campaign: Campaign) -> None:
-    """Submit and cancel while the cluster holds as many jobs as it may: one, which runs."""
+    """Submit and cancel while the queue runs as many jobs as it may: one."""
     product = campaign.product
-    product.kill("messages-processor", number=signal.SIGTERM)
-    product.start("messages-processor", max_in_flight=1)
-    [first] = campaign.submit("fills-the-queue", 1, FOR_EVER)
+    [first] = campaign.submit("fills-the-queue", 1, FOR_EVER | FULL_QUEUE)
     product.wait_for(first, "running")
     ids = campaign.submit(FULL.name, TIMES, FULL.spec)
     at_once(campaign, ids)
     campaign.settle(FULL.name, timeout_seconds=60)
     campaign.cancel(first)
     campaign.settle("fills-the-queue", timeout_seconds=60)
-    product.kill("messages-processor", number=signal.SIGTERM)
-    product.start("messages-processor")
 
 
 def report(campaign: Campaign, request: pytest.FixtureRequest) -> None:

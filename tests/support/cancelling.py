@@ -96,9 +96,7 @@ class Campaign:
         if error is not None:
             self.errors.append(error)
 
-    def cancel_when(
-        self, ids: Iterable[str], moment: Moment, *, after: tuple[float, float] = (0.0, 0.0)
-    ) -> None:
+    def cancel_when(self, ids: Iterable[str], moment: Moment, *, after: tuple[float, float] = (0.0, 0.0)) -> None:
         """Cancel each job at its moment, as the API server shows it, and a random time after."""
         for job_id in ids:
             self.mirror.when(job_id, moment, lambda job_id=job_id: self.go(self.cancel, job_id, after=after))

@@ -112,7 +112,7 @@ class Mirror:
         return list(self._list(kind)["items"])
 
     def _list(self, kind: str) -> dict[str, Any]:
-        answer = self.http.get(KINDS[kind], params={"labelSelector": self._selector}, timeout=30)
+        answer = self.http.get(KINDS[kind], params={"labelSelector": self._selector}, timeout=120)
         answer.raise_for_status()
         return dict(answer.json())
 
