@@ -1,18 +1,18 @@
-"""`python -m bench [submit|jobs]`: run the benchmarks and print their tables."""
+"""`python -m bench [submit|admission|jobs]`: run the benchmarks and print their tables."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from bench import jobs, submit
+from bench import admission, jobs, submit
 from testbed import build
 
 
 def main() -> int:
-    """Run what is named, or both."""
+    """Run what is named, or all."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["submit", "jobs", "all"], default="all")
+    parser.add_argument("what", nargs="?", choices=["submit", "admission", "jobs", "all"], default="all")
     parser.add_argument("--jobs", type=int, default=5_000, help="jobs through the whole product (default 5,000)")
     parser.add_argument(
         "--cleanup-delay", type=float, default=300.0, help="seconds a finished Job stays in the cluster"
@@ -20,6 +20,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.what in ("submit", "all"):
         submit.main()
+    if arguments.what in ("admission", "all"):
+        admission.main()
     if arguments.what in ("jobs", "all"):
         try:
             build.ensure_built()

@@ -2,7 +2,7 @@
 
 CLI, SDK ──HTTP──> web-server ── one commit: job + spec + transition + message ──> PostgreSQL (store + queue)
                                                                                         │
-    messages-processor: lease a batch -> load its jobs -> decide (pure) -> create -> one commit, ack
+    messages-processor: lease a batch -> load its jobs -> decide (pure) -> admit -> create -> one commit, ack
           │ create, delete                                                              ▲
           ▼                                                                             │ observations
     Kubernetes ──watch Jobs──> job-status-processor ────────────────────────────────────┤
@@ -24,7 +24,6 @@ from typing import Any, TypeVar
 from kube_job_runner import __version__, ports, rulefile, telemetry
 from kube_job_runner.adapters import postgres
 from kube_job_runner.components import lifetime, messages_processor, probes, sweeper, watchers, web_server
-from kube_job_runner.domain import failures
 from kube_job_runner.domain.admission import AdmissionLimits
 from kube_job_runner.domain.draft import Rules
 from kube_job_runner.domain.errors import ConfigurationError
@@ -186,7 +185,7 @@ def build_processor(
         cluster=cluster,
         clock=clock,
         rules=Rules(
-            graces={name: getattr(settings, f"{name}_grace_seconds") for name in failures.GRACES_SECONDS if name},
+            graces=rulefile.graces(settings),
             table=rulefile.load(settings.failure_rules),
             evidence_grace_seconds=settings.evidence_grace_seconds,
             cleanup_delay_seconds=settings.cleanup_delay_seconds,

@@ -1,4 +1,4 @@
-"""The file of an installation's own failure rules: read by the server at start and by `kjr classify`, so both mean the same."""
+"""The file of an installation's own failure rules: the server and `kjr classify` read it in the same way."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from kube_job_runner import settings
 from kube_job_runner.domain import failures
 from kube_job_runner.domain.errors import ConfigurationError
 
@@ -45,3 +46,8 @@ def _read(path: Path) -> Any:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def graces(configured: settings.Settings) -> dict[str, float]:
+    """Return how long the signals of each class may last, in seconds, as the settings have it."""
+    return {name: getattr(configured, f"{name}_grace_seconds") for name in failures.GRACES_SECONDS if name}

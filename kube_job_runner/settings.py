@@ -94,7 +94,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     runtime_grace_seconds: Annotated[float, Meta(ge=0)] = 60.0
     """How long a runtime may refuse a container as it is asked for before its job fails."""
     infrastructure_grace_seconds: Annotated[float, Meta(ge=0)] = 300.0
-    """How long a fault of a node, a webhook or the API server may keep a job from starting before a new attempt, a free one."""
+    """How long a node, a webhook or the API server may keep a job from starting before a new attempt, which is free."""
     volume_grace_seconds: Annotated[float, Meta(ge=0)] = 600.0
     """How long a volume may be missing, or may not be mounted, before its job fails or gets a new attempt, which is free."""
     admission_grace_seconds: Annotated[float, Meta(ge=0)] = 30.0

@@ -197,7 +197,8 @@ def report_end(session: Session, job: Job) -> None:
         session.note(f"kjr: job {text.line(job.id)} succeeded" + (f" in {took}" if took else ""))
         return
     parts = [f"kjr: job {text.line(job.id)} {text.line(job.state)}", job.reason, job.explanation]
-    session.say(": ".join(text.line(part) for part in parts if part))
+    docs = f" (docs: kjr explain {text.line(job.reason)})" if job.state == "failed" and job.reason else ""
+    session.say(": ".join(text.line(part) for part in parts if part) + docs)
 
 
 def report_still_running(session: Session, job: Job, seconds: float) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kube_job_runner.cli import durations, output, text
 
 if TYPE_CHECKING:
-    from kube_job_runner.client import Attempt, Job, Transition
+    from kube_job_runner.client import Attempt, Job, Phase, Timeline
 
 
 class Line(NamedTuple):
@@ -20,19 +20,17 @@ class Line(NamedTuple):
     bold: bool = False
 
 
-def describe(
-    job: Job, transitions: Sequence[Transition], attempts: Sequence[Attempt], *, now: datetime | None = None
-) -> Iterator[Line]:
-    """Yield the description of a job."""
-    now = now or datetime.now(UTC)
+def describe(job: Job, timeline: Timeline, attempts: Sequence[Attempt]) -> Iterator[Line]:
+    """Yield the description of a job; the present moment is that of its timeline."""
+    now = timeline.now
     yield Line(
         f"job {text.line(job.id)}  {output.state_words(job.state)}", color=output.state_color(job.state), bold=True
     )
     yield from _facts(job, now)
-    if transitions:
+    if timeline.phases:
         yield Line("")
         yield Line("phases", bold=True)
-        yield from _phases(transitions, now)
+        yield from _phases(timeline, attempts)
     if attempts:
         yield Line("")
         yield Line("attempts", bold=True)
@@ -58,7 +56,9 @@ def _facts(job: Job, now: datetime) -> Iterator[Line]:
         ("exit code", "" if job.exit_code is None else job.exit_code),
         ("reason", job.reason or ""),
         ("explanation", job.explanation or ""),
-        ("cancel asked by", " ".join(str(cancel.get(key) or "") for key in ("by", "reason")).strip()),
+        ("rerun of", job.rerun_of or ""),
+        ("cancel asked by", ": ".join(str(cancel[key]) for key in ("by", "reason") if cancel.get(key))),
+        ("what happens", cancel.get("outlook") or ""),
     ]
     for name, value in pairs:
         if value != "":
@@ -73,17 +73,31 @@ def _moment(moment: datetime | None, now: datetime) -> str:
     return f"{clock} ({durations.show(seconds)} ago)" if seconds >= 0 else f"{clock} (in {durations.show(-seconds)})"
 
 
-def _phases(transitions: Sequence[Transition], now: datetime) -> Iterator[Line]:
-    ends = [transition.at for transition in transitions[1:]]
-    for at, transition in enumerate(transitions):
-        last = at == len(transitions) - 1
-        ended = transition.to_state in ("succeeded", "failed", "cancelled")
-        took = "" if last and ended else durations.show(((now if last else ends[at]) - transition.at).total_seconds())
-        attempt = f"attempt {transition.attempt}" if transition.attempt else ""
-        clock = f"{transition.at.astimezone(UTC):%H:%M:%S}"
-        why = transition.reason or ""
-        content = f"  {clock}  {output.state_words(transition.to_state):<12} {took:>8}  {attempt:<10}  {text.line(why)}"
-        yield Line(content.rstrip(), color=output.state_color(transition.to_state))
+def _phases(timeline: Timeline, attempts: Sequence[Attempt]) -> Iterator[Line]:
+    """Yield a line for each attempt, `✓ queued 2s  ✓ scheduled 1s  ⠋ pulling 14s ...`, and why the last phase lasts."""
+    failed = {attempt.number for attempt in attempts if (attempt.verdict or {}).get("outcome") == "failed"}
+    by_attempt: dict[int, list[Phase]] = {}
+    for phase in timeline.phases:
+        by_attempt.setdefault(phase.attempt, []).append(phase)
+    for number, phases in by_attempt.items():
+        shown = [
+            phase_words(phase, now=timeline.now, failed=number in failed and phase is phases[-1]) for phase in phases
+        ]
+        label = f"attempt {number}  " if len(by_attempt) > 1 or number > 1 else ""
+        yield Line(f"  {label}{'  '.join(shown)}")
+    last = timeline.phases[-1]
+    if last.ended_at is None and last.reason:
+        yield Line(f"    {text.line(last.reason)}")
+    if last.ended_at is None and last.deadline is not None:
+        yield Line(f"    until {_moment(last.deadline, timeline.now)} at the latest")
+
+
+def phase_words(phase: Phase, *, now: datetime, failed: bool = False) -> str:
+    """Return a phase with an icon and how long it took, or has lasted so far."""
+    took = durations.show(((phase.ended_at or now) - phase.started_at).total_seconds())
+    icon = output.icon("⠋" if phase.ended_at is None else "✗" if failed else "✓")
+    words = f"{icon} {text.line(phase.name)} {took}".strip()
+    return words if phase.ended_at is not None else f"{words} ..."
 
 
 def _attempts(attempts: Sequence[Attempt]) -> Iterator[Line]:
@@ -101,13 +115,51 @@ def _attempts(attempts: Sequence[Attempt]) -> Iterator[Line]:
         yield Line("  " + "  ".join(text.line(part) for part in parts if part))
 
 
+ATTEMPT_COLUMNS = (
+    output.Column("JOB"),
+    output.Column("ATTEMPT", right=True),
+    output.Column("REASON"),
+    output.Column("CAUSE"),
+    output.Column("EXIT", right=True),
+    output.Column("CHARGED TO"),
+    output.Column("RAN", right=True),
+    output.Column("NODE"),
+    output.Column("WHAT FOLLOWED"),
+)
+
+
+def attempt_rows(job: Job, attempts: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Return the cells of a table of attempts, as an explanation has them, safe for a terminal."""
+    rows = []
+    for attempt in attempts:
+        verdict = attempt.get("verdict") or {}
+        cells = [
+            output.short_ids([job.id])[job.id],
+            attempt.get("number"),
+            verdict.get("reason"),
+            verdict.get("cause"),
+            verdict.get("exit_code"),
+            verdict.get("charged_to"),
+            span(attempt.get("started_at"), attempt.get("finished_at")),
+            attempt.get("node"),
+            verdict.get("followed"),
+        ]
+        rows.append(["" if cell is None else text.line(cell) for cell in cells])
+    return rows
+
+
+def span(start: str | None, end: str | None) -> str:
+    """Return how long it was from one time of an answer to another, or nothing where one is missing."""
+    if not start or not end:
+        return ""
+    return durations.show((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
+
+
 def next_step(job: Job) -> str:
     """Return the command that most likely comes next, or nothing."""
     identity = text.line(job.id)
     if not job.terminal:
         return f"kjr logs -f {identity}" if job.state == "running" else f"kjr wait {identity}"
-    if job.state == "failed" and job.started_at is not None:
-        return f"kjr logs --tail 50 {identity}"
     if job.state == "failed":
-        return f"kjr get --spec {identity}"
+        return f"kjr explain {identity}"
     return f"kjr logs {identity}" if job.attempt else ""

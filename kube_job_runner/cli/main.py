@@ -32,6 +32,11 @@ COMMANDS: dict[str, Entry] = {
     "logs": Entry("logs", "Print or follow the log of a job."),
     "wait": Entry("wait", "Wait for the end of jobs and return the exit code."),
     "cancel": Entry("cancel", "Cancel jobs."),
+    "classify": Entry("classify", "Say what the failure rules make of messages of a cluster."),
+    "rerun": Entry("rerun", "Run jobs again, as they were or changed."),
+    "explain": Entry("explain", "Explain a job (what happened, or why it waits) or a reason code."),
+    "events": Entry("events", "Show what happened to a job, in order of time (also: timeline)."),
+    "simulate": Entry("simulate", "Try out a retry policy on jobs that ran, or on failures."),
     "up": Entry("up", "Start a server with its own database on this machine.", "Server"),
     "demo": Entry("demo", "Start a server, run three jobs on it, show what became of them.", "Server"),
     "serve": Entry("serve", "Start components of the server (all of them, or those named).", "Server"),
@@ -40,7 +45,7 @@ COMMANDS: dict[str, Entry] = {
     "config": Entry("config", "Print every setting with its default and meaning.", "Server"),
     "version": Entry("version", "Print the versions of this client and of the server.", "Server"),
 }
-ALIASES = {"ls": "list", "ps": "list"}
+ALIASES = {"ls": "list", "ps": "list", "timeline": "events"}
 WAITING = frozenset({"run", "wait"})
 
 

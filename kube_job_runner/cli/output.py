@@ -89,9 +89,13 @@ def write_objects(objects: Sequence[dict[str, Any]], form: str, *, single: bool 
 
 def state_words(state: str) -> str:
     """Return a state as its icon and its word: colour alone never tells it."""
+    return f"{icon(_ICONS.get(state, '?'))} {text.line(state)}".strip()
+
+
+def icon(character: str) -> str:
+    """Return an icon, or nothing where stdout cannot show it."""
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
-    icon = _ICONS.get(state, "?") if encoding.startswith("utf") else ""
-    return f"{icon} {text.line(state)}".strip()
+    return character if encoding.startswith("utf") else ""
 
 
 def state_color(state: str) -> str:

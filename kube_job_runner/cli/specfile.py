@@ -146,10 +146,29 @@ def assign(spec: dict[str, Any], assignments: Sequence[tuple[str, str]]) -> None
     """
     for path, text in assignments:
         parts = _path(path)
-        value = text if parts[0] in _TEXT_MAPS and len(parts) > 1 else _value(text)
-        if str(parts[-1]).endswith("_seconds") and isinstance(value, str):
-            value = seconds(value, path)
-        _put(spec, parts, value, path)
+        _put(spec, parts, _typed(path, parts, text), path)
+
+
+def changes(assignments: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return `--set path=value` as the server takes it for a rerun: values by path, read as `assign` does.
+
+    Raises:
+        SpecFileError: a path cannot be read, or is given twice.
+    """
+    result: dict[str, Any] = {}
+    for path, text in assignments:
+        if path in result:
+            raise SpecFileError(f"--set {path}: is given twice")
+        parts: list[str | int] = [*path[1:].split("/")] if path.startswith("/") else _path(path)
+        result[path] = _typed(path, parts, text)
+    return result
+
+
+def _typed(path: str, parts: Sequence[str | int], text: str) -> Any:
+    value = text if parts[0] in _TEXT_MAPS and len(parts) > 1 else _value(text)
+    if str(parts[-1]).endswith("_seconds") and isinstance(value, str):
+        return seconds(value, path)
+    return value
 
 
 def _path(path: str) -> list[str | int]:

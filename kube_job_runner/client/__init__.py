@@ -32,7 +32,19 @@ from kube_job_runner.client.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
-from kube_job_runner.client.models import Attempt, BatchAnswer, FieldError, Job, LogChunk, Problem, Transition
+from kube_job_runner.client.models import (
+    Attempt,
+    BatchAnswer,
+    Explanation,
+    FieldError,
+    Job,
+    LogChunk,
+    Phase,
+    Problem,
+    Simulation,
+    Timeline,
+    Transition,
+)
 from kube_job_runner.client.retry import RetryPolicy
 from kube_job_runner.client.sync import Client
 
@@ -49,6 +61,7 @@ __all__ = [
     "Conflict",
     "Connection",
     "ConnectionFailed",
+    "Explanation",
     "FieldError",
     "Forbidden",
     "IdempotencyMismatch",
@@ -59,10 +72,13 @@ __all__ = [
     "LogChunk",
     "NotConfigured",
     "NotFound",
+    "Phase",
     "Problem",
     "RateLimited",
     "RetryPolicy",
     "ServerError",
+    "Simulation",
+    "Timeline",
     "Transition",
     "Unauthorized",
     "UnexpectedAnswer",

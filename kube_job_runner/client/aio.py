@@ -19,6 +19,7 @@ Jobs = list[models.Job]
 Answers = list[models.BatchAnswer]
 Attempts = list[models.Attempt]
 Transitions = list[models.Transition]
+Simulations = list[models.Simulation]
 
 
 class AsyncClient(base.BaseClient):
@@ -109,10 +110,15 @@ class AsyncClient(base.BaseClient):
         name: str | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        reason: str | None = None,
+        rerun_of: str | None = None,
         limit: int | None = None,
         page_size: int = 100,
     ) -> AsyncIterator[models.Job]:
-        """Yield jobs, newest first, page by page; at most `limit`. `labels` is a Kubernetes label selector or a mapping."""
+        """Yield jobs, newest first, page by page; at most `limit`. `labels` is a Kubernetes label selector or a mapping.
+
+        `reason` means jobs that failed for it (or, with `state`, those that have it), `rerun_of` those that run that one again.
+        """
         filters = {
             "state": state,
             "queue": queue,
@@ -120,6 +126,8 @@ class AsyncClient(base.BaseClient):
             "name": name,
             "created_after": created_after,
             "created_before": created_before,
+            "reason": reason,
+            "rerun_of": rerun_of,
         }
         cursor: str | None = None
         left = limit
@@ -132,13 +140,57 @@ class AsyncClient(base.BaseClient):
             if cursor is None:
                 return
 
-    async def cancel(self, job_id: str, reason: str = "") -> models.Job:
+    async def cancel(self, job_id: str, reason: str = "", *, grace_seconds: int | None = None) -> models.Job:
         """Ask for the end of a job; it is `cancelled` once nothing of it is left running.
+
+        `grace_seconds` is how long its program has between SIGTERM and SIGKILL, 0 kills at once; None is what its spec says.
+        `cancel["outlook"]` of the answer says what happens now.
 
         Raises:
             Conflict: the job has ended already.
         """
-        return calls.read_job(await self._send(calls.cancel(job_id, reason)))
+        return calls.read_job(await self._send(calls.cancel(job_id, reason, grace_seconds)))
+
+    async def rerun(
+        self,
+        job_id: str,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        force: bool = False,
+        idempotency_key: str | None = None,
+    ) -> models.Job:
+        """Submit a new job of the spec of another one, with `changes` by path: `{"resources.memory": "2Gi"}`; None unsets.
+
+        Raises:
+            Conflict: the job has not ended (`force` runs it again all the same).
+            InvalidRequest: a change is wrong, or the spec is not allowed any more.
+        """
+        key = idempotency_key or calls.new_idempotency_key()
+        return calls.read_job(await self._send(calls.rerun(job_id, changes, key, force=force)))
+
+    async def explain(self, job_id: str) -> models.Explanation:
+        """Return what happened to a job, or why it still waits: one sentence, and the evidence for it."""
+        return calls.read_explanation(await self._send(calls.part(job_id, "explanation")))
+
+    async def timeline(self, job_id: str) -> models.Timeline:
+        """Return the phases of all attempts of a job, oldest first."""
+        return calls.read_timeline(await self._send(calls.part(job_id, "timeline")))
+
+    async def simulate(
+        self,
+        policy: Mapping[str, Any],
+        *,
+        jobs: Sequence[str] = (),
+        failures: Sequence[Mapping[str, Any]] = (),
+        memory: str | None = None,
+    ) -> Simulations:
+        """Return what a retry policy would have decided about jobs that ran, or about failures in a row; nothing is run.
+
+        A failure is `{"reason": "OutOfMemory"}`, with `exit_code`, `signal` and `cause` where they matter; `memory` is what the
+        first attempt of them has.
+        """
+        call = calls.simulate(policy, jobs=jobs, failures=failures, memory=memory)
+        return calls.read_simulations(await self._send(call))
 
     async def transitions(self, job_id: str) -> Transitions:
         """Return the history of a job's state, oldest first."""

@@ -108,13 +108,34 @@ def list_page(filters: Mapping[str, Any], *, limit: int, cursor: str | None) -> 
     return Call(method="GET", path="/v1/jobs", params=params)
 
 
-def cancel(job_id: str, reason: str) -> Call:
+def cancel(job_id: str, reason: str, grace_seconds: int | None = None) -> Call:
     """Ask for the end of a job."""
-    return _json("POST", _job_path(job_id, ":cancel"), {"reason": reason} if reason else {})
+    body: dict[str, Any] = {"reason": reason} if reason else {}
+    if grace_seconds is not None:
+        body["grace_seconds"] = grace_seconds
+    return _json("POST", _job_path(job_id, ":cancel"), body)
+
+
+def rerun(job_id: str, changes: Mapping[str, Any] | None, idempotency_key: str, *, force: bool) -> Call:
+    """Store a new job of the spec of another one, changed."""
+    body: dict[str, Any] = {"set": dict(changes or {})}
+    if force:
+        body["force"] = True
+    return _json("POST", _job_path(job_id, ":rerun"), body, **{"Idempotency-Key": idempotency_key})
+
+
+def simulate(
+    policy: Mapping[str, Any], *, jobs: Sequence[str], failures: Sequence[Mapping[str, Any]], memory: str | None
+) -> Call:
+    """Try out a retry policy."""
+    body: dict[str, Any] = {"policy": dict(policy), "jobs": list(jobs), "failures": list(failures)}
+    if memory is not None:
+        body["memory"] = memory
+    return _json("POST", "/v1/retry-policies:simulate", {key: value for key, value in body.items() if value != []})
 
 
 def part(job_id: str, name: str) -> Call:
-    """Read `transitions`, `attempts` or `spec` of a job."""
+    """Read `transitions`, `attempts`, `spec`, `timeline` or `explanation` of a job."""
     return Call(method="GET", path=_job_path(job_id, "/" + name))
 
 
@@ -179,6 +200,23 @@ def read_transitions(body: bytes) -> list[models.Transition]:
 def read_attempts(body: bytes) -> list[models.Attempt]:
     """Return the attempts of an answer, oldest first."""
     return [_read(models.Attempt, item) for item in _items(decode(body), "attempts")]
+
+
+def read_timeline(body: bytes) -> models.Timeline:
+    """Return the timeline of an answer."""
+    raw = decode(body)
+    phases = [_read(models.Phase, item) for item in _items(raw, "phases")]
+    return msgspec.structs.replace(_read(models.Timeline, {**raw, "phases": []}), phases=phases, raw=raw)
+
+
+def read_explanation(body: bytes) -> models.Explanation:
+    """Return the explanation of an answer."""
+    return _read(models.Explanation, decode(body))
+
+
+def read_simulations(body: bytes) -> list[models.Simulation]:
+    """Return the simulations of an answer, in the order of the jobs asked about."""
+    return [_read(models.Simulation, item) for item in _items(decode(body), "simulations")]
 
 
 def read_batch(body: bytes, count: int) -> list[models.BatchAnswer]:

@@ -46,6 +46,7 @@ class Job(Record, frozen=True, kw_only=True):
     explanation: str | None = None
     exit_code: int | None = None
     cancel: dict[str, Any] | None = None
+    rerun_of: str | None = None
     warnings: list[Any] | None = None
 
     @property
@@ -90,6 +91,55 @@ class Transition(Record, frozen=True, kw_only=True):
     reason: str | None = None
     explanation: str | None = None
     exit_code: int | None = None
+
+
+class Phase(Record, frozen=True, kw_only=True):
+    """One phase of an attempt: queued, created, scheduled, pulling, starting, running or finishing.
+
+    `ended_at` is None while it lasts, and then `reason` says why it does.
+    """
+
+    name: str
+    started_at: datetime
+    attempt: int = 0
+    ended_at: datetime | None = None
+    deadline: datetime | None = None
+    reason: str | None = None
+
+
+class Timeline(Record, frozen=True, kw_only=True):
+    """The phases of all attempts of a job, oldest first, as of `now` by the server's clock."""
+
+    now: datetime
+    state: str = ""
+    version: int = 0
+    phases: list[Phase] = []
+
+
+class Explanation(Record, frozen=True, kw_only=True):
+    """What happened to a job: one sentence, then the evidence of each attempt as the API has it."""
+
+    job_id: str
+    sentence: str
+    name: str = ""
+    state: str = ""
+    reason: str | None = None
+    category: str | None = None
+    cause: str | None = None
+    attempts: list[dict[str, Any]] = []
+    anomalies: list[dict[str, Any]] = []
+    missing: list[str] = []
+
+
+class Simulation(Record, frozen=True, kw_only=True):
+    """What a retry policy makes of a job or of made-up failures: `outcome` is succeeded, failed, cancelled or open."""
+
+    outcome: str
+    job_id: str | None = None
+    state: str | None = None
+    attempts: int = 0
+    waited_seconds: float = 0.0
+    decisions: list[dict[str, Any]] = []
 
 
 class FieldError(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,17 +20,33 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 import kube_job_runner
 from kube_job_runner import telemetry
+from kube_job_runner.domain import failures
 from kube_job_runner.domain.admission import DEFAULT_LIMITS, AdmissionLimits
 from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.domain.failures import Table
 from kube_job_runner.domain.speccheck import SpecLimits
-from kube_job_runner.ports import Clock, ClusterLogs, Health, JobReader, SubmitStore, TokenStore, Wakeup
+from kube_job_runner.ports import (
+    Clock,
+    ClusterLogs,
+    EvidenceReader,
+    Health,
+    RecordReader,
+    SubmitStore,
+    TokenStore,
+    Wakeup,
+)
+from kube_job_runner.services.explain import Explainer, NoEvidence
 from kube_job_runner.services.logs import LogService
 from kube_job_runner.services.read import ChangeHub
+from kube_job_runner.services.simulate import Simulator
 from kube_job_runner.services.submit import Submitter
 from kube_job_runner.settings import Settings
 from kube_job_runner.web import auth
-from kube_job_runner.web.api import operations, problems
+from kube_job_runner.web.api import operations, problems, record_operations
 from kube_job_runner.web.api.jobs import JobsApi
+from kube_job_runner.web.api.policies import PoliciesApi
+from kube_job_runner.web.api.records import RecordsApi
+from kube_job_runner.web.api.reruns import RerunApi
 from kube_job_runner.web.api.submits import SubmitApi
 from kube_job_runner.web.api.system import HealthProbe, SystemApi
 from kube_job_runner.web.kit.app import App, Limits
@@ -73,13 +89,15 @@ def build_app(
     *,
     settings: Settings,
     submit_store: SubmitStore,
-    reader: JobReader,
+    reader: RecordReader,
     tokens: TokenStore,
     health: Health,
     wakeup: Wakeup,
     logs: ClusterLogs | None,
     clock: Clock,
     admission: AdmissionLimits = DEFAULT_LIMITS,
+    evidence: EvidenceReader | None = None,
+    table: Table = failures.TABLE,
 ) -> WebApp:
     """Return the ASGI application of the web server. Without `logs` the log of a job is answered with 404.
 
@@ -95,15 +113,23 @@ def build_app(
     submitter = Submitter(submit_store)
     hub = ChangeHub(reader, wakeup, clock)
     submits = SubmitApi(submitter, clock, limits)
-    log_service = LogService(reader, logs, hub)
     jobs = JobsApi(
-        reader, submit_store, hub, log_service, wait_max_seconds=settings.wait_max_seconds, admission=admission
+        reader,
+        submit_store,
+        hub,
+        LogService(reader, logs, hub),
+        wait_max_seconds=settings.wait_max_seconds,
+        admission=admission,
     )
+    records = RecordsApi(Explainer(reader, clock, evidence=evidence or NoEvidence(), limits=admission, table=table))
     system = SystemApi(HealthProbe(health, clock))
     app = App(
         [
             *operations.submit_operations(submits),
             *operations.job_operations(jobs),
+            *record_operations.record_operations(records),
+            *record_operations.rerun_operations(RerunApi(reader, submits)),
+            *record_operations.policy_operations(PoliciesApi(Simulator(reader))),
             *operations.system_operations(system),
         ],
         limits=Limits(body_max_bytes=settings.body_max_bytes, body_timeout_seconds=settings.body_timeout_seconds),

@@ -70,7 +70,7 @@ def _cause(standing: QueueStanding) -> str:
         return f"the queue runs {standing.queue_in_flight:,} of {limit:,}"
     if standing.total_in_flight >= standing.total_limit:
         return f"the installation runs {standing.total_in_flight:,} of {standing.total_limit:,}"
-    return "there is room, it is about to be created"
+    return "there is room, no processor has taken it yet"
 
 
 def _ordinal(number: int) -> str:

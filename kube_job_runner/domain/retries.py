@@ -42,7 +42,8 @@ def plan(history: Sequence[Verdict], *, policy: Retry, job_id: UUID, memory: str
     """
     verdict = history[-1]
     if verdict.outcome is not State.FAILED:
-        return Plan(retry=False, why=f"the job has {verdict.outcome}")
+        how = "was cancelled" if verdict.outcome is State.CANCELLED else f"has {verdict.outcome}"
+        return Plan(retry=False, why=f"the job {how}")
     index = next((i for i, rule in enumerate(policy.rules) if fits(rule, verdict)), None)
     rule = None if index is None else policy.rules[index]
     grown = ""
@@ -70,6 +71,35 @@ def plan(history: Sequence[Verdict], *, policy: Retry, job_id: UUID, memory: str
         else f"free retry {used} of {policy.infrastructure_retries} follows"
     )
     return Plan(retry=True, why=left, budget=budget, delay_seconds=delay_seconds, rule=index, memory=grown)
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy decides after one recorded attempt, which had `memory` under that policy.
+
+    `reached` is False for an attempt that the policy would not have made.
+    """
+
+    attempt: int
+    verdict: Verdict
+    plan: Plan
+    memory: str = ""
+    reached: bool = True
+
+
+def simulate(verdicts: Sequence[Verdict], *, policy: Retry, job_id: UUID, memory: str = "") -> list[Step]:
+    """Return what a policy would have decided after each of these attempts, oldest first.
+
+    `memory` is that of the first attempt. What was recorded is taken as it is: an attempt that ran out of memory counts as
+    one that did so with the memory that the policy would have given it.
+    """
+    steps: list[Step] = []
+    reached = True
+    for number in range(1, len(verdicts) + 1):
+        decided = plan(verdicts[:number], policy=policy, job_id=job_id, memory=memory)
+        steps.append(Step(attempt=number, verdict=verdicts[number - 1], plan=decided, memory=memory, reached=reached))
+        reached = reached and decided.retry
+        memory = decided.memory or memory
+    return steps
 
 
 def budget_of(verdict: Verdict, policy: Retry) -> Budget:

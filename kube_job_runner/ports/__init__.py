@@ -25,6 +25,9 @@ from kube_job_runner.ports.cluster import (
     SeenPod,
     WatchEvent,
 )
+from kube_job_runner.ports.evidence import (
+    EvidenceReader,
+)
 from kube_job_runner.ports.queue import (
     Delivery,
     MessageQueue,
@@ -44,6 +47,7 @@ from kube_job_runner.ports.store import (
     QueueDepth,
     ReconcileStore,
     RecordedClusterJob,
+    RecordReader,
     Snapshot,
     Submission,
     SubmitOutcome,
@@ -64,6 +68,7 @@ __all__ = [
     "ClusterWatcher",
     "ClusterWriter",
     "Delivery",
+    "EvidenceReader",
     "Health",
     "InstallationStore",
     "JobFilter",
@@ -78,6 +83,7 @@ __all__ = [
     "ProcessStore",
     "QueueDepth",
     "ReconcileStore",
+    "RecordReader",
     "RecordedClusterJob",
     "Relisting",
     "SeenEvent",

@@ -54,7 +54,10 @@ class SubmitStore(Protocol):
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which jobs a list shows. `labels` holds (key, operator, values): `in`, `notin`, `exists`, `!exists`."""
+    """Which jobs a list shows. `labels` holds (key, operator, values): `in`, `notin`, `exists`, `!exists`.
+
+    `reason` alone means jobs that failed for it; with `states`, jobs of these states that have it.
+    """
 
     states: tuple[State, ...] = ()
     queue: str | None = None
@@ -63,6 +66,8 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     created_after: datetime | None = None
     created_before: datetime | None = None
     owner: str | None = None
+    reason: str | None = None
+    rerun_of: UUID | None = None
     before_id: UUID | None = None
     limit: int = 50
 
@@ -96,6 +101,14 @@ class JobReader(Protocol):
 
     async def queue_standing(self, job_id: UUID, limits: AdmissionLimits) -> QueueStanding | None:
         """Return where a job that waits for admission stands; None when it does not wait, or is not due yet."""
+        ...
+
+
+class RecordReader(JobReader, Protocol):
+    """What the whole record of a job is read from."""
+
+    async def list_anomalies(self, job_id: UUID) -> list[Anomaly]:
+        """Return the evidence that contradicts a job's terminal state, oldest first."""
         ...
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 import msgspec
@@ -18,8 +18,8 @@ from kube_job_runner.domain import lifecycle, messages
 from kube_job_runner.domain.admission import AdmissionLimits
 from kube_job_runner.domain.draft import Rules
 from kube_job_runner.domain.errors import PermanentError, TemporaryError
-from kube_job_runner.domain.messages import Check, Delete, Message, Observed, Outgoing, Submitted
-from kube_job_runner.services import bookkeeping
+from kube_job_runner.domain.messages import Delete, Message, Observed, Outgoing, Submitted
+from kube_job_runner.services import bookkeeping, leases
 from kube_job_runner.services.effects import Effects
 from kube_job_runner.services.work import Batch, Work
 
@@ -78,46 +78,10 @@ class Processor:
             return 0
         batch = Batch(deliveries=deliveries)
         with telemetry.batch_seconds.time():
-            async with self._lease(batch) as lease_holds:
+            lease = leases.held(batch, self._queue, self._clock, lease_seconds=self._settings.lease_seconds)
+            async with lease as lease_holds:
                 await self._work(batch, lease_holds)
         return len(deliveries) + len(batch.admitted)
-
-    @contextlib.asynccontextmanager
-    async def _lease(self, batch: Batch) -> AsyncIterator[Callable[[], bool]]:
-        """Keep a batch hidden while it is worked on; yields a function that tells whether the lease still holds.
-
-        A batch that is given up (cancelled, or the store is away) is released at once instead of at the lease's end, and
-        the jobs admitted with it are handed on.
-        """
-        receipts = [delivery.receipt for delivery in batch.deliveries]
-        lease_seconds = self._settings.lease_seconds
-        held_until = self._clock.monotonic() + lease_seconds
-
-        async def heartbeat() -> None:
-            nonlocal held_until
-            while True:
-                await asyncio.sleep(lease_seconds / 3)
-                asked_at = self._clock.monotonic()
-                try:
-                    await self._queue.extend(receipts, visibility_seconds=lease_seconds)
-                except TemporaryError as error:
-                    log.warning("lease not extended", error=str(error))
-                else:
-                    held_until = asked_at + lease_seconds
-
-        task = asyncio.create_task(heartbeat())
-        try:
-            yield lambda: self._clock.monotonic() < held_until
-        except BaseException:
-            task.cancel()
-            with contextlib.suppress(TemporaryError):
-                await asyncio.shield(self._queue.extend(receipts, visibility_seconds=0.0))
-                await asyncio.shield(self._check(batch.unsettled, delay_seconds=0.0))
-            raise
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _work(self, batch: Batch, lease_holds: Callable[[], bool]) -> None:
         await self._sort(batch)
@@ -158,8 +122,10 @@ class Processor:
         acted = await asyncio.gather(*(self._act(item, lease_holds) for item in acting))
         done = [item for item, acted_on in zip(acting, acted, strict=True) if acted_on]
         await self._commit([*done, batch.submitted] if batch.submitted.entries else done)
-        if len(batch.admitted) >= self._settings.batch_size or any(item.frees for item in done):
-            await self._ask_for_admission((batch.admitted or done)[0].job_id)
+        for item in done:
+            if item.frees:
+                await self._ask_for_admission(item.job_id)
+                break
 
     async def _decide_all(self, work: Mapping[UUID, Work]) -> list[Work]:
         """Decide about each job and commit what needs nothing of the cluster; return the work that does."""
@@ -192,10 +158,13 @@ class Processor:
                 Work(job_id=job_id, loaded=loaded, now=snapshot.now, act_until=asked_at + lease_seconds)
                 for job_id, loaded in snapshot.jobs.items()
             ]
+        if len(batch.admitted) >= self._settings.batch_size:
+            # There may be more than one batch holds: whoever is free takes the next.
+            await self._ask_for_admission(batch.admitted[0].job_id)
         return [item for item in batch.admitted if await self._decided(item)]
 
     async def _ask_for_admission(self, job_id: UUID) -> None:
-        """Let whoever is free admit more: there may be room for it."""
+        """Send the message that lets a processor admit more. Should it be lost, the next round does."""
         with contextlib.suppress(TemporaryError):
             await self._queue.send([Outgoing(message=Submitted(job_id=job_id))])
 
@@ -324,13 +293,9 @@ class Processor:
         admitted = [item for item in items if item.act_until is not None]
         with contextlib.suppress(TemporaryError):
             await self._queue.extend(receipts, visibility_seconds=delay_seconds)
-            await self._check([item.job_id for item in admitted], delay_seconds=delay_seconds)
+            await leases.hand_on(self._queue, [item.job_id for item in admitted], delay_seconds=delay_seconds)
             for item in admitted:
                 item.settled = True
-
-    async def _check(self, job_ids: Sequence[UUID], *, delay_seconds: float) -> None:
-        checks = [Outgoing(message=Check(job_id=job_id), delay_seconds=delay_seconds) for job_id in job_ids]
-        await self._queue.send(checks)
 
     async def _failed(self, item: Work, error: Exception) -> None:
         """Send the messages of a job back after an error: soon when it was temporary, to the dead letters at the cap."""

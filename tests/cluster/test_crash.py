@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.crash, pytest.mark.timeout(600)]
 
 JOBS = 500
 KILLS = 40
+MAX_IN_FLIGHT = 100
 
 
 @pytest.fixture
@@ -42,6 +43,7 @@ def fragile(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
         evidence_grace_seconds=60,
         sweep_seconds=0.2,
         batch_size=50,
+        max_in_flight=MAX_IN_FLIGHT,
     )
     with made:
         yield made
@@ -133,6 +135,7 @@ def test_nothing_is_lost_doubled_or_left_behind(kube_cluster: Cluster, fragile: 
         ],
         left=left,
         terminal_seen=client.ended.items(),
+        limits={"": MAX_IN_FLIGHT},
     )
     assert client.errors == []
     assert violations(history) == []

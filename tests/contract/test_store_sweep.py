@@ -127,7 +127,7 @@ async def test_tokens_are_found_by_their_hash_until_revoked_or_expired(pg: Postg
 
 async def test_health_and_depth(pg: Postgres, database_url: str) -> None:
     assert await pg.store.check() == {"database": None, "schema": None}
-    jobs = await store_jobs(pg, *(make_submission() for _ in range(6)))
+    jobs = [(await store_jobs(pg, make_submission()))[0] for _ in range(6)]
     await finish(pg, jobs[0])
     await finish(pg, jobs[1])
     await pg.store.commit([make_change(jobs[2], State.RUNNING)], receipts={})

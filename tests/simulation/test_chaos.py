@@ -17,6 +17,7 @@ import pytest
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import Fault, SimulatedCluster, SteppedClock
+from kube_job_runner.domain.admission import AdmissionLimits
 from kube_job_runner.domain.draft import Rules
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.job import TERMINAL, State
@@ -29,6 +30,7 @@ from kube_job_runner.services.sweep import Sweeper, SweepSettings
 from tests.support.history import History, violations
 
 JOBS = 12
+LIMITS = AdmissionLimits(total=5, queues={"narrow": 2})
 RULES = Rules(
     graces={"image": 0.0},
     evidence_grace_seconds=20.0,
@@ -60,13 +62,16 @@ class Chaos:
         self.cluster.faults.choose = self.choose
         self.calm = False
         self.clock = WallClock()
-        settings = ProcessSettings(batch_size=5, lease_seconds=0.4, max_deliveries=500)
+        settings = ProcessSettings(
+            batch_size=5, lease_seconds=0.4, max_deliveries=500, limits=LIMITS, admit_seconds=0.2
+        )
         self.processors = [
             Processor(
                 store=pg.store, queue=pg.queue, cluster=self.cluster, clock=self.clock, rules=RULES, settings=settings
             )
             for _ in range(2)
         ]
+        self.over_limit: list[str] = []
         self.sweeper = Sweeper(store=pg.store, clock=self.clock, settings=SweepSettings())
 
     def choose(self, operation: str) -> Fault | None:
@@ -88,9 +93,20 @@ class Chaos:
         while True:
             self.cluster.advance(0.2)
             await self.sweeper.run_once()
+            await self.count()
             if not self.calm and self.random.random() < 0.1:
                 self.cluster.disconnect_watches()
             await asyncio.sleep(0.01)
+
+    async def count(self) -> None:
+        """Hold one look at the rows against the limits (promise I11)."""
+        rows = await self.pg.pool.fetch(
+            "SELECT queue, count(*) AS jobs FROM jobs WHERE state IN ('starting', 'running', 'stopping')"
+            " OR (state = 'queued' AND admitted_at IS NOT NULL) GROUP BY queue"
+        )
+        jobs = {row["queue"]: row["jobs"] for row in rows}
+        if sum(jobs.values()) > LIMITS.total or jobs.get("narrow", 0) > 2:
+            self.over_limit.append(f"I11: in flight {jobs}")
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -130,6 +146,8 @@ def submission(number: int) -> Submission:
     spec = JobSpec(
         image="registry.example.com/tool:1",
         command=("run",),
+        queue="narrow" if number % 3 == 0 else "wide",
+        priority=number % 2,
         annotations={f"kjr.test/{key}": value for key, value in script(number).items()},
         retry=Retry(attempts=1 + number % 2, backoff_seconds=0.1),
     )
@@ -156,6 +174,7 @@ async def test_every_promise_holds_through_chaos(database_url: str, seed: int) -
             await _until(lambda: _gone(chaos), what="nothing is left in the cluster")
             history = await _history(pg, ids)
         assert violations(history) == []
+        assert chaos.over_limit == []
         for number, job_id in enumerate(ids):
             ended = history.jobs[str(job_id)]
             assert ended["reason"] in (REASONS[number % 6], "Cancelled"), ended
@@ -187,15 +206,26 @@ async def _history(pg: postgres.Postgres, ids: list[UUID]) -> History:
     for job_id in ids:
         job = await pg.store.get_job(job_id)
         assert job is not None
-        jobs[str(job_id)] = {"state": job.state.value, "reason": job.reason, "explanation": job.explanation}
+        jobs[str(job_id)] = {
+            "state": job.state.value,
+            "reason": job.reason,
+            "explanation": job.explanation,
+            "queue": job.queue,
+        }
         transitions[str(job_id)] = [
             {
                 "version": row.version,
                 "from_state": row.from_state and row.from_state.value,
                 "to_state": row.to_state.value,
+                "at": row.at,
             }
             for row in await pg.store.list_transitions(job_id)
         ]
         if job.state is State.CANCELLED:
             assert job.cancel is not None
-    return History(acknowledged={str(job_id): None for job_id in ids}, jobs=jobs, transitions=transitions)
+    return History(
+        acknowledged={str(job_id): None for job_id in ids},
+        jobs=jobs,
+        transitions=transitions,
+        limits={"": LIMITS.total, **LIMITS.queues},
+    )

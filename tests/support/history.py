@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
+IN_CLUSTER = {"starting", "running", "stopping"}
 TERMINAL = {"succeeded", "failed", "cancelled"}
 LEGAL = {
     None: {"queued"},
@@ -29,6 +31,7 @@ class History(msgspec.Struct, kw_only=True):
     `acknowledged` maps each submitted job's id to the idempotency key it was submitted with. `jobs` and `transitions` are the
     store's rows as the API shows them; `creates` the audit events of Job creates by us; `left` the names of Jobs and pods with
     our labels that are in the cluster at the end; `terminal_seen` every (id, state) in which a client saw a job to have ended.
+    `limits` is the most jobs that may be in flight, by queue, and under the name "" in all.
     """
 
     acknowledged: Mapping[str, str | None]
@@ -37,6 +40,7 @@ class History(msgspec.Struct, kw_only=True):
     creates: Sequence[Mapping[str, Any]] = ()
     left: Sequence[str] = ()
     terminal_seen: Iterable[tuple[str, str]] = ()
+    limits: Mapping[str, int] = {}
 
 
 def violations(history: History) -> list[str]:
@@ -56,7 +60,7 @@ def violations(history: History) -> list[str]:
             found.append(f"I5: job {job_id} ended as {job['state']} without a reason")
         found += _transitions(job_id, job, history.transitions.get(job_id, ()))
     found += [f"I7: {name} is left in the cluster" for name in history.left]
-    return found
+    return found + _limits(history)
 
 
 def _idempotency(acknowledged: Mapping[str, str | None]) -> list[str]:
@@ -72,6 +76,30 @@ def _creates(creates: Sequence[Mapping[str, Any]]) -> list[str]:
         if event.get("responseStatus", {}).get("code") == 201 and event["objectRef"].get("name")
     )
     return [f"I3: cluster job {name} was created {count} times" for name, count in made.items() if count > 1]
+
+
+def _limits(history: History) -> list[str]:
+    """Lay the times in the cluster side by side. Each lies within the time that a job held its place, so none may be too much."""
+    if not history.limits:
+        return []
+    steps: list[tuple[datetime, int, str]] = []
+    for job_id, rows in history.transitions.items():
+        for row in rows:
+            leaves = row["to_state"] in TERMINAL | {"queued"} and row.get("from_state") in IN_CLUSTER
+            if leaves or (row["to_state"] in IN_CLUSTER and row.get("from_state") == "queued"):
+                steps.append((_time(row["at"]), -1 if leaves else 1, history.jobs[job_id]["queue"]))
+    held: Counter[str] = Counter()
+    found = []
+    for at, step, queue in sorted(steps):
+        for name in (queue, ""):
+            held[name] += step
+            if held[name] > history.limits.get(name, held[name]):
+                found.append(f"I11: {held[name]} jobs of {name or 'all'} at {at}, the limit is {history.limits[name]}")
+    return found
+
+
+def _time(at: datetime | str) -> datetime:
+    return datetime.fromisoformat(at) if isinstance(at, str) else at
 
 
 def _transitions(job_id: str, job: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -50,3 +50,17 @@ def test_each_broken_promise_is_named() -> None:
     assert "I8" in broken(transitions={"a": gap})
     backwards = [row(2, None, "queued"), row(2, "queued", "starting"), row(3, "starting", "succeeded")]
     assert broken(transitions={"a": backwards}) == ["I8"]
+
+
+def test_more_jobs_in_the_cluster_than_a_limit_allows_are_found() -> None:
+    def life(start: int, end: int) -> list[dict[str, Any]]:
+        rows = [row(1, None, "queued"), row(2, "queued", "starting"), row(3, "starting", "succeeded")]
+        return [one | {"at": f"2026-01-01T00:00:{at:02}Z"} for one, at in zip(rows, (0, start, end), strict=True)]
+
+    jobs = {name: {**GOOD.jobs["a"], "queue": queue} for name, queue in (("a", "etl"), ("b", "etl"), ("c", "web"))}
+    lives = {"a": life(1, 5), "b": life(5, 9), "c": life(2, 8)}
+    assert broken(jobs=jobs, transitions=lives, limits={"": 2, "etl": 1}) == [], (
+        "a place that is given up is free at once"
+    )
+    assert broken(jobs=jobs, transitions=lives, limits={"": 1}) == ["I11", "I11"]
+    assert broken(jobs=jobs, transitions=lives | {"b": life(4, 9)}, limits={"": 3, "etl": 1}) == ["I11"]

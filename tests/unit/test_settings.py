@@ -42,6 +42,16 @@ def test_values_are_read_as_their_types() -> None:
     assert (found.port, found.namespaces, found.sweep_seconds) == (99, ("a", "b"), 0.5)
 
 
+def test_limits_of_queues_are_read_as_pairs() -> None:
+    found = settings.load(environ={"KJR_QUEUE_LIMITS": "etl=10, gpu = 0", "KJR_QUEUE_MAX_IN_FLIGHT": "7"})
+    assert (found.queue_limits, found.queue_max_in_flight) == ({"etl": 10, "gpu": 0}, 7)
+    assert settings.load(environ={}).queue_limits == {}
+    with pytest.raises(settings.SettingsError, match="'etl' must be a queue and its limit, such as etl=10"):
+        settings.load(environ={"KJR_QUEUE_LIMITS": "gpu=1,etl"})
+    with pytest.raises(settings.SettingsError, match="queue etl is named twice"):
+        settings.load(environ={"KJR_QUEUE_LIMITS": "etl=1,etl=2"})
+
+
 def test_a_flag_wins_over_the_environment() -> None:
     assert settings.load({"port": 1, "host": None}, environ={"KJR_PORT": "2"}).port == 1
 
@@ -56,6 +66,14 @@ def test_a_flag_wins_over_the_environment() -> None:
         ("KJR_NAMESPACES", ","),
         ("KJR_LEASE_SECONDS", "0"),
         ("KJR_BATCH_SIZE", "1001"),
+        ("KJR_QUEUE_LIMITS", "etl"),
+        ("KJR_QUEUE_LIMITS", "etl=-1"),
+        ("KJR_QUEUE_LIMITS", "etl=ten"),
+        ("KJR_QUEUE_LIMITS", "Etl=1"),
+        ("KJR_QUEUE_LIMITS", "etl=1,,gpu=2"),
+        ("KJR_QUEUE_LIMITS", "etl=1,etl=2"),
+        ("KJR_QUEUE_MAX_IN_FLIGHT", "0"),
+        ("KJR_MAX_IN_FLIGHT", "0"),
     ],
 )
 def test_a_wrong_value_names_its_variable(name: str, value: str) -> None:

@@ -1,6 +1,6 @@
 """What an answer of the API server means: typed `Status` objects, and the product's error for each refusal.
 
-A data table where the answer decides by itself, texts of the API server's own source where only they tell cases apart.
+The answer's code where it decides by itself, the `api` rows of the failure table where only the text tells cases apart.
 Nothing unknown is fatal: what no row knows is worth another try, and the job's own timeouts bound the tries.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from kube_job_runner.domain import failures
 from kube_job_runner.domain.errors import ClusterRefused, KjrError, TemporaryError
 
 RETRY_AFTER_MAX_SECONDS = 300.0
@@ -96,7 +97,7 @@ def refusal(answer: Answer, *, action: str) -> KjrError:
     reason = _refused_reason(answer.status, status, text)
     if reason:
         return ClusterRefused(message, reason=reason, status=answer.status)
-    delay, reason = _temporary_reason(answer.status, text)
+    delay, reason = _temporary_reason(answer.status, status, text)
     advised = status.details.retry_after_seconds if status.details else None
     return temporary(
         message, delay_seconds=delay, at_least=max(answer.retry_after_seconds, advised or 0.0), reason=reason
@@ -110,38 +111,34 @@ def as_temporary(error: KjrError) -> KjrError:
     return error
 
 
+_BY_RULE = {
+    "webhook-denied": "AdmissionDenied",  # whatever the code: it is the webhook's own choice
+    "api-too-large": "SpecRejected",  # may come as 500, though no retry can help
+}
+_FORBIDDEN_BY_RULE = {"rbac": "Forbidden", "namespace-terminating": "NamespaceTerminating"}
+_QUOTA_RULES = ("quota-full", "quota-zero", "quota-busy")
+
+
 def _refused_reason(code: int, status: Status, text: str) -> str | None:
     """Return the stable reason of a refusal for good, or None when the answer is worth another try."""
     if status.kind != "Status":
         return None  # something in front of the API server answered, and that can change
-    if "denied the request" in text or "denied request" in text:
-        return "AdmissionDenied"  # webhook/errors and policy/validating: the code is the webhook's own choice
-    if "etcdserver: request is too large" in text or "trying to send message larger than max" in text:
-        return "SpecRejected"  # a 500, though no retry can help
+    found = failures.classify("api", status.reason or "", text)
+    rule = found.rule.name if found else ""
+    if rule in _BY_RULE:
+        return _BY_RULE[rule]
     if code == 403:
-        return _forbidden_reason(text)
+        # Admission plugins refuse with 403 as RBAC does; some of their texts mean "not now".
+        passes = found is not None and (found.verdict in ("wait", "retry_free") or rule in _QUOTA_RULES)
+        return None if passes else _FORBIDDEN_BY_RULE.get(rule, "AdmissionDenied")
     if code == 404 and status.reason == "NotFound" and (status.details and status.details.kind == "namespaces"):
         return "NamespaceNotFound"
     return "SpecRejected" if code in (400, 413, 422) else None
 
 
-# Admission plugins of the API server refuse with 403 as RBAC does; these texts mean "not now"
-# (resourcequota/controller.go, namespace/lifecycle/admission.go, admission/plugin initialisation).
-_FORBIDDEN_FOR_NOW = ("exceeded quota", "status unknown for quota", "not yet ready to handle request")
-
-
-def _forbidden_reason(text: str) -> str | None:
-    if any(part in text for part in _FORBIDDEN_FOR_NOW):
-        return None
-    if "because it is being terminated" in text:
-        return "NamespaceTerminating"
-    if "cannot " in text and " resource " in text:  # the RBAC, Node and Webhook authorizers: responsewriters/errors.go
-        return "Forbidden"
-    return "AdmissionDenied"
-
-
-def _temporary_reason(code: int, text: str) -> tuple[float, str]:
-    if "quota" in text and code in (403, 409, 500):
+def _temporary_reason(code: int, status: Status, text: str) -> tuple[float, str]:
+    found = failures.classify("api", status.reason or "", text)
+    if found is not None and found.rule.name in _QUOTA_RULES and code in (403, 409, 500):
         return 10.0, "QuotaExceeded"
     if code == 401:
         return 10.0, "Unauthorized"

@@ -11,6 +11,7 @@ import uuid
 from typing import Any
 
 from kube_job_runner.adapters.postgres import rows
+from kube_job_runner.domain.job import State
 from kube_job_runner.ports import JobFilter
 
 LIMIT_MAX = 1000
@@ -35,13 +36,14 @@ def query(wanted: JobFilter) -> tuple[str, list[Any]]:
     conditions = [*_plain(wanted, arguments), *_times(wanted, arguments)]
     for key, operator, values in wanted.labels:
         conditions.append(_label(arguments, key, operator, values=values))
+    states = wanted.states or ((State.FAILED,) if wanted.reason is not None else ())
     where = " AND ".join(conditions) or "true"
     limit = arguments.add(max(1, min(wanted.limit, LIMIT_MAX)))
     page = "SELECT * FROM jobs WHERE {} ORDER BY id DESC LIMIT {}"
-    if not wanted.states:
+    if not states:
         return page.format(where, limit), arguments.values
     # The state is a literal, not a parameter: the index leaves `succeeded` out, and must be provable to fit.
-    pages = [page.format(f"{where} AND state = '{state.value}'", limit) for state in dict.fromkeys(wanted.states)]
+    pages = [page.format(f"{where} AND state = '{state.value}'", limit) for state in dict.fromkeys(states)]
     if len(pages) == 1:
         return pages[0], arguments.values
     merged = " UNION ALL ".join(f"({part})" for part in pages)
@@ -57,6 +59,10 @@ def _plain(wanted: JobFilter, arguments: _Arguments) -> list[str]:
         conditions.append(f"name = {arguments.add(wanted.name)}")
     if wanted.owner is not None:
         conditions.append(f"owner = {arguments.add(wanted.owner)}")
+    if wanted.reason is not None:
+        conditions.append(f"reason = {arguments.add(wanted.reason)}")
+    if wanted.rerun_of is not None:
+        conditions.append(f"rerun_of = {arguments.add(wanted.rerun_of)}")
     if wanted.before_id is not None:
         conditions.append(f"id < {arguments.add(wanted.before_id)}")
     return conditions

@@ -8,14 +8,14 @@ from uuid import UUID
 from kube_job_runner.adapters.postgres import listing, rows, statements
 from kube_job_runner.adapters.postgres.pool import Pool
 from kube_job_runner.domain.admission import POSITION_MAX, AdmissionLimits, QueueStanding
-from kube_job_runner.domain.job import Attempt, Job, Transition
+from kube_job_runner.domain.job import Anomaly, Attempt, Job, Transition
 from kube_job_runner.ports import JobFilter
 
 SQL = statements.load("read")
 
 
 class Reader:
-    """`JobReader` on PostgreSQL."""
+    """`RecordReader` on PostgreSQL."""
 
     _pool: Pool
 
@@ -41,6 +41,10 @@ class Reader:
     async def list_transitions(self, job_id: UUID) -> list[Transition]:
         """Return the transitions of a job, oldest first."""
         return [rows.transition(row) for row in await self._pool.fetch(SQL["list_transitions"], job_id)]
+
+    async def list_anomalies(self, job_id: UUID) -> list[Anomaly]:
+        """Return the evidence that contradicts a job's terminal state, oldest first."""
+        return [rows.anomaly(row) for row in await self._pool.fetch(SQL["list_anomalies"], job_id)]
 
     async def versions(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
         """Return the present version of each of these jobs; unknown ids are left out. One query for any number."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from kube_job_runner.domain.facts import AttemptFacts
-from kube_job_runner.domain.job import Attempt, CancelRequest, Job, Marks, Policy, State, Transition, Verdict
+from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, Marks, Policy, State, Transition, Verdict
 from kube_job_runner.domain.spec import JobSpec
 
 _labels = msgspec.json.Decoder(dict[str, str])
@@ -201,3 +201,8 @@ def transition_values(value: Transition) -> tuple[Any, ...]:
         text(value.explanation),
         value.exit_code,
     )
+
+
+def anomaly(row: Row) -> Anomaly:
+    """Return the anomaly of a row."""
+    return Anomaly(job_id=row["job_id"], attempt=row["attempt"], kind=row["kind"], detail=row["detail"], at=row["at"])

@@ -13,17 +13,29 @@ if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
 
 _LIVE = ("queued", "starting", "running")
+_GRACE_MAX_SECONDS = 3600
 
 
 @click.command("cancel", short_help="Cancel jobs.")
 @click.argument("references", nargs=-1, metavar="ID...")
 @click.option("-l", "--label", "selectors", multiple=True, metavar="SELECTOR", help="All live jobs with these labels.")
 @click.option("--reason", default="", help="Why, for the job's record.")
+@click.option("--grace", type=options.DURATION, help="Time between SIGTERM and SIGKILL; by default what the job says.")
+@click.option("--force", is_flag=True, help="Kill at once: the same as --grace 0.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--wait", is_flag=True, help="Return when nothing of them is left in the cluster.")
 @options.output("table", "wide", "json", "jsonl", "yaml", "name", "id", default="id")
 @options.connection
-def command(references: tuple[str, ...], *, selectors: tuple[str, ...], reason: str, yes: bool, wait: bool) -> int:
+def command(
+    references: tuple[str, ...],
+    *,
+    selectors: tuple[str, ...],
+    reason: str,
+    grace: float | None,
+    force: bool,
+    yes: bool,
+    wait: bool,
+) -> int:
     """Ask for the end of jobs. A job that has ended already is left as it is, and that is not an error.
 
     With -l, the number of jobs is shown and asked about first.
@@ -32,6 +44,7 @@ def command(references: tuple[str, ...], *, selectors: tuple[str, ...], reason: 
 
     if bool(references) == bool(selectors):
         raise click.UsageError("give either ids or -l SELECTOR")
+    grace_seconds = _grace_seconds(grace, force=force)
     current = session.current()
     with current.client() as client:
         if selectors:
@@ -40,11 +53,33 @@ def command(references: tuple[str, ...], *, selectors: tuple[str, ...], reason: 
                 return 1 if jobs else 0
         else:
             jobs = [refs.resolve(client, reference) for reference in references]
-        after = [_cancel(client, current, job, reason) for job in jobs]
+        after = [_cancel(client, current, job, reason, grace_seconds) for job in jobs]
+        if references:
+            _say_outlook(current, after)
         if wait:
             after = [client.wait(job.id, check=False) for job in after]
     output.write_jobs(after, current, single=len(references) == 1)
     return 0
+
+
+def _grace_seconds(grace: float | None, *, force: bool) -> int | None:
+    if force and grace is not None:
+        raise click.UsageError("give either --grace or --force, which is --grace 0")
+    if force:
+        return 0
+    if grace is not None and (grace != int(grace) or grace > _GRACE_MAX_SECONDS):
+        raise click.UsageError("--grace: must be whole seconds, at most 1h")
+    return None if grace is None else int(grace)
+
+
+def _say_outlook(current: session.Session, jobs: list[Job]) -> None:
+    from kube_job_runner.cli import attending, text
+
+    for job in jobs:
+        attending.report_warnings(current, job)
+        outlook = (job.cancel or {}).get("outlook")
+        if outlook:
+            current.note(f"kjr: job {text.line(job.id)} is {text.line(job.state)}. {text.line(outlook)}")
 
 
 def _selected(client: Client, selector: str) -> list[Job]:
@@ -63,11 +98,11 @@ def _confirmed(current: session.Session, jobs: list[Job], *, yes: bool) -> bool:
     return click.confirm(f"Cancel {count}?", err=True)
 
 
-def _cancel(client: Client, current: session.Session, job: Job, reason: str) -> Job:
+def _cancel(client: Client, current: session.Session, job: Job, reason: str, grace_seconds: int | None) -> Job:
     from kube_job_runner.client import errors
 
     try:
-        return client.cancel(job.id, reason)
+        return client.cancel(job.id, reason, grace_seconds=grace_seconds)
     except errors.Conflict:
         ended = client.get(job.id)
         current.note(f"kjr: job {ended.id} has ended already: {ended.state}")

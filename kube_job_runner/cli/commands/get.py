@@ -15,18 +15,25 @@ if TYPE_CHECKING:
 @click.command("get", short_help="Show jobs: state, phases, attempts, reason, next step.")
 @click.argument("references", nargs=-1, required=True, metavar="ID...")
 @click.option("--spec", is_flag=True, help="Show the spec as it was stored.")
+@click.option(
+    "--attempts", is_flag=True, help="Show the attempts alone, with what ended each and what it was charged to."
+)
 @options.output()
 @options.connection
-def command(references: tuple[str, ...], *, spec: bool) -> int:
+def command(references: tuple[str, ...], *, spec: bool, attempts: bool) -> int:
     """Show jobs: state, phases with their times, attempts, reason, explanation, and what to do next."""
     from kube_job_runner.cli import output, refs
 
     current = session.current()
+    if spec and attempts:
+        raise click.UsageError("give either --spec or --attempts")
     with current.client() as client:
         jobs = [refs.resolve(client, reference) for reference in references]
         if spec:
             form = current.output if current.output in ("json", "jsonl", "yaml") else "yaml"
             output.write_objects([client.spec(job.id) for job in jobs], form, single=True)
+        elif attempts:
+            _show_attempts(client, jobs, current)
         elif current.output == "table":
             for at, job in enumerate(jobs):
                 if at:
@@ -39,10 +46,23 @@ def command(references: tuple[str, ...], *, spec: bool) -> int:
     return 0
 
 
+def _show_attempts(client: Client, jobs: list[Job], current: session.Session) -> None:
+    from kube_job_runner.cli import describe, output
+
+    found = [(job, client.explain(job.id)) for job in jobs]
+    if current.output not in ("table", "wide"):
+        rows = [{"job_id": job.id, **attempt} for job, explained in found for attempt in explained.attempts]
+        output.write_objects(rows, current.output)
+        return
+    cells = [cells for job, explained in found for cells in describe.attempt_rows(job, explained.attempts)]
+    output.write_table(describe.ATTEMPT_COLUMNS, cells, current)
+
+
 def _whole(client: Client, job: Job) -> dict[str, Any]:
     return {
         **job.raw,
         "transitions": [transition.raw for transition in client.transitions(job.id)],
+        "phases": client.timeline(job.id).raw["phases"],
         "attempts": [attempt.raw for attempt in client.attempts(job.id)],
     }
 
@@ -50,5 +70,5 @@ def _whole(client: Client, job: Job) -> dict[str, Any]:
 def _describe(client: Client, job: Job, current: session.Session) -> None:
     from kube_job_runner.cli import describe
 
-    for line in describe.describe(job, client.transitions(job.id), client.attempts(job.id)):
+    for line in describe.describe(job, client.timeline(job.id), client.attempts(job.id)):
         click.echo(click.style(line.content, fg=line.color, bold=line.bold) if current.colored else line.content)

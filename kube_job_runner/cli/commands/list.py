@@ -24,6 +24,8 @@ WATCH_SECONDS = 2.0
 @click.option("--queue", help="Only of this queue.")
 @click.option("-l", "--label", "selectors", multiple=True, metavar="SELECTOR", help="Label selector, as kubectl's.")
 @click.option("--name", help="Only with this name.")
+@click.option("--reason", "--cause", metavar="REASON", help="Only those that failed for this reason, like OutOfMemory.")
+@click.option("--rerun-of", metavar="ID", help="Only those that run this job again.")
 @click.option("--since", type=options.DURATION, help="Only submitted within this time, like 2h.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
 @click.option("-w", "--watch", is_flag=True, help="Go on showing them as they change.")
@@ -35,6 +37,8 @@ def command(
     queue: str | None,
     selectors: tuple[str, ...],
     name: str | None,
+    reason: str | None,
+    rerun_of: str | None,
     since: float | None,
     limit: int,
     watch: bool,
@@ -43,14 +47,19 @@ def command(
     from kube_job_runner.cli import output
 
     current = session.current()
-    filters = {
+    filters: dict[str, Any] = {
         "state": states,
         "queue": queue,
         "labels": ",".join(selectors),
         "name": name,
+        "reason": reason,
         "created_after": None if since is None else datetime.now(UTC) - timedelta(seconds=since),
     }
     with current.client() as client:
+        if rerun_of is not None:
+            from kube_job_runner.cli import refs
+
+            filters["rerun_of"] = refs.resolve(client, rerun_of).id
         if watch:
             return _watch(client, current, filters, limit)
         jobs = _newest(client, filters, limit + 1)

@@ -123,7 +123,7 @@ CATEGORIES = (
             "this does not pass in minutes."
         ),
         remedy=("Raise the allowance at the registry, or pull the image from another one.",),
-        verdict="fail_after_grace",
+        verdict="retry_free",
         settings=("KJR_REGISTRY_GRACE_SECONDS",),
     ),
 )

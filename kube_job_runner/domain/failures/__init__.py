@@ -5,7 +5,8 @@ reason and message fit decides. Messages are matched on how the kubelet, the run
 runc, crun, gVisor) and the registries word their errors in general, never on one literal text, for the texts change with
 each version. What no rule knows is never fatal: it waits, and is counted.
 
-`images`, `starting`, `ended`, `cluster` and `admission` hold the rows by place; `events` says of which place a Kubernetes
+`images`, `causes` with `starting`, `ended`, `cluster` and `admission`
+hold the rows by place; `events` says of which place a Kubernetes
 Event speaks; `extra` reads the rows of an installation's own.
 """
 

@@ -101,7 +101,7 @@ RULES: tuple[Rule, ...] = (
         r"exceeded quota.*limited: [^\s=]*=0(?![.\d])",
         category="quota_exceeded",
         verdict="fail_after_grace",
-        grace="admission",
+        grace="infrastructure",
         explanation="A quota of the namespace allows none of what the job needs, ever: {message}. Have the quota raised.",
         source="apiserver plugin/resourcequota/controller.go",
     ),

@@ -76,9 +76,17 @@ RULES: tuple[Rule, ...] = (
         source="scheduler volumebinding plugin",
     ),
     _unschedulable(
+        "machines-limited",
+        r"exceed\w* limits for (nodepool|provisioner)|limits? (reached|exceeded) for (nodepool|provisioner)",
+        category="unschedulable_capacity",
+        verdict="wait",
+        explanation="The cluster is as large as it may become: {message}. The job starts when room appears.",
+        source="Karpenter scheduling errors",
+    ),
+    _unschedulable(
         "no-machine-fits",
-        r"no instance type|no offering|no available instance|(incompatible with|did not tolerate|exceed\w*).{0,200}"
-        r"(nodepool|provisioner|limits)|no (nodepool|provisioner)s? (matched|found|satisf)|wouldn't fit if a new node|"
+        r"no instance type|no offering|no available instance|(incompatible with|did not tolerate).{0,200}"
+        r"(nodepool|provisioner)|no (nodepool|provisioner)s? (matched|found|satisf)|wouldn't fit if a new node|"
         r"no node ?(group|pool)s? (can|could|would|fit)",
         category="unschedulable_impossible",
         verdict="fail_after_grace",
@@ -99,6 +107,15 @@ RULES: tuple[Rule, ...] = (
         category="unschedulable_capacity",
         verdict="wait",
         explanation=_NO_ROOM,
+    ),
+    _unschedulable(
+        "volume-unbindable",
+        r"available persistent volumes to bind",
+        category="volume_unavailable",
+        verdict="retry_free",
+        grace="volume",
+        explanation="No volume on any node fits the claim of the job: {message}. It starts when the storage offers one.",
+        source="scheduler volumebinding plugin",
     ),
     _unschedulable(
         "nodes-closed",
@@ -144,7 +161,7 @@ RULES: tuple[Rule, ...] = (
         name="disruption-other",
         where="pod.condition",
         pattern=text(
-            r"\b(evict|preempt|delet|drain|taint|terminat|reclaim|descheduler?|disrupt|shut)(s|ed|ing|"
+            r"^(?!containers with ).*\b(evict|preempt|delet|drain|taint|terminat|reclaim|descheduler?|disrupt|shut)(s|ed|ing|"
             r"ion|ting|e|ted|ments?)?\b"
         ),
         category="disrupted",

@@ -15,7 +15,8 @@ _COMBINED = re.compile(r"^\(combined from similar events\): ")
 _CREATING = re.compile(r"^Error creating: ")
 _PULL = re.compile(r'^Failed to (?:re-?)?pull image "[^"]*": ?', re.IGNORECASE)
 _PULL_STATES = re.compile(
-    r"^Error: (ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull|ImageInspectError)\b:? ?"
+    r"^Error: (ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull|ImageInspectError|"
+    r"SignatureValidationFailed|RegistryUnavailable)\b:? ?"
 )
 _ERROR = re.compile(r"^Error: ")
 _SAME_ELSEWHERE: dict[str, tuple[Where, str]] = {
@@ -74,7 +75,9 @@ def _failed(message: str) -> Iterator[tuple[Where, str, str]]:
 
 def _ended(reason: str, message: str) -> Iterator[tuple[Where, str, str]]:
     # A runtime that puts its own error under the reason `Error` means what others call `StartError`.
-    if reason == "Error" and re.match(r"(failed to create (containerd|shim) task|OCI runtime \w+ failed)", message):
+    if reason == "Error" and re.match(
+        r"(failed to (create|start) (containerd |shim )?(task|container)|OCI runtime \w+ failed)", message
+    ):
         yield "container.terminated", "StartError", message
     yield "container.terminated", reason, message
 
@@ -148,12 +151,10 @@ RULES: tuple[Rule, ...] = (
     _event(
         "mount-missing",
         _MOUNT,
-        r"hostPath type check failed|(persistentvolumeclaim|persistentvolume|pvc|storageclass\S*|"
-        r"claim)s? .{0,300}(not found|does not "
-        r"exist)|no persistent volumes available|(volume|disk|share|filesystem|file system|"
-        r"snapshot)\b.{0,300}(was not found|"
-        r"not found|does not exist|NotFound|could not be found)|(InvalidVolume|ResourceNotFound|DiskNotFound|"
-        r"FileSystemNotFound)|code = NotFound|error 404|source .{0,200}does not exist",
+        r"hostPath type check failed|(persistentvolumeclaim|persistentvolume|pvc|storageclass\S*|claim)s? .{0,300}"
+        r"(not found|does not exist)|no persistent volumes available|code = NotFound|error 404|volume_?id .{0,100}not found|"
+        r"\b(volume|disk|share|filesystem|file system|snapshot) \S{1,200} (was |could )?(not found|not be found|does not "
+        r"exist)|InvalidVolume|ResourceNotFound|DiskNotFound|FileSystemNotFound|source .{0,200}does not exist",
         category="volume_missing",
         verdict="fail_after_grace",
         grace="volume",
@@ -175,7 +176,7 @@ RULES: tuple[Rule, ...] = (
         r"access denied|permission denied|not authorized|unauthorized|AuthorizationFailed|"
         r"AccessDenied|wrong fs type|bad option|"
         r"bad superblock|unknown filesystem|invalid (credentials|argument|mount option)|mount error\((13|22)\)|"
-        r"no such file or directory|must be specified|is not supported",
+        r"reason given by server: no such file|must be specified",
         category="volume_unavailable",
         verdict="fail_after_grace",
         grace="volume",
@@ -222,7 +223,7 @@ RULES: tuple[Rule, ...] = (
     _event(
         "scale-up-limited",
         _SCALE_UP,
-        r"max (node group|cluster|total|pool)|limit (reached|exceeded)|backoff|"
+        r"scale-up:?\s*$|max (node group|cluster|total|pool)|limit (reached|exceeded)|backoff|"
         r"not ready for scale-?up|being (upgraded|scaled)|"
         r"quota|out of resources|stockout",
         category="unschedulable_capacity",

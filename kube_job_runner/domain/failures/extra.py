@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,8 +19,14 @@ _CATEGORY = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,127}")
 _CLASSES: dict[str, Grace] = {"fail_after_grace": "config", "retry_free": "infrastructure"}
 _PLACES = ("container", "exit_code", "signal", "message", "said", "node", "reason")
-# A repeat within a repeat, or alternatives within one that begin alike, may take for ever on a message that almost fits.
-_NESTED = re.compile(r"\((?:[^()\\]|\\.)*(?:[*+]|\{\d+,\d*\})(?:[^()\\]|\\.)*\)(?:[*+]|\{\d+,\d*\})")
+# A repeat or a choice within a repeat, and several endless repeats in a row, may take for ever on a message that almost fits.
+_REPEAT = r"(?:[*+]|\{\d*,\d*\}|\{\d+\})"
+_NESTED = re.compile(rf"\([^()]*(?:\||{_REPEAT})[^()]*\){_REPEAT}")
+_GROUP = re.compile(r"\(([^()]*)\)")
+_BUSY = re.compile(rf"\||{_REPEAT}")
+_ENDLESS = re.compile(r"[*+]|\{\d+,\}")
+_LITERAL = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+ENDLESS_MAX = 2
 
 
 class RulesError(ValueError):
@@ -125,31 +132,51 @@ def _pattern(index: int, item: Mapping[Any, Any]) -> re.Pattern[str]:
     given = item.get("pattern")
     if not isinstance(given, str) or not given:
         raise _wrong(
-            index, "pattern", "must be a regular expression; a text is one, with a backslash before . ( ) [ ] * + ? |"
+            index, "pattern", "must be a regular expression; a plain text is one, with a backslash before .()[]*+?|"
         )
     if len(given) > PATTERN_MAX_CHARACTERS:
         raise _wrong(
             index, "pattern", f"has {len(given)} characters; {PATTERN_MAX_CHARACTERS} is the limit: split the rule"
         )
-    if _NESTED.search(given):
-        raise _wrong(
-            index, "pattern", "repeats a group that repeats something itself; that may never end: write it without"
-        )
     try:
-        return re.compile(given, re.IGNORECASE)
+        compiled = re.compile(given, re.IGNORECASE)
     except (re.error, OverflowError, RecursionError) as error:
         raise _wrong(index, "pattern", f"{given!r} is not a regular expression: {error}") from None
+    bare = _LITERAL.sub("x", given)
+    if _nested(bare):
+        problem = "repeats a group with a repeat or a choice in it, which may take for ever; write it without"
+        raise _wrong(index, "pattern", problem)
+    endless = len(_ENDLESS.findall(bare))
+    if endless > ENDLESS_MAX:
+        problem = f"has {endless} endless repeats (`*`, `+`, `{{n,}}`); {ENDLESS_MAX} is the limit: write `.{{0,100}}` instead"
+        raise _wrong(index, "pattern", problem)
+    return compiled
+
+
+def _nested(pattern: str) -> bool:
+    """Tell whether a group that is repeated holds a repeat or a choice, from the innermost groups outwards."""
+    while True:
+        if _NESTED.search(pattern):
+            return True
+        group = _GROUP.search(pattern)
+        if group is None:
+            return False
+        # Seen from the group around it, a group that holds a repeat or a choice is one.
+        pattern = pattern[: group.start()] + ("y|y" if _BUSY.search(group[1]) else "y") + pattern[group.end() :]
 
 
 def _explanation(index: int, item: Mapping[Any, Any]) -> str:
     given = item.get("explanation", "{message}.")
     if not isinstance(given, str) or not given or len(given) > _EXPLANATION_MAX_CHARACTERS:
         raise _wrong(index, "explanation", f"must be a text of 1 to {_EXPLANATION_MAX_CHARACTERS} characters")
+    places = ", ".join(f"{{{place}}}" for place in _PLACES)
+    problem = f"may name {places} and no other; write {{{{ and }}}} for braces"
     try:
-        given.format_map(dict.fromkeys(_PLACES, ""))
-    except (KeyError, ValueError, IndexError, AttributeError, TypeError):
-        places = ", ".join(f"{{{place}}}" for place in _PLACES)
-        raise _wrong(index, "explanation", f"may name {places} and no other; write {{{{ and }}}} for braces") from None
+        fields = [field for _, *field in string.Formatter().parse(given) if field[0] is not None]
+    except ValueError:
+        raise _wrong(index, "explanation", problem) from None
+    if any(name not in _PLACES or form or conversion for name, form, conversion in fields):
+        raise _wrong(index, "explanation", problem)
     return given
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from kube_job_runner.domain.failures.rule import Action, Grace, Rule, text
 
-_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ErrRegistryUnavailable"})
+_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
 
 
 def _pull(
@@ -145,7 +145,7 @@ RULES: tuple[Rule, ...] = (
         r".{0,40}\b(exceed|reach|used up|exhaust)|(exceed|reach|exhaust)\w*\b.{0,60}\b(bandwidth|data transfer|transfer|"
         r"traffic|egress|storage|download)\b.{0,20}\b(quota|limit|allowance|cap)\b|\b402 Payment Required|payment required",
         category="registry_quota",
-        verdict="fail_after_grace",
+        verdict="retry_free",
         grace="registry",
         explanation=(
             "The account of the image's registry has used up its own quota, so the pull for container {container} was "
@@ -220,7 +220,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _pull(
         "pull-image-unreadable",
-        r"unsupported (manifest )?media ?type|media ?type .{0,120}(no longer supported|"
+        r"(unsupported|unexpected) (manifest )?media ?type|media ?type .{0,120}(no longer supported|"
         r"not supported)|manifest schema ?v?1\b|"
         r"schema ?1 (manifest|image)|unsupported (manifest|image) (format|type|schema|version)|encountered unknown type|"
         r"invalid tar header|invalid (gzip|zstd) header|gzip: invalid|wrong diff id|manifest invalid|MANIFEST_INVALID|"
@@ -237,7 +237,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _pull(
         "pull-node-store",
-        r"failed to extract layer|failed to prepare extraction snapshot|content (digest|store)|parent snapshot|snapshotter|"
+        r"failed to extract layer|open /var/lib/(docker|containers?|containerd)/|"
+        r"failed to prepare extraction snapshot|content (digest|store)|parent snapshot|snapshotter|"
         r"failed to (unmount|mount)|failed to register layer|layer does not exist|input/output error|read-only file system|"
         r"structure needs cleaning|cannot allocate memory|too many open files|insufficient (UIDs|GIDs)|lock file|"
         r"error creating (read-write|overlay) layer|adding layer with blob|ApplyLayer",
@@ -291,7 +292,8 @@ RULES: tuple[Rule, ...] = (
         r"no route to host|host is (down|unreachable)|"
         r"EHOSTUNREACH|ECONNREFUSED|tls: |TLS handshake|\bEOF\b|stream error|http2: |GOAWAY|proxyconnect|"
         r"(use|using) of closed network connection|server closed idle connection|forcibly closed|dial tcp|dial unix|"
-        r"unexpected commit digest|failed size validation|digest (mismatch|verification failed)|failed to verify|"
+        r"unexpected commit digest|failed size validation|(digest|layer|checksum) (mismatch|"
+        r"verification failed)|failed to verify|"
         r"does not match (the )?(expected )?digest|short (read|copy)|wrong size|no progress|stalled|"
         r"under maintenance|read-only mode|SignatureDoesNotMatch|request has expired|ExpiredToken|RequestTimeTooSkewed",
         category="registry_unavailable",
@@ -340,7 +342,8 @@ RULES: tuple[Rule, ...] = (
         r"access (is |was |to .{0,80} (is|was) )?denied|accessdenied|\bdenied\b|"
         r"permission.{0,120}denied|no basic auth|basic auth|"
         r"insufficient_?scope|not authori[sz]ed|invalid username|incorrect username|invalid (user )?credentials|"
-        r"bad credentials|unable to retrieve auth token|login required|docker login|credentials? (are|is|has|have) "
+        r"bad credentials|parse json key|unable to retrieve auth token|login required|docker login|"
+        r"credentials? (are|is|has|have) "
         r"(expired|invalid|missing)|token (has |is )?(expired|invalid)|failed to (authorize|fetch (anonymous|oauth) token)|"
         r"(get|getting) credentials|anonymous (users|access|caller)|permission to|don't have access|"
         r"does not have .{0,60}access",
@@ -370,7 +373,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="pull-registry-unavailable",
         where="container.waiting",
-        reasons=frozenset({"RegistryUnavailable", "ErrRegistryUnavailable"}),
+        reasons=frozenset({"RegistryUnavailable"}),
         category="registry_unavailable",
         verdict="retry_free",
         grace="registry",

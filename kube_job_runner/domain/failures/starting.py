@@ -2,340 +2,17 @@
 
 The same causes are told in two places. While the kubelet may try again, the container waits (`CreateContainerConfigError`,
 `CreateContainerError`, `RunContainerError`); with restart policy Never it ends at once (`StartError`). Both have the same
-rows here. Texts are those of runc, crun, gVisor and Kata below containerd, CRI-O and cri-dockerd.
+rows (`causes`); here are those of one place alone.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from kube_job_runner.domain.failures.rule import Action, Grace, Rule, text
+from kube_job_runner.domain.failures.causes import CAUSES, MAKE, NODE_RETRY, OCI
+from kube_job_runner.domain.failures.rule import Rule, text
 
-_MAKE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _ENDED = frozenset({"StartError", "ContainerCannotRun"})
-
-
-def _make(
-    name: str, pattern: str, *, category: str, verdict: Action, grace: Grace = "", explanation: str, source: str
-) -> Rule:
-    return Rule(
-        name=name,
-        where="container.waiting",
-        reasons=_MAKE,
-        pattern=text(pattern),
-        category=category,
-        verdict=verdict,
-        grace=grace,
-        explanation=explanation,
-        source=source,
-    )
-
-
-_OCI = "runc libcontainer, crun and gVisor error texts"
-_CONFIG_MISSING = (
-    "Container {container} refers to something that is missing: {message}. Create it in the namespace of the "
-    "job, or correct "
-    "the name."
-)
-_NODE_RETRY = "This is the node's fault; a new attempt is free."
-
-CAUSES: tuple[Rule, ...] = (
-    _make(
-        "config-cache-late",
-        r"failed to sync (secret|configmap) cache|have not yet been read at least once|informer.{0,40}not.{0,10}synced|"
-        r"no relationship found between node",
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation=(
-            "Node {node} has not yet heard of the configuration of container {container}: {message}. It mends itself."
-        ),
-        source="kubelet kubelet_pods.go, configmap and secret managers; node authorizer",
-    ),
-    _make(
-        "config-missing",
-        r"\b(secret|configmap)s? \S{0,300} ?not found|couldn't find key|"
-        r"references? non-?existent (secret|config)( map)? key|"
-        r"(secret|configmap) .{0,200}(does not exist|doesn't exist)|serviceaccounts? \S{1,300} not found",
-        category="config_missing",
-        verdict="fail_after_grace",
-        grace="config",
-        explanation=_CONFIG_MISSING,
-        source="kubelet kubelet_pods.go, makeEnvironmentVariables",
-    ),
-    _make(
-        "runs-as-root",
-        r"runAsNonRoot|run as root|RunAsUser.{0,60}(root|forbid)|non-root",
-        category="security_policy",
-        verdict="fail_now",
-        explanation=(
-            "Container {container} would run as root, or its image does not say as whom, and the platform "
-            "forbids that: "
-            "{message}. Give the image a numeric user, or set one."
-        ),
-        source="kubelet security_context_others.go, verifyRunAsNonRoot",
-    ),
-    _make(
-        "security-profile-missing",
-        r"apparmor|seccomp|selinux|localhost profile",
-        category="security_policy",
-        verdict="fail_after_grace",
-        grace="config",
-        explanation=(
-            "Node {node} cannot apply the security profile of container {container}: {message}. Load the "
-            "profile onto the "
-            "nodes, or choose another."
-        ),
-        source="containerd internal/cri spec opts; runc apparmor and seccomp; kubelet seccomp profile paths",
-    ),
-    _make(
-        "memory-floor",
-        r"init was OOM-?killed|memory limit too low\?|unable to set memory limit to|OOM.?killed",
-        category="out_of_memory",
-        verdict="application",
-        explanation=(
-            "Container {container} ran out of memory before its command began: {message}. Raise its memory limit "
-            "(resources.memory)."
-        ),
-        source="runc process_linux.go, OOM at init",
-    ),
-    _make(
-        "memory-limit-invalid",
-        r"minimum memory limit|memory limit .{0,80}(too low|at least)|set memory limit .{0,80}too (low|small)|"
-        r"cpu.{0,40}(quota|shares|period).{0,40}(invalid|too (low|small)|out of range)|invalid (cpu|memory)",
-        category="config_invalid",
-        verdict="fail_now",
-        explanation="The resources of container {container} are below what the runtime can give: {message}. Raise them.",
-        source="moby daemon/daemon_unix.go; CRI-O minimum memory",
-    ),
-    _make(
-        "subpath",
-        r"subPath",
-        category="volume_unavailable",
-        verdict="retry_free",
-        grace="volume",
-        explanation=(
-            "Node {node} could not prepare a directory on a volume of container {container}: {message}. The "
-            "volume may be "
-            "broken or may not be writable; a new attempt is free."
-        ),
-        source="kubelet kubelet_pods.go, makeMounts; details are hidden on purpose",
-    ),
-    _make(
-        "volume-not-mounted",
-        r"cannot find volume \S+ to mount|hasn't been mounted|unmounted volumes|stale (NFS )?file handle|"
-        r"transport endpoint is not connected",
-        category="volume_unavailable",
-        verdict="retry_free",
-        grace="volume",
-        explanation="A volume of container {container} is not ready on node {node}: {message}. A new attempt is free.",
-        source="kubelet kubelet_pods.go, makeMounts; kernel ESTALE and ENOTCONN",
-    ),
-    _make(
-        "host-path-missing",
-        r"bind source path does not exist|hostPath type check failed|failed to stat \S+: stat|failed to resolve symlink|"
-        r"source path .{0,200}(does not exist|not found)|failed to mkdir \S+: mkdir|failed to evaluate symlinks",
-        category="volume_missing",
-        verdict="fail_after_grace",
-        grace="config",
-        explanation=(
-            "A directory of node {node} that container {container} mounts is not there: {message}. Create it, or "
-            "correct the path."
-        ),
-        source="containerd internal/cri WithMounts; CRI-O addOCIBindMounts; moby volume/mounts validate",
-    ),
-    _make(
-        "command-none",
-        r"no command specified|no entrypoint|args must not be empty|process\.args|CMD .{0,20}ENTRYPOINT",
-        category="config_invalid",
-        verdict="fail_now",
-        explanation="Neither the job nor its image names a command for container {container}: {message}. Set `command`.",
-        source="containerd internal/cri WithProcessArgs; moby",
-    ),
-    _make(
-        "gpu-hook",
-        r"nvidia-container|nvidia-ctk|\bCDI\b|error running (pre\w+ )?hook|running (prestart|createruntime|\w+) hook|"
-        r"could not select device driver|no-gpu-has|failed to initialize NVML|libnvidia|gathering device information|"
-        r"error gathering device|no such device|habana|rocm",
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation="Node {node} could not give container {container} its device: {message}. " + _NODE_RETRY,
-        source="NVIDIA container toolkit; runc hooks; containerd and moby CDI",
-    ),
-    _make(
-        "sandbox-gone",
-        r"cannot join network of a non.?running container|cannot join network namespace|"
-        r"sandbox.{0,120}(not (found|running|ready)|"
-        r"is not|not in ready|terminated|stopped)|failed to (get|find) sandbox|failed to reserve sandbox|"
-        r"(network|ipc|uts) namespace.{0,80}no such file|setns|/proc/\d+/ns/(net|ipc|uts|pid)",
-        category="sandbox_failed",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation="The pod's own environment (sandbox) on node {node} is gone: {message}. " + _NODE_RETRY,
-        source="moby daemon/container_operations.go; containerd internal/cri container_create.go",
-    ),
-    _make(
-        "name-taken",
-        r"failed to reserve container name|is reserved for|name .{0,300}already in use|the container name .{0,300}is in use",
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation="The runtime of node {node} still holds an earlier try at container {container}: {message}. "
-        + _NODE_RETRY,
-        source="containerd internal/cri container_create.go; CRI-O ctrNameIndex; moby names",
-    ),
-    _make(
-        "working-directory",
-        r"chdir to cwd|\bcwd\b|working directory|workingDir|chdir\b|failed to create workdir|mkdir .{0,200}workdir",
-        category="config_invalid",
-        verdict="fail_now",
-        explanation=(
-            "The working directory of container {container} does not exist, or may not be entered: {message}. "
-            "Correct `working_dir`."
-        ),
-        source=_OCI,
-    ),
-    _make(
-        "arguments-too-long",
-        r"argument list too long",
-        category="config_invalid",
-        verdict="fail_now",
-        explanation=(
-            "The arguments and the environment of container {container} are over the limit of the kernel (128 "
-            "KiB for one "
-            "string): {message}. Pass large values in a file."
-        ),
-        source="kernel E2BIG through runc and crun",
-    ),
-    _make(
-        "architecture",
-        r"exec format error",
-        category="wrong_architecture",
-        verdict="fail_now",
-        explanation=(
-            "The program of container {container} is built for another CPU type, or is a script without `#!`: "
-            "{message}. Use "
-            "an image for the CPU type of node {node}."
-        ),
-        source="kernel ENOEXEC through runc and crun",
-    ),
-    _make(
-        "cgroup",
-        r"cgroup|systemd|dbus|\.scope\b|\.slice\b|conmon|shim.{0,60}(closed|exited|disconnected|"
-        r"not running|unavailable)|ttrpc|"
-        r"containerd\.sock|crio\.sock|docker\.sock",
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation="The runtime of node {node} failed to start container {container}: {message}. " + _NODE_RETRY,
-        source="runc cgroups and systemd manager; containerd shim; conmon",
-    ),
-    _make(
-        "node-disk-full",
-        r"no space left on device|disk quota exceeded",
-        category="node_disk_full",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation="The disk of node {node} is full: {message}. Another node is tried, at no cost to the job.",
-        source="kernel ENOSPC and EDQUOT",
-    ),
-    _make(
-        "mount-invalid",
-        r"are you trying to mount a directory onto a file|mount destination|mount.{0,300}(not a directory|is a directory)|"
-        r"(not|isn't) a directory: unknown|duplicate mount point|must be absolute|mount path|mountpoint for|"
-        r"make mountpoint|invalid (mount|volume|bind)|not a shared mount|not a shared or slave mount|cannot be mounted|"
-        r"(mounting|mount) .{0,300}(to rootfs|through procfd).{0,300}(no such file|read-only|"
-        r"not a directory|permission denied|"
-        r"invalid argument|operation not permitted)|outside of (rootfs|the container)",
-        category="config_invalid",
-        verdict="fail_now",
-        explanation=(
-            "A mount of container {container} does not fit its image: {message}. Check the paths: a file goes "
-            "onto a file, a "
-            "directory onto a directory."
-        ),
-        source="runc rootfs_linux.go; crun linux.c; moby volume/mounts",
-    ),
-    _make(
-        "user-unknown",
-        r"unable to find (user|group)|no users found|no matching entries in (passwd|group)|(user|"
-        r"group) .{0,80}(not found|unknown|"
-        r"does not exist)|invalid (user|group)\b|unknown capability|invalid capability|invalid (env|"
-        r"environment|hostname|rlimit|"
-        r"sysctl)|unknown or invalid",
-        category="config_invalid",
-        verdict="fail_now",
-        explanation="A setting of container {container} does not exist in its image or on the node: {message}. Correct it.",
-        source="moby/sys user; containerd oci WithUser; runc capabilities",
-    ),
-    _make(
-        "command-not-found",
-        r"executable file .{0,400}not found|executable .{0,300}(not found|does not exist)|not found in \$PATH|"
-        r"exec:? .{0,400}(no such file or directory|not found)|exec user process caused.{0,20}no such file|"
-        r"error finding executable|failed to find (the )?(executable|binary)|"
-        r"cannot find the (file|path) specified|(stat|open executable|lookup|executable).{0,60}no such file or directory",
-        category="command_not_found",
-        verdict="fail_now",
-        explanation=(
-            "The command of container {container} does not exist in its image: {message}. Check its spelling "
-            "and path, and for "
-            "a script that its interpreter is there."
-        ),
-        source="Go os/exec through runc; crun find_executable; gVisor; hcsshim",
-    ),
-    _make(
-        "command-not-executable",
-        r"exec:? .{0,400}(permission denied|is a directory|operation not permitted|text file busy)|not executable|"
-        r"exec user process caused.{0,20}(permission denied|is a directory)|"
-        r"(open executable|stat|executable).{0,200}permission denied|cannot execute|^\s*permission denied",
-        category="command_not_executable",
-        verdict="fail_now",
-        explanation=(
-            "The command of container {container} is there but may not be executed: {message}. Set its executable bit "
-            "(`chmod +x`) in the image, and do not name a directory."
-        ),
-        source="kernel EACCES through runc, crun and gVisor",
-    ),
-    _make(
-        "runtime-slow",
-        r"deadline ?exceeded|context cancell?ed|timed? ?out|code = (Unavailable|DeadlineExceeded|"
-        r"Canceled)|connection (refused|reset)|"
-        r"\bEOF\b|broken pipe|resource temporarily unavailable|too many open files|cannot allocate memory|"
-        r"device or resource busy|input/output error|stale|try again",
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation="The runtime of node {node} did not get container {container} started in time: {message}. "
-        + _NODE_RETRY,
-        source="grpc and kernel errors through containerd, CRI-O and cri-dockerd",
-    ),
-    _make(
-        "image-lost",
-        r"image .{0,300}(not found|not known|no such image)|no such image|snapshot .{0,200}(not found|does not exist)|"
-        r"failed to (create|prepare) .{0,60}(snapshot|rootfs)|failed to mount rootfs|layer not known|"
-        r"container .{0,200}(not found|does not exist|no such container)|no such container|no such task",
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation="Node {node} lost a part of container {container} while it was being made: {message}. "
-        + _NODE_RETRY,
-        source="containerd errdefs NotFound; containers/storage; moby",
-    ),
-    _make(
-        "not-permitted",
-        r"operation not permitted|permission denied",
-        category="security_policy",
-        verdict="fail_after_grace",
-        grace="runtime",
-        explanation=(
-            "Node {node} does not permit what container {container} needs to start: {message}. Check its user, "
-            "capabilities "
-            "and mounts."
-        ),
-        source="kernel EPERM and EACCES through runc and crun",
-    ),
-)
 
 
 def _ended(rule: Rule) -> Rule:
@@ -363,13 +40,13 @@ RULES: tuple[Rule, ...] = (
         category="runtime_error",
         verdict="retry_free",
         grace="infrastructure",
-        explanation="The runtime of node {node} failed to start container {container}: {message}. " + _NODE_RETRY,
-        source=_OCI,
+        explanation="The runtime of node {node} failed to start container {container}: {message}. " + NODE_RETRY,
+        source=OCI,
     ),
     Rule(
         name="container-refused",
         where="container.waiting",
-        reasons=_MAKE,
+        reasons=MAKE,
         pattern=text(r"\S"),
         category="config_invalid",
         verdict="fail_after_grace",
@@ -384,7 +61,7 @@ RULES: tuple[Rule, ...] = (
         category="runtime_error",
         verdict="retry_free",
         grace="infrastructure",
-        explanation="Node {node} could not make container {container}, and does not say why ({reason}). " + _NODE_RETRY,
+        explanation="Node {node} could not make container {container}, and does not say why ({reason}). " + NODE_RETRY,
         source="kubelet kuberuntime_container.go",
     ),
     Rule(
@@ -416,7 +93,7 @@ RULES: tuple[Rule, ...] = (
         verdict="retry_free",
         grace="infrastructure",
         explanation="Node {node} could not assign CPU, memory or a device to container {container}: {message}. "
-        + _NODE_RETRY,
+        + NODE_RETRY,
         source="kubelet kuberuntime_container.go, internal lifecycle",
     ),
     Rule(
@@ -443,7 +120,7 @@ RULES: tuple[Rule, ...] = (
         category="sandbox_failed",
         verdict="retry_free",
         grace="infrastructure",
-        explanation="Node {node} could not set up the network or the sandbox of the pod: {message}. " + _NODE_RETRY,
+        explanation="Node {node} could not set up the network or the sandbox of the pod: {message}. " + NODE_RETRY,
         source="kubelet container/sync_result.go",
     ),
     Rule(
@@ -453,7 +130,7 @@ RULES: tuple[Rule, ...] = (
         category="runtime_error",
         verdict="retry_free",
         grace="infrastructure",
-        explanation="Node {node} could not stop an earlier container: {message}. " + _NODE_RETRY,
+        explanation="Node {node} could not stop an earlier container: {message}. " + NODE_RETRY,
         source="kubelet container/sync_result.go",
     ),
     *(_ended(rule) for rule in CAUSES),
@@ -466,8 +143,8 @@ RULES: tuple[Rule, ...] = (
         ),
         category="runtime_error",
         verdict="retry_free",
-        explanation="The runtime of node {node} failed to start container {container}: {message}. " + _NODE_RETRY,
-        source=_OCI,
+        explanation="The runtime of node {node} failed to start container {container}: {message}. " + NODE_RETRY,
+        source=OCI,
     ),
     Rule(
         name="start-refused",

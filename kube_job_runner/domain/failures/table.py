@@ -17,7 +17,15 @@ RULES: tuple[Rule, ...] = (
     *events.RULES,
 )
 
-_NAMES = re.compile(r'"[^"\s]*[/:@][^"\s]*"|\b(?:https?|docker)://[^\s"\\]+')
+_NAMES = re.compile(
+    r"""
+    "[^"\s]*[/:@][^"\s]*"                                # quoted, with a part that only names have
+    | \b(?:https?|docker)://[^\s"\\]+                    # URLs
+    | (?<![\w/."-])(?:[\w-]+(?:\.[\w-]+)+(?::\d+)?|[\w-]+:\d+|localhost)/[\w./@:-]+   # host/path:tag
+    | (?<=reading\ manifest\ )\S+ | \[(?:manifests|blobs)\ [^\]]*\]                     # a tag or digest alone
+    """,
+    re.VERBOSE,
+)
 # CRI-O says first what became of the mirrors, and after the image what became of an artifact of that name: neither counts.
 _ASIDES = re.compile(r"\(Mirrors also failed: \[.*?\]\):?|; artifact err: .*", re.IGNORECASE | re.DOTALL)
 

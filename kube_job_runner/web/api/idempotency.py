@@ -56,6 +56,11 @@ def job_key(key: str) -> str:
     return f"job:{key}"
 
 
+def rerun_key(key: str) -> str:
+    """Return the stored key of a rerun."""
+    return f"rerun:{key}"
+
+
 def item_key(key: str, index: int) -> str:
     """Return the stored key of one job of a batch."""
     return f"batch:{index}:{key}"

@@ -79,14 +79,15 @@ class JobsApi:
 
     async def cancel(self, call: Call[views.JobPath, views.SubmitQuery, views.CancelBody]) -> Reply[views.JobView]:
         """Ask for the end of a job; asking again changes nothing."""
-        job = await self._store.request_cancel(call.path.id, by=call.principal, reason=call.body.reason)
+        body = call.body
+        job = await self._store.request_cancel(
+            call.path.id, by=call.principal, reason=body.reason, grace_seconds=body.grace_seconds
+        )
         if job is None:
             raise _no_job(call.path.id)
         if job.state in (State.SUCCEEDED, State.FAILED):
-            how = f", reason {job.reason}" if job.reason else ""
-            when = f" at {job.finished_at.isoformat()}" if job.finished_at else ""
-            raise RequestProblem(JOB_ENDED, f"the job has already {job.state}{when}{how}")
-        return Reply(views.job_view(job, warnings=call.warnings))
+            raise RequestProblem(JOB_ENDED, _ended(job))
+        return Reply(views.job_view(job, warnings=[*call.warnings, *_asked_before(job, body)]))
 
     async def attempts(self, call: Call[views.JobPath, Nothing, Nothing]) -> Reply[views.AttemptList]:
         """Return the attempts of a job."""
@@ -120,6 +121,25 @@ class JobsApi:
         if job is None:
             raise _no_job(job_id)
         return job
+
+
+def _ended(job: Job) -> str:
+    when = f" at {job.finished_at.isoformat()}" if job.finished_at else ""
+    how = f", reason {job.reason}" if job.reason else ""
+    asked = ""
+    if job.cancel is not None:
+        by = f" by {job.cancel.by}" if job.cancel.by else ""
+        asked = f"; a cancel asked for{by} at {job.cancel.at.isoformat()} came too late"
+    return f"the job has already {job.state}{when}{how}{asked}"
+
+
+def _asked_before(job: Job, body: views.CancelBody) -> list[Fault]:
+    """Return a warning when the job was to be cancelled before in another way: the first request stands."""
+    if job.cancel is None or body.grace_seconds in (None, job.cancel.grace_seconds):
+        return []
+    by = f" by {job.cancel.by}" if job.cancel.by else ""
+    detail = f"was not taken: a cancel was asked for before{by}, at {job.cancel.at.isoformat()}, and stays as it is"
+    return [Fault("/grace_seconds", detail)]
 
 
 def _no_job(job_id: UUID) -> NotFound:
@@ -163,6 +183,8 @@ def _filter(query: views.ListQuery) -> JobFilter:
         states=query.state,
         queue=query.queue,
         name=query.name,
+        reason=views.reason_code(query.reason) if query.reason is not None else None,
+        rerun_of=query.rerun_of,
         labels=labels,
         created_after=times["created_after"],
         created_before=times["created_before"],

@@ -104,12 +104,13 @@ def job_operations(api: JobsApi) -> list[Operation]:
             path="/v1/jobs/{id}:cancel",
             operation_id="cancelJob",
             summary="Ask for the end of a job",
-            description="The job is `stopping` until nothing of it is left in the cluster, and then `cancelled`. Asking again is"
-            " answered in the same way; a job that has succeeded or failed is a 409.",
+            description="The job is `stopping` until nothing of it is left in the cluster, and then `cancelled`; `cancel.outlook`"
+            " says what happens in its present phase. Asking again is answered in the same way and changes nothing; a job"
+            " that has succeeded or failed is a 409.",
             handler=api.cancel,
             status=202,
             body_optional=True,
-            body_example={"reason": "no longer needed"},
+            body_example={"reason": "no longer needed", "grace_seconds": 10},
             body_max_bytes=_CANCEL_MAX_BYTES,
             problems=(problems.JOB_ENDED, *_DOWN),
         ),

@@ -21,6 +21,13 @@ JOB_ENDED = ProblemType(
     meaning="A job that has succeeded or failed cannot be cancelled: a terminal state never changes.",
     remedy="Nothing needs to be done; `GET /v1/jobs/{id}` tells how it ended.",
 )
+JOB_NOT_ENDED = ProblemType(
+    code="job-not-ended",
+    status=409,
+    title="The job has not ended",
+    meaning="A job that still waits or runs is not run again, so that the same work is not done twice at once.",
+    remedy="Wait for its end or cancel it. To have both at once, give `force`: true.",
+)
 LOG_NOT_READY = ProblemType(
     code="log-not-ready",
     status=409,
@@ -64,6 +71,7 @@ UNAVAILABLE = ProblemType(
 API_PROBLEMS = (
     IDEMPOTENCY_KEY_REUSE,
     JOB_ENDED,
+    JOB_NOT_ENDED,
     LOG_NOT_READY,
     LOG_UNAVAILABLE,
     DATABASE_UNAVAILABLE,
@@ -99,8 +107,9 @@ def reference_page() -> str:
         "",
         "Every error answer is `application/problem+json` (RFC 9457) with `type`, `title`, `status`, `detail`, `instance`,",
         "`code`, `request_id`, `retryable` and `errors` (each with a JSON `pointer`, a `detail`, and `in` where it is not",
-        "the body: `query` or `header`). `code` is stable; the texts are for people. `retryable` tells whether the same",
-        "request may succeed later, unchanged. The server serves each page below under its `type`.",
+        "the body: `query`, `header`, or `spec` for the spec of a rerun). `code` is stable; the texts are for people.",
+        "`retryable` tells whether the same request may succeed later, unchanged. The server serves each page below under",
+        "its `type`.",
         "",
         "| code | status | retryable | title |",
         "|---|---|---|---|",

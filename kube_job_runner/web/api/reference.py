@@ -11,8 +11,11 @@ from typing import Any, cast
 import msgspec
 
 from kube_job_runner.domain.speccheck import SpecLimits
-from kube_job_runner.web.api import operations, problems
+from kube_job_runner.web.api import operations, problems, record_operations
 from kube_job_runner.web.api.jobs import JobsApi
+from kube_job_runner.web.api.policies import PoliciesApi
+from kube_job_runner.web.api.records import RecordsApi
+from kube_job_runner.web.api.reruns import RerunApi
 from kube_job_runner.web.api.submits import SubmitApi
 from kube_job_runner.web.api.system import SystemApi
 from kube_job_runner.web.kit.operations import Bound
@@ -24,6 +27,9 @@ def files() -> dict[str, bytes]:
     declared = [
         *operations.submit_operations(SubmitApi(nobody, nobody, SpecLimits())),
         *operations.job_operations(JobsApi(nobody, nobody, nobody, nobody, wait_max_seconds=0)),
+        *record_operations.record_operations(RecordsApi(nobody)),
+        *record_operations.rerun_operations(RerunApi(nobody, nobody)),
+        *record_operations.policy_operations(PoliciesApi(nobody)),
         *operations.system_operations(SystemApi(nobody)),
     ]
     document = operations.encode_document([Bound(operation, body_max_bytes=0) for operation in declared])

@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from kube_job_runner import telemetry
 from kube_job_runner.domain.spec import JobSpec
@@ -43,12 +44,34 @@ class SubmitApi:
     async def submit(self, call: Call[Nothing, SubmitQuery, JobSpec]) -> Reply[JobSubmitted]:
         """Store one job."""
         key = idempotency.read_key(call.headers) if b"idempotency-key" in call.headers else None
-        submission, content = self._submission(call.body, call.principal, self._clock.now(), call.warnings)
+        return await self.store(
+            call.body,
+            owner=call.principal,
+            warnings=call.warnings,
+            key=None if key is None else idempotency.job_key(key),
+        )
+
+    async def store(
+        self,
+        spec: JobSpec,
+        *,
+        owner: str,
+        warnings: Sequence[Fault],
+        key: str | None,
+        request_hash: bytes | None = None,
+        rerun_of: UUID | None = None,
+    ) -> Reply[JobSubmitted]:
+        """Store the job of a checked spec. Under a `key` the request is told by its hash (by default that of the spec).
+
+        Raises:
+            RequestProblem: the key belongs to another request.
+        """
+        submission, content = self._submission(spec, owner, self._clock.now(), warnings, rerun_of=rerun_of)
         if key is not None:
             submission = msgspec.structs.replace(
                 submission,
-                idempotency_key=idempotency.job_key(key),
-                request_hash=hashlib.sha256(submission.spec).digest(),
+                idempotency_key=key,
+                request_hash=request_hash or hashlib.sha256(submission.spec).digest(),
                 response=content,
             )
         outcome = await self._submitter.submit(submission)
@@ -72,16 +95,25 @@ class SubmitApi:
         if key is not None:
             body_hash = hashlib.sha256(raw).digest()
             prepared = [_keyed(item, key, body_hash, index) for index, item in enumerate(prepared)]
-        outcomes = await self._store([item for item in prepared if isinstance(item, Submission)], keyed=key is not None)
+        outcomes = await self._store_all(
+            [item for item in prepared if isinstance(item, Submission)], keyed=key is not None
+        )
         telemetry.jobs_submitted.inc(
             sum(1 for outcome in outcomes if isinstance(outcome, SubmitOutcome) and outcome.status == "created")
         )
         return _batch_reply(prepared, outcomes, batch.warnings, call)
 
     def _submission(
-        self, spec: JobSpec, owner: str, now: datetime, warnings: Sequence[Fault]
+        self,
+        spec: JobSpec,
+        owner: str,
+        now: datetime,
+        warnings: Sequence[Fault],
+        *,
+        rerun_of: UUID | None = None,
     ) -> tuple[Submission, bytes]:
-        job, encoded = new_job(spec, owner=owner, default_namespace=self._limits.default_namespace, now=now)
+        namespace = self._limits.default_namespace
+        job, encoded = new_job(spec, owner=owner, default_namespace=namespace, now=now, rerun_of=rerun_of)
         answer = JobSubmitted(
             id=job.id,
             name=job.name,
@@ -90,6 +122,7 @@ class SubmitApi:
             created_at=job.created_at,
             queue=job.queue,
             namespace=job.namespace,
+            rerun_of=rerun_of or UNSET,
             warnings=warnings,
         )
         return Submission(job=job, spec=encoded), _encode(answer)
@@ -103,7 +136,7 @@ class SubmitApi:
         submission, content = self._submission(item.value, call.principal, now, item.warnings)
         return msgspec.structs.replace(submission, response=content)
 
-    async def _store(self, submissions: list[Submission], *, keyed: bool) -> list[SubmitOutcome | Exception]:
+    async def _store_all(self, submissions: list[Submission], *, keyed: bool) -> list[SubmitOutcome | Exception]:
         """Store the jobs of a batch.
 
         With a key the first goes alone: if its key belongs to another batch, none of the others may be stored.

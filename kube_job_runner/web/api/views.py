@@ -12,13 +12,14 @@ from msgspec import UNSET, Meta, UnsetType
 
 from kube_job_runner.domain import admission
 from kube_job_runner.domain.admission import QueueStanding
-from kube_job_runner.domain.job import Attempt, Job, State, Transition
+from kube_job_runner.domain.job import Attempt, CancelRequest, Job, State, Transition
 from kube_job_runner.domain.spec import JobSpec
 from kube_job_runner.services.read import CURSOR_PATTERN, SELECTOR_MAX_LENGTH, SELECTOR_PATTERN
 from kube_job_runner.web.kit.problems import Fault, ProblemDetails
 
 BATCH_MAX = 1000
 WAIT_PATTERN = r"^[0-9]{1,6}(\.[0-9]{1,6})?(ms|s|m)?$(?!\n)"
+REASON_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]*$(?!\n)"
 Time = Annotated[datetime, Meta(tz=True)]
 
 
@@ -70,6 +71,20 @@ class ListQuery(msgspec.Struct, frozen=True):
         None
     )
     name: Annotated[str, Meta(max_length=63, extra_json_schema=_NO_NUL, description="Jobs of this name.")] | None = None
+    reason: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=63,
+                pattern=REASON_PATTERN,
+                description="Jobs that failed for this reason (`OutOfMemory`, or its category `out_of_memory`); with `state`,"
+                " jobs of those states that have it.",
+            ),
+        ]
+        | None
+    ) = None
+    rerun_of: Annotated[UUID, Meta(description="Jobs that run this one again.")] | None = None
     labels: (
         Annotated[
             str,
@@ -110,9 +125,21 @@ class ReadyQuery(msgspec.Struct, frozen=True):
 
 
 class CancelBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why a job is to end."""
+    """Why a job is to end, and how fast."""
 
     reason: Annotated[str, Meta(max_length=1024)] = ""
+    grace_seconds: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=3600,
+                description="How long the container has between SIGTERM and SIGKILL; 0 kills at once. Without it, what the"
+                " job's spec says.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +158,7 @@ class JobSubmitted(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Time
     queue: str
     namespace: str
+    rerun_of: UUID | UnsetType = UNSET
     warnings: Sequence[Fault] = ()
 
 
@@ -150,11 +178,13 @@ class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CancelView(msgspec.Struct, frozen=True, kw_only=True):
-    """A cancel request: when, by whom, and why."""
+    """A cancel request: when, by whom, why, and how long the container has to end by itself."""
 
     at: Time
     by: str
     reason: str
+    grace_seconds: int
+    outlook: Annotated[str | None, Meta(description="What happens now; null once the job has ended.")]
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +216,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     cancel: CancelView | None
+    rerun_of: UUID | None
     warnings: Sequence[Fault] | UnsetType = UNSET
 
 
@@ -260,10 +291,16 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     minimum_client: str
 
 
+def reason_code(name: str) -> str:
+    """Return the reason code that a name means: `out_of_memory` and `out-of-memory` are `OutOfMemory`."""
+    if name[:1].isupper() and "_" not in name and "-" not in name:
+        return name
+    return "".join(part[:1].upper() + part[1:] for part in name.replace("-", "_").split("_"))
+
+
 def job_view(job: Job, *, warnings: Sequence[Fault] = (), standing: QueueStanding | None = None) -> JobView:
     """Return a job as the API shows it; one that waits also with where it stands."""
     explanation = " ".join(part for part in (job.explanation, admission.words(standing) if standing else "") if part)
-    cancel = job.cancel
     return JobView(
         id=job.id,
         name=job.name,
@@ -284,9 +321,38 @@ def job_view(job: Job, *, warnings: Sequence[Fault] = (), standing: QueueStandin
         started_at=job.started_at,
         finished_at=job.finished_at,
         queue_position=standing.position if standing else None,
-        cancel=CancelView(at=cancel.at, by=cancel.by, reason=cancel.reason) if cancel else None,
+        cancel=_cancel_view(job, job.cancel) if job.cancel else None,
+        rerun_of=job.rerun_of,
         warnings=warnings or UNSET,
     )
+
+
+def _cancel_view(job: Job, cancel: CancelRequest) -> CancelView:
+    grace_seconds = job.policy.stop_grace_seconds if cancel.grace_seconds is None else cancel.grace_seconds
+    return CancelView(
+        at=cancel.at,
+        by=cancel.by,
+        reason=cancel.reason,
+        grace_seconds=grace_seconds,
+        outlook=_outlook(job, grace_seconds),
+    )
+
+
+def _outlook(job: Job, grace_seconds: int) -> str | None:
+    """Return what becomes of a cancel in the phase that the job is in."""
+    if job.terminal:
+        return None
+    if job.state is State.QUEUED:
+        return "It is not created any more, and is cancelled once the cluster is known to hold nothing of it."
+    if job.state is State.STOPPING:
+        return "It is being stopped already; its end is recorded when nothing of it is left in the cluster."
+    how = (
+        f"it is asked to end (SIGTERM) and killed after {grace_seconds} s" if grace_seconds else "it is killed at once"
+    )
+    ends = "should it end by itself first, that end is recorded"
+    if job.state is State.STARTING:
+        return f"Its pod is removed; if its program has begun meanwhile, {how}. Then it is cancelled; {ends}."
+    return f"If it still runs, {how}; it is cancelled when nothing of it is left in the cluster; {ends}."
 
 
 def attempt_view(attempt: Attempt) -> AttemptView:

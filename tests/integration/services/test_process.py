@@ -112,8 +112,8 @@ class Bench:
         pod = PodFacts(
             uid="p", name="p", job_uid=seen.uid, resource_version=9_999, phase="Succeeded", containers=(ENDED,)
         )
-        facts: list[dict[str, Any]] = [{"job": seen}, {"pod": pod}]
-        await self.pg.queue.send([Outgoing(message=Observed(job_id=job.id, attempt=1, **each)) for each in facts])
+        found = [Observed(job_id=job.id, attempt=1, job=seen), Observed(job_id=job.id, attempt=1, pod=pod)]
+        await self.pg.queue.send([Outgoing(message=message) for message in found])
 
     async def make_due(self) -> None:
         await fetch(self.url, "UPDATE messages SET available_at = now()")

@@ -9,7 +9,7 @@ import pytest
 
 from kube_job_runner.domain import lifecycle
 from kube_job_runner.domain.draft import Create, Decision, Find
-from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts
+from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, Seen
 from kube_job_runner.domain.job import Attempt, Job, State, Verdict
 from kube_job_runner.domain.messages import Delete, Observed
 from kube_job_runner.domain.spec import Retry, RetryRule, Timeouts
@@ -430,7 +430,7 @@ class TestStopping:
         assert decision.job.next_check_at is None
         assert decision.attempts[0].gone_at == after(31)
 
-    def stopped(self, *seen: JobFacts | PodFacts) -> tuple[Job, Attempt]:
+    def stopped(self, *seen: Seen) -> tuple[Job, Attempt]:
         """Return a job that was cancelled at second 5 with these facts known, and whose cluster job is gone by second 6."""
         attempt = with_facts(make_attempt(), *seen)
         job, attempts = apply(decide(make_job(State.RUNNING, cancelled=True), attempt, now=after(5)), {1: attempt})

@@ -9,7 +9,6 @@ import uuid
 import pytest
 
 from kube_job_runner.domain import names
-from tests.support.domain import JOB_ID
 
 T0 = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -66,7 +65,7 @@ def test_a_name_tells_its_job_and_attempt(name: str, attempt: int) -> None:
     assert names.attempt_of_pod(made) is None
 
 
-GOOD = names.cluster_job_name("etl", JOB_ID, 1)
+GOOD = names.cluster_job_name("etl", uuid.UUID("0190b5b0-0000-7000-8000-000000000001"), 1)
 NOT_VERSION_7 = names.base32_id(uuid.UUID("0190b5b0-0000-4000-8000-000000000001"))
 
 

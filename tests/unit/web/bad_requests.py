@@ -242,7 +242,7 @@ def _reads() -> Iterator[Bad]:
     yield _get("id with SQL", "/v1/jobs/1'%20or%20'1'='1", 404, NOT_FOUND)
     yield _get("unknown path", "/v2/jobs", 404, NOT_FOUND)
     yield _get("trailing slash", "/v1/jobs/", 404, NOT_FOUND)
-    for part in ("attempts", "transitions", "spec", "logs"):
+    for part in ("attempts", "transitions", "spec", "logs", "timeline", "explanation"):
         yield _get(f"{part} of an unknown job", f"/v1/jobs/{ID}/{part}", 404, NOT_FOUND)
     yield _get("limit zero", "/v1/jobs?limit=0", 422, INVALID, "/limit")
     yield _get("limit 501", "/v1/jobs?limit=501", 422, INVALID, "/limit")
@@ -250,6 +250,9 @@ def _reads() -> Iterator[Bad]:
     yield _get("limit twice", "/v1/jobs?limit=1&limit=2", 422, INVALID, "/limit")
     yield _get("limit huge", f"/v1/jobs?limit={'9' * 400}", 422, INVALID, "/limit")
     yield _get("unknown state", "/v1/jobs?state=queued,done", 422, INVALID, "/state")
+    yield _get("reason with a blank", "/v1/jobs?reason=out%20of%20memory", 422, INVALID, "/reason")
+    yield _get("reason empty", "/v1/jobs?reason=", 422, INVALID, "/reason")
+    yield _get("rerun_of no id", "/v1/jobs?rerun_of=first", 422, INVALID, "/rerun_of")
     yield _get("unknown parameter", "/v1/jobs?sort=name", 422, INVALID, "/sort")
     yield _get("two faults", "/v1/jobs?limit=0&created_after=today", 422, INVALID, "/limit", "/created_after")
     yield _get("time without zone", "/v1/jobs?created_after=2026-01-15T09:30:00", 422, INVALID, "/created_after")
@@ -289,8 +292,55 @@ def _others() -> Iterator[Bad]:
     yield Bad("NUL in a cancel reason", nul, path=f"/v1/jobs/{ID}:cancel", pointers=("/reason",))
     long = _encoded({"reason": "x" * 1025})
     yield Bad("long cancel reason", long, path=f"/v1/jobs/{ID}:cancel", pointers=("/reason",))
+    for grace in (-1, 3601, 1.5, "5", True):
+        body = _encoded({"grace_seconds": grace})
+        yield Bad(f"grace of {grace!r}", body, path=f"/v1/jobs/{ID}:cancel", pointers=("/grace_seconds",))
     large = _encoded({"reason": "x" * 70_000})
     yield Bad("cancel body of 70 KB", large, path=f"/v1/jobs/{ID}:cancel", status=413, code="body-too-large")
 
 
-TABLE = [*_bodies(), *_types(), *_limits(), *_rules(), *_media(), *_batches(), *_reads(), *_others()]
+def _reruns() -> Iterator[Bad]:
+    def rerun(name: str, body: bytes, *pointers: str, **more: Any) -> Bad:
+        return Bad(f"rerun: {name}", body, pointers=pointers, path=f"/v1/jobs/{ID}:rerun", **more)
+
+    yield rerun("unknown job", b"{}", status=404, code=NOT_FOUND)
+    yield rerun("set is a list", b'{"set":["a"]}', "/set")
+    yield rerun("empty path", b'{"set":{"":1}}', "/set/")
+    yield rerun("NUL in a path", b'{"set":{"a\\u0000":1}}', "/set/a\0")
+    yield rerun("101 changes", _encoded({"set": {f"env.V{n}": "x" for n in range(101)}}), "/set")
+    yield rerun("force is a number", b'{"force":1}', "/force")
+    yield rerun("path twice", b'{"set":{"image":"a","image":"b"}}', "/set/image", status=400, code=BAD_JSON)
+    yield rerun("key with a tab", b"{}", "/Idempotency-Key", status=400, code="malformed-header",
+                headers={**JSON, "Idempotency-Key": "a\tb"})  # fmt: skip
+
+
+def _simulations() -> Iterator[Bad]:
+    def simulation(name: str, body: Any, *pointers: str) -> Bad:
+        return Bad(f"simulate: {name}", _encoded(body), pointers=pointers, path="/v1/retry-policies:simulate")
+
+    oom = {"reason": "OutOfMemory"}
+    grow = {"action": "grow_memory", "reasons": ["OutOfMemory"]}
+    yield simulation("no policy", {"failures": [oom]}, "/policy")
+    yield simulation("nothing to try it on", {"policy": {}}, "/jobs")
+    yield simulation("jobs and failures", {"policy": {}, "jobs": [ID], "failures": [oom]}, "/jobs")
+    yield simulation("unknown jobs", {"policy": {}, "jobs": [ID, ID]}, "/jobs/0", "/jobs/1")
+    yield simulation("malformed job id", {"policy": {}, "jobs": ["x"]}, "/jobs/0")
+    yield simulation("101 jobs", {"policy": {}, "jobs": [ID] * 101}, "/jobs")
+    yield simulation("memory of jobs", {"policy": {}, "jobs": [ID], "memory": "1Gi"}, "/memory")
+    yield simulation("memory", {"policy": {}, "failures": [oom], "memory": "1GB"}, "/memory")
+    yield simulation("attempts zero", {"policy": {"attempts": 0}, "failures": [oom]}, "/policy/attempts")
+    yield simulation(
+        "rule fits all", {"policy": {"rules": [{"action": "retry"}]}, "failures": [oom]}, "/policy/rules/0"
+    )
+    yield simulation("grow without end", {"policy": {"rules": [grow]}, "failures": [oom]}, "/policy/rules/0/max_memory")
+    shrinks = {"policy": {"rules": [{**grow, "max_memory": "1Gi"}]}, "failures": [oom], "memory": "2Gi"}
+    yield simulation("grow to less", shrinks, "/policy/rules/0/max_memory")
+    yield simulation("no reason", {"policy": {}, "failures": [{"exit_code": 3}]}, "/failures/0/reason")
+    yield simulation("exit code 256", {"policy": {}, "failures": [{**oom, "exit_code": 256}]}, "/failures/0/exit_code")
+    yield simulation("signal 0", {"policy": {}, "failures": [{**oom, "signal": 0}]}, "/failures/0/signal")
+    yield simulation("cause", {"policy": {}, "failures": [{**oom, "cause": "weather"}]}, "/failures/0/cause")
+
+
+TABLE = [
+    *_bodies(), *_types(), *_limits(), *_rules(), *_media(), *_batches(), *_reads(), *_others(), *_reruns(), *_simulations(),
+]  # fmt: skip

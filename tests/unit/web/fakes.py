@@ -12,7 +12,8 @@ import msgspec
 
 from kube_job_runner.domain.admission import AdmissionLimits, QueueStanding
 from kube_job_runner.domain.errors import NotFound
-from kube_job_runner.domain.job import Attempt, CancelRequest, Job, State, Transition
+from kube_job_runner.domain.facts import Condition
+from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, State, Transition
 from kube_job_runner.ports import JobFilter, QueueDepth, Submission, SubmitOutcome, Token
 
 
@@ -31,7 +32,7 @@ class FakeClock:
 
 
 class FakeStore:
-    """`SubmitStore` and `JobReader`. `before_insert` runs at the start of each commit and may raise or wait."""
+    """`SubmitStore` and `RecordReader`. `before_insert` runs at the start of each commit and may raise or wait."""
 
     def __init__(self) -> None:
         self.jobs: dict[UUID, Job] = {}
@@ -39,6 +40,7 @@ class FakeStore:
         self.keys: dict[tuple[str, str], tuple[bytes, UUID, bytes]] = {}
         self.transitions: dict[UUID, list[Transition]] = {}
         self.attempts: dict[UUID, list[Attempt]] = {}
+        self.anomalies: dict[UUID, list[Anomaly]] = {}
         self.commits: list[int] = []
         self.version_queries = 0
         self.standings: dict[UUID, QueueStanding] = {}
@@ -77,7 +79,8 @@ class FakeStore:
         self._fail()
         job = self.jobs.get(job_id)
         if job is not None and not job.terminal and job.cancel is None:
-            self.change(job_id, cancel=CancelRequest(at=job.created_at, by=by, reason=reason))
+            cancel = CancelRequest(at=job.created_at, by=by, reason=reason, grace_seconds=grace_seconds)
+            self.change(job_id, cancel=cancel)
         return self.jobs.get(job_id)
 
     def change(self, job_id: UUID, **changes: Any) -> Job:
@@ -110,10 +113,12 @@ class FakeStore:
             "exists": lambda key, _values: key in job.labels,
             "!exists": lambda key, _values: key not in job.labels,
         }
-        return (
+        return bool(
             (not query.states or job.state in query.states)
             and query.queue in (None, job.queue)
             and query.name in (None, job.name)
+            and query.rerun_of in (None, job.rerun_of)
+            and (query.reason is None or (job.reason == query.reason and (query.states or job.state is State.FAILED)))
             and (query.before_id is None or job.id < query.before_id)
             and all(tests[operator](key, values) for key, operator, values in query.labels)
         )
@@ -123,6 +128,9 @@ class FakeStore:
 
     async def list_transitions(self, job_id: UUID) -> list[Transition]:
         return self.transitions.get(job_id, [])
+
+    async def list_anomalies(self, job_id: UUID) -> list[Anomaly]:
+        return self.anomalies.get(job_id, [])
 
     async def versions(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
         self._fail()
@@ -221,3 +229,22 @@ class FakeLogs:
                 await self.hold.wait()
         finally:
             self.open -= 1
+
+
+class FakeEvidence:
+    """`EvidenceReader`: what was put in, and the error that was."""
+
+    def __init__(self) -> None:
+        self.conditions: dict[int, list[Condition]] = {}
+        self.lines: dict[tuple[int, str], list[str]] = {}
+        self.asked: list[tuple[int, str, int]] = []
+        self.failure: Exception | None = None
+
+    async def node_conditions(self, _job_id: UUID, attempt: int) -> Sequence[Condition]:
+        return self.conditions.get(attempt, [])
+
+    async def last_lines(self, _job_id: UUID, attempt: int, container: str, limit: int) -> Sequence[str]:
+        self.asked.append((attempt, container, limit))
+        if self.failure is not None:
+            raise self.failure
+        return self.lines.get((attempt, container), [])[-limit:]

@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx2
 import pytest
 
+from kube_job_runner.domain.admission import QueueStanding
 from kube_job_runner.domain.errors import DatabaseUnavailable
 from kube_job_runner.domain.job import Attempt, State, Verdict
 from kube_job_runner.ports import Submission
@@ -48,6 +49,26 @@ async def test_a_submit_answers_with_the_stored_job(world: World, client: httpx2
         "queue": "night",
         "labels": {"a": "b"},
     }
+
+
+async def test_a_waiting_job_tells_its_place_and_an_admitted_one_does_not(
+    world: World, client: httpx2.AsyncClient
+) -> None:
+    job_id = await submit(client, queue="etl")
+    world.store.change(job_id, explanation="Container main exited with code 3.")
+    world.store.standings[job_id] = QueueStanding(
+        queue="etl", ahead=3, queue_in_flight=10, queue_limit=10, total_in_flight=40, total_limit=500
+    )
+    shown = (await client.get(f"/v1/jobs/{job_id}")).json()
+    assert (shown["queue_position"], shown["admitted_at"]) == (4, None)
+    assert shown["explanation"] == (
+        "Container main exited with code 3. Waiting: 4th in queue etl; the queue runs 10 of 10."
+    )
+    listed = (await client.get("/v1/jobs")).json()["jobs"][0]
+    assert (listed["queue_position"], listed["explanation"]) == (None, "Container main exited with code 3.")
+    world.store.change(job_id, admitted_at=world.clock.now())
+    shown = (await client.get(f"/v1/jobs/{job_id}")).json()
+    assert (shown["queue_position"], shown["admitted_at"]) == (None, "2026-01-15T09:30:00Z")
 
 
 async def test_an_unknown_field_is_a_warning(client: httpx2.AsyncClient) -> None:
@@ -137,6 +158,66 @@ async def test_a_cancel_is_taken_once_and_may_be_repeated(world: World, client: 
     assert first.json()["cancel"]["by"] == "tester"
     warned = await client.post(f"/v1/jobs/{job_id}:cancel", json={"why": "x"})
     assert warned.json()["warnings"][0]["pointer"] == "/why"
+
+
+@pytest.mark.parametrize(
+    ("state", "grace", "words"),
+    [
+        (State.QUEUED, None, "It is not created any more"),
+        (
+            State.STARTING,
+            5,
+            "Its pod is removed; if its program has begun meanwhile, it is asked to end (SIGTERM) and killed after 5 s",
+        ),
+        (State.RUNNING, None, "If it still runs, it is asked to end (SIGTERM) and killed after 30 s"),
+        (State.RUNNING, 0, "If it still runs, it is killed at once"),
+        (State.STOPPING, 5, "It is being stopped already"),
+    ],
+)  # fmt: skip
+async def test_a_cancel_says_what_happens_in_the_phase_of_the_job(
+    world: World, client: httpx2.AsyncClient, state: State, grace: int | None, words: str
+) -> None:
+    job_id = await submit(client)
+    world.store.change(job_id, state=state)
+    body = {"reason": "r"} if grace is None else {"reason": "r", "grace_seconds": grace}
+    cancel = (await client.post(f"/v1/jobs/{job_id}:cancel", json=body)).json()["cancel"]
+    assert cancel["outlook"].startswith(words)
+    assert cancel["grace_seconds"] == (30 if grace is None else grace)
+    world.store.change(job_id, state=State.CANCELLED)
+    assert (await client.get(f"/v1/jobs/{job_id}")).json()["cancel"]["outlook"] is None
+
+
+async def test_a_second_cancel_says_that_the_first_one_stands(world: World, client: httpx2.AsyncClient) -> None:
+    job_id = await submit(client)
+    first = await client.post(f"/v1/jobs/{job_id}:cancel", json={"grace_seconds": 60})
+    assert "warnings" not in first.json()
+    again = (await client.post(f"/v1/jobs/{job_id}:cancel", json={"grace_seconds": 0})).json()
+    assert again["cancel"]["grace_seconds"] == 60
+    (warning,) = again["warnings"]
+    assert warning["pointer"] == "/grace_seconds"
+    assert "by tester" in warning["detail"]
+    world.store.change(job_id, state=State.SUCCEEDED, finished_at=world.clock.time)
+    late = await client.post(f"/v1/jobs/{job_id}:cancel")
+    assert late.status_code == 409
+    assert "succeeded at 2026-01-15T09:30:00+00:00" in late.json()["detail"]
+    assert "a cancel asked for by tester at 2026-01-15T09:30:00+00:00 came too late" in late.json()["detail"]
+
+
+async def test_jobs_are_listed_by_their_reason(world: World, client: httpx2.AsyncClient) -> None:
+    first, second, third = [await submit(client) for _ in range(3)]
+    world.store.change(first, state=State.FAILED, reason="OutOfMemory")
+    world.store.change(second, state=State.FAILED, reason="ImageNotFound")
+    world.store.change(third, state=State.QUEUED, reason="OutOfMemory")
+
+    async def ids(query: str) -> list[str]:
+        response = await client.get("/v1/jobs?" + query)
+        assert response.status_code == 200, response.text
+        return [job["id"] for job in response.json()["jobs"]]
+
+    for name in ("OutOfMemory", "out_of_memory", "out-of-memory"):
+        assert await ids(f"reason={name}") == [str(first)]
+    assert await ids("reason=OutOfMemory&state=queued") == [str(third)]
+    assert await ids("reason=NoSuchThing") == []
 
 
 async def test_a_job_that_ended_cannot_be_cancelled_and_the_answer_says_how_it_ended(

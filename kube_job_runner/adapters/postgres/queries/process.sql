@@ -75,13 +75,15 @@ SELECT job_id, number, cluster_uid FROM attempts WHERE cluster_uid IS NOT NULL A
 
 -- name: lock_admissions
 -- One admission at a time, until the end of the transaction. A statement of its own: the next one's snapshot must be taken
--- when the lock is held, or it would not see what the holder before admitted.
-SELECT pg_advisory_xact_lock(hashtextextended('kjr admission', 0))
+-- when the lock is held, or it would not see what the holder before admitted. A holder that is lost on the way is cut off soon.
+SELECT set_config('idle_in_transaction_session_timeout', '5s', true),
+       pg_advisory_xact_lock(hashtextextended('kjr admission', 0))
 
 -- name: admit
 -- Admit waiting jobs that are due, the most urgent and oldest first, as far as the limits allow; with their specs. Queues and
 -- the priorities in each are found by skipping from one to the next, and of each only as many rows are read as there is room
--- for: neither a full queue with a million rows nor retries that are not due yet are walked over.
+-- for: neither a full queue with a million rows nor retries that are not due yet are walked over. Ids go on as arrays, because
+-- the planner takes those for short: of a LIMIT that it cannot know it expects a tenth of the table, and reads all of it.
 WITH RECURSIVE in_flight AS MATERIALIZED (
     SELECT queue, count(*) AS jobs FROM jobs
     WHERE admitted_at IS NOT NULL AND state IN ('queued', 'starting', 'running', 'stopping') GROUP BY queue
@@ -125,17 +127,17 @@ WITH RECURSIVE in_flight AS MATERIALIZED (
     ORDER BY head.priority DESC, head.due_at, head.id LIMIT (SELECT jobs FROM room)
 ), locked AS MATERIALIZED (
     SELECT id FROM jobs
-    WHERE id IN (SELECT id FROM picked) AND state = 'queued' AND admitted_at IS NULL AND cancel_requested_at IS NULL
+    WHERE id = ANY(ARRAY(SELECT id FROM picked)) AND state = 'queued' AND admitted_at IS NULL AND cancel_requested_at IS NULL
     ORDER BY id FOR UPDATE
 ), admitted AS (
     UPDATE jobs j
     SET admitted_at = statement_timestamp(), version = j.version + 1,
         next_check_at = clock_timestamp() + $3::double precision * interval '1 second'
-    FROM locked WHERE j.id = locked.id
+    WHERE j.id = ANY(ARRAY(SELECT id FROM locked))
     RETURNING j.*
 )
-SELECT n.now, j.*, s.spec AS encoded_spec
-FROM (SELECT clock_timestamp() AS now) n LEFT JOIN admitted j ON true LEFT JOIN job_specs s ON s.job_id = j.id
+SELECT n.now, j.*, (SELECT s.spec FROM job_specs s WHERE s.job_id = j.id) AS encoded_spec
+FROM (SELECT clock_timestamp() AS now) n LEFT JOIN admitted j ON true
 
 -- name: attempts_of
 -- All attempts of some jobs.

@@ -39,3 +39,6 @@ SELECT m.queue,
         WHERE j.admitted_at IS NOT NULL AND j.state IN ('queued', 'starting', 'running', 'stopping')) AS total_in_flight
 FROM jobs m
 WHERE m.id = $1 AND m.state = 'queued' AND m.admitted_at IS NULL AND m.cancel_requested_at IS NULL AND m.due_at <= now()
+-- name: list_anomalies
+-- What contradicts the terminal state of a job, oldest first.
+SELECT * FROM anomalies WHERE job_id = $1 ORDER BY at, attempt, kind

@@ -1,0 +1,114 @@
+"""`kjr classify`: what the failure rules say of messages of a cluster, line by line and without a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kube_job_runner.domain import failures
+
+LINE_MAX_BYTES = 1024 * 1024
+
+
+@click.command("classify", short_help="Say what the failure rules make of messages of a cluster.")
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option(
+    "--rules",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="YAML or JSON file of rules of your own, tried first. [env: KJR_FAILURE_RULES]",
+)
+def command(file: BinaryIO, rules: Path | None) -> int:
+    """Classify messages: records as JSON lines in (FILE, or stdin), one JSON line out for each.
+
+    A record has `where` (container.waiting, container.terminated, pod.status, pod.condition, job.condition, event, api),
+    `reason`, `message` and `exit_code`; `id` is passed through. Exit code 1 when a line is no such record.
+    """
+    from kube_job_runner import rulefile, settings
+
+    configured = settings.load()
+    table = rulefile.load(rules, named="--rules") if rules else rulefile.load(configured.failure_rules)
+    graces = rulefile.graces(configured)
+    wrong = 0
+    for number, line in _lines(file):
+        try:
+            record = _record(line)
+            answer = _answer(record, table, graces)
+        except ValueError as error:
+            wrong += 1
+            _say(number, error)
+            continue
+        _write(answer)
+    return 1 if wrong else 0
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    number = 0
+    while line := file.readline(LINE_MAX_BYTES + 1):
+        number += 1
+        if len(line) > LINE_MAX_BYTES:
+            while (more := file.readline(LINE_MAX_BYTES)) and not more.endswith(b"\n"):
+                pass
+        if line.strip():
+            yield number, line
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    from kube_job_runner.domain import failures
+
+    if len(line) > LINE_MAX_BYTES:
+        raise ValueError(f"the line is longer than {LINE_MAX_BYTES} bytes; shorten its message")
+    try:
+        record = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"a record must be an object, not {type(record).__name__}")
+    if record.get("where") not in failures.WHERES:
+        raise ValueError(f"where: {record.get('where')!r} is no place; it must be one of {', '.join(failures.WHERES)}")
+    for field in ("reason", "message"):
+        if not isinstance(record.setdefault(field, ""), str | None):
+            raise ValueError(f"{field}: must be a text")
+    code = record.get("exit_code")
+    if isinstance(code, bool) or not isinstance(code, int | None):
+        raise ValueError("exit_code: must be a whole number, or left out")
+    return record
+
+
+def _answer(record: dict[str, Any], table: failures.Table, graces: Mapping[str, float]) -> dict[str, Any]:
+    from kube_job_runner.domain import failures
+
+    answer: dict[str, Any] = {"id": record["id"]} if "id" in record else {}
+    found = table.classify(
+        record["where"], record["reason"] or "", record["message"] or "", exit_code=record.get("exit_code")
+    )
+    if found is None:
+        explanation = "No rule knows this. It is never fatal: a job waits, up to its start timeout."
+        answer |= {"category": "unknown", "verdict": "wait", "grace_seconds": 0.0, "reason": "Unknown", "rule": None}
+        return answer | {"explanation": explanation}
+    answer |= {
+        "category": found.category,
+        "verdict": found.verdict,
+        "grace_seconds": failures.grace_seconds(found.rule, graces),
+        "reason": found.reason,
+        "rule": found.rule.name,
+    }
+    return answer | {"explanation": found.explanation}
+
+
+def _write(answer: dict[str, Any]) -> None:
+    from kube_job_runner.cli import text
+
+    click.echo(text.json_safe(json.dumps(answer, ensure_ascii=False)))
+
+
+def _say(number: int, error: ValueError) -> None:
+    from kube_job_runner.cli import text
+
+    click.echo(f"kjr: line {number}: {text.line(error)}", err=True)

@@ -1,0 +1,122 @@
+"""`kjr explain`: what happened to a job, with the evidence; or the manual page of a reason code, without a server."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+from kube_job_runner.cli import options
+
+if TYPE_CHECKING:
+    from kube_job_runner.domain.categories.manual import Manual
+
+
+_LIKE_AN_ID = re.compile(r"@last|[0-9a-f]{6,8}(-[0-9a-f-]*)?", re.IGNORECASE)
+
+
+@click.command("explain", short_help="Explain a job (what happened, or why it waits) or a reason code.")
+@click.argument("what", required=False, metavar="[ID|CODE]")
+@options.output("table", "json", "jsonl", "yaml")
+@options.connection
+def command(what: str | None) -> int:
+    """Explain a job: one sentence about what happened or why it waits, then the evidence. Or a reason code.
+
+    A CODE is one such as ImageNotFound or image_not_found; without anything, all codes are listed.
+    """
+    if what is None:
+        return list_codes()
+    if _LIKE_AN_ID.fullmatch(what) or not explain_code(what):
+        return _explain_job(what)
+    return 0
+
+
+def _explain_job(reference: str) -> int:
+    from kube_job_runner.cli import exitcodes, explaining
+    from kube_job_runner.cli.failures import CommandFailed
+    from kube_job_runner.client import errors
+
+    try:
+        return explaining.explain_job(reference)
+    except (CommandFailed, errors.NotConfigured) as error:
+        missing = isinstance(error, errors.NotConfigured) or error.exit_code == exitcodes.NOT_FOUND
+        if not missing or _LIKE_AN_ID.fullmatch(reference):
+            raise
+        raise _unknown(reference) from None
+
+
+def list_codes() -> int:
+    """Print all reason codes with their titles."""
+    from kube_job_runner.cli import output, session
+    from kube_job_runner.domain import categories
+
+    current = session.current()
+    if current.output != "table":
+        rows = [{"code": known.code, "category": known.name, "title": known.title} for known in categories.CATEGORIES]
+        output.write_objects(rows, current.output)
+        return 0
+    width = max(len(known.code) for known in categories.CATEGORIES)
+    for known in categories.CATEGORIES:
+        click.echo(f"{known.code:{width}}  {known.title}")
+    return 0
+
+
+def explain_code(code: str) -> bool:
+    """Print the manual page of a reason code or category; False when there is none of that name."""
+    from kube_job_runner.cli import output, session
+    from kube_job_runner.domain import categories
+    from kube_job_runner.domain.categories import manual
+
+    category = categories.find(code)
+    if category is None:
+        return False
+    found = manual.page(category)
+    current = session.current()
+    if current.output != "table":
+        import msgspec
+
+        answer = {"code": category.code, **msgspec.to_builtins(found)}
+        output.write_objects([answer], current.output, single=True)
+        return True
+    click.echo("\n".join(_lines(found)))
+    return True
+
+
+def _lines(found: Manual) -> list[str]:
+    category = found.category
+    lines = [f"{category.code}: {category.title}", "", *_wrapped(category.happened), ""]
+    lines += [f"Whose it is: {found.whose}.", "", "What to do:"]
+    lines += [line for remedy in category.remedy for line in _wrapped(remedy, item=True)]
+    lines += ["", "What is done about it:"]
+    lines += [line for handling in found.handling for line in _wrapped(handling, item=True)]
+    if category.settings:
+        lines += ["", f"Settings: {', '.join(category.settings)}"]
+    if found.signals:
+        lines += ["", "Rules that lead to it:"]
+        width = max(len(signal.rule) for signal in found.signals)
+        for signal in found.signals:
+            lines.append(f"  {signal.rule:{width}}  {signal.seen_at}: {signal.reasons} -> {signal.verdict}")
+    return lines
+
+
+def _wrapped(text: str, *, item: bool = False) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(
+        text, width=100, initial_indent="  - " if item else "", subsequent_indent="    " if item else ""
+    )
+
+
+def _unknown(code: str) -> Exception:
+    import difflib
+
+    from kube_job_runner.cli import exitcodes, text
+    from kube_job_runner.cli.failures import CommandFailed
+    from kube_job_runner.domain import categories
+
+    letters = {known.code.lower(): known.code for known in categories.CATEGORIES}
+    near = difflib.get_close_matches(code.lower().replace("_", "").replace("-", ""), letters, n=3)
+    hint = f" Did you mean {', '.join(letters[name] for name in near)}?" if near else ""
+    message = f"there is no job and no reason code {text.line(code)!r}; `kjr explain` lists the codes.{hint}"
+    return CommandFailed(message, exit_code=exitcodes.NOT_FOUND)

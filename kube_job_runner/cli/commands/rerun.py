@@ -1,0 +1,91 @@
+"""`kjr rerun`: a new job of the spec of one that has ended, changed where asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kube_job_runner.cli import options, session
+
+if TYPE_CHECKING:
+    from kube_job_runner.client import Client, Job
+
+
+@click.command("rerun", short_help="Run jobs again, as they were or changed.")
+@click.argument("references", nargs=-1, required=True, metavar="ID...")
+@click.option("--set", "assignments", multiple=True, type=options.KEY_VALUE, metavar="PATH=VALUE",
+              help="Change a field of the spec, like resources.memory=2Gi; =null takes it out.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Also while the job has not ended: then both may run at once.")
+@click.option("--wait", is_flag=True, help="Wait for the end of the new jobs and return the exit code, as `kjr wait`.")
+@click.option("--wait-timeout", type=options.DURATION, help="With --wait: return 75 when they go on after this time.")
+@click.option("--logs", is_flag=True, help="Show phases and log of the new job and return its exit code, as `kjr run`.")
+@click.option("--idempotency-key", metavar="KEY", help="The same key never makes a second job.")
+@options.output("id", "name", "table", "wide", "json", "jsonl", "yaml", default="id")
+@options.connection
+def command(
+    references: tuple[str, ...],
+    *,
+    assignments: tuple[tuple[str, str], ...],
+    force: bool,
+    wait: bool,
+    wait_timeout: float | None,
+    logs: bool,
+    idempotency_key: str | None,
+) -> int:
+    """Run jobs again: each ID becomes a new job of the same spec, with the changes, linked to the old one.
+
+    The new spec is checked like any submit. Jobs that are refused are reported one by one; the others are submitted.
+    """
+    from kube_job_runner.cli import output, refs, specfile, waiting
+
+    if len(references) > 1 and (logs or idempotency_key):
+        raise click.UsageError("--logs and --idempotency-key go with one ID")
+    changes = specfile.changes(assignments)
+    current = session.current()
+    current.waiting = wait or logs
+    with current.client(patience=6.0) as client:
+        old = [refs.resolve(client, reference) for reference in references]
+        if logs:
+            return _attended(client, current, old[0], changes, idempotency_key, force=force)
+        new = [_rerun(client, current, job, changes, idempotency_key, force=force) for job in old]
+        made = [job for job in new if job is not None]
+        refused = len(new) - len(made)
+        code = (125 if wait else 1) if refused else 0
+        if wait and made:
+            made, ended_code = waiting.wait_all(client, current, [job.id for job in made], wait_timeout)
+            code = ended_code if not refused or ended_code == 75 else max(ended_code, 1)
+    output.write_jobs(made, current, single=len(references) == 1)
+    return code
+
+
+def _attended(
+    client: Client, current: session.Session, job: Job, changes: dict[str, Any], key: str | None, *, force: bool
+) -> int:
+    from kube_job_runner.cli import attending
+    from kube_job_runner.client import calls
+
+    if current.output == "id":
+        current.output = "log"
+    key = key or calls.new_idempotency_key()
+    attendance = attending.Attendance(current, client, key)
+    return attendance.run(lambda: client.rerun(job.id, changes, force=force, idempotency_key=key))
+
+
+def _rerun(
+    client: Client, current: session.Session, job: Job, changes: dict[str, Any], key: str | None, *, force: bool
+) -> Job | None:
+    from kube_job_runner.cli import attending, refs, text
+    from kube_job_runner.client import errors
+
+    try:
+        made = client.rerun(job.id, changes, force=force, idempotency_key=key)
+    except errors.Conflict:
+        current.say(f"kjr: job {text.line(job.id)} is {text.line(job.state)}: cancel it first, or --force to have both")
+        return None
+    except errors.InvalidRequest as error:
+        current.say(f"kjr: job {text.line(job.id)} cannot be run again: {error}")
+        return None
+    refs.remember(client, made.id)
+    attending.report_warnings(current, made)
+    return made

@@ -1,0 +1,128 @@
+"""`kjr simulate`: what a retry policy would have decided about jobs that ran, or about failures in a row."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kube_job_runner.cli import options, session
+
+if TYPE_CHECKING:
+    from kube_job_runner.client import Simulation
+
+_FAILURE = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)(?::([0-9]{1,3}))?")
+
+
+class Failure(click.ParamType[dict[str, Any]]):
+    """A failure written like `OutOfMemory` or `ApplicationExit:3`."""
+
+    name = "reason[:exit]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        """Return the failure as the API takes it."""
+        match = _FAILURE.fullmatch(str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a failure; write it like OutOfMemory or ApplicationExit:3", param, ctx)
+        return {"reason": match[1]} | ({} if match[2] is None else {"exit_code": int(match[2])})
+
+
+@click.command("simulate", short_help="Try out a retry policy on jobs that ran, or on failures.")
+@click.argument("references", nargs=-1, metavar="[ID...]")
+@click.option(
+    "-f", "--file", required=True, metavar="FILE|-", help="The policy: YAML or JSON, alone or a spec's `retry`."
+)
+@click.option("--failure", "failures", multiple=True, type=Failure(), metavar="REASON[:EXIT]",
+              help="A failure instead of jobs; repeat it for those that follow.")  # fmt: skip
+@click.option("--memory", metavar="QUANTITY", help="With --failure: what the first attempt has, like 1Gi.")
+@options.output("table", "json", "jsonl", "yaml")
+@options.connection
+def command(references: tuple[str, ...], *, file: str, failures: tuple[dict[str, Any], ...], memory: str | None) -> int:
+    """Show what a retry policy would have decided after each attempt of jobs, or after each failure. Nothing is run."""
+    from kube_job_runner.cli import output, refs, specfile
+
+    if bool(references) == bool(failures):
+        raise click.UsageError("give either ids or --failure REASON[:EXIT]")
+    if references and memory is not None:
+        raise click.UsageError("--memory goes with --failure; jobs have the memory of their spec")
+    specs = specfile.load(file)
+    if len(specs) != 1:
+        raise click.UsageError(f"-f {file}: has {len(specs)} documents; one policy is needed")
+    policy, memory = _policy(specs[0], memory if not references else None, of_jobs=bool(references))
+    current = session.current()
+    with current.client() as client:
+        ids = [refs.resolve(client, reference).id for reference in references]
+        found = client.simulate(policy, jobs=ids, failures=failures, memory=memory)
+    if current.output != "table":
+        output.write_objects([one.raw for one in found], current.output, single=True)
+    else:
+        _write(found, current)
+    return 0
+
+
+def _policy(spec: dict[str, Any], memory: str | None, *, of_jobs: bool) -> tuple[dict[str, Any], str | None]:
+    """Return the policy of a file and the memory of the first attempt: a whole spec has both."""
+    if "image" not in spec and "retry" not in spec:
+        return spec, memory
+    policy = spec.get("retry") or {}
+    resources = spec.get("resources") or {}
+    if not isinstance(policy, dict) or not isinstance(resources, dict):
+        raise click.UsageError("retry and resources must be objects")
+    return policy, memory or (None if of_jobs else resources.get("memory"))
+
+
+def _write(found: list[Simulation], current: session.Session) -> None:
+    from kube_job_runner.cli import output
+
+    jobs = [one.job_id or "" for one in found]
+    ids = output.short_ids(jobs)
+    columns = [output.Column("JOB")] if any(jobs) else []
+    columns += [
+        output.Column("ATTEMPT", right=True),
+        output.Column("REASON"),
+        output.Column("EXIT", right=True),
+        output.Column("CHARGED TO"),
+        output.Column("THEN"),
+        output.Column("MEMORY"),
+        output.Column("WHY"),
+    ]
+    rows = []
+    for one in found:
+        head = [ids[one.job_id or ""]] if any(jobs) else []
+        rows += [[*head, *_cells(decision)] for decision in one.decisions]
+    output.write_table(columns, rows, current)
+    for one in found:
+        current.note(_summary(one))
+
+
+def _cells(decision: dict[str, Any]) -> list[str]:
+    from kube_job_runner.cli import durations, text
+
+    then = "end"
+    if not decision.get("reached", True):
+        then = "never made"
+    elif decision.get("retry"):
+        then = f"retry in {durations.show(decision.get('delay_seconds') or 0.0)}"
+    cells = [
+        decision.get("attempt"),
+        decision.get("reason"),
+        decision.get("exit_code"),
+        decision.get("charged_to"),
+        then,
+        decision.get("memory") if decision.get("reached", True) else None,
+        decision.get("why") if decision.get("reached", True) else None,
+    ]
+    return ["" if cell is None else text.line(cell) for cell in cells]
+
+
+def _summary(one: Simulation) -> str:
+    from kube_job_runner.cli import durations, text
+
+    who = f"job {text.line(one.job_id)}" if one.job_id else "the policy"
+    made = f"{one.attempts} of {len(one.decisions)} attempts, {durations.show(one.waited_seconds)} of waiting"
+    if not one.decisions:
+        return f"kjr: {who}: no attempt has ended"
+    if one.outcome == "open":
+        return f"kjr: {who}: {made}; then another attempt, of which nothing is known"
+    return f"kjr: {who}: {text.line(one.outcome)} after {made}"

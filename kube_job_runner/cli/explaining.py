@@ -1,0 +1,169 @@
+"""The explanation of a job for a person: one sentence, then the evidence of each attempt. All text is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kube_job_runner.cli import describe, output, refs, session, text
+from kube_job_runner.cli.describe import Line
+
+if TYPE_CHECKING:
+    from kube_job_runner.client import Explanation
+
+_NAME_WIDTH = 12
+
+
+def explain_job(reference: str) -> int:
+    """Print the explanation of the job that is meant; return the exit code.
+
+    Raises:
+        CommandFailed: there is none.
+    """
+    current = session.current()
+    with current.client() as client:
+        found = client.explain(refs.resolve(client, reference).id)
+    if current.output != "table":
+        output.write_objects([found.raw], current.output, single=True)
+        return 0
+    for line in lines(found):
+        click.echo(click.style(line.content, fg=line.color, bold=line.bold) if current.colored else line.content)
+    return 0
+
+
+def lines(found: Explanation) -> Iterator[Line]:
+    """Yield the lines of an explanation."""
+    yield Line(text.line(found.sentence), bold=True)
+    for attempt in found.attempts:
+        yield Line("")
+        yield from _attempt(attempt)
+    if found.anomalies:
+        yield Line("")
+        yield Line("contrary evidence, which came later and changed nothing", color="yellow")
+        for anomaly in found.anomalies:
+            yield _pair(f"attempt {anomaly.get('attempt')}", f"{_time(anomaly, 'at')} {_of(anomaly, 'kind', 'detail')}")
+    for missing in found.missing:
+        yield Line(f"missing: {text.line(missing)}", color="yellow")
+    yield Line("")
+    yield Line(f"job {text.line(found.job_id)}: {output.state_words(found.state)}; {_next(found)}")
+
+
+def _next(found: Explanation) -> str:
+    identity = text.line(found.job_id)
+    if found.state == "failed" and found.reason:
+        return f"about this reason: kjr explain {text.line(found.reason)}; to run it again: kjr rerun {identity}"
+    if found.state in ("succeeded", "failed", "cancelled"):
+        return f"to run it again: kjr rerun {identity}"
+    return f"to see it change: kjr events -f {identity}"
+
+
+def _attempt(attempt: dict[str, Any]) -> Iterator[Line]:
+    verdict = attempt.get("verdict") or {}
+    outcome = str(verdict.get("outcome") or "")
+    head = f"attempt {attempt.get('number')}"
+    if verdict:
+        head += f": {output.state_words(outcome)}, {text.line(verdict.get('reason') or '')}"
+    yield Line(head, color=output.state_color(outcome) if outcome else None, bold=True)
+    if verdict:
+        yield from _verdict(verdict)
+    yield from _pairs(
+        ("node", attempt.get("node")),
+        ("memory", attempt.get("memory")),
+        ("ran", describe.span(attempt.get("started_at"), attempt.get("finished_at"))),
+        ("cluster job", _cluster_job(attempt.get("cluster_job") or {})),
+    )
+    for condition in (attempt.get("cluster_job") or {}).get("conditions") or ():
+        yield _pair("condition", _condition(condition))
+    for pod in attempt.get("pods") or ():
+        yield from _pod(pod)
+    for event in attempt.get("events") or ():
+        yield _pair("event", _event(event))
+    for condition in attempt.get("node_conditions") or ():
+        yield _pair("node says", _condition(condition))
+    for part in attempt.get("last_lines") or ():
+        yield Line(f"  last lines of {text.line(part.get('container'))}")
+        yield from (Line(f"    | {text.line(line)}") for line in part.get("lines") or ())
+
+
+def _verdict(verdict: dict[str, Any]) -> Iterator[Line]:
+    code, signal = verdict.get("exit_code"), verdict.get("signal")
+    charged = verdict.get("charged_to")
+    yield from _pairs(
+        ("why", verdict.get("explanation")),
+        ("exit code", None if code is None else str(code) + (f" (signal {signal})" if signal else "")),
+        ("whose fault", _WHOSE.get(str(verdict.get("cause")), verdict.get("cause"))),
+        ("charged to", charged if verdict.get("outcome") != "failed" else charged or "nothing: it is not tried again"),
+        ("then", ("another attempt: " if verdict.get("retried") else "no other attempt: ") + verdict["followed"]
+         if verdict.get("followed") and verdict.get("outcome") == "failed" else None),
+        ("rule", verdict.get("rule")),
+    )  # fmt: skip
+
+
+_WHOSE = {
+    "application": "the program's (application)",
+    "infrastructure": "the cluster's (infrastructure)",
+    "permanent": "the job's as it was asked for (permanent)",
+}
+
+
+def _pod(pod: dict[str, Any]) -> Iterator[Line]:
+    left = "left the cluster" if pod.get("gone") else ""
+    yield _pair("pod", "  ".join(part for part in (_of(pod, "name"), _of(pod, "phase"), left) if part))
+    if pod.get("reason") or pod.get("message"):
+        yield _pair("", _of(pod, "reason", "message"))
+    for condition in pod.get("conditions") or ():
+        if condition.get("status") != "True" or condition.get("reason"):
+            yield _pair("condition", _condition(condition))
+    for container in pod.get("containers") or ():
+        yield _pair("container", _container(container))
+
+
+def _container(container: dict[str, Any]) -> str:
+    kind = container.get("kind")
+    code, signal, restarts = container.get("exit_code"), container.get("signal"), container.get("restarts")
+    parts = [
+        f"{container.get('name')}" + (f" ({kind})" if kind != "main" else ""),
+        container.get("state") or "",
+        "" if code is None else f"exit {code}",
+        f"signal {signal}" if signal else "",
+        f"{restarts} restarts" if restarts else "",
+        describe.span(container.get("started_at"), container.get("finished_at")),
+        _of(container, "reason", "message"),
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def _cluster_job(job: dict[str, Any]) -> str:
+    gone = f" (left the cluster {_time(job, 'gone_at')})" if job.get("gone_at") else ""
+    return f"{job.get('namespace')}/{job.get('name')}{gone}" if job else ""
+
+
+def _condition(condition: dict[str, Any]) -> str:
+    told = _of(condition, "reason", "message")
+    return f"{condition.get('type')}={condition.get('status')}" + (f"  {told}" if told else "")
+
+
+def _event(event: dict[str, Any]) -> str:
+    count = event.get("count") or 1
+    times = f"{count} times, last " if count > 1 else ""
+    return f"{_of(event, 'reason', 'message')} ({times}{_time(event, 'last_at') or _time(event, 'first_at')})"
+
+
+def _of(item: dict[str, Any], *names: str) -> str:
+    return ": ".join(str(item[name]) for name in names if item.get(name))
+
+
+def _time(item: dict[str, Any], name: str) -> str:
+    return str(item.get(name) or "").replace("T", " ")[:19]
+
+
+def _pairs(*pairs: tuple[str, Any]) -> Iterator[Line]:
+    for name, value in pairs:
+        if value not in (None, ""):
+            yield _pair(name, str(value))
+
+
+def _pair(name: str, value: str) -> Line:
+    return Line(f"  {name:<{_NAME_WIDTH}} {text.line(value.strip())}")

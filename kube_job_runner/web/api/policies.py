@@ -1,0 +1,193 @@
+"""Retry policies tried out: what one would have decided about jobs that ran, or about failures that are made up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from kube_job_runner.domain import categories, speccheck
+from kube_job_runner.domain.errors import NotFound
+from kube_job_runner.domain.job import State, Verdict
+from kube_job_runner.domain.retries import Step
+from kube_job_runner.domain.spec import JobSpec, Quantity, ReasonName, Resources, Retry
+from kube_job_runner.services import simulate
+from kube_job_runner.services.simulate import Simulated, Simulator
+from kube_job_runner.web.api.record_views import Cause, ChargedTo, category
+from kube_job_runner.web.api.specs import HINTS
+from kube_job_runner.web.api.views import SubmitQuery
+from kube_job_runner.web.kit.calls import Call, Nothing, Reply
+from kube_job_runner.web.kit.decoding import BodyDecoder, summary
+from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
+
+JOBS_MAX = 100
+FAILURES_MAX = 100
+_LEAST_MEMORY = "1"
+
+
+class MadeUpFailure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A failure that is made up. Without `cause` it is the usual one of the reason."""
+
+    reason: Annotated[ReasonName, Meta(description="A reason code or category: `OutOfMemory`, `out_of_memory`.")]
+    exit_code: Annotated[int, Meta(ge=0, le=255)] | None = None
+    signal: Annotated[int, Meta(ge=1, le=64)] | None = None
+    cause: Cause | None = None
+
+
+class SimulateBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A retry policy, and what to try it on: `jobs` that ran, or `failures` that come one after the other."""
+
+    policy: Retry
+    jobs: Annotated[tuple[UUID, ...], Meta(max_length=JOBS_MAX)] = ()
+    failures: Annotated[tuple[MadeUpFailure, ...], Meta(max_length=FAILURES_MAX)] = ()
+    memory: Annotated[
+        Quantity | None, Meta(description="What the first attempt of `failures` has; jobs have that of their spec.")
+    ] = None
+
+
+class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the policy decides after one attempt. `reached` is false for an attempt that it would not have made."""
+
+    attempt: int
+    reason: str
+    category: str
+    exit_code: int | None
+    signal: int | None
+    cause: Cause | None
+    reached: bool
+    retry: bool
+    why: str
+    charged_to: ChargedTo | None
+    delay_seconds: float | None
+    rule: Annotated[int | None, Meta(description="The index of the retry rule that decided.")]
+    memory: Annotated[str | None, Meta(description="What the next attempt would be given instead.")]
+
+
+class SimulationView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the policy makes of one job, or of the failures.
+
+    `outcome` is `succeeded` or `failed` where the policy comes to an end, and `open` where it would have tried again after
+    the last attempt that there is. `attempts` is how many it would have made of those.
+    """
+
+    job_id: UUID | None
+    state: State | None
+    outcome: Literal["succeeded", "failed", "cancelled", "open"]
+    attempts: int
+    waited_seconds: float
+    decisions: list[DecisionView]
+
+
+class SimulationList(msgspec.Struct, frozen=True, kw_only=True):
+    """One simulation per job, in their order, or one of the failures."""
+
+    simulations: list[SimulationView]
+    warnings: Sequence[Fault] | UnsetType = UNSET
+
+
+def decoder() -> BodyDecoder[SimulateBody]:
+    """Return the decoder of simulations: the policy is held against the rules of a spec's `retry`."""
+    return BodyDecoder(
+        SimulateBody, check=_check, example={"policy": {}, "failures": [{"reason": "OutOfMemory"}]}, hints=HINTS
+    )
+
+
+class PoliciesApi:
+    """The operation that tries out a retry policy."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+
+    async def simulate(self, call: Call[Nothing, SubmitQuery, SimulateBody]) -> Reply[SimulationList]:
+        """Return what a policy would have decided."""
+        body = call.body
+        if body.failures:
+            verdicts = [_verdict(failure) for failure in body.failures]
+            found = [simulate.of_verdicts(verdicts, body.policy, memory=body.memory or "")]
+        else:
+            found = await self._of_jobs(body)
+        answer = SimulationList(simulations=[_view(one) for one in found], warnings=call.warnings or UNSET)
+        return Reply(answer)
+
+    async def _of_jobs(self, body: SimulateBody) -> list[Simulated]:
+        found: list[Simulated] = []
+        faults: list[Fault] = []
+        for index, job_id in enumerate(body.jobs):
+            try:
+                found.append(await self._simulator.of_job(job_id, body.policy))
+            except NotFound as error:
+                faults.append(Fault(f"/jobs/{index}", str(error)))
+        if faults:
+            raise RequestProblem(VALIDATION_FAILED, summary(faults), faults=faults)
+        return found
+
+
+def _check(body: SimulateBody) -> list[Fault]:
+    spec = JobSpec(image="policy", retry=body.policy, resources=Resources(memory=body.memory or _LEAST_MEMORY))
+    problems = speccheck.check(spec, speccheck.SpecLimits())
+    faults = [Fault(problem.pointer.replace("/retry/", "/policy/", 1), problem.detail) for problem in problems]
+    if bool(body.jobs) == bool(body.failures):
+        faults.append(Fault("/jobs", "give either jobs or failures, at least one"))
+    if body.jobs and body.memory is not None:
+        faults.append(Fault("/memory", "goes with failures; jobs have the memory of their spec"))
+    for index, failure in enumerate(body.failures):
+        if simulate.cause_of(failure.reason) is None and categories.find(failure.reason) is None:
+            detail = f"{failure.reason!r} is no reason; `kjr explain` lists them"
+            faults.append(Fault(f"/failures/{index}/reason", detail))
+    return faults
+
+
+def _verdict(failure: MadeUpFailure) -> Verdict:
+    code = failure.reason if failure.reason[:1].isupper() else _code(failure.reason)
+    return Verdict(
+        outcome=State.FAILED,
+        reason=code,
+        exit_code=failure.exit_code,
+        signal=failure.signal,
+        cause=failure.cause or simulate.cause_of(failure.reason) or "application",
+    )
+
+
+def _code(name: str) -> str:
+    return "".join(part.capitalize() for part in name.replace("-", "_").split("_"))
+
+
+def _view(found: Simulated) -> SimulationView:
+    reached = [step for step in found.steps if step.reached]
+    return SimulationView(
+        job_id=found.job_id,
+        state=found.state,
+        outcome=_outcome(reached),
+        attempts=len(reached),
+        waited_seconds=round(sum(step.plan.delay_seconds for step in reached if step.plan.retry), 3),
+        decisions=[_decision(step) for step in found.steps],
+    )
+
+
+def _outcome(reached: Sequence[Step]) -> Literal["succeeded", "failed", "cancelled", "open"]:
+    if not reached or reached[-1].plan.retry:
+        return "open"
+    outcome = reached[-1].verdict.outcome
+    return "succeeded" if outcome is State.SUCCEEDED else "cancelled" if outcome is State.CANCELLED else "failed"
+
+
+def _decision(step: Step) -> DecisionView:
+    verdict, plan = step.verdict, step.plan
+    return DecisionView(
+        attempt=step.attempt,
+        reason=verdict.reason,
+        category=category(verdict.reason),
+        exit_code=verdict.exit_code,
+        signal=verdict.signal,
+        cause=verdict.cause or None,
+        reached=step.reached,
+        retry=plan.retry,
+        why=plan.why,
+        charged_to=plan.budget or None,
+        delay_seconds=round(plan.delay_seconds, 3) if plan.retry else None,
+        rule=plan.rule,
+        memory=plan.memory or None,
+    )

@@ -1,0 +1,318 @@
+"""The public shapes of a job's record: its timeline, and the explanation with all its evidence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts, PodFacts
+from kube_job_runner.domain.job import Anomaly, Attempt, State, Verdict
+from kube_job_runner.domain.timeline import Name, Phase
+from kube_job_runner.services.explain import Explanation, Judged, Timeline
+from kube_job_runner.web.api.views import Time
+
+Cause = Literal["permanent", "application", "infrastructure"]
+ChargedTo = Literal["attempts", "infrastructure"]
+
+
+class PhaseView(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase of an attempt; `ended_at` is null while it lasts, and only then it may have a `deadline`."""
+
+    attempt: int
+    name: Name
+    started_at: Time
+    ended_at: Time | None
+    deadline: Time | None
+    reason: Annotated[str | None, Meta(description="Why it lasts, or how the attempt ended in it.")]
+
+
+class TimelineView(msgspec.Struct, frozen=True, kw_only=True):
+    """The phases of all attempts of a job, oldest first, as of `now` by the server's clock."""
+
+    job_id: UUID
+    state: State
+    version: int
+    now: Time
+    phases: list[PhaseView]
+
+
+class ConditionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition of a Job, a Pod or a Node."""
+
+    type: str
+    status: str
+    reason: str | None
+    message: str | None
+    at: Time | None
+
+
+class ContainerView(msgspec.Struct, frozen=True, kw_only=True):
+    """A container as it was last seen."""
+
+    name: str
+    kind: Literal["init", "sidecar", "main"]
+    state: str | None
+    reason: str | None
+    message: str | None
+    exit_code: int | None
+    signal: int | None
+    restarts: int
+    started_at: Time | None
+    finished_at: Time | None
+
+
+class PodView(msgspec.Struct, frozen=True, kw_only=True):
+    """A pod as it was last seen."""
+
+    name: str
+    uid: str
+    phase: str | None
+    reason: str | None
+    message: str | None
+    node: str | None
+    created_at: Time | None
+    gone: bool
+    conditions: list[ConditionView]
+    containers: list[ContainerView]
+
+
+class EventView(msgspec.Struct, frozen=True, kw_only=True):
+    """A Kubernetes Event about the cluster job or its pod."""
+
+    type: str
+    reason: str
+    message: str
+    object: str
+    count: int
+    first_at: Time | None
+    last_at: Time | None
+
+
+class ClusterJobView(msgspec.Struct, frozen=True, kw_only=True):
+    """The Kubernetes Job of an attempt; `gone_at` is when it was known to have left the cluster."""
+
+    namespace: str
+    name: str
+    uid: str | None
+    created_at: Time | None
+    gone_at: Time | None
+    conditions: list[ConditionView]
+
+
+class JudgementView(msgspec.Struct, frozen=True, kw_only=True):
+    """What was concluded about an attempt, whom it was charged to, and what followed."""
+
+    outcome: State
+    reason: str
+    category: Annotated[str, Meta(description="The reason in snake_case: the name of its manual page.")]
+    explanation: str
+    exit_code: int | None
+    signal: int | None
+    cause: Annotated[Cause | None, Meta(description="Whose failure it is; null for one that is none.")]
+    rule: Annotated[str | None, Meta(description="The row of the failure table that matched.")]
+    charged_to: Annotated[ChargedTo | None, Meta(description="Which budget of retries paid for it.")]
+    retried: bool
+    followed: Annotated[str, Meta(description="What followed, and why.")]
+    decided_at: Time | None
+
+
+class LinesView(msgspec.Struct, frozen=True, kw_only=True):
+    """The last lines that a container wrote."""
+
+    container: str
+    lines: list[str]
+
+
+class EvidenceView(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known about one attempt."""
+
+    number: int
+    verdict: JudgementView | None
+    node: str | None
+    memory: Annotated[str | None, Meta(description="What it was given instead of what its spec says.")]
+    started_at: Time | None
+    finished_at: Time | None
+    cluster_job: ClusterJobView
+    pods: list[PodView]
+    events: list[EventView]
+    node_conditions: list[ConditionView]
+    last_lines: list[LinesView]
+
+
+class AnomalyView(msgspec.Struct, frozen=True, kw_only=True):
+    """Evidence that came later and contradicts how the job was recorded to have ended. It changed nothing."""
+
+    attempt: int
+    kind: str
+    detail: str
+    at: Time
+
+
+class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened to a job, or why it still waits: one sentence, then the evidence per attempt, oldest first."""
+
+    job_id: UUID
+    name: str
+    state: State
+    sentence: str
+    reason: str | None
+    category: str | None
+    cause: Cause | None
+    now: Time
+    attempts: list[EvidenceView]
+    anomalies: list[AnomalyView]
+    missing: Annotated[list[str], Meta(description="Evidence that could not be read just now.")]
+
+
+def category(reason: str) -> str:
+    """Return the category of a reason code: `ImageNotFound` is `image_not_found`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", reason).lower()
+
+
+def timeline_view(seen: Timeline) -> TimelineView:
+    """Return a timeline as the API shows it."""
+    job = seen.job
+    return TimelineView(
+        job_id=job.id, state=job.state, version=job.version, now=seen.now, phases=[_phase(one) for one in seen.phases]
+    )
+
+
+def explanation_view(found: Explanation) -> ExplanationView:
+    """Return an explanation as the API shows it."""
+    job = found.job
+    last = next((one.attempt.verdict for one in reversed(found.attempts) if one.attempt.number == job.attempt), None)
+    return ExplanationView(
+        job_id=job.id,
+        name=job.name,
+        state=job.state,
+        sentence=found.sentence,
+        reason=job.reason or None,
+        category=category(job.reason) if job.reason else None,
+        cause=(last.cause or None) if last is not None else None,
+        now=found.now,
+        attempts=[_evidence(one) for one in found.attempts],
+        anomalies=[_anomaly(one) for one in found.anomalies],
+        missing=list(found.missing),
+    )
+
+
+def _phase(phase: Phase) -> PhaseView:
+    return PhaseView(
+        attempt=phase.attempt,
+        name=phase.name,
+        started_at=phase.started_at,
+        ended_at=phase.ended_at,
+        deadline=phase.deadline,
+        reason=phase.reason or None,
+    )
+
+
+def _evidence(judged: Judged) -> EvidenceView:
+    attempt = judged.attempt
+    return EvidenceView(
+        number=attempt.number,
+        verdict=None if attempt.verdict is None else _judgement(attempt.verdict, judged),
+        node=attempt.node or None,
+        memory=attempt.memory or None,
+        started_at=attempt.started_at,
+        finished_at=attempt.finished_at,
+        cluster_job=_cluster_job(attempt),
+        pods=[_pod(pod) for pod in attempt.facts.pods],
+        events=[_event(event) for event in (*attempt.facts.job_events, *attempt.facts.pod_events)],
+        node_conditions=_conditions(judged.node_conditions),
+        last_lines=[LinesView(container=name, lines=list(lines)) for name, lines in judged.last_lines.items()],
+    )
+
+
+def _judgement(verdict: Verdict, judged: Judged) -> JudgementView:
+    plan = judged.plan
+    return JudgementView(
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        category=category(verdict.reason),
+        explanation=verdict.explanation,
+        exit_code=verdict.exit_code,
+        signal=verdict.signal,
+        cause=verdict.cause or None,
+        rule=verdict.rule or None,
+        charged_to=judged.budget or None,
+        retried=plan is not None and plan.retry,
+        followed=plan.why if plan is not None else "",
+        decided_at=judged.attempt.decided_at,
+    )
+
+
+def _cluster_job(attempt: Attempt) -> ClusterJobView:
+    facts = attempt.facts.job
+    return ClusterJobView(
+        namespace=attempt.namespace,
+        name=attempt.cluster_name,
+        uid=attempt.cluster_uid,
+        created_at=attempt.created_at,
+        gone_at=attempt.gone_at,
+        conditions=_conditions(facts.conditions if facts else ()),
+    )
+
+
+def _pod(pod: PodFacts) -> PodView:
+    return PodView(
+        name=pod.name,
+        uid=pod.uid,
+        phase=pod.phase or None,
+        reason=pod.reason or None,
+        message=pod.message or None,
+        node=pod.node or None,
+        created_at=pod.created_at,
+        gone=pod.gone,
+        conditions=_conditions(pod.conditions),
+        containers=[_container(container) for container in pod.containers],
+    )
+
+
+def _container(container: ContainerFacts) -> ContainerView:
+    return ContainerView(
+        name=container.name,
+        kind="sidecar" if container.sidecar else "init" if container.init else "main",
+        state=container.state or None,
+        reason=container.reason or None,
+        message=container.message or None,
+        exit_code=container.exit_code,
+        signal=container.signal,
+        restarts=container.restarts,
+        started_at=container.started_at,
+        finished_at=container.finished_at,
+    )
+
+
+def _conditions(conditions: Sequence[Condition]) -> list[ConditionView]:
+    return [
+        ConditionView(
+            type=condition.type,
+            status=condition.status,
+            reason=condition.reason or None,
+            message=condition.message or None,
+            at=condition.at,
+        )
+        for condition in conditions
+    ]
+
+
+def _event(event: EventFacts) -> EventView:
+    return EventView(
+        type=event.type,
+        reason=event.reason,
+        message=event.message,
+        object=f"{event.object_kind}/{event.object_name}",
+        count=event.count,
+        first_at=event.first_at,
+        last_at=event.last_at,
+    )
+
+
+def _anomaly(anomaly: Anomaly) -> AnomalyView:
+    return AnomalyView(attempt=anomaly.attempt, kind=anomaly.kind, detail=anomaly.detail, at=anomaly.at)

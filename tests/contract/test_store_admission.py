@@ -1,0 +1,234 @@
+"""`ProcessStore.admit` and `JobReader.queue_standing`: limits that hold exactly (I11), the order, and the place in line."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from kube_job_runner.adapters.postgres import Postgres
+from kube_job_runner.domain.admission import AdmissionLimits
+from kube_job_runner.domain.job import Job, State
+from kube_job_runner.ports import Change, LoadedJob
+from tests.support.postgres import SPEC, fetch, finish, make_attempt, make_change, make_submission, store_jobs
+
+pytestmark = pytest.mark.asyncio
+NOW = datetime.now(UTC) - timedelta(minutes=10)
+IN_FLIGHT = "admitted_at IS NOT NULL AND state IN ('queued', 'starting', 'running', 'stopping')"
+
+
+async def line(pg: Postgres, *columns: dict[str, Any]) -> list[Job]:
+    """Store jobs, each a second after the one before unless its columns say otherwise."""
+    made = [{"due_at": NOW + timedelta(seconds=n)} | fields for n, fields in enumerate(columns)]
+    return await store_jobs(pg, *(make_submission(**fields) for fields in made))
+
+
+async def admit(pg: Postgres, limit: int = 100, **limits: Any) -> list[str]:
+    """Admit, and return the names of the jobs in the order of their ids."""
+    snapshot = await pg.store.admit(AdmissionLimits(**limits), limit=limit, lease_seconds=60.0)
+    return sorted(loaded.job.name for loaded in snapshot.jobs.values())
+
+
+async def current(pg: Postgres, job: Job) -> Job:
+    found = await pg.store.get_job(job.id)
+    assert found is not None
+    return found
+
+
+async def test_an_admitted_job_comes_with_all_that_its_create_needs(pg: Postgres, database_url: str) -> None:
+    [job] = await line(pg, {})
+    snapshot = await pg.store.admit(AdmissionLimits(), limit=10, lease_seconds=60.0)
+    [loaded] = snapshot.jobs.values()
+    assert loaded == LoadedJob(job=await current(pg, job), attempts={}, spec=SPEC)
+    assert loaded.job.version == 2
+    assert loaded.job.admitted_at is not None
+    assert abs(loaded.job.admitted_at - snapshot.now) < timedelta(seconds=5)
+    assert loaded.job.next_check_at is not None
+    assert abs(loaded.job.next_check_at - snapshot.now - timedelta(seconds=60)) < timedelta(seconds=5)
+    again = await pg.store.admit(AdmissionLimits(), limit=10, lease_seconds=60.0)
+    assert again.jobs == {}
+    assert again.now >= snapshot.now, "the clock is told even when nothing is admitted"
+
+
+async def test_the_order_is_priority_then_time_then_id(pg: Postgres) -> None:
+    await line(
+        pg,
+        {"name": "old"},
+        {"name": "urgent", "priority": 5},
+        {"name": "low", "priority": -5, "due_at": NOW - timedelta(hours=1)},
+        {"name": "other-queue", "queue": "etl", "priority": 4},
+        {"name": "new"},
+    )
+    order = [(await admit(pg, 1))[0] for _ in range(5)]
+    assert order == ["urgent", "other-queue", "old", "new", "low"]
+
+
+async def test_of_jobs_due_at_once_the_first_submitted_goes_first(pg: Postgres) -> None:
+    jobs = await line(pg, *({"name": f"n{n}", "due_at": NOW, "created_at": NOW + timedelta(n)} for n in range(4)))
+    expected = [job.name for job in sorted(jobs, key=lambda job: job.id)]
+    assert [(await admit(pg, 1))[0] for _ in range(4)] == expected
+
+
+async def test_the_limit_of_the_installation_is_never_passed(pg: Postgres) -> None:
+    jobs = await line(pg, *({"name": f"n{n}", "queue": f"q{n % 3}"} for n in range(9)))
+    assert len(await admit(pg, total=4)) == 4
+    assert await admit(pg, total=4) == []
+    assert await admit(pg, total=2) == [], "a limit that was lowered below what runs"
+    await finish(pg, await current(pg, jobs[0]))
+    assert await admit(pg, total=4) == ["n4"]
+
+
+@pytest.mark.parametrize("state", [State.STARTING, State.RUNNING, State.STOPPING])
+async def test_every_state_in_the_cluster_takes_a_place(pg: Postgres, state: State) -> None:
+    first, _ = await line(pg, {}, {})
+    assert len(await admit(pg, total=1)) == 1
+    await pg.store.commit([make_change(await current(pg, first), state)], receipts={})
+    assert await admit(pg, total=1) == []
+
+
+async def test_queues_have_limits_of_their_own_and_a_default(pg: Postgres) -> None:
+    await line(
+        pg, *({"name": f"{queue}{n}", "queue": queue} for n in range(5) for queue in ("etl", "gpu", "held", "web"))
+    )
+    limits: dict[str, Any] = {"per_queue": 3, "queues": {"etl": 1, "held": 0, "unknown": 7}}
+    assert await admit(pg, **limits) == ["etl0", "gpu0", "gpu1", "gpu2", "web0", "web1", "web2"]
+    assert await admit(pg, **limits) == []
+
+
+async def test_a_full_queue_holds_up_no_other(pg: Postgres) -> None:
+    await line(
+        pg, *({"name": f"full{n}", "queue": "full", "priority": 100} for n in range(50)), {"name": "x", "queue": "a"}
+    )
+    assert await admit(pg, queues={"full": 1}, total=10) == ["full0", "x"]
+
+
+async def test_a_job_that_is_not_due_or_is_cancelled_is_passed_over(pg: Postgres) -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    jobs = await line(
+        pg, {"name": "later", "due_at": soon, "priority": 9}, {"name": "cancelled", "priority": 9}, {"name": "due"}
+    )
+    await pg.store.request_cancel(jobs[1].id, by="", reason="")
+    assert await admit(pg) == ["due"]
+
+
+async def test_a_job_that_goes_back_to_the_queue_gives_up_its_place_and_comes_again_with_its_attempts(
+    pg: Postgres,
+) -> None:
+    first, _ = await line(pg, {"name": "first"}, {"name": "second"})
+    assert await admit(pg, total=1) == ["first"]
+    attempt = make_attempt(first, gone_at=NOW)
+    back = make_change(await current(pg, first), State.RUNNING, attempts=(attempt,))
+    assert await pg.store.commit([back], receipts={}) == {first.id}
+    waits = make_change(back.job, State.QUEUED)
+    waits = msgspec.structs.replace(waits, job=msgspec.structs.replace(waits.job, admitted_at=None))
+    assert await pg.store.commit([waits], receipts={}) == {first.id}
+    snapshot = await pg.store.admit(AdmissionLimits(total=1), limit=10, lease_seconds=60.0)
+    assert snapshot.jobs[first.id].attempts == {1: attempt}
+    assert snapshot.jobs[first.id].spec == SPEC
+
+
+async def test_eight_at_once_never_pass_a_limit_and_lose_no_job(pg: Postgres, database_url: str) -> None:
+    """I11. Admitters and ends race; after every admission the rows are counted from outside."""
+    queues = {"etl": 3, "gpu": 2}
+    limits = AdmissionLimits(total=10, per_queue=6, queues=queues)
+    jobs = await line(pg, *({"queue": ("etl", "gpu", "web", "x")[n % 4], "priority": n % 3} for n in range(160)))
+    seen: Counter[Any] = Counter()
+    highest: Counter[str] = Counter()
+
+    async def admitter(seed: int) -> None:
+        chance = random.Random(seed)
+        while len(seen) < len(jobs):
+            snapshot = await pg.store.admit(limits, limit=chance.randint(1, 7), lease_seconds=60.0)
+            seen.update(list(snapshot.jobs))
+            rows = await fetch(database_url, f"SELECT queue, count(*) AS n FROM jobs WHERE {IN_FLIGHT} GROUP BY queue")
+            now = {row["queue"]: row["n"] for row in rows} | {"": sum(row["n"] for row in rows)}
+            for name, count in now.items():
+                highest[name] = max(highest[name], count)
+            ends = [_end(loaded.job, chance) for loaded in snapshot.jobs.values()]
+            chance.shuffle(ends)
+            for change in ends:
+                assert await pg.store.commit([change], receipts={}) == {change.job.id}
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(admitter(seed) for seed in range(8)))
+    assert set(seen) == {job.id for job in jobs}
+    assert set(seen.values()) == {1}, "no job is admitted twice"
+    assert highest["etl"] <= 3
+    assert highest["gpu"] <= 2
+    assert max(highest["web"], highest["x"]) <= 6
+    assert highest[""] <= 10
+
+
+def _end(job: Job, chance: random.Random) -> Change:
+    return make_change(job, chance.choice([State.SUCCEEDED, State.FAILED, State.CANCELLED]))
+
+
+async def test_a_cancel_and_an_admission_at_once_lose_neither(pg: Postgres) -> None:
+    jobs = await line(pg, *({"name": f"n{n}"} for n in range(30)))
+    ends = [pg.store.request_cancel(job.id, by="ann", reason="") for job in jobs]
+    admitting = pg.store.admit(AdmissionLimits(), limit=30, lease_seconds=60.0)
+    admitted, _ = await asyncio.gather(admitting, asyncio.gather(*ends))
+    for job in jobs:
+        after = await current(pg, job)
+        assert after.cancel is not None
+        assert after.version == 2 + (job.id in admitted.jobs)
+
+
+# --- Standing -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_place_in_line_counts_who_goes_first_in_the_same_queue(pg: Postgres) -> None:
+    jobs = await line(
+        pg,
+        {"queue": "etl", "name": "runs"},
+        {"queue": "etl", "name": "ahead"},
+        {"queue": "etl", "name": "me"},
+        {"queue": "etl", "name": "behind"},
+        {"queue": "etl", "name": "urgent", "priority": 9},
+        {"queue": "etl", "name": "low", "priority": -9},
+        {"queue": "web", "name": "elsewhere"},
+        {"queue": "etl", "name": "backs-off", "priority": 9, "due_at": datetime.now(UTC) + timedelta(minutes=5)},
+        {"queue": "etl", "name": "cancelled", "priority": 9},
+    )
+    by_name = {job.name: job for job in jobs}
+    await pg.store.request_cancel(by_name["cancelled"].id, by="", reason="")
+    await admit(pg, 1, queues={"etl": 1})
+    limits = AdmissionLimits(total=7, queues={"etl": 1})
+    standing = await pg.store.queue_standing(by_name["me"].id, limits)
+    assert standing is not None
+    assert (standing.queue, standing.position, standing.position_is_exact) == ("etl", 3, True), "urgent runs now"
+    assert (standing.queue_in_flight, standing.queue_limit) == (1, 1)
+    assert (standing.total_in_flight, standing.total_limit) == (1, 7)
+    low = await pg.store.queue_standing(by_name["low"].id, limits)
+    assert low is not None
+    assert low.position == 5
+    elsewhere = await pg.store.queue_standing(by_name["elsewhere"].id, limits)
+    assert elsewhere is not None
+    assert (elsewhere.position, elsewhere.queue_in_flight, elsewhere.queue_limit) == (1, 0, None)
+
+
+async def test_who_does_not_wait_has_no_place_in_line(pg: Postgres) -> None:
+    admitted, cancelled, later = await line(pg, {}, {}, {"due_at": datetime.now(UTC) + timedelta(minutes=5)})
+    await admit(pg, 1)
+    await pg.store.request_cancel(cancelled.id, by="", reason="")
+    for job in (admitted, cancelled, later, msgspec.structs.replace(later, id=make_submission().job.id)):
+        assert await pg.store.queue_standing(job.id, AdmissionLimits()) is None
+
+
+async def test_a_far_place_is_counted_up_to_a_bound(pg: Postgres, database_url: str) -> None:
+    [last] = await line(pg, {"due_at": NOW})
+    await fetch(
+        database_url,
+        """INSERT INTO jobs (id, state, version, attempt, priority, name, queue, namespace, owner, created_at, due_at)
+           SELECT gen_random_uuid(), 'queued', 1, 0, n % 2, 'n', 'default', 'd', 'o', now(), $1::timestamptz - interval '1 hour'
+           FROM generate_series(1, 12000) AS n""",
+        NOW,
+    )
+    standing = await pg.store.queue_standing(last.id, AdmissionLimits())
+    assert standing is not None
+    assert (standing.position, standing.position_is_exact) == (10_001, False)

@@ -1,0 +1,168 @@
+"""`kjr classify` and `kjr explain`: no server, robust against any input, and the same answers as the table."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kube_job_runner.cli import main
+from kube_job_runner.domain import categories
+from tests.unit.cli.test_import_budget import modules
+
+CORPUS = Path(__file__).parents[2] / "fixtures" / "failure-messages.jsonl"
+
+
+def answers(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """Return the answers printed so far."""
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_every_record_of_the_corpus_gets_one_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.invoke("classify", CORPUS) == 0
+    found = answers(capsys)
+    ids = [json.loads(line)["id"] for line in CORPUS.read_text().splitlines()]
+    assert [answer["id"] for answer in found] == ids
+    assert all(
+        list(answer) == ["id", "category", "verdict", "grace_seconds", "reason", "rule", "explanation"]
+        for answer in found
+    )
+    by_id = {answer["id"]: answer for answer in found}
+    assert by_id["m082"]["grace_seconds"] == 600.0
+    assert by_id["m283"] | {"explanation": ""} == {
+        "id": "m283", "category": "unknown", "verdict": "wait", "grace_seconds": 0.0, "reason": "Unknown", "rule": None,
+        "explanation": "",
+    }  # fmt: skip
+
+
+def test_stdin_is_read_and_settings_count(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("- {pattern: lunch, verdict: wait, name: lunch-break}\n")
+    monkeypatch.setenv("KJR_FAILURE_RULES", str(rules))
+    monkeypatch.setenv("KJR_IMAGE_GRACE_SECONDS", "3")
+    lines = (
+        b'{"where": "event", "message": "at lunch"}\n'
+        b'{"where": "container.waiting", "reason": "ErrImagePull", "message": "not found"}'
+    )
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    assert main.invoke("classify") == 0
+    first, second = answers(capsys)
+    assert (first["rule"], first["verdict"], first["reason"]) == ("lunch-break", "wait", "Custom")
+    assert "id" not in first
+    assert second["grace_seconds"] == 3.0
+
+
+def test_rules_of_an_option_replace_those_of_the_setting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KJR_FAILURE_RULES", str(tmp_path / "missing.yaml"))
+    (tmp_path / "rules.json").write_text('[{"pattern": "x", "verdict": "fail_now"}]')
+    (tmp_path / "in.jsonl").write_text('{"where": "api", "message": "x"}')
+    assert main.invoke("classify", tmp_path / "in.jsonl", "--rules", tmp_path / "rules.json") == 0
+    assert answers(capsys)[0]["verdict"] == "fail_now"
+    assert main.invoke("classify", tmp_path / "in.jsonl") == 2
+    assert "KJR_FAILURE_RULES: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"nope", "not JSON"),
+        (b"\xff", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[1]", "a record must be an object, not list"),
+        (b"{}", "where: None is no place"),
+        (b'{"where": ["api"]}', "is no place; it must be one of container.waiting"),
+        (b'{"where": "api", "reason": 5}', "reason: must be a text"),
+        (b'{"where": "api", "message": {}}', "message: must be a text"),
+        (b'{"where": "api", "exit_code": "1"}', "exit_code: must be a whole number"),
+        (b'{"where": "api", "exit_code": true}', "exit_code: must be a whole number"),
+        (b'{"where": "api", "message": "' + b"x" * (1024 * 1024) + b'"}', "the line is longer than 1048576 bytes"),
+        (b'{"where": "\x1b[31m"}', "not JSON"),
+    ],
+)
+def test_a_bad_line_is_named_and_the_others_are_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: bytes, said: str
+) -> None:
+    good = b'{"where": "api", "reason": null, "message": null, "exit_code": null}'
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join([good, b"", b"  ", line, good]) + b"\n")
+    assert main.invoke("classify", tmp_path / "in.jsonl") == 1
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 2
+    assert shown.err.startswith("kjr: line 4: ")
+    assert said in shown.err
+    assert "\x1b" not in shown.err
+
+
+def test_an_answer_cannot_move_the_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = {"where": "container.terminated", "reason": "Error", "message": "\x1b[2J\u202e\x9b1A", "exit_code": 1}
+    (tmp_path / "in.jsonl").write_text(json.dumps(record))
+    assert main.invoke("classify", tmp_path / "in.jsonl") == 0
+    shown = capsys.readouterr().out
+    assert all(letter.isprintable() or letter == "\n" for letter in shown)
+
+
+def test_a_wrong_rule_stops_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rules.yaml").write_text("- {pattern: x}\n")
+    assert main.invoke("classify", CORPUS, "--rules", tmp_path / "rules.yaml") == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "--rules: " in shown.err
+    assert "failure rule 0: verdict: is missing" in shown.err
+
+
+@pytest.mark.parametrize("category", categories.CATEGORIES, ids=[category.name for category in categories.CATEGORIES])
+def test_every_category_is_explained(category: categories.Category, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.invoke("explain", category.code) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"{category.code}: {category.title}\n")
+    for part in ("Whose it is:", "What to do:", "What is done about it:"):
+        assert part in shown
+
+
+def test_an_explanation_as_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.invoke("explain", "image-not-found", "-o", "json") == 0
+    page = json.loads(capsys.readouterr().out)
+    assert page["code"] == "ImageNotFound"
+    assert page["category"]["name"] == "image_not_found"
+    assert "pull-not-found" in [signal["rule"] for signal in page["signals"]]
+
+
+def test_without_a_code_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.invoke("explain") == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(categories.CATEGORIES)
+    assert main.invoke("explain", "-o", "jsonl") == 0
+    assert [row["code"] for row in answers(capsys)] == [category.code for category in categories.CATEGORIES]
+
+
+def test_an_unknown_code_is_not_found_and_near_ones_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.invoke("explain", "ImageNotFond\x1b") == 3
+    shown = capsys.readouterr().err
+    assert "Did you mean ImageNotFound" in shown
+    assert "\x1b" not in shown
+    assert main.invoke("explain", "zzzz") == 3
+    assert "Did you mean" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("args", [["explain", "OutOfMemory"], ["classify", str(CORPUS)]])
+def test_neither_the_server_nor_an_http_library_is_imported(args: list[str]) -> None:
+    names = modules(*args)
+    heavy = {
+        "asyncio",
+        "ssl",
+        "httpx2",
+        "rich",
+        "aiohttp",
+        "asyncpg",
+        "starlette",
+        "structlog",
+        "kube_job_runner.bootstrap",
+    }
+    assert sorted(names & heavy) == []
+    assert [name for name in names if name.startswith("kube_job_runner.adapters")] == []
