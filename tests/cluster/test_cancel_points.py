@@ -14,19 +14,17 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import pytest
 
-from kube_job_runner.adapters import postgres
 from kube_job_runner.domain import names
 from testbed.cluster import Cluster
 from tests.support.cancelling import Campaign
 from tests.support.history import History, violations
 from tests.support.kubernetes import install, rbac
 from tests.support.mirror import Mirror, Shown
-from tests.support.postgres import Server, in_other_loop
+from tests.support.postgres import Server
 from tests.support.product import TERMINAL, Product, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -86,14 +84,8 @@ def twice(campaign: Campaign, ids: list[str]) -> None:
 
 
 def kill(product: Product, job_id: str) -> None:
-    async def ask() -> None:
-        pg = await postgres.connect(product.database_url, pool_size=1)
-        try:
-            await pg.store.request_cancel(UUID(job_id), by="ann", reason="harder", grace_seconds=0)
-        finally:
-            await pg.close()
-
-    in_other_loop(ask())
+    answer = product.http.post(f"/v1/jobs/{job_id}:cancel", json={"reason": "harder", "grace_seconds": 0})
+    assert answer.status_code == 202, answer.text
 
 
 def with_another(act: Callable[[Mirror, dict[str, Any]], None], *, at_once: bool = True) -> Arrange:
@@ -220,7 +212,7 @@ TOGETHER = [
         name="ended-not-yet-complete",
         spec={"script": {"run": "1s"}},
         arrange=when(lambda shown: shown.phase == "Succeeded"),
-        ends=frozenset({"succeeded"}),
+        ends=frozenset({"cancelled", "succeeded"}),
     ),
     Point(
         name="just-ended",
@@ -292,14 +284,14 @@ def outcome(kube_cluster: Cluster, pg_server: Server, request: pytest.FixtureReq
         queue_limits="narrow=1",
     )
     with made, Mirror(kube_cluster, instance) as mirror:
-        with Campaign(made, mirror, finished_may_stay=WAITING_FOR_RETRY) as campaign:
+        with Campaign(made, mirror) as campaign:
             while_the_processor_stands(campaign)
             while_the_queue_is_full(campaign)
             for point in ALONE:
                 run(campaign, more, point)
             run(campaign, more, *TOGETHER)
             campaign.read()
-            report(campaign, request)
+            report(kube_cluster, campaign, request)
             yield judged(kube_cluster, campaign)
     pg_server.drop_database(url)
 
@@ -334,10 +326,16 @@ def while_the_queue_is_full(campaign: Campaign) -> None:
     campaign.settle("fills-the-queue", timeout_seconds=60)
 
 
-def report(campaign: Campaign, request: pytest.FixtureRequest) -> None:
+def report(cluster: Cluster, campaign: Campaign, request: pytest.FixtureRequest) -> None:
+    """Say how every point went, whether or not a test fails."""
+    deletes: dict[str, dt.datetime] = {}
+    for event in cluster.audit_events(verb="delete", resource="jobs"):
+        found = names.attempt_of_job(event["objectRef"]["name"])
+        if found is not None:
+            deletes.setdefault(str(found[0]), dt.datetime.fromisoformat(event["requestReceivedTimestamp"]))
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
     for point in POINTS:
-        line = campaign.report(point.name)
+        line = campaign.report(point.name, deletes)
         if reporter is not None:
             reporter.write_line(line)
 
