@@ -24,7 +24,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     recheck_seconds: float = 60.0
     pod_gone_bound_seconds: float = 120.0
     pod_unseen_bound_seconds: float = 5.0
-    finishing_bound_seconds: float = 15.0
+    finishing_bound_seconds: float = 60.0
     create_settle_seconds: float = 2.0
     create_retry_max_seconds: float = 60.0
     force_after_seconds: float = 120.0

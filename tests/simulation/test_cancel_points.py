@@ -104,9 +104,7 @@ class Life:
             annotations={f"kjr.test/{key}": value for key, value in point.script.items()},
             **point.spec,
         )
-        self.submitted, self.encoded = new_job(
-            spec, owner="ann", default_namespace="default", now=self.clock.now()
-        )
+        self.submitted, self.encoded = new_job(spec, owner="ann", default_namespace="default", now=self.clock.now())
         self.accepted = False
         self.asked_at = 0.0
 
@@ -142,7 +140,9 @@ class Life:
         if not self.asked_at:
             self.accepted, self.asked_at = job.state not in TERMINAL, self.clock.monotonic()
 
-    async def until(self, check: Callable[[], object], *, step_seconds: float = 0.01, limit_seconds: float = 300) -> None:
+    async def until(
+        self, check: Callable[[], object], *, step_seconds: float = 0.01, limit_seconds: float = 300
+    ) -> None:
         end = self.clock.monotonic() + limit_seconds
         while not check():
             assert self.clock.monotonic() < end, f"{self.point.name}: not in time, {self.job} {self.shown}"
@@ -187,7 +187,7 @@ class Life:
     async def sweep(self, sweeper: Sweeper) -> None:
         while True:
             await sweeper.run_once()
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.5)
 
     async def live(self) -> None:
         async with self.running():
@@ -196,9 +196,9 @@ class Life:
             await asyncio.sleep(self.random.uniform(*self.point.after))
             await asyncio.gather(self.cancel(), *(act(self) for act in self.point.also))
             self.processing.set()
-            await self.until(lambda: self.job.terminal, step_seconds=0.1)
+            await self.until(lambda: self.job.terminal, step_seconds=0.25)
             await self.until(lambda: self.cluster.history.alive_now == 0, step_seconds=0.5)
-            await asyncio.sleep(30)
+            await asyncio.sleep(4)
 
 
 Act = Callable[[Life], Awaitable[None]]
@@ -369,7 +369,5 @@ def judge(life: Life, seed: int) -> None:
         for row in store.transitions[job.id]
     ]
     seen = {"state": job.state.value, "reason": job.reason, "explanation": job.explanation}
-    history = History(
-        acknowledged={str(job.id): None}, jobs={str(job.id): seen}, transitions={str(job.id): rows}
-    )
+    history = History(acknowledged={str(job.id): None}, jobs={str(job.id): seen}, transitions={str(job.id): rows})
     assert violations(history) == [], told

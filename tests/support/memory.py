@@ -88,7 +88,9 @@ class MemoryStore:
 
     async def load(self, job_ids: Collection[UUID]) -> Snapshot:
         """Return these jobs as of now."""
-        return Snapshot(now=self._clock.now(), jobs={job_id: self._loaded(job_id) for job_id in job_ids if job_id in self.jobs})
+        return Snapshot(
+            now=self._clock.now(), jobs={job_id: self._loaded(job_id) for job_id in job_ids if job_id in self.jobs}
+        )
 
     def _loaded(self, job_id: UUID) -> LoadedJob:
         job = self.jobs[job_id]
