@@ -55,6 +55,12 @@ def at_once(campaign: Campaign, ids: list[str]) -> None:
         campaign.go(campaign.cancel, job_id)
 
 
+def soon(campaign: Campaign, ids: list[str]) -> None:
+    """Cancel within 50 ms: the create is about to be sent, on its way, or just answered."""
+    for job_id in ids:
+        campaign.go(campaign.cancel, job_id, after=(0.0, 0.05))
+
+
 def when(moment: Callable[[Shown], bool], *, after: tuple[float, float] = (0.0, 0.0)) -> Arrange:
     """Cancel at a moment that the API server shows, and a random time after."""
     return lambda campaign, ids: campaign.cancel_when(ids, moment, after=after)
@@ -78,9 +84,7 @@ def twice(campaign: Campaign, ids: list[str]) -> None:
         campaign.mirror.when(job_id, lambda shown: shown.deleting, lambda: campaign.go(harder, job_id))
 
     for job_id in ids:
-        campaign.mirror.when(
-            job_id, lambda shown: shown.phase == "Running", lambda job_id=job_id: campaign.go(first, job_id)
-        )
+        campaign.mirror.when(job_id, running, functools.partial(campaign.go, first, job_id))
 
 
 def kill(product: Product, job_id: str) -> None:
@@ -95,7 +99,7 @@ def with_another(act: Callable[[Mirror, dict[str, Any]], None], *, at_once: bool
         act(campaign.mirror, found)
 
     def start(campaign: Campaign, number: int, job_id: str) -> None:
-        [found] = [item for item in campaign.mirror.shown(job_id).jobs.values()]
+        [found] = campaign.mirror.shown(job_id).jobs.values()
         campaign.go(meddle, campaign, job_id, found)
         if at_once or number % 2:
             campaign.go(campaign.cancel, job_id)
@@ -104,11 +108,8 @@ def with_another(act: Callable[[Mirror, dict[str, Any]], None], *, at_once: bool
 
     def arrange(campaign: Campaign, ids: list[str]) -> None:
         for number, job_id in enumerate(ids):
-            campaign.mirror.when(
-                job_id,
-                lambda shown: shown.phase == "Running",
-                lambda number=number, job_id=job_id: campaign.go(start, campaign, number, job_id),
-            )
+            act = functools.partial(campaign.go, start, campaign, number, job_id)
+            campaign.mirror.when(job_id, running, act)
 
     return arrange
 
@@ -146,7 +147,7 @@ ALONE = [
     Point(name="right-after-submit", arrange=at_once, creates=(0, 1)),
     Point(
         name="create-in-flight",
-        arrange=lambda c, ids: [c.go(c.cancel, i, after=(0.0, 0.05)) for i in ids] and None,
+        arrange=soon,
         creates=(0, 1),
     ),
 ]
@@ -283,16 +284,15 @@ def outcome(kube_cluster: Cluster, pg_server: Server, request: pytest.FixtureReq
         max_in_flight=5000,
         queue_limits="narrow=1",
     )
-    with made, Mirror(kube_cluster, instance) as mirror:
-        with Campaign(made, mirror) as campaign:
-            while_the_processor_stands(campaign)
-            while_the_queue_is_full(campaign)
-            for point in ALONE:
-                run(campaign, more, point)
-            run(campaign, more, *TOGETHER)
-            campaign.read()
-            report(kube_cluster, campaign, request)
-            yield judged(kube_cluster, campaign)
+    with made, Mirror(kube_cluster, instance) as mirror, Campaign(made, mirror) as campaign:
+        while_the_processor_stands(campaign)
+        while_the_queue_is_full(campaign)
+        for point in ALONE:
+            run(campaign, more, point)
+        run(campaign, more, *TOGETHER)
+        campaign.read()
+        report(kube_cluster, campaign, request)
+        yield judged(kube_cluster, campaign)
     pg_server.drop_database(url)
 
 

@@ -23,7 +23,7 @@ from kube_job_runner.adapters.simulated.timeline import EPOCH
 from kube_job_runner.domain.admission import AdmissionLimits
 from kube_job_runner.domain.draft import Rules
 from kube_job_runner.domain.errors import TemporaryError
-from kube_job_runner.domain.facts import ContainerFacts, JobFacts, PodFacts
+from kube_job_runner.domain.facts import ContainerFacts, PodFacts
 from kube_job_runner.domain.job import TERMINAL, Job, State
 from kube_job_runner.domain.spec import JobSpec, Retry, Timeouts
 from kube_job_runner.ports import Change, Submission

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import datetime as dt
+import functools
 import random
 import statistics
 import threading
@@ -97,13 +98,13 @@ class Campaign:
     def cancel_when(self, ids: Iterable[str], moment: Moment, *, after: tuple[float, float] = (0.0, 0.0)) -> None:
         """Cancel each job at its moment, as the API server shows it, and a random time after."""
         for job_id in ids:
-            self.mirror.when(job_id, moment, lambda job_id=job_id: self.go(self.cancel, job_id, after=after))
+            self.mirror.when(job_id, moment, functools.partial(self.go, self.cancel, job_id, after=after))
 
     def tell_when(self, ids: Iterable[str], moment: Told, act: Callable[[str], None]) -> None:
         """Call `act` with each job once the product itself shows it so; `settle` looks."""
         for job_id in ids:
             point = next(point for point, known in self.ids.items() if job_id in known)
-            self._told[job_id] = (point, moment, lambda job_id=job_id: act(job_id))
+            self._told[job_id] = (point, moment, functools.partial(act, job_id))
 
     def cancel(self, job_id: str) -> None:
         """Ask for the end of a job and keep the answer."""
@@ -166,7 +167,7 @@ class Campaign:
         if "cancelled" not in new.values():
             return
         for kind in KINDS:
-            for item in self.mirror.list(kind):
+            for item in self.mirror.now(kind):
                 if new.get(item["metadata"]["labels"][names.JOB_ID_LABEL]) == "cancelled" and _lives(kind, item):
                     self.lies.append(f"{_point(item)}: {kind} {item['metadata']['name']} of a cancelled job: {item}")
 
@@ -186,7 +187,7 @@ class Campaign:
     def left(self) -> list[str]:
         """What is in the cluster of all jobs of the campaign, by name."""
         return [
-            f"{_point(item)}: {kind} {item['metadata']['name']}" for kind in KINDS for item in self.mirror.list(kind)
+            f"{_point(item)}: {kind} {item['metadata']['name']}" for kind in KINDS for item in self.mirror.now(kind)
         ]
 
     # --- Report -----------------------------------------------------------------------------------------------------
