@@ -80,8 +80,9 @@ def _attempt(attempt: dict[str, Any]) -> Iterator[Line]:
         yield from _pod(pod)
     for event in attempt.get("events") or ():
         yield _pair("event", _event(event))
-    for condition in attempt.get("node_conditions") or ():
-        yield _pair("node says", _condition(condition))
+    for node in attempt.get("nodes") or ():
+        for condition in node.get("conditions") or ():
+            yield _pair(f"node {text.line(node.get('name'))}", _condition(condition))
     for part in attempt.get("last_lines") or ():
         yield Line(f"  last lines of {text.line(part.get('container'))}")
         yield from (Line(f"    | {text.line(line)}") for line in part.get("lines") or ())

@@ -37,7 +37,8 @@ from kube_job_runner.ports import (
     TokenStore,
     Wakeup,
 )
-from kube_job_runner.services.explain import Explainer, NoEvidence
+from kube_job_runner.services.evidence import LastLines
+from kube_job_runner.services.explain import Explainer
 from kube_job_runner.services.logs import LogService
 from kube_job_runner.services.read import ChangeHub
 from kube_job_runner.services.simulate import Simulator
@@ -127,7 +128,7 @@ def build_app(
         wait_max_seconds=settings.wait_max_seconds,
         admission=admission,
     )
-    records = RecordsApi(Explainer(reader, clock, evidence=evidence or NoEvidence(), limits=admission, table=table))
+    records = RecordsApi(Explainer(reader, clock, evidence=evidence or LastLines(logs), limits=admission, table=table))
     system = SystemApi(HealthProbe(health, clock))
     app = App(
         [

@@ -12,7 +12,6 @@ import msgspec
 
 from kube_job_runner.domain.admission import AdmissionLimits, QueueStanding
 from kube_job_runner.domain.errors import NotFound
-from kube_job_runner.domain.facts import Condition
 from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, State, Transition
 from kube_job_runner.ports import JobFilter, QueueDepth, Submission, SubmitOutcome, Token
 
@@ -235,13 +234,9 @@ class FakeEvidence:
     """`EvidenceReader`: what was put in, and the error that was."""
 
     def __init__(self) -> None:
-        self.conditions: dict[int, list[Condition]] = {}
         self.lines: dict[tuple[int, str], list[str]] = {}
         self.asked: list[tuple[int, str, int]] = []
         self.failure: Exception | None = None
-
-    async def node_conditions(self, _job_id: UUID, attempt: int) -> Sequence[Condition]:
-        return self.conditions.get(attempt, [])
 
     async def last_lines(self, _job_id: UUID, attempt: int, container: str, limit: int) -> Sequence[str]:
         self.asked.append((attempt, container, limit))

@@ -11,7 +11,15 @@ import pytest
 
 from kube_job_runner.domain.admission import QueueStanding
 from kube_job_runner.domain.errors import TemporaryError
-from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, EventFacts, JobFacts, PodFacts
+from kube_job_runner.domain.facts import (
+    AttemptFacts,
+    Condition,
+    ContainerFacts,
+    EventFacts,
+    JobFacts,
+    NodeFacts,
+    PodFacts,
+)
 from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Marks, Policy, State, Verdict
 from kube_job_runner.domain.spec import Retry, RetryRule
 from tests.unit.web.conftest import World
@@ -58,6 +66,8 @@ def failed_attempt(world: World, job_id: UUID, number: int, verdict: Verdict, **
         first_at=at(world, 1),
         last_at=at(world, 3),
     )
+    pressure = Condition(type="MemoryPressure", reason="Low", message="low memory")
+    node = NodeFacts(name="n1", seen_at=at(world, 8), conditions=(pressure,))
     job = JobFacts(uid="u-1", conditions=(Condition(type="Failed", reason="BackoffLimitExceeded"),), gone=True)
     defaults: dict[str, Any] = {
         "node": "n1",
@@ -66,7 +76,7 @@ def failed_attempt(world: World, job_id: UUID, number: int, verdict: Verdict, **
         "finished_at": at(world, 8),
         "decided_at": at(world, 9),
         "gone_at": at(world, 20),
-        "facts": AttemptFacts(job=job, pods=(pod,), events=(event,)),
+        "facts": AttemptFacts(job=job, pods=(pod,), events=(event,), nodes=(node,)),
         "marks": Marks(scheduled_at=at(world, 1)),
     }
     return Attempt(
@@ -119,12 +129,12 @@ async def test_a_job_that_waits_says_where_it_stands(world: World, client: httpx
     assert (phase["name"], phase["ended_at"], phase["reason"]) == (
         "queued",
         None,
-        "Waiting: 4th in queue etl; the queue runs 10 of 10.",
+        "4th in queue etl; the queue runs 10 of 10",
     )
     assert phase["deadline"] == "2026-01-15T10:30:00Z"
     answer = (await client.get(f"/v1/jobs/{job_id}/explanation")).json()
     assert answer["sentence"] == (
-        "Waiting in queue etl: 4th in queue etl, which runs 10 of 10."
+        "Waiting in queue etl: 4th in queue etl; the queue runs 10 of 10."
         " It fails unless it is created by 2026-01-15 10:30:00 UTC."
     )
     assert (answer["attempts"], answer["reason"], answer["cause"]) == ([], None, None)
@@ -136,7 +146,6 @@ async def test_an_explanation_is_one_sentence_and_all_the_evidence(world: World,
     world.store.change(
         job_id, state=State.FAILED, attempt=1, reason="ApplicationExit", explanation=EXIT_3.explanation, exit_code=3
     )
-    world.evidence.conditions[1] = [Condition(type="MemoryPressure", reason="Low", message="low memory")]
     world.evidence.lines[1, "main"] = [f"line {number}" for number in range(60)]
     answer = (await client.get(f"/v1/jobs/{job_id}/explanation")).json()
     assert answer["sentence"] == (
@@ -173,7 +182,8 @@ async def test_an_explanation_is_one_sentence_and_all_the_evidence(world: World,
     assert pod["containers"][2]["message"] == "said\x1b[2Jlast"
     (event,) = attempt["events"]
     assert (event["object"], event["count"], event["message"]) == ("Pod/etl-pod", 7, "back-off")
-    assert attempt["node_conditions"][0]["type"] == "MemoryPressure"
+    (node,) = attempt["nodes"]
+    assert (node["name"], node["conditions"][0]["type"]) == ("n1", "MemoryPressure")
     (lines,) = attempt["last_lines"]
     assert (lines["container"], len(lines["lines"]), lines["lines"][-1]) == ("main", 50, "line 59")
     assert world.evidence.asked == [(1, "fetch", 50), (1, "main", 50)]  # a container that waits has written nothing
