@@ -161,7 +161,7 @@ def test_explain_takes_names_where_they_are_no_codes(kjr_on: Kjr, stub: Stub, mo
     monkeypatch.setattr(explain, "explain_code", lambda code: code == "out_of_memory")
     assert f"job {job_id}: " in kjr_on("explain", "etl").text
     assert kjr_on("explain", "out_of_memory").code == 0
-    monkeypatch.setattr(explain, "_unknown", lambda code: explain_failed(code))
+    monkeypatch.setattr(explain, "_unknown", explain_failed)
     assert kjr_on("explain", "nothing").code == 3
 
 
