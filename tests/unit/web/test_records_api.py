@@ -167,7 +167,7 @@ async def test_an_explanation_is_one_sentence_and_all_the_evidence(world: World,
         "rule": "exit-code",
         "charged_to": "attempts",
         "retried": False,
-        "followed": "attempt 1 of 1",
+        "followed": "it was attempt 1 of 1",
         "decided_at": "2026-01-15T09:30:09Z",
     }
     assert attempt["cluster_job"]["conditions"][0]["reason"] == "BackoffLimitExceeded"
