@@ -24,7 +24,7 @@ class World:
         self.tokens = FakeTokens()
         self.health = FakeHealth()
         self.wakeup = FakeWakeup()
-        self.cluster_logs = FakeLogs()
+        self.logs = FakeLogs()
         self.secret, token = new_token("tester")
         self.tokens.tokens[token.token_hash] = token
         self.settings = Settings(**settings)
@@ -35,7 +35,7 @@ class World:
             tokens=self.tokens,
             health=self.health,
             wakeup=self.wakeup,
-            logs=self.cluster_logs,
+            logs=self.logs,
             clock=self.clock,
         )
 
