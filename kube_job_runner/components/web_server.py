@@ -11,7 +11,7 @@ import contextlib
 import ipaddress
 import socket
 from asyncio import TimerHandle
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -50,10 +50,11 @@ _HEADERS = (
 class WebApp:
     """The ASGI application, with the parts of it that have to be ended when the server stops."""
 
-    def __init__(self, app: App, *, submitter: Submitter, hubs: Sequence[ChangeHub[Any]]) -> None:
+    def __init__(self, app: App, *, submitter: Submitter, hub: ChangeHub[UUID], log_hub: ChangeHub[LogKey]) -> None:
         self.app = app
         self._submitter = submitter
-        self._hubs = hubs
+        self._hub = hub
+        self._log_hub = log_hub
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -62,8 +63,8 @@ class WebApp:
     async def drain(self) -> None:
         """Let long polls and log streams end; new requests are still answered, /readyz with 503."""
         self.app.draining.set()
-        for hub in self._hubs:
-            await hub.close()
+        await self._hub.close()
+        await self._log_hub.close()
 
     async def close(self) -> None:
         """Finish the submits that were taken."""
@@ -112,7 +113,7 @@ def build_app(
         headers=_HEADERS,
     )
     system.document = operations.encode_document(app.operations)
-    return WebApp(app, submitter=submitter, hubs=(hub, log_hub))
+    return WebApp(app, submitter=submitter, hub=hub, log_hub=log_hub)
 
 
 def check_exposure(settings: Settings) -> None:

@@ -62,6 +62,9 @@ def shell(product: Product, script: str, **spec: Any) -> str:
 def log_of(product: Product, job_id: str, **query: Any) -> bytes:
     """Return the log once the job has ended and its log is complete."""
     product.wait_for(job_id, timeout_seconds=240)
+    wait_until(
+        lambda: product.attempts(job_id)[-1]["logs"] in ("stored", "lost"), what="the log is done", timeout_seconds=120
+    )
     with product.http.stream("GET", f"/v1/jobs/{job_id}/logs", params={"follow": "true"} | query) as answer:
         assert answer.status_code == 200, answer.read()
         return b"".join(answer.iter_raw())
@@ -108,8 +111,10 @@ def expected_numbers() -> tuple[str, int]:
     """Return the digest and the length of what the big jobs print."""
     digest, size = hashlib.sha256(), 0
     for start in range(0, 1_250_000, 50_000):
-        part = b"".join(b"%07d line of eighty bytes, more or less, so that it is about a hundred MB\n" % n
-                        for n in range(start, start + 50_000))
+        part = b"".join(
+            b"%07d line of eighty bytes, more or less, so that it is about a hundred MB\n" % n
+            for n in range(start, start + 50_000)
+        )
         digest.update(part)
         size += len(part)
     return digest.hexdigest(), size
@@ -133,12 +138,17 @@ def test_100_mb_arrive_entirely_under_a_cap_that_has_room(roomy: Product, record
             found.update(data)
             total += len(data)
             marks += data.count(b"[kube-job-runner")
+            if b"[kube-job-runner" in data:
+                place = data.index(b"[kube-job-runner")
+                print(data[max(0, place - 200) : place + 300])  # noqa: T201
     record_property("seconds", time.monotonic() - began)
     for component in ("log-collector", "web-server"):
         peak = peak_mib(roomy, component)
         record_property(f"{component} peak MiB", peak)
         print(f"{component}: {peak:.0f} MiB at most, {size} bytes in {time.monotonic() - began:.1f} s")  # noqa: T201
         assert peak < 200
+    if marks:
+        print(roomy.log_file("log-collector").read_text())  # noqa: T201
     assert (total, found.hexdigest(), marks) == (size, digest, 0)
 
 
@@ -167,7 +177,8 @@ def test_a_reader_follows_across_the_end_of_the_job(product: Product) -> None:
 
 def test_a_cancelled_job_keeps_what_its_trap_printed(product: Product) -> None:
     job_id = shell(
-        product, "trap 'echo cleaning up; sleep 0.5; echo cleaned; exit 7' TERM; echo up; while true; do sleep 0.1; done"
+        product,
+        "trap 'echo cleaning up; sleep 0.5; echo cleaned; exit 7' TERM; echo up; while true; do sleep 0.1; done",
     )
     product.wait_for(job_id, "running", timeout_seconds=120)
     product.cancel(job_id)

@@ -1,4 +1,4 @@
-"""Logs on PostgreSQL: the list of the log-collector, and the chunks of logs, with their bodies or as the index of an object store."""
+"""Logs on PostgreSQL: the list of the log-collector, and chunks, with their bodies or as the index of an object store."""
 
 from __future__ import annotations
 

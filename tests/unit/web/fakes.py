@@ -12,7 +12,16 @@ import msgspec
 
 from kube_job_runner.domain.job import Attempt, CancelRequest, Job, LogStatus, State, Transition
 from kube_job_runner.domain.loglines import Assembler, Chunk, Piece
-from kube_job_runner.ports import ContainerLog, JobFilter, LogKey, LogState, QueueDepth, Submission, SubmitOutcome, Token
+from kube_job_runner.ports import (
+    ContainerLog,
+    JobFilter,
+    LogKey,
+    LogState,
+    QueueDepth,
+    Submission,
+    SubmitOutcome,
+    Token,
+)
 
 
 class FakeClock:
