@@ -14,12 +14,12 @@ _CHUNKS_AT_ONCE = 4
 
 
 class LastLines:
-    """`EvidenceReader` over stored logs. Of a long line the first `LINE_MAX_BYTES` are shown."""
+    """Reads the ends of stored logs. Of a long line the first `LINE_MAX_BYTES` are shown."""
 
     def __init__(self, logs: LogReader) -> None:
         self._logs = logs
 
-    async def last_lines(self, job_id: UUID, attempt: int, container: str, limit: int) -> Sequence[str]:
+    async def read(self, job_id: UUID, attempt: int, container: str, limit: int) -> Sequence[str]:
         """Return the last lines that a container of the attempt wrote, at most `limit`, oldest first.
 
         Raises:

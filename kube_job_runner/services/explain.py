@@ -18,7 +18,8 @@ from kube_job_runner.domain.failures import Table
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, State
 from kube_job_runner.domain.retries import Budget, Plan
 from kube_job_runner.domain.timeline import Phase
-from kube_job_runner.ports import Clock, EvidenceReader, RecordReader
+from kube_job_runner.ports import Clock, RecordReader
+from kube_job_runner.services.evidence import LastLines
 
 LAST_LINES = 50
 
@@ -59,13 +60,13 @@ class Explainer:
         reader: RecordReader,
         clock: Clock,
         *,
-        evidence: EvidenceReader,
+        last_lines: LastLines,
         limits: AdmissionLimits = DEFAULT_LIMITS,
         table: Table = failures.TABLE,
     ) -> None:
         self._reader = reader
         self._clock = clock
-        self._evidence = evidence
+        self._last_lines = last_lines
         self._limits = limits
         self._table = table
 
@@ -114,7 +115,7 @@ class Explainer:
         lines: dict[str, Sequence[str]] = {}
         try:
             for name in _containers(attempt):
-                found = await self._evidence.last_lines(job.id, attempt.number, name, LAST_LINES)
+                found = await self._last_lines.read(job.id, attempt.number, name, LAST_LINES)
                 if found:
                     lines[name] = found
         except TemporaryError as error:

@@ -146,7 +146,7 @@ async def test_an_explanation_is_one_sentence_and_all_the_evidence(world: World,
     world.store.change(
         job_id, state=State.FAILED, attempt=1, reason="ApplicationExit", explanation=EXIT_3.explanation, exit_code=3
     )
-    world.evidence.lines[1, "main"] = [f"line {number}" for number in range(60)]
+    world.logs.print(job_id, b"".join(b"line %d\n" % number for number in range(60)))
     answer = (await client.get(f"/v1/jobs/{job_id}/explanation")).json()
     assert answer["sentence"] == (
         "Failed on node n1: Container main exited with code 3."
@@ -186,7 +186,6 @@ async def test_an_explanation_is_one_sentence_and_all_the_evidence(world: World,
     assert (node["name"], node["conditions"][0]["type"]) == ("n1", "MemoryPressure")
     (lines,) = attempt["last_lines"]
     assert (lines["container"], len(lines["lines"]), lines["lines"][-1]) == ("main", 50, "line 59")
-    assert world.evidence.asked == [(1, "fetch", 50), (1, "main", 50)]  # a container that waits has written nothing
 
 
 async def test_what_followed_each_attempt_and_who_paid(world: World, client: httpx2.AsyncClient) -> None:
@@ -243,7 +242,8 @@ async def test_evidence_that_cannot_be_read_does_not_hide_the_cause(world: World
     job_id = await submit(client)
     world.store.attempts[job_id] = [failed_attempt(world, job_id, 1, EXIT_3)]
     world.store.change(job_id, state=State.FAILED, attempt=1, explanation="Container main exited with code 3.")
-    world.evidence.failure = TemporaryError("the log store is down")
+    world.logs.print(job_id, b"lost\n")
+    world.logs.failure = TemporaryError("the log store is down")
     answer = (await client.get(f"/v1/jobs/{job_id}/explanation")).json()
     assert answer["attempts"][0]["verdict"]["exit_code"] == 3
     assert answer["missing"] == ["the last lines and the node of attempt 1 cannot be read now: the log store is down"]
