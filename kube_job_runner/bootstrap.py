@@ -7,6 +7,7 @@ CLI, SDK ──HTTP──> web-server ── one commit: job + spec + transition
           ▼                                                                             │ observations
     Kubernetes ──watch Jobs──> job-status-processor ────────────────────────────────────┤
                ──watch Pods──> pod-events-processor ────────────────────────────────────┘
+               ──pod logs────> log-collector ── chunks ──> log store (PostgreSQL, S3) ──> web-server
     sweeper: what is due (`next_check_at`) -> Check messages; store and cluster compared -> orphans removed, zombies reported
 """
 
@@ -23,10 +24,20 @@ from typing import Any, TypeVar
 
 from kube_job_runner import __version__, ports, rulefile, telemetry
 from kube_job_runner.adapters import postgres
-from kube_job_runner.components import lifetime, messages_processor, probes, sweeper, watchers, web_server
+from kube_job_runner.components import (
+    lifetime,
+    log_collector,
+    messages_processor,
+    probes,
+    sweeper,
+    watchers,
+    web_server,
+)
 from kube_job_runner.domain.admission import AdmissionLimits
 from kube_job_runner.domain.draft import Rules
 from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.services.collect import Collector
+from kube_job_runner.services.logstream import CollectSettings
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings
@@ -37,7 +48,15 @@ from kube_job_runner.web import auth
 log = telemetry.get_logger(__name__)
 _T = TypeVar("_T")
 
-COMPONENTS = ("web-server", "messages-processor", "job-status-processor", "pod-events-processor", "sweeper")
+COMPONENTS = (
+    "web-server",
+    "messages-processor",
+    "job-status-processor",
+    "pod-events-processor",
+    "log-collector",
+    "sweeper",
+)
+_STORE_ONLY = {"web-server"}  # it has no business in the cluster
 _SCHEMA_WAIT_SECONDS = 120.0
 _LOCAL_TOKEN_NAME = "local"  # noqa: S105 - a name, not a secret
 
@@ -65,8 +84,9 @@ def up(settings: Settings, *, on_ready: OnReady) -> int:
     `on_ready(url, token)` is called once requests are served. Returns the exit code; blocks until a signal.
 
     Raises:
-        ConfigurationError: the data directory is in use, or a setting does not fit.
+        ConfigurationError: the data directory is in use, or a setting or a failure rule does not fit.
     """
+    rulefile.load(settings.failure_rules)  # a wrong rule stops the start before anything runs
     with _database(settings) as url:
         return _run(settings, _up(settings, url, on_ready))
 
@@ -87,6 +107,7 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
         )
     if settings.database_url is None and set(chosen) != set(COMPONENTS):
         raise ConfigurationError("KJR_DATABASE_URL: must be set when components run apart")
+    rulefile.load(settings.failure_rules)
     with _database(settings) as url:
         return _run(settings, _serve(settings, url, chosen, on_ready=None))
 
@@ -190,6 +211,7 @@ def build_processor(
             evidence_grace_seconds=settings.evidence_grace_seconds,
             cleanup_delay_seconds=settings.cleanup_delay_seconds,
             force_after_seconds=settings.force_after_seconds,
+            log_deadline_seconds=settings.log_deadline_seconds,
         ),
         settings=ProcessSettings(
             batch_size=settings.batch_size,
@@ -200,16 +222,18 @@ def build_processor(
     )
 
 
-def build_observer(kind: Kind, pg: postgres.Postgres, cluster: ports.ClusterWatcher, clock: ports.Clock) -> Observer:
+def build_observer(kind: Kind, pg: postgres.Postgres, cluster: ports.Cluster, clock: ports.Clock) -> Observer:
     """Return the service of a watcher: `job` for the job-status-processor, `pod` and `event` for the pod-events-processor."""
     watches = {"job": cluster.watch_jobs, "pod": cluster.watch_pods, "event": cluster.watch_events}
-    return Observer(kind=kind, events=watches[kind](), store=pg.store, queue=pg.queue, clock=clock)
+    nodes = cluster if kind == "pod" else None
+    return Observer(kind=kind, events=watches[kind](), store=pg.store, queue=pg.queue, clock=clock, nodes=nodes)
 
 
 def build_sweeper(settings: Settings, pg: postgres.Postgres, clock: ports.Clock) -> Sweeper:
     """Return the service of the sweeper."""
     return Sweeper(
         store=pg.store,
+        logs=build_logs(settings, pg),
         clock=clock,
         settings=SweepSettings(
             idempotency_ttl_seconds=settings.idempotency_ttl_seconds,
@@ -231,7 +255,38 @@ def build_reconciler(
     )
 
 
-def build_web(settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterLogs, clock: ports.Clock) -> Any:
+def build_logs(settings: Settings, pg: postgres.Postgres) -> Any:
+    """Return the store of logs that the settings name: `ports.LogCollectStore`, `ports.LogReader` and `ports.LogKeeper`."""
+    if settings.log_store == "postgres":
+        return pg.logs
+    from kube_job_runner.adapters import objectstore
+
+    bodies = objectstore.connect(
+        settings.log_store, endpoint=settings.log_store_endpoint, region=settings.log_store_region
+    )
+    return objectstore.ObjectLogs(pg.logs, bodies)
+
+
+def build_collector(
+    settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterLogs, clock: ports.Clock
+) -> Collector:
+    """Return the service of the log-collector."""
+    return Collector(
+        store=build_logs(settings, pg),
+        cluster=cluster,
+        wakeup=pg.wakeup,
+        clock=clock,
+        settings=CollectSettings(
+            max_bytes=settings.log_max_bytes,
+            follow_after_seconds=settings.log_follow_after_seconds,
+            follows_max=settings.log_follows_max,
+            deadline_seconds=settings.log_deadline_seconds,
+            cleanup_delay_seconds=settings.cleanup_delay_seconds,
+        ),
+    )
+
+
+def build_web(settings: Settings, pg: postgres.Postgres, clock: ports.Clock) -> Any:
     """Return the ASGI application of the web server."""
     return web_server.build_app(
         settings=settings,
@@ -240,7 +295,7 @@ def build_web(settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterL
         tokens=pg.store,
         health=pg.store,
         wakeup=pg.wakeup,
-        logs=cluster,
+        logs=build_logs(settings, pg),
         clock=clock,
         admission=admission_limits(settings),
     )
@@ -285,10 +340,13 @@ async def _serve(
 @contextlib.asynccontextmanager
 async def _connections(
     settings: Settings, url: str, components: Sequence[str], clock: ports.Clock, *, stop: asyncio.Event
-) -> AsyncIterator[tuple[postgres.Postgres, ports.Cluster]]:
+) -> AsyncIterator[tuple[postgres.Postgres, ports.Cluster | None]]:
     pg = await postgres.connect(url, pool_size=4 + 2 * len(components) + settings.pipelines)
     try:
         await _wait_for_schema(pg, stop)
+        if set(components) <= _STORE_ONLY:
+            yield pg, None
+            return
         installation = "" if stop.is_set() else await pg.store.installation_id()
         cluster = await build_cluster(settings, clock, installation=installation)
         try:
@@ -303,7 +361,7 @@ def _component_tasks(
     settings: Settings,
     components: Sequence[str],
     pg: postgres.Postgres,
-    cluster: ports.Cluster,
+    cluster: ports.Cluster | None,
     clock: ports.Clock,
     *,
     stop: asyncio.Event,
@@ -317,6 +375,10 @@ def _component_tasks(
             on_ready(web_url)
 
     for name in components:
+        if name == "web-server":
+            tasks[name] = web_server.run(build_web(settings, pg, clock), settings, stop, web_ready)
+            continue
+        assert cluster is not None  # only the web server goes without
         if name == "sweeper":
             tasks[name] = sweeper.run(
                 build_sweeper(settings, pg, clock),
@@ -325,8 +387,8 @@ def _component_tasks(
                 reconciler=build_reconciler(settings, pg, cluster, clock),
                 reconcile_seconds=settings.reconcile_seconds,
             )
-        elif name == "web-server":
-            tasks[name] = web_server.run(build_web(settings, pg, cluster, clock), settings, stop, web_ready)
+        elif name == "log-collector":
+            tasks[name] = log_collector.run(build_collector(settings, pg, cluster, clock), stop=stop)
         elif name == "messages-processor":
             processor = build_processor(settings, pg, cluster, clock)
             tasks[name] = messages_processor.run(

@@ -112,6 +112,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     job_retention_seconds: Annotated[int, Meta(ge=60)] = 30 * 86_400
     """How long finished jobs are kept in the store."""
 
+    # Logs
+    log_max_bytes: Annotated[int, Meta(ge=65536, le=64 * 1024**3)] = 64 * 1024 * 1024
+    """How much is kept of the log of one container: the first half and the last half, with a mark between them."""
+    log_store: str = "postgres"
+    """Where logs are kept: `postgres`, or the URL of an object store (`s3://bucket/prefix`; needs the extra `s3`)."""
+    log_store_endpoint: str | None = None
+    """URL of an S3-compatible service. None: AWS's own. Credentials come from the usual AWS variables, files and roles."""
+    log_store_region: str | None = None
+    """Region of the object store. None: as the usual AWS variables say."""
+    log_follow_after_seconds: Annotated[float, Meta(ge=0)] = 5.0
+    """How long an attempt must run before its log is followed; what ends earlier costs one request."""
+    log_follows_max: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    """Logs followed at once, per process."""
+    log_deadline_seconds: Annotated[float, Meta(gt=0)] = 600.0
+    """How long the log of an ended attempt is tried for before it is recorded as lost, and its cluster job removed."""
+
     # Watchers and sweeper
     watch_idle_seconds: Annotated[float, Meta(gt=0)] = 330.0
     """Silence after which a watch is taken for dead; above the server's own 240 to 300 s."""

@@ -81,6 +81,19 @@ queue_oldest_seconds = Gauge(
     "kjr_queue_oldest_seconds", "Age of the oldest message that may be received.", registry=REGISTRY
 )
 dead_letters = Gauge("kjr_dead_letters", "Messages that were taken out of circulation.", registry=REGISTRY)
+log_bytes = Counter("kjr_log_bytes_total", "Bytes of logs stored, as they were printed.", registry=REGISTRY)
+log_lines = Counter("kjr_log_lines_total", "Lines of logs stored.", registry=REGISTRY)
+log_follows = Gauge("kjr_log_follows", "Attempts whose logs this process follows.", registry=REGISTRY)
+log_lag_seconds = Histogram(
+    "kjr_log_lag_seconds",
+    "From the verdict on an attempt to its complete log in the store.",
+    buckets=_LATENCY_BUCKETS,
+    registry=REGISTRY,
+)
+logs_lost = Counter(
+    "kjr_logs_lost_total", "Logs that could not be had, or not entirely.", ["reason"], registry=REGISTRY
+)
+log_gaps = Counter("kjr_log_gaps_total", "Marks put where lines may be missing.", registry=REGISTRY)
 http_requests = Counter(
     "kjr_http_requests_total", "HTTP requests, by operation and status.", ["operation", "status"], registry=REGISTRY
 )

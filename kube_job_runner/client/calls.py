@@ -139,13 +139,11 @@ def part(job_id: str, name: str) -> Call:
     return Call(method="GET", path=_job_path(job_id, "/" + name))
 
 
-def logs(job_id: str, *, follow: bool, tail: int | None, attempt: int | None) -> Call:
-    """Read the log of one attempt as raw bytes."""
-    params: dict[str, str] = {}
+def logs(job_id: str, *, follow: bool, attempt: int | None, params: Mapping[str, str]) -> Call:
+    """Read the log of one attempt as raw bytes; `params` are those of a `LogCursor`."""
+    params = dict(params)
     if follow:
         params["follow"] = "true"
-    if tail is not None:
-        params["tail"] = str(tail)
     if attempt is not None:
         params["attempt"] = str(attempt)
     headers = {"Accept": "text/plain, */*", "Accept-Encoding": "identity"}

@@ -1,8 +1,10 @@
 """Following a log over lost links, without the I/O: which attempt to read, what of it was delivered already, when it ends.
 
-The end of a stream is never taken for the end of the job: only the job's record says that. After a lost link the log is
-read again and what was delivered is skipped, by its length; a log that was asked for by its tail has no known length, so
-there the last bytes delivered are looked for instead (that may repeat lines, and loses none).
+The end of a stream is never taken for the end of the job: only the job's record says that. The server sends the log in
+frames, each with the place after it; after a lost link the log is asked for from the last place on, and what was delivered
+beyond it is skipped. So nothing is lost or repeated, whatever was asked for. A server that knows no frames sends plain
+bytes: then the log is read again and skipped by its length, or, asked for by its tail, by its last bytes (that may repeat
+lines, and loses none).
 """
 
 from __future__ import annotations
@@ -11,9 +13,12 @@ import codecs
 from collections.abc import Iterator
 from typing import Literal
 
+import msgspec
+
 from kube_job_runner.client.errors import ApiError
 from kube_job_runner.client.models import Job, LogChunk
 
+FRAMES = "application/vnd.kube-job-runner.log-frames"
 _ANCHOR_BYTES = 4096
 _PATIENCE_SECONDS = 5.0
 _PATIENCE_MISSING_SECONDS = 2.0
@@ -21,10 +26,51 @@ _PATIENCE_MISSING_SECONDS = 2.0
 Step = Literal["stream", "wait", "end"]
 
 
+class LogView(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a log to show: `since` is a duration before now (`10m`) or an RFC 3339 time, `grep` a text, not a pattern."""
+
+    since: str | None = None
+    grep: str | None = None
+    container: str | None = None
+    timestamps: bool = False
+
+    def params(self) -> dict[str, str]:
+        """Return the parameters of the request."""
+        given = {"since": self.since, "grep": self.grep, "container": self.container}
+        params = {name: value for name, value in given.items() if value is not None}
+        return params | ({"timestamps": "true"} if self.timestamps else {})
+
+
+class _Frames:
+    """Takes frames apart: a line with the place after it and its length, then so many bytes."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._left = 0
+        self._place = ""
+
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, str]]:
+        """Yield pieces; the last piece of a frame comes with its place, the others with none."""
+        while data:
+            if self._left == 0:
+                head, found, data = data.partition(b"\n")
+                self._head += head
+                if not found:
+                    return
+                place, _, length = self._head.partition(b" ")
+                self._head, self._place, self._left = b"", place.decode("ascii", "replace"), int(length)
+                if self._left == 0:
+                    yield b"", self._place
+                continue
+            piece, data = data[: self._left], data[self._left :]
+            self._left -= len(piece)
+            yield piece, "" if self._left else self._place
+
+
 class LogCursor:
     """Where a reader stands in the logs of a job's attempts."""
 
-    def __init__(self, *, attempt: int | None, tail: int | None) -> None:
+    def __init__(self, *, attempt: int | None, tail: int | None, view: LogView | None = None) -> None:
         self.pinned = attempt
         self.attempt = attempt or 0
         self.complete = False
@@ -32,6 +78,10 @@ class LogCursor:
         self.gap = False
         """Whether a log was found to be shorter than before: it was rotated, or its pod replaced."""
         self._tail = tail
+        self._view = view or LogView()
+        self._frames: _Frames | None = None
+        self._place = ""
+        self._beyond_bytes = 0
         self._error: ApiError | None = None
         self._final = False
         self._any = False
@@ -69,26 +119,54 @@ class LogCursor:
         """Whether nothing more will be written to the log of the attempt being read."""
         return job.terminal or job.attempt > self.attempt or job.state == "queued"
 
-    def open(self) -> int | None:
-        """Prepare for a stream of the attempt's log and return the `tail` to ask for."""
+    def open(self) -> dict[str, str]:
+        """Prepare for a stream of the attempt's log and return the parameters to ask with."""
         self.complete, self._error = False, None
+        params = self._view.params() | {"frames": "true"}
+        self._frames = None
+        self._skip_bytes, self._search = 0, None
+        if self._place:
+            self._skip_bytes = self._beyond_bytes
+            return params | {"after": self._place}
         if self._delivered_bytes == 0:
-            self._skip_bytes, self._search = 0, None
-            return self._tail
+            return params if self._tail is None else params | {"tail": str(self._tail)}
         if self._tail is None:
             self._skip_bytes = self._delivered_bytes
         else:
             self._search = bytearray()
-        return None
+        return params
+
+    def begin(self, content_type: str) -> None:
+        """Note how the answer is to be read."""
+        if content_type.partition(";")[0].strip() == FRAMES:
+            self._frames = _Frames()
 
     def feed(self, data: bytes) -> LogChunk | None:
         """Take a piece of the stream; return what of it is new."""
-        if self._search is not None:
-            data = self._after_anchor(data)
-        elif self._skip_bytes:
-            cut = min(self._skip_bytes, len(data))
-            self._skip_bytes -= cut
-            data = data[cut:]
+        if self._frames is not None:
+            return self._new(b"".join(self._framed(data)))
+        data = self._after_anchor(data) if self._search is not None else self._skipped(data)
+        return self._new(data)
+
+    def _framed(self, data: bytes) -> Iterator[bytes]:
+        assert self._frames is not None
+        for piece, place in self._frames.feed(data):
+            self._beyond_bytes += len(piece)
+            new = self._skipped(piece)
+            if new:
+                yield new
+            if place:
+                self._place, self._beyond_bytes = place, 0
+
+    def _skipped(self, data: bytes) -> bytes:
+        if not self._skip_bytes:
+            return data
+        cut = min(self._skip_bytes, len(data))
+        self._skip_bytes -= cut
+        self._beyond_bytes -= cut if self._frames is not None else 0
+        return data[cut:]
+
+    def _new(self, data: bytes) -> LogChunk | None:
         if not data:
             return None
         self._any = True
@@ -124,6 +202,7 @@ class LogCursor:
         self.complete, self._error = False, None
         self._tail = None
         self._delivered_bytes, self._anchor = 0, b""
+        self._place, self._beyond_bytes = "", 0
 
     def _after_anchor(self, data: bytes) -> bytes:
         search = self._search

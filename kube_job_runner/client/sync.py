@@ -11,7 +11,7 @@ from typing import Any, Self
 import httpx2
 
 from kube_job_runner.client import base, calls, errors, exchange, models
-from kube_job_runner.client.logs import LineSplitter, LogCursor
+from kube_job_runner.client.logs import LineSplitter, LogCursor, LogView
 from kube_job_runner.client.retry import RetryPolicy
 
 Jobs = list[models.Job]
@@ -251,26 +251,55 @@ class Client(base.BaseClient):
     # --- logs ---
 
     def logs(
-        self, job_id: str, *, follow: bool = False, tail: int | None = None, attempt: int | None = None
+        self,
+        job_id: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        attempt: int | None = None,
+        since: str | None = None,
+        grep: str | None = None,
+        container: str | None = None,
+        timestamps: bool = False,
     ) -> Iterator[str]:
         """Yield the lines of a job's log, of its newest attempt or the one given.
 
         With `follow` it waits for the start, goes on into later attempts, reconnects when the link is lost, and ends only
-        when the job (or the attempt given) has ended.
+        when the job (or the attempt given) has ended. `since` is a duration before now (`10m`) or an RFC 3339 time, `grep`
+        a text that lines must hold, `container` another than the job's own; `timestamps` puts its time before each line.
 
         Raises:
             NotFound: there is no such job, or no log of it is to be had.
         """
         lines = LineSplitter()
-        for chunk in self.log_chunks(job_id, follow=follow, tail=tail, attempt=attempt):
+        for chunk in self.log_chunks(
+            job_id,
+            follow=follow,
+            tail=tail,
+            attempt=attempt,
+            since=since,
+            grep=grep,
+            container=container,
+            timestamps=timestamps,
+        ):
             yield from lines.feed(chunk)
         yield from lines.flush()
 
     def log_chunks(
-        self, job_id: str, *, follow: bool = False, tail: int | None = None, attempt: int | None = None
+        self,
+        job_id: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        attempt: int | None = None,
+        since: str | None = None,
+        grep: str | None = None,
+        container: str | None = None,
+        timestamps: bool = False,
     ) -> Iterator[models.LogChunk]:
         """Yield what `logs` does as raw bytes, as they come."""
-        cursor = LogCursor(attempt=attempt, tail=tail)
+        view = LogView(since=since, grep=grep, container=container, timestamps=timestamps)
+        cursor = LogCursor(attempt=attempt, tail=tail, view=view)
         tries = self._exchange(self._outage if follow else None)
         job = self.get(job_id)
         while True:
@@ -293,13 +322,14 @@ class Client(base.BaseClient):
         self, job_id: str, cursor: LogCursor, tries: exchange.Exchange, *, follow: bool
     ) -> Iterator[models.LogChunk]:
         """Read one stream to its end, its fault (after the wait that this asks for), or the answer that there is none."""
-        call = calls.logs(job_id, follow=follow, tail=cursor.open(), attempt=cursor.attempt or None)
+        call = calls.logs(job_id, follow=follow, attempt=cursor.attempt or None, params=cursor.open())
         timeout = exchange.timeouts(call)
         try:
             with self._http.stream(
                 call.method, call.path, params=call.params, headers=call.headers, timeout=timeout
             ) as answer:
                 if answer.status_code == 200:
+                    cursor.begin(answer.headers.get("content-type", ""))
                     for data in answer.iter_bytes():
                         tries.reset()
                         chunk = cursor.feed(data)

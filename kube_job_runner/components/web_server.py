@@ -13,6 +13,7 @@ import socket
 from asyncio import TimerHandle
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
@@ -27,15 +28,16 @@ from kube_job_runner.domain.failures import Table
 from kube_job_runner.domain.speccheck import SpecLimits
 from kube_job_runner.ports import (
     Clock,
-    ClusterLogs,
-    EvidenceReader,
     Health,
+    LogKey,
+    LogReader,
     RecordReader,
     SubmitStore,
     TokenStore,
     Wakeup,
 )
-from kube_job_runner.services.explain import Explainer, NoEvidence
+from kube_job_runner.services.evidence import LastLines
+from kube_job_runner.services.explain import Explainer
 from kube_job_runner.services.logs import LogService
 from kube_job_runner.services.read import ChangeHub
 from kube_job_runner.services.simulate import Simulator
@@ -66,10 +68,11 @@ _HEADERS = (
 class WebApp:
     """The ASGI application, with the parts of it that have to be ended when the server stops."""
 
-    def __init__(self, app: App, *, submitter: Submitter, hub: ChangeHub) -> None:
+    def __init__(self, app: App, *, submitter: Submitter, hub: ChangeHub[UUID], log_hub: ChangeHub[LogKey]) -> None:
         self.app = app
         self._submitter = submitter
         self._hub = hub
+        self._log_hub = log_hub
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -79,6 +82,7 @@ class WebApp:
         """Let long polls and log streams end; new requests are still answered, /readyz with 503."""
         self.app.draining.set()
         await self._hub.close()
+        await self._log_hub.close()
 
     async def close(self) -> None:
         """Finish the submits that were taken."""
@@ -93,13 +97,12 @@ def build_app(
     tokens: TokenStore,
     health: Health,
     wakeup: Wakeup,
-    logs: ClusterLogs | None,
+    logs: LogReader,
     clock: Clock,
     admission: AdmissionLimits = DEFAULT_LIMITS,
-    evidence: EvidenceReader | None = None,
     table: Table = failures.TABLE,
 ) -> WebApp:
-    """Return the ASGI application of the web server. Without `logs` the log of a job is answered with 404.
+    """Return the ASGI application of the web server.
 
     Raises:
         ConfigurationError: authentication is off, and the address to listen on is not loopback.
@@ -111,17 +114,20 @@ def build_app(
         spec_max_bytes=settings.spec_max_bytes,
     )
     submitter = Submitter(submit_store)
-    hub = ChangeHub(reader, wakeup, clock)
+    hub: ChangeHub[UUID] = ChangeHub(reader.versions, wakeup, clock)
+    log_hub: ChangeHub[LogKey] = ChangeHub(logs.log_versions, wakeup, clock, topic="logs")
+    log_service = LogService(reader, logs, clock, hub=hub, log_hub=log_hub)
     submits = SubmitApi(submitter, clock, limits)
     jobs = JobsApi(
         reader,
         submit_store,
         hub,
-        LogService(reader, logs, hub),
+        log_service,
+        clock=clock,
         wait_max_seconds=settings.wait_max_seconds,
         admission=admission,
     )
-    records = RecordsApi(Explainer(reader, clock, evidence=evidence or NoEvidence(), limits=admission, table=table))
+    records = RecordsApi(Explainer(reader, clock, last_lines=LastLines(logs), limits=admission, table=table))
     system = SystemApi(HealthProbe(health, clock))
     app = App(
         [
@@ -139,7 +145,7 @@ def build_app(
         headers=_HEADERS,
     )
     system.document = operations.encode_document(app.operations)
-    return WebApp(app, submitter=submitter, hub=hub)
+    return WebApp(app, submitter=submitter, hub=hub, log_hub=log_hub)
 
 
 def check_exposure(settings: Settings) -> None:

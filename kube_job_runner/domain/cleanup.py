@@ -1,7 +1,8 @@
 """Nothing is left behind: when a cluster job is removed, and how its removal is followed to the end.
 
 A delete destroys evidence, so it is a message of its own, sent by the commit that recorded why. It is sent again until the
-cluster job is seen to be gone.
+cluster job is seen to be gone. What an attempt printed is stored, followed or given up first, and the record says which
+(promise I9); neither wait is without a bound.
 """
 
 from __future__ import annotations
@@ -110,6 +111,14 @@ def _ask(
     if now < due:
         draft.look_again(due)
         return
+    if attempt.delete_requested_at is None:
+        stopping, rules = _stopping(draft, attempt), draft.rules
+        until = _log_awaited_until(attempt, now, rules, stopping=stopping)
+        if until is not None and now < until:
+            draft.look_again(min(until, now + timedelta(seconds=rules.log_recheck_seconds)))
+            return
+        if until is not None:
+            attempt = msgspec.structs.replace(attempt, logs_lost=_given_up(rules, stopping=stopping))
     assert attempt.cluster_uid is not None
     draft.put(msgspec.structs.replace(attempt, delete_requested_at=now, delete_grace_seconds=grace_seconds))
     draft.send(
@@ -141,6 +150,33 @@ def _kill_grace(draft: Draft, attempt: Attempt) -> int | None:
         return 0
     cancel = draft.job.cancel
     return cancel.grace_seconds if cancel is not None and attempt.number == draft.job.attempt else None
+
+
+def log_expected(attempt: Attempt) -> bool:
+    """Tell whether an attempt can have printed anything: some container of it has run."""
+    if attempt.started_at is not None:
+        return True
+    containers = (container for pod in attempt.facts.pods for container in pod.containers)
+    return any(container.state == "running" or container.started_at is not None for container in containers)
+
+
+def _log_awaited_until(attempt: Attempt, now: datetime, rules: Rules, *, stopping: bool) -> datetime | None:
+    """Return until when a delete waits for the log of an attempt; None when there is nothing to wait for.
+
+    What is being stopped only has to be followed: its last lines come while it ends.
+    """
+    if attempt.logs in ("stored", "lost") or not log_expected(attempt) or attempt.facts.gone:
+        return None
+    if stopping and attempt.logs == "following":
+        return None
+    bound_seconds = rules.log_stop_bound_seconds if stopping else rules.log_deadline_seconds
+    return (attempt.decided_at or now) + timedelta(seconds=bound_seconds)
+
+
+def _given_up(rules: Rules, *, stopping: bool) -> str:
+    if stopping:
+        return f"no log-collector took the log within {rules.log_stop_bound_seconds:g} s before the stop"
+    return f"no log-collector stored the log within {rules.log_deadline_seconds:g} s, and the cluster job was removed"
 
 
 def note_anomalies(draft: Draft) -> None:

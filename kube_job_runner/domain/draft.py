@@ -22,6 +22,9 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     success_evidence_seconds: float = 5.0
     cleanup_delay_seconds: float = 300.0
     recheck_seconds: float = 60.0
+    log_deadline_seconds: float = 600.0
+    log_stop_bound_seconds: float = 5.0
+    log_recheck_seconds: float = 5.0
     pod_gone_bound_seconds: float = 120.0
     pod_unseen_bound_seconds: float = 5.0
     finishing_bound_seconds: float = 60.0

@@ -25,6 +25,8 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+LogStatus = Literal["", "following", "stored", "lost"]
+
 TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
 
@@ -87,6 +89,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     failing signal now seen and when it was first seen, so that a restart of ours does not reset a grace period.
     `delete_grace_seconds` is the grace period of the last delete, None for the one of the spec.
     `memory` is what this attempt was given instead of what its spec says, when a retry rule made it grow.
+    `logs` is how far the log-collector is with its log, and `logs_lost` why there is none, or only a part.
     """
 
     job_id: UUID
@@ -108,6 +111,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     gone_at: datetime | None = None
     memory: str = ""
     marks: Marks = Marks()
+    logs: LogStatus = ""
+    logs_lost: str = ""
     facts: AttemptFacts = AttemptFacts()
 
 

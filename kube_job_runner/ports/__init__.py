@@ -25,12 +25,21 @@ from kube_job_runner.ports.cluster import (
     SeenPod,
     WatchEvent,
 )
-from kube_job_runner.ports.evidence import (
-    EvidenceReader,
+from kube_job_runner.ports.logs import (
+    ContainerLog,
+    LogCollectStore,
+    LogKeeper,
+    LogKey,
+    LogReader,
+    LogState,
+    LogWork,
+    LogWrite,
+    StoredLog,
 )
 from kube_job_runner.ports.queue import (
     Delivery,
     MessageQueue,
+    Topic,
     Wakeup,
 )
 from kube_job_runner.ports.store import (
@@ -67,8 +76,8 @@ __all__ = [
     "ClusterLogs",
     "ClusterWatcher",
     "ClusterWriter",
+    "ContainerLog",
     "Delivery",
-    "EvidenceReader",
     "Health",
     "InstallationStore",
     "JobFilter",
@@ -76,6 +85,13 @@ __all__ = [
     "KnownClusterJob",
     "Listed",
     "LoadedJob",
+    "LogCollectStore",
+    "LogKeeper",
+    "LogKey",
+    "LogReader",
+    "LogState",
+    "LogWork",
+    "LogWrite",
     "MessageQueue",
     "NodeReader",
     "ObserveStore",
@@ -90,12 +106,14 @@ __all__ = [
     "SeenJob",
     "SeenPod",
     "Snapshot",
+    "StoredLog",
     "Submission",
     "SubmitOutcome",
     "SubmitStore",
     "SweepStore",
     "Token",
     "TokenStore",
+    "Topic",
     "Wakeup",
     "WatchEvent",
 ]

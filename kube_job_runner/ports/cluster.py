@@ -146,12 +146,23 @@ class ClusterLogs(Protocol):
     """Live logs of a pod that is still in the cluster."""
 
     def logs(
-        self, namespace: str, pod_name: str, *, container: str, follow: bool, tail_lines: int | None
+        self,
+        namespace: str,
+        pod_name: str,
+        *,
+        container: str,
+        follow: bool,
+        since: datetime | None = None,
+        timestamps: bool = False,
     ) -> AsyncIterator[bytes]:
         """Yield the log as raw chunks (not lines) until its end; with `follow`, until the container has ended.
 
+        `since` leaves out lines that are older, by the node's clock and in whole seconds (earlier ones may come, never
+        fewer). With `timestamps` each line has its time before it, as `domain.loglines` describes.
+
         Raises:
             NotFound: there is no such pod, or its log is not there (any more, or yet).
+            ClusterRefused: we may not read it.
             TemporaryError: the cluster did not answer.
         """
         ...

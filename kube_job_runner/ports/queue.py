@@ -9,6 +9,8 @@ import msgspec
 
 from kube_job_runner.domain.messages import Outgoing
 
+Topic = Literal["messages", "jobs", "logs"]
+
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """A received message: its body, how often it was received, and the receipt that acknowledges this receipt of it."""
@@ -48,6 +50,6 @@ class MessageQueue(Protocol):
 class Wakeup(Protocol):
     """Hints that something was committed. They may be lost or come twice: whoever waits also polls."""
 
-    async def wait(self, topic: Literal["messages", "jobs"], *, timeout_seconds: float) -> bool:
-        """Wait for the next hint on a topic (messages to receive; jobs changed); False when the time is over."""
+    async def wait(self, topic: Topic, *, timeout_seconds: float) -> bool:
+        """Wait for the next hint on a topic (messages to receive; jobs changed; logs stored); False when the time is over."""
         ...

@@ -11,12 +11,14 @@ import base64
 import binascii
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from kube_job_runner.domain.errors import TemporaryError
-from kube_job_runner.ports import Clock, JobReader, Wakeup
+from kube_job_runner.ports import Clock, Topic, Wakeup
 
+K = TypeVar("K", bound=Hashable)
 LabelTerm = tuple[str, str, tuple[str, ...]]
 
 # labels.Parse, apimachinery/pkg/labels/selector.go: requirements joined by commas, `!=` and `notin` also match objects
@@ -111,24 +113,26 @@ class _Waiter:
         self.future = future
 
 
-class ChangeHub:
-    """Wakes those who wait for a job to change. Its one task runs only while somebody waits."""
+class ChangeHub(Generic[K]):
+    """Wakes those who wait for a job (or a log) to change. Its one task runs only while somebody waits."""
 
     def __init__(
         self,
-        reader: JobReader,
+        versions: Callable[[Collection[K]], Awaitable[dict[K, int]]],
         wakeup: Wakeup,
         clock: Clock,
         *,
+        topic: Topic = "jobs",
         debounce_seconds: float = 0.02,
         poll_seconds: float = 1.0,
     ) -> None:
-        self._reader = reader
+        self._versions = versions
         self._wakeup = wakeup
+        self._topic: Topic = topic
         self._clock = clock
         self._debounce_seconds = debounce_seconds
         self._poll_seconds = poll_seconds
-        self._waiters: dict[UUID, set[_Waiter]] = {}
+        self._waiters: dict[K, set[_Waiter]] = {}
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -137,7 +141,7 @@ class ChangeHub:
         """How many wait now."""
         return sum(map(len, self._waiters.values()))
 
-    async def wait_newer(self, job_id: UUID, *, than: int, timeout_seconds: float) -> bool:
+    async def wait_newer(self, job_id: K, *, than: int, timeout_seconds: float) -> bool:
         """Wait until the job's version is above `than` (or the job is gone); False when the time is over first."""
         if self._closed or timeout_seconds <= 0:
             return False
@@ -164,7 +168,7 @@ class ChangeHub:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    def _remove(self, job_id: UUID, waiter: _Waiter) -> None:
+    def _remove(self, job_id: K, waiter: _Waiter) -> None:
         waiters = self._waiters.get(job_id)
         if waiters is None:
             return
@@ -177,7 +181,7 @@ class ChangeHub:
             started = self._clock.monotonic()
             try:
                 await self._look()
-                if await self._wakeup.wait("jobs", timeout_seconds=self._poll_seconds):
+                if await self._wakeup.wait(self._topic, timeout_seconds=self._poll_seconds):
                     await asyncio.sleep(self._debounce_seconds)
             except TemporaryError:
                 pause_seconds = self._poll_seconds - (self._clock.monotonic() - started)
@@ -185,7 +189,7 @@ class ChangeHub:
 
     async def _look(self) -> None:
         asked = {job_id: list(waiters) for job_id, waiters in self._waiters.items()}
-        versions = await self._reader.versions(list(asked))
+        versions = await self._versions(list(asked))
         for job_id, waiters in asked.items():
             version = versions.get(job_id)
             for waiter in waiters:

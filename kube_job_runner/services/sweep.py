@@ -21,8 +21,11 @@ class SweepSettings(msgspec.Struct, frozen=True, kw_only=True):
 class Sweeper:
     """Looks for what is due. Any number may run at once: rows are skipped while another sweeper holds them."""
 
-    def __init__(self, *, store: ports.SweepStore, clock: ports.Clock, settings: SweepSettings) -> None:
+    def __init__(
+        self, *, store: ports.SweepStore, logs: ports.LogKeeper, clock: ports.Clock, settings: SweepSettings
+    ) -> None:
         self._store = store
+        self._logs = logs
         self._clock = clock
         self._settings = settings
         self._housekeeping_at = clock.monotonic()
@@ -35,10 +38,13 @@ class Sweeper:
             counts["idempotency_keys"] = await self._store.expire_idempotency_keys(
                 older_than_seconds=self._settings.idempotency_ttl_seconds, limit=_BATCH
             )
+            counts["log_chunks"] = await self._logs.delete_old_logs(
+                older_than_seconds=self._settings.job_retention_seconds, limit=_BATCH
+            )
             counts["jobs"] = await self._store.delete_old_jobs(
                 older_than_seconds=self._settings.job_retention_seconds, limit=_BATCH
             )
-            if counts["idempotency_keys"] < _BATCH and counts["jobs"] < _BATCH:
+            if all(counts[duty] < _BATCH for duty in ("idempotency_keys", "log_chunks", "jobs")):
                 self._housekeeping_at = self._clock.monotonic() + _HOUSEKEEPING_SECONDS
         return counts
 

@@ -72,7 +72,7 @@ class Chaos:
             for _ in range(2)
         ]
         self.over_limit: list[str] = []
-        self.sweeper = Sweeper(store=pg.store, clock=self.clock, settings=SweepSettings())
+        self.sweeper = Sweeper(store=pg.store, logs=pg.logs, clock=self.clock, settings=SweepSettings())
 
     def choose(self, operation: str) -> Fault | None:
         if self.calm or self.random.random() > 0.3:

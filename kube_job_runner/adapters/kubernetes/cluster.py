@@ -178,7 +178,14 @@ class KubernetesCluster:
                 yield event
 
     def logs(
-        self, namespace: str, pod_name: str, *, container: str, follow: bool, tail_lines: int | None
+        self,
+        namespace: str,
+        pod_name: str,
+        *,
+        container: str,
+        follow: bool,
+        since: datetime | None = None,
+        timestamps: bool = False,
     ) -> AsyncGenerator[bytes]:
         """Yield the live log of a container; see `ports.ClusterLogs.logs`."""
         return podlogs.read(
@@ -187,7 +194,8 @@ class KubernetesCluster:
             pod_name,
             container=container,
             follow=follow,
-            tail_lines=tail_lines,
+            since=since,
+            timestamps=timestamps,
             sleep=self._sleep,
         )
 

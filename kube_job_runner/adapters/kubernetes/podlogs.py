@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 from kube_job_runner.adapters.kubernetes import answers
@@ -14,6 +15,9 @@ from kube_job_runner.domain.errors import KjrError, NotFound
 
 # 400 of the API server before there is a log (pkg/registry/core/pod/strategy.go, kubelet_pods.go)
 _NOT_STARTED = ("is waiting to start", "ContainerCreating", "PodInitializing", "does not have a host assigned")
+
+
+FOLLOW_SILENT_SECONDS = 3600.0
 
 
 class _NotStarted(Exception):
@@ -27,7 +31,8 @@ async def read(
     *,
     container: str,
     follow: bool,
-    tail_lines: int | None,
+    since: datetime | None = None,
+    timestamps: bool = False,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncGenerator[bytes]:
     """Yield the log of a container as raw chunks; see `ports.ClusterLogs.logs`.
@@ -36,19 +41,24 @@ async def read(
 
     Raises:
         NotFound: there is no such pod or container, or (without `follow`) no log yet; the text says which.
+        ClusterRefused: we may not read it.
         TemporaryError: the cluster did not answer, or the stream broke off.
     """
     target = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod_name)}/log?container={quote(container)}"
     if follow:
         target += "&follow=true"
-    if tail_lines is not None:
-        target += f"&tailLines={tail_lines}"
+    if timestamps:
+        target += "&timestamps=true"
+    if since is not None:  # the API server passes whole seconds on (pkg/registry/core/pod, LogLocation)
+        target += f"&sinceTime={since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     backoff = Backoff(first_seconds=0.25, most_seconds=5.0)
     while True:
         try:
-            async with client.stream(target, action=f"log of pod {pod_name}", idle_seconds=REQUEST_SECONDS) as stream:
+            # A kubelet sends no header before the first line, however long that takes.
+            idle_seconds = FOLLOW_SILENT_SECONDS if follow else REQUEST_SECONDS
+            async with client.stream(target, action=f"log of pod {pod_name}", idle_seconds=idle_seconds) as stream:
                 # A quiet job may be silent for hours; TCP keepalive notices a dead peer.
-                while chunk := await stream.read(idle_seconds=None):
+                while chunk := await stream.read(idle_seconds=None if follow else REQUEST_SECONDS):
                     yield chunk
                 return
         except Refused as refused:
@@ -65,5 +75,4 @@ def _error(answer: Answer, pod_name: str) -> KjrError | _NotStarted:
         return _NotStarted(text)
     if status.kind == "Status" and answer.status in (400, 404):
         return NotFound(text)
-    error = answers.refusal(answer, action=f"log of pod {pod_name}")
-    return answers.as_temporary(error)
+    return answers.refusal(answer, action=f"log of pod {pod_name}")

@@ -12,11 +12,13 @@ import fcntl
 import os
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from kube_job_runner import telemetry
 from kube_job_runner.adapters.local import facts, logs, records
 from kube_job_runner.adapters.local.jobs import Jobs
+from kube_job_runner.adapters.stamped import Stamper
 from kube_job_runner.adapters.watchfeed import EventFeed
 from kube_job_runner.domain.errors import ConfigurationError, NameTaken, NotFound, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
@@ -172,7 +174,14 @@ class LocalCluster:
         return self._events.watch()
 
     async def logs(
-        self, namespace: str, pod_name: str, *, container: str, follow: bool, tail_lines: int | None
+        self,
+        namespace: str,
+        pod_name: str,
+        *,
+        container: str,
+        follow: bool,
+        since: datetime | None = None,
+        timestamps: bool = False,
     ) -> AsyncIterator[bytes]:
         """Yield the output of a job, standard output and error in one; see `ports.ClusterLogs`."""
         record = self._jobs.by_uid.get(self._jobs.uid_by_pod.get((namespace, pod_name), ""))
@@ -180,17 +189,21 @@ class LocalCluster:
             raise NotFound(f"there is no container {container} in a pod {pod_name}")
         if record.pod.phase in ("", "Pending"):
             raise NotFound(f"container {container} in pod {pod_name} is waiting to start")
+        times = self._jobs.times_of(record.uid)
+        stamper = Stamper(times, since=since, timestamps=timestamps)
         reading = logs.read(
             self._folder.log_path(record.uid),
             cap_bytes=self._log_max_bytes,
-            tail_lines=tail_lines,
             follow=follow,
             ended=lambda: record.pod.ended,
+            note=lambda size: times.note(size, self._clock.now()),
         )
         try:
             async with contextlib.aclosing(reading) as chunks:
                 async for chunk in chunks:
-                    yield chunk
+                    stamped = stamper.feed(chunk)
+                    if stamped:
+                        yield stamped
         except FileNotFoundError:
             raise NotFound(f"the log of pod {pod_name} is gone") from None
         except OSError as error:

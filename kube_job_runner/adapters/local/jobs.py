@@ -20,6 +20,7 @@ from kube_job_runner import telemetry
 from kube_job_runner.adapters.local import facts, launch, logs
 from kube_job_runner.adapters.local.processes import Processes
 from kube_job_runner.adapters.local.records import Folder, Record
+from kube_job_runner.adapters.stamped import FileTimes
 from kube_job_runner.adapters.watchfeed import Feed, gone
 from kube_job_runner.domain.facts import JobFacts, PodFacts
 from kube_job_runner.ports import Clock, SeenJob, SeenPod
@@ -41,6 +42,7 @@ class Jobs:
         self.pod_feed = Feed[SeenPod]()
         self.processes = Processes(self)
         self._folder = folder
+        self._times: dict[str, FileTimes] = {}
         self._clock = clock
         self._max_processes = max_processes
         self._log_max_bytes = log_max_bytes
@@ -131,6 +133,12 @@ class Jobs:
         """Let a process that is being stopped end sooner: SIGKILL once this grace period is over."""
         if record.uid in self._running and record.pod.deleting:
             self._kill_after(record, seconds=grace_seconds)
+
+    def times_of(self, uid: str) -> FileTimes:
+        """Return when there was how much of a job's log."""
+        if uid not in self._times:
+            self._times[uid] = FileTimes(self._folder.log_path(uid).with_name("log.times"))
+        return self._times[uid]
 
     # -- what the shim tells -----------------------------------------------------------------------------------------
 
@@ -269,6 +277,7 @@ class Jobs:
         if not record.job_gone:
             self._drop_job(record)
         del self.by_uid[record.uid]
+        self._times.pop(record.uid, None)
         del self.uid_by_pod[record.namespace, record.pod.name]
         self._spawn(asyncio.to_thread(self._folder.remove, record.uid))
 
@@ -291,7 +300,9 @@ class Jobs:
 
     def _cut_log(self, uid: str) -> None:
         with contextlib.suppress(OSError):
-            logs.cut(self._folder.log_path(uid), cap_bytes=self._log_max_bytes)
+            path = self._folder.log_path(uid)
+            self.times_of(uid).note(min(path.stat().st_size, self._log_max_bytes), self._clock.now())
+            logs.cut(path, cap_bytes=self._log_max_bytes)
 
 
 def _seen_job(record: Record) -> SeenJob:

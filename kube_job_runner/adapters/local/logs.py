@@ -27,42 +27,25 @@ def cut(path: Path, *, cap_bytes: int) -> None:
         os.truncate(path, cap_bytes + 1)
 
 
-def tail_offset(descriptor: int, *, size: int, lines: int) -> int:
-    """Return where the last `lines` lines of the first `size` bytes begin; an unfinished last line counts as one."""
-    if lines <= 0:
-        return size
-    end = size
-    missing = lines + 1 if size and os.pread(descriptor, 1, size - 1) == b"\n" else lines
-    while end > 0:
-        begin = max(0, end - CHUNK_BYTES)
-        block = os.pread(descriptor, end - begin, begin)
-        at = len(block)
-        while missing and at > 0:
-            at = block.rfind(b"\n", 0, at)
-            if at < 0:
-                break
-            missing -= 1
-            if missing == 0:
-                return begin + at + 1
-        end = begin
-    return 0
-
-
 async def read(
-    path: Path, *, cap_bytes: int, tail_lines: int | None, follow: bool, ended: Callable[[], bool]
+    path: Path, *, cap_bytes: int, follow: bool, ended: Callable[[], bool], note: Callable[[int], object]
 ) -> AsyncGenerator[bytes, None]:
     """Yield a log in chunks; with `follow`, until `ended()` was true before the end of the file was reached.
+
+    `note` is told how much there is before it is read.
 
     Raises:
         FileNotFoundError: there is no log (any more).
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        size = min(os.fstat(descriptor).st_size, cap_bytes)
-        offset = 0 if tail_lines is None else tail_offset(descriptor, size=size, lines=tail_lines)
+        offset = 0
         while True:
             last = not follow or ended()
-            chunk = os.pread(descriptor, min(CHUNK_BYTES, max(cap_bytes - offset, 0)), offset)
+            size = min(os.fstat(descriptor).st_size, cap_bytes)
+            if size > offset:
+                note(size)
+            chunk = os.pread(descriptor, min(CHUNK_BYTES, max(size - offset, 0)), offset)
             offset += len(chunk)
             if chunk:
                 yield chunk

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from kube_job_runner.adapters.postgres import embedded
+from kube_job_runner.adapters.postgres.logs import Logs
 from kube_job_runner.adapters.postgres.pool import ACQUIRE_SECONDS, STATEMENT_SECONDS, Pool, open_pool
 from kube_job_runner.adapters.postgres.queue import POLL_SECONDS, PostgresQueue
 from kube_job_runner.adapters.postgres.schema import migrate
 from kube_job_runner.adapters.postgres.store import Store
 from kube_job_runner.adapters.postgres.wakeup import PostgresWakeup
 
-__all__ = ["Postgres", "Store", "connect", "embedded", "migrate"]
+__all__ = ["Logs", "Postgres", "Store", "connect", "embedded", "migrate"]
 
 
 class Postgres:
-    """One process's way to the database: `store` (all store ports), `queue`, `wakeup`."""
+    """One process's way to the database: `store` (all store ports), `logs`, `queue`, `wakeup`."""
 
     def __init__(self, *, pool: Pool, store: Store, queue: PostgresQueue, wakeup: PostgresWakeup) -> None:
         self.pool = pool
         self.store = store
+        self.logs = Logs(pool)
         self.queue = queue
         self.wakeup = wakeup
 

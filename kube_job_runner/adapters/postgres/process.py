@@ -59,7 +59,7 @@ class Process:
             handled = [receipt for job_id, of_job in receipts.items() if job_id not in lost for receipt in of_job]
             attempts = [rows.attempt_values(attempt) for change in applied for attempt in change.attempts]
             if attempts:
-                await connection.execute(SQL["put_attempts"], *rows.columns(attempts, 20))
+                await connection.execute(SQL["put_attempts"], *rows.columns(attempts, 22))
             if applied or handled:
                 await connection.fetch(SQL["apply"], *_apply_columns(applied, handled))
             return ids

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from kube_job_runner.domain import cleanup
 from kube_job_runner.domain.facts import AttemptFacts
 from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, Marks, Policy, State, Transition, Verdict
 from kube_job_runner.domain.spec import JobSpec
@@ -143,6 +144,8 @@ def attempt(row: Row, prefix: str = "") -> Attempt:
         delete_grace_seconds=row[f"{prefix}delete_grace_seconds"],
         memory=row[f"{prefix}memory"],
         marks=_marks.decode(row[f"{prefix}marks"]),
+        logs=row[f"{prefix}logs"] or "",
+        logs_lost=row[f"{prefix}logs_lost"] or "",
         facts=_facts.decode(row[f"{prefix}facts"]),
     )
 
@@ -170,6 +173,8 @@ def attempt_values(value: Attempt) -> tuple[Any, ...]:
         value.memory,
         as_json(value.marks),
         value.delete_grace_seconds,
+        cleanup.log_expected(value),
+        text(value.logs_lost),
     )
 
 

@@ -11,14 +11,15 @@ import asyncio
 import contextlib
 import random
 import weakref
-from typing import Any, Literal
+from typing import Any
 
 import asyncpg
 
 from kube_job_runner import telemetry
 from kube_job_runner.adapters.postgres import failure
+from kube_job_runner.ports import Topic
 
-CHANNELS: dict[str, str] = {"kjr_messages": "messages", "kjr_jobs": "jobs"}
+CHANNELS: dict[str, str] = {"kjr_messages": "messages", "kjr_jobs": "jobs", "kjr_logs": "logs"}
 HEARTBEAT_SECONDS = 15.0
 _ANSWER_SECONDS = 5.0
 _BACKOFF_MAX_SECONDS = 5.0
@@ -57,7 +58,7 @@ class PostgresWakeup:
     def __init__(self, url: str, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
         self._url = url
         self._heartbeat_seconds = heartbeat_seconds
-        self._topics = {"messages": _Topic(), "jobs": _Topic()}
+        self._topics = {topic: _Topic() for topic in CHANNELS.values()}
         self._task: asyncio.Task[None] | None = None
         self.listening = asyncio.Event()
         """Set while the connection listens."""
@@ -73,7 +74,7 @@ class PostgresWakeup:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def wait(self, topic: Literal["messages", "jobs"], *, timeout_seconds: float) -> bool:
+    async def wait(self, topic: Topic, *, timeout_seconds: float) -> bool:
         """Wait for the next hint on a topic (messages to receive; jobs changed); False when the time is over."""
         state = self._topics[topic]
         task = asyncio.current_task()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -18,6 +19,7 @@ from kube_job_runner.adapters.simulated.history import History
 from kube_job_runner.adapters.simulated.script import Script
 from kube_job_runner.adapters.simulated.timeline import Timeline
 from kube_job_runner.adapters.simulated.world import World
+from kube_job_runner.adapters.stamped import Stamper
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, NotFound, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
@@ -142,7 +144,7 @@ class SimulatedCluster:
         try:
             script = self._script_for(job)
         except ValueError as error:
-            raise ClusterRefused(str(error), reason="Invalid", status=422) from error
+            raise ClusterRefused(str(error), reason="RequestInvalid", status=422) from error
         return self._world.add(job, script, installation=self.installation).facts
 
     def _find(self, namespace: str, cluster_name: str) -> JobFacts | None:
@@ -164,7 +166,14 @@ class SimulatedCluster:
         return self._world.event_feed.watch()
 
     async def logs(
-        self, namespace: str, pod_name: str, *, container: str, follow: bool, tail_lines: int | None
+        self,
+        namespace: str,
+        pod_name: str,
+        *,
+        container: str,
+        follow: bool,
+        since: datetime | None = None,
+        timestamps: bool = False,
     ) -> AsyncIterator[bytes]:
         """Yield what the container has printed; see `ports.ClusterLogs`."""
         sim = await self.faults.call("logs", lambda: self._world.by_pod.get((namespace, pod_name)))
@@ -173,12 +182,17 @@ class SimulatedCluster:
             raise NotFound(f"there is no container {container} in a pod {pod_name}")
         if pod.phase == "Pending":
             raise NotFound(f"container {container} in pod {pod_name} is waiting to start")
-        offset = 0 if tail_lines is None else _tail_offset(bytes(sim.log), lines=tail_lines)
+        self.history.log_requests += 1
+        stamper = Stamper(sim.output.times, since=since, timestamps=timestamps)
+        offset = 0
         while True:
-            chunk = bytes(sim.log[offset:])
+            chunk = bytes(sim.output.content[offset:])
             if chunk:
+                stamped = stamper.feed(chunk)
                 offset += len(chunk)
-                yield chunk
+                if stamped:
+                    yield stamped
+                await self.faults.call("log_stream", lambda: None)
             elif not follow or sim.pod is None or sim.pod.ended:
                 return
             else:
@@ -266,7 +280,7 @@ class SimulatedCluster:
     def write(self, uid: str, output: bytes) -> None:
         """Let the container of a cluster job print something."""
         sim = self._world.by_uid[uid]
-        sim.log += output
+        sim.output.write(output, at=self._timeline.clock.now())
         sim.changed.set()
 
     def evict(self, uid: str) -> None:
@@ -289,8 +303,3 @@ class SimulatedCluster:
     def remove_pod(self, uid: str) -> None:
         """Delete the pod of a cluster job alone, as a drain would."""
         self._world.remove_pod(self._world.by_uid[uid])
-
-
-def _tail_offset(output: bytes, *, lines: int) -> int:
-    kept = output.removesuffix(b"\n").split(b"\n")[-lines:] if lines > 0 and output else []
-    return len(output) - sum(len(line) + 1 for line in kept) + (not output.endswith(b"\n") and bool(kept))

@@ -16,7 +16,7 @@ from kube_job_runner.adapters.simulated.timeline import Timeline
 from kube_job_runner.adapters.watchfeed import Feed, SeenT
 from kube_job_runner.ports import SeenJob, SeenPod, WatchEvent
 
-Operation = Literal["create", "find", "delete", "logs", "list", "remove"]
+Operation = Literal["create", "find", "delete", "logs", "log_stream", "list", "remove"]
 ResultT = TypeVar("ResultT")
 
 

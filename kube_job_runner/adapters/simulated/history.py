@@ -15,6 +15,8 @@ class History:
 
     def __init__(self, *, keep: bool = True) -> None:
         self._keep = keep
+        self.log_requests = 0
+        """Logs opened."""
         self.creates: Counter[tuple[str, str]] = Counter()
         """Creates that took effect, by namespace and name (adoptions are not among them)."""
         self.deletes: Counter[str] = Counter()

@@ -19,6 +19,7 @@ from kube_job_runner.adapters.simulated.faults import FaultyFeed
 from kube_job_runner.adapters.simulated.history import History
 from kube_job_runner.adapters.simulated.script import Script
 from kube_job_runner.adapters.simulated.timeline import Timeline
+from kube_job_runner.adapters.stamped import Output
 from kube_job_runner.adapters.watchfeed import EventFeed, gone
 from kube_job_runner.domain.facts import EventFacts, JobFacts, PodFacts
 from kube_job_runner.ports import ClusterJob, OwnedObject, SeenEvent, SeenJob, SeenPod
@@ -37,7 +38,7 @@ class Simulated:
         self.script = script
         self.facts = facts
         self.pod: PodFacts | None = None
-        self.log = bytearray()
+        self.output = Output()
         self.changed = asyncio.Event()
         self.node_lost = False
 
@@ -228,7 +229,8 @@ class World:
         if pod is None or pod.gone or pod.deleting:
             return
         self._history.started(sim.job)
-        sim.log += script.log
+        if script.log:
+            sim.output.write(script.log, at=self._timeline.clock.now())
         self._set_pod(sim, pods.running(pod, at=self._timeline.clock.now()))
         if script.run_seconds is not None:
             self._later(script.run_seconds, lambda sim: self.end(sim, script), sim)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,14 +18,27 @@ if TYPE_CHECKING:
     "-f", "--follow/--no-follow", default=False, help="Wait for the start, and go on until the job has ended."
 )
 @click.option("--tail", type=click.IntRange(0), metavar="N", help="Begin with the last N lines.")
+@click.option(
+    "--since", metavar="TIME", help="Only lines since then: 10m, 2h, 1d ago, or a time like 2026-01-15T09:30:00Z."
+)
+@click.option("--grep", metavar="TEXT", help="Only lines that hold this text (no pattern; the server looks for it).")
+@click.option("--container", metavar="NAME", help="Of this container of the pod; by default the job's own.")
+@click.option("--timestamps", is_flag=True, help="Put its time before each line.")
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help="Of this attempt; by default the newest.")
 @click.option("--exit-code", is_flag=True, help="With -f: return the job's exit code, as `kjr wait`.")
 @click.option("-q", "--quiet", is_flag=True, help="No hints on stderr.")
 @options.connection
 def command(
-    reference: str, *, follow: bool, tail: int | None, attempt: int | None, exit_code: bool, quiet: bool
+    reference: str,
+    *,
+    follow: bool,
+    tail: int | None,
+    attempt: int | None,
+    exit_code: bool,
+    quiet: bool,
+    **view: Any,
 ) -> int:
-    """Print the log of a job to stdout.
+    """Print the log of a job to stdout: while it runs, and as long as the job is kept.
 
     To a file or a pipe the bytes are passed on untouched; on a terminal control characters are shown escaped.
     """
@@ -38,7 +51,7 @@ def command(
     with current.client() as client:
         job = refs.resolve(client, reference)
         writer, empty = logwriter.LogWriter(), True
-        for chunk in client.log_chunks(job.id, follow=follow, tail=tail, attempt=attempt):
+        for chunk in client.log_chunks(job.id, follow=follow, tail=tail, attempt=attempt, **view):
             empty = False
             writer.write(chunk)
             if writer.reader_gone:

@@ -220,7 +220,8 @@ CAUSES: tuple[Rule, ...] = (
     ),
     _make(
         "runtime-missing",
-        r"fork/exec |unable to retrieve OCI runtime error|runtime .{0,80}(not found|not configured|does not exist)",
+        r"fork/exec |unable to retrieve OCI runtime error|no runtime for |"
+        r"runtime handler .{0,60}(not found|not configured|not supported)",
         category="runtime_error",
         verdict="retry_free",
         grace="infrastructure",

@@ -169,12 +169,14 @@ RULES: tuple[Rule, ...] = (
     ),
     _pull(
         "pull-image-policy",
-        r"severity of vulnerabilit|vulnerabilit|412 precondition failed|configured policy|policyviolation|"
+        r"severity of vulnerabilit|\d+ vulnerabilit|vulnerab\w+ (scan|severity|status)|"
+        r"cannot be pulled due to|412 precondition failed|configured policy|policyviolation|"
         r"source image rejected|rejected by policy|(denied|blocked|forbidden|prohibited) by .{0,40}\bpolicy|"
         r"policy.{0,40}(denied|blocked|rejected|violat)|signature (was )?required|"
         r"signature validation|invalid signature for|"
         r"(image|artifact) is not signed|not signed in|no (matching |valid )?signatures?\b|signature verification|"
-        r"content trust|quarantine|blocked by (jfrog )?(xray|curation|firewall)|is blocked|malware",
+        r"content trust|(is|was|been|are|in|under) quarantine|blocked by (jfrog )?(xray|curation|"
+        r"firewall)|is blocked|malware (was )?(found|detected)",
         category="image_policy",
         verdict="fail_now",
         explanation=(
@@ -283,7 +285,7 @@ RULES: tuple[Rule, ...] = (
     _pull(
         "pull-registry-down",
         r"\b50[0-9] (internal|bad|service|gateway|not impl|http|origin|site|insufficient|loop)|\b52[0-9]\b|"
-        r"(status|status code|code|http|https?/\d(\.\d)?|response)\W{0,3}(\[[^\]]*\]\W{0,3})?5\d\d\b|internal server error|"
+        r"(status|status code|code|http|https?/\d(\.\d)?|response)\W{0,8}(\[[^\]]*\]\W{0,3})?5\d\d\b|internal server error|"
         r"internal_?error\b|service ?(is )?(temporarily )?unavailable|bad gateway|gateway time-?out|registry is unavailable|"
         r"temporarily unavailable|"
         r"i/o timeout|timed? ?out|deadline ?exceeded|context cancell?ed|code = (Unavailable|Canceled)|"

@@ -12,10 +12,10 @@ from kube_job_runner.domain.admission import DEFAULT_LIMITS, AdmissionLimits
 from kube_job_runner.domain.errors import NotFound
 from kube_job_runner.domain.job import Job, State
 from kube_job_runner.domain.spec import JobSpec
-from kube_job_runner.ports import JobFilter, JobReader, SubmitStore
+from kube_job_runner.ports import Clock, JobFilter, JobReader, SubmitStore
 from kube_job_runner.services import read
 from kube_job_runner.services.logs import LogService
-from kube_job_runner.web.api import views
+from kube_job_runner.web.api import logquery, views
 from kube_job_runner.web.api.problems import JOB_ENDED
 from kube_job_runner.web.kit.calls import TEXT, Call, Nothing, Reply
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
@@ -24,6 +24,7 @@ from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestPr
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_FRAMES = b"application/vnd.kube-job-runner.log-frames"
 _LOG_HEADERS = ((b"content-security-policy", b"default-src 'none'; sandbox"), (b"x-accel-buffering", b"no"))
 
 
@@ -34,9 +35,10 @@ class JobsApi:
         self,
         reader: JobReader,
         store: SubmitStore,
-        hub: read.ChangeHub,
+        hub: read.ChangeHub[UUID],
         logs: LogService,
         *,
+        clock: Clock,
         wait_max_seconds: float,
         admission: AdmissionLimits = DEFAULT_LIMITS,
     ) -> None:
@@ -44,6 +46,7 @@ class JobsApi:
         self._store = store
         self._hub = hub
         self._logs = logs
+        self._clock = clock
         self._wait_max_seconds = wait_max_seconds
         self._admission = admission
 
@@ -113,8 +116,8 @@ class JobsApi:
     async def logs(self, call: Call[views.JobPath, views.LogQuery, Nothing]) -> Reply[Nothing]:
         """Stream the log of an attempt."""
         query = call.query
-        chunks = await self._logs.open(call.path.id, attempt=query.attempt, follow=query.follow, tail_lines=query.tail)
-        return Reply(chunks=chunks, media_type=TEXT, headers=_LOG_HEADERS)
+        chunks = await self._logs.open(call.path.id, logquery.request(query, now=self._clock.now()))
+        return Reply(chunks=chunks, media_type=_FRAMES if query.frames else TEXT, headers=_LOG_HEADERS)
 
     async def _job(self, job_id: UUID) -> Job:
         job = await self._reader.get_job(job_id)

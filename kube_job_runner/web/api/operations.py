@@ -150,9 +150,11 @@ def _parts(api: JobsApi) -> list[Operation]:
             path="/v1/jobs/{id}/logs",
             operation_id="getJobLogs",
             summary="Read or follow the log of an attempt",
-            description="The raw output of the container, live from the cluster. With `follow=true` the answer begins at once,"
-            " waits for the start, and ends with the attempt; it ends empty when the attempt never starts. A"
-            " connection that breaks before its end is a lost link, not the end of the job.",
+            description="The raw output of a container: what is stored and, of an attempt that runs, what comes. It can be read"
+            " as long as the job is kept. With `follow=true` the answer begins at once, waits for the start, and ends with the"
+            " attempt; it ends empty when the attempt never starts. A connection that breaks before its end is a lost"
+            " link, not the end of the job. Where something is missing (a log above its limit, a lost connection to the"
+            " node) a line `[kube-job-runner: ...]` says so.",
             handler=api.logs,
             media_type="text/plain; charset=utf-8",
             answer_example="hello\n",

@@ -40,8 +40,8 @@ LOG_UNAVAILABLE = ProblemType(
     code="log-unavailable",
     status=404,
     title="There is no log",
-    meaning="The attempt never started, does not exist, or its pod has left the cluster and took its log along.",
-    remedy="The detail says which. A finished job's log can be read until its cluster job is cleaned up.",
+    meaning="The attempt never started or does not exist, it has no such container, or its log was lost with its pod or node.",
+    remedy="The detail says which. What was stored of a log can be read as long as its job is kept.",
 )
 DATABASE_UNAVAILABLE = ProblemType(
     code="database-unavailable",

@@ -26,7 +26,7 @@ def files() -> dict[str, bytes]:
     nobody = cast("Any", None)  # the handlers are described here, never called
     declared = [
         *operations.submit_operations(SubmitApi(nobody, nobody, SpecLimits())),
-        *operations.job_operations(JobsApi(nobody, nobody, nobody, nobody, wait_max_seconds=0)),
+        *operations.job_operations(JobsApi(nobody, nobody, nobody, nobody, clock=nobody, wait_max_seconds=0)),
         *record_operations.record_operations(RecordsApi(nobody)),
         *record_operations.rerun_operations(RerunApi(nobody, nobody)),
         *record_operations.policy_operations(PoliciesApi(nobody)),

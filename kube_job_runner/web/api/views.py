@@ -113,6 +113,44 @@ class LogQuery(msgspec.Struct, frozen=True):
 
     follow: Annotated[bool, Meta(description="Wait for the start, and stay until the attempt has ended.")] = False
     tail: Annotated[int, Meta(ge=0, le=1_000_000, description="Only this many last lines.")] | None = None
+    since: (
+        Annotated[
+            str,
+            Meta(
+                max_length=64,
+                description="Only lines that are not older: a duration before now, such as `90s`, `10m`, `2h` or `1d`, or an"
+                " RFC 3339 time. By the node's clock.",
+                examples=["10m"],
+            ),
+        ]
+        | None
+    ) = None
+    grep: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=1024,
+                description="Only lines that hold this text, exactly; no pattern. Applied after `tail` and `since`.",
+            ),
+        ]
+        | None
+    ) = None
+    container: Annotated[
+        str, Meta(min_length=1, max_length=63, description="The container's name; the job's own is `main`.")
+    ] = "main"
+    timestamps: Annotated[bool, Meta(description="Before each line its time, in UTC with nanoseconds.")] = False
+    frames: Annotated[
+        bool,
+        Meta(
+            description="For programs: before each piece a line `PLACE LENGTH`, then so many bytes. A reader whose connection"
+            " broke goes on with `after=PLACE` and repeats and misses nothing."
+        ),
+    ] = False
+    after: (
+        Annotated[str, Meta(max_length=32, description="Go on from the place of a frame; `tail` is of no effect.")]
+        | None
+    ) = None
     attempt: Annotated[int, Meta(ge=1, le=9999, description="The attempt's number; without it, the newest.")] | None = (
         None
     )
@@ -255,6 +293,11 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
     explanation: str | None
     exit_code: int | None
+    logs: Annotated[
+        Literal["following", "stored", "lost"] | None,
+        Meta(description="How far its log is: followed, complete, or lost in whole or in part; null before."),
+    ]
+    logs_lost: str | None
     verdict: VerdictView | None
 
 
@@ -372,6 +415,8 @@ def attempt_view(attempt: Attempt) -> AttemptView:
         reason=verdict.reason if verdict else None,
         explanation=verdict.explanation or None if verdict else None,
         exit_code=verdict.exit_code if verdict else None,
+        logs=attempt.logs or None,
+        logs_lost=attempt.logs_lost or None,
         verdict=VerdictView(
             outcome=verdict.outcome,
             reason=verdict.reason,

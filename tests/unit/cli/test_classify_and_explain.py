@@ -166,3 +166,15 @@ def test_neither_the_server_nor_an_http_library_is_imported(args: list[str]) -> 
     }
     assert sorted(names & heavy) == []
     assert [name for name in names if name.startswith("kube_job_runner.adapters")] == []
+
+
+@pytest.mark.parametrize("args", [["up", "--port", "0"], ["serve"]])
+def test_a_server_with_a_wrong_rule_does_not_start(
+    args: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "rules.yaml").write_text("- {pattern: x, verdict: never}\n")
+    monkeypatch.setenv("KJR_FAILURE_RULES", str(tmp_path / "rules.yaml"))
+    monkeypatch.setenv("KJR_DATA_DIR", str(tmp_path / "data"))
+    assert main.invoke(*args) == 2
+    assert "failure rule 0: verdict: 'never' is not one" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()

@@ -377,7 +377,7 @@ class TestRetry:
         first = make_attempt(verdict=EXIT_3, gone_at=T0)
         decision = decide(make_job(State.RUNNING, attempt=2, retry=self.POLICY), first, attempt, now=after(5))
         assert decision.job.state is State.FAILED
-        assert decision.job.explanation.endswith("There is no further attempt: attempt 2 of 2.")
+        assert decision.job.explanation.endswith("There is no further attempt: it was attempt 2 of 2.")
 
     def test_an_attempt_that_the_infrastructure_ended_is_not_charged_and_its_node_is_avoided(self) -> None:
         evicted: dict[str, Any] = {

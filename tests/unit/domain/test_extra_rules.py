@@ -106,6 +106,7 @@ def wrong(**changes: Any) -> list[dict[Any, Any]]:
         (wrong(explanation="{secret}"), "failure rule 1: explanation: may name {container}"),
         (wrong(explanation="{message.__class__}"), "failure rule 1: explanation: may name {container}"),
         (wrong(explanation="{message:9999999}"), "failure rule 1: explanation: may name {container}"),
+        (wrong(explanation="{message"), "failure rule 1: explanation: may name {container}"),
         (wrong(explanation=""), "failure rule 1: explanation: must be a text of 1 to 1000 characters"),
         (wrong(grace_seconds=-1), "failure rule 1: grace_seconds: -1 is not a number of seconds from 0 to 86400"),
         (wrong(grace_seconds=True), "failure rule 1: grace_seconds: True is not a number"),

@@ -174,3 +174,44 @@ def test_the_worst_verdict_has_the_highest_severity() -> None:
 
 def test_an_empty_table_knows_nothing() -> None:
     assert failures.Table(()).classify("container.waiting", "InvalidImageName", "x") is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "rule"),
+    [
+        ("BackOff", "Back-off restarting failed container main in pod job-1_team(9f)", "crash-loop"),
+        ("BackOff", 'Back-off pulling image "r.example.com/app:1"', "pull-cause-untold"),
+        ("BackOff", 'Back-off pulling image "r.example.com/app:1": ErrImagePull: not found', "pull-not-found"),
+        ("Failed", "Error: ImagePullBackOff", "pull-cause-untold"),
+        ("Failed", "Error: SignatureValidationFailed", "image-signature"),
+        ("Failed", 'Error: secret "db" not found', "config-missing"),
+        ("InspectFailed", "Failed to inspect image: rpc error: code = Unavailable", "image-store-broken"),
+        ("InspectFailed", "Failed to inspect image: write: no space left on device", "image-store-full"),
+        (
+            "FailedCreate",
+            "(combined from similar events): Error creating: etcdserver: leader changed",
+            "api-unavailable",
+        ),
+        ("FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.", "no-room"),
+        ("Evicted", "The node was low on resource: memory.", "node-pressure"),
+        ("FailedPostStartHook", "PostStartHook failed", "start-hook"),
+    ],
+)
+def test_an_event_is_judged_by_the_rows_of_the_place_it_speaks_of(reason: str, message: str, rule: str) -> None:
+    found = failures.classify("event", reason, message)
+    assert found is not None
+    assert found.rule.name == rule
+    assert found.grace == found.rule.grace
+
+
+def test_a_runtime_s_own_error_under_another_reason_is_a_start_error() -> None:
+    message = 'OCI runtime create failed: runc create failed: exec: "x": executable file not found in $PATH: unknown'
+    found = failures.classify("container.terminated", "Error", message, exit_code=127)
+    assert found is not None
+    assert found.rule.name == "start-command-not-found"
+
+
+def test_braces_in_a_message_stay_as_they_are() -> None:
+    found = failures.classify("container.waiting", "InvalidImageName", 'bad "${PREFIX}/{0}"')
+    assert found is not None
+    assert "${PREFIX}/{0}" in found.explanation

@@ -7,11 +7,13 @@ SELECT n.now, j.*, s.spec AS encoded_spec,
        a.finished_at AS a_finished_at, a.node AS a_node, a.pod_name AS a_pod_name, a.verdict AS a_verdict,
        a.decided_at AS a_decided_at, a.unhealthy_reason AS a_unhealthy_reason, a.unhealthy_since AS a_unhealthy_since,
        a.delete_requested_at AS a_delete_requested_at, a.gone_at AS a_gone_at, a.memory AS a_memory,
-       a.marks AS a_marks, a.delete_grace_seconds AS a_delete_grace_seconds, a.facts AS a_facts
+       a.marks AS a_marks, a.delete_grace_seconds AS a_delete_grace_seconds, a.facts AS a_facts,
+       l.status AS a_logs, l.lost_reason AS a_logs_lost
 FROM (SELECT clock_timestamp() AS now) n
 LEFT JOIN jobs j ON j.id = ANY($1::uuid[])
 LEFT JOIN job_specs s ON s.job_id = j.id AND j.state = 'queued'
 LEFT JOIN attempts a ON a.job_id = j.id
+LEFT JOIN attempt_logs l ON l.job_id = a.job_id AND l.attempt = a.number
 
 -- name: lock_jobs
 -- Lock the rows of a batch, always in the same order, and tell their versions.
@@ -48,19 +50,31 @@ WITH changed AS (
 SELECT pg_notify(channel, '') FROM unnest($32::text[]) AS n (channel)
 
 -- name: put_attempts
--- Write attempts, new or changed.
+-- Write attempts, new or changed. One that has printed, or may have, is put on the log-collector's list; why the wait for
+-- its log was given up is noted there by the commit that sends the delete.
+WITH input AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
+            $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::timestamptz[],
+            $15::timestamptz[], $16::timestamptz[], $17::text[], $18::text[], $19::text[], $20::integer[],
+            $21::boolean[], $22::text[])
+    AS a (job_id, number, namespace, cluster_name, cluster_uid, created_at, started_at, finished_at, node, pod_name,
+          verdict, decided_at, unhealthy_reason, unhealthy_since, delete_requested_at, gone_at, facts, memory, marks,
+          delete_grace_seconds, logged, logs_lost)
+), listed AS (
+    INSERT INTO attempt_logs (job_id, attempt, lost_reason)
+    SELECT job_id, number, logs_lost FROM input WHERE logged
+    ON CONFLICT DO NOTHING
+), noted AS (
+    UPDATE attempt_logs l SET lost_reason = i.logs_lost FROM input i
+    WHERE i.logs_lost <> '' AND l.job_id = i.job_id AND l.attempt = i.number AND l.done_at IS NULL
+)
 INSERT INTO attempts (job_id, number, namespace, cluster_name, cluster_uid, created_at, started_at, finished_at, node,
                       pod_name, verdict, decided_at, unhealthy_reason, unhealthy_since, delete_requested_at, gone_at, facts,
                       memory, marks, delete_grace_seconds)
 SELECT job_id, number, namespace, cluster_name, cluster_uid, created_at, started_at, finished_at, node, pod_name,
        verdict::jsonb, decided_at, unhealthy_reason, unhealthy_since, delete_requested_at, gone_at, facts::jsonb, memory,
        marks::jsonb, delete_grace_seconds
-FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-            $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::timestamptz[],
-            $15::timestamptz[], $16::timestamptz[], $17::text[], $18::text[], $19::text[], $20::integer[])
-    AS a (job_id, number, namespace, cluster_name, cluster_uid, created_at, started_at, finished_at, node, pod_name,
-          verdict, decided_at, unhealthy_reason, unhealthy_since, delete_requested_at, gone_at, facts, memory, marks,
-          delete_grace_seconds)
+FROM input
 ON CONFLICT (job_id, number) DO UPDATE
 SET namespace = excluded.namespace, cluster_name = excluded.cluster_name, cluster_uid = excluded.cluster_uid,
     created_at = excluded.created_at, started_at = excluded.started_at, finished_at = excluded.finished_at,

@@ -18,11 +18,13 @@ DELETE FROM idempotency_keys k USING old WHERE k.owner = old.owner AND k.key = o
 SELECT j.id FROM jobs j
 WHERE j.finished_at < now() - $1 * interval '1 second' AND j.state IN ('succeeded', 'failed', 'cancelled')
   AND NOT EXISTS (SELECT FROM attempts a WHERE a.job_id = j.id AND a.cluster_uid IS NOT NULL AND a.gone_at IS NULL)
+  AND NOT EXISTS (SELECT FROM log_chunks c WHERE c.job_id = j.id)
 ORDER BY j.finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
 
 -- name: delete_jobs
 -- Remove jobs with all that belongs to them.
-WITH a AS (DELETE FROM attempts WHERE job_id = ANY($1::uuid[])),
+WITH l AS (DELETE FROM attempt_logs WHERE job_id = ANY($1::uuid[])),
+     a AS (DELETE FROM attempts WHERE job_id = ANY($1::uuid[])),
      s AS (DELETE FROM job_specs WHERE job_id = ANY($1::uuid[])),
      t AS (DELETE FROM transitions WHERE job_id = ANY($1::uuid[])),
      x AS (DELETE FROM anomalies WHERE job_id = ANY($1::uuid[]))

@@ -1,0 +1,239 @@
+"""Bodies of log chunks in an object store (S3 and what speaks its protocol), their index in PostgreSQL.
+
+Only sealed chunks go out, each as one object that never changes; what still grows stays in its row, so that a line a second
+costs no request a second. An object is put before its row is committed: a crash between the two leaves an object that the
+next commit of the same chunk overwrites, never a row without its body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
+from uuid import UUID
+
+import msgspec
+
+from kube_job_runner.domain import loglines
+from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
+from kube_job_runner.domain.loglines import Chunk
+from kube_job_runner.ports import (
+    ContainerLog,
+    LogCollectStore,
+    LogKey,
+    LogReader,
+    LogState,
+    LogWork,
+    LogWrite,
+    StoredLog,
+)
+
+_CONCURRENCY = 16
+_REQUEST_SECONDS = 30
+T = TypeVar("T")
+
+
+class Index(LogCollectStore, LogReader, Protocol):
+    """The store of rows."""
+
+    async def chunks_since(self, key: LogKey, container: str, stamp: int) -> list[Chunk]:
+        """Return the chunks with lines that are not older than `stamp`."""
+        ...
+
+    async def take_old_chunks(self, *, older_than_seconds: float, limit: int) -> list[tuple[LogKey, str, int, bool]]:
+        """Remove chunks of jobs that ended so long ago, and tell which, and whether their bodies lie outside."""
+        ...
+
+
+class Bodies:
+    """The objects."""
+
+    def __init__(self, store: Any, *, where: str) -> None:
+        self._store = store
+        self._where = where
+        self._slots = asyncio.Semaphore(_CONCURRENCY)
+
+    async def put(self, path: str, data: bytes) -> None:
+        """Store an object, over one of that name.
+
+        Raises:
+            TemporaryError: the object store does not take it.
+        """
+        import obstore
+
+        await self._try(lambda: obstore.put_async(self._store, path, data), f"storing {path}")
+
+    async def get(self, path: str) -> bytes:
+        """Return an object.
+
+        Raises:
+            TemporaryError: the object store does not give it.
+        """
+        import obstore
+
+        async def read() -> bytes:
+            answer = await obstore.get_async(self._store, path)
+            return bytes(await answer.bytes_async())
+
+        return await self._try(read, f"reading {path}")
+
+    async def delete(self, paths: Sequence[str]) -> None:
+        """Remove objects; one that is gone already is success.
+
+        Raises:
+            TemporaryError: the object store does not answer.
+        """
+        import obstore
+
+        if paths:
+            await self._try(lambda: obstore.delete_async(self._store, list(paths)), f"deleting {len(paths)} objects")
+
+    async def _try(self, act: Callable[[], Awaitable[T]], action: str) -> T:
+        from obstore.exceptions import BaseError, NotFoundError
+
+        async with self._slots:
+            try:
+                return await act()
+            except (FileNotFoundError, NotFoundError):
+                if action.startswith("deleting"):
+                    return None  # type: ignore[return-value]  # a delete returns nothing
+                raise TemporaryError(f"{self._where}: {action}: there is no such object", delay_seconds=5.0) from None
+            except (BaseError, OSError, TimeoutError) as error:
+                first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                raise TemporaryError(f"{self._where}: {action}: {first[:300]}", delay_seconds=5.0) from None
+
+
+class ObjectLogs:
+    """`LogCollectStore`, `LogReader` and `LogKeeper` with the bodies of sealed chunks as objects."""
+
+    def __init__(self, index: Index, bodies: Bodies) -> None:
+        self._index = index
+        self._bodies = bodies
+
+    async def claim(
+        self, *, token: UUID, lease_seconds: float, ended_limit: int, follow_limit: int, follow_after_seconds: float
+    ) -> list[LogWork]:
+        """Lease what is to be done; see `ports.LogCollectStore.claim`."""
+        return await self._index.claim(
+            token=token,
+            lease_seconds=lease_seconds,
+            ended_limit=ended_limit,
+            follow_limit=follow_limit,
+            follow_after_seconds=follow_after_seconds,
+        )
+
+    async def renew(self, keys: Collection[LogKey], *, token: UUID, lease_seconds: float) -> list[LogWork]:
+        """Extend leases; see `ports.LogCollectStore.renew`."""
+        return await self._index.renew(keys, token=token, lease_seconds=lease_seconds)
+
+    async def release(self, keys: Collection[LogKey], *, token: UUID, delay_seconds: float) -> None:
+        """Give leases back, to be claimed again after a delay."""
+        await self._index.release(keys, token=token, delay_seconds=delay_seconds)
+
+    async def stored(self, key: LogKey, container: str) -> StoredLog:
+        """Return what is stored of a container, to go on from there."""
+        return await self._index.stored(key, container)
+
+    async def stamps_since(self, key: LogKey, container: str, stamp: int) -> list[int]:
+        """Return the stamps of the stored lines that are not older than `stamp`, in their order."""
+        found: list[int] = []
+        for chunk in await self._index.chunks_since(key, container, stamp):
+            data = (await self._with_data(key, chunk)).data
+            assert data is not None
+            found += [one for one in loglines.decode(data).stamps if one >= stamp]
+        return found
+
+    async def append(
+        self, writes: Sequence[LogWrite], *, token: UUID, cleanup_delay_seconds: float
+    ) -> frozenset[LogKey]:
+        """Put the bodies of sealed chunks, then commit the rows; then remove the bodies that the cap leaves out."""
+        outward = [(w.key, c) for w in writes for c in w.chunks if c.sealed and c.data is not None]
+        await asyncio.gather(*(self._bodies.put(_path(key, c.container, c.seq), c.data or b"") for key, c in outward))
+        rows = [msgspec.structs.replace(w, chunks=tuple(_row(chunk) for chunk in w.chunks)) for w in writes]
+        held = await self._index.append(rows, token=token, cleanup_delay_seconds=cleanup_delay_seconds)
+        await self._bodies.delete(
+            [_path(w.key, container, seq) for w in writes if w.key in held for container, seq in w.drop]
+        )
+        return held
+
+    async def log_state(self, key: LogKey) -> LogState | None:
+        """Return how the log of an attempt stands, or None."""
+        return await self._index.log_state(key)
+
+    async def want_log(self, key: LogKey) -> None:
+        """Note that somebody reads a log that is not complete, and wake the log-collector."""
+        await self._index.want_log(key)
+
+    async def containers(self, key: LogKey) -> list[ContainerLog]:
+        """Return the containers of which something is stored."""
+        return await self._index.containers(key)
+
+    async def find_chunk(self, key: LogKey, container: str, *, line: int = 0, stamp: int = 0) -> int:
+        """Return the number of the first chunk with that line, or with anything since that stamp."""
+        return await self._index.find_chunk(key, container, line=line, stamp=stamp)
+
+    async def read_chunks(self, key: LogKey, container: str, *, from_seq: int, limit: int) -> list[Chunk]:
+        """Return chunks with their data, in order, from number `from_seq` on."""
+        chunks = await self._index.read_chunks(key, container, from_seq=from_seq, limit=limit)
+        return list(await asyncio.gather(*(self._with_data(key, chunk) for chunk in chunks)))
+
+    async def log_versions(self, keys: Collection[LogKey]) -> dict[LogKey, int]:
+        """Return the present version of each of these logs; unknown ones are left out."""
+        return await self._index.log_versions(keys)
+
+    async def delete_old_logs(self, *, older_than_seconds: float, limit: int) -> int:
+        """Remove chunks of jobs that ended so long ago, with their bodies, at most `limit`; return how many.
+
+        A crash between rows and bodies leaves bodies behind: give the bucket a lifecycle rule beyond the retention.
+        """
+        taken = await self._index.take_old_chunks(older_than_seconds=older_than_seconds, limit=limit)
+        await self._bodies.delete([_path(key, container, seq) for key, container, seq, outside in taken if outside])
+        return len(taken)
+
+    async def _with_data(self, key: LogKey, chunk: Chunk) -> Chunk:
+        if chunk.data is not None or chunk.mark:
+            return chunk
+        data = await self._bodies.get(_path(key, chunk.container, chunk.seq))
+        return msgspec.structs.replace(chunk, data=data)
+
+
+def _row(chunk: Chunk) -> Chunk:
+    return msgspec.structs.replace(chunk, data=None) if chunk.sealed else chunk
+
+
+def _path(key: LogKey, container: str, seq: int) -> str:
+    job_id, attempt = key
+    return f"{job_id}/{attempt}/{quote(container, safe='')}/{seq:08d}"
+
+
+def connect(url: str, *, endpoint: str | None = None, region: str | None = None) -> Bodies:
+    """Return the object store of a URL (`s3://bucket/prefix`, `file:///folder`, `memory:///`). Credentials are found as AWS's
+    own tools find them.
+
+    Raises:
+        ConfigurationError: obstore is not installed, or the URL is none that we know.
+    """
+    try:
+        from obstore.exceptions import BaseError
+        from obstore.store import from_url
+    except ImportError:
+        raise ConfigurationError("KJR_LOG_STORE names an object store: install kube-job-runner[s3]") from None
+    scheme = url.partition("://")[0]
+    if scheme not in ("s3", "file", "memory"):
+        raise ConfigurationError(f"KJR_LOG_STORE={url!r}: must be `postgres` or a URL like s3://bucket/prefix")
+    options: dict[str, Any] = {}
+    if scheme == "s3":
+        if endpoint is not None:
+            options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+        if region is not None:
+            options["region"] = region
+        options["client_options"] = {
+            "timeout": timedelta(seconds=_REQUEST_SECONDS),
+            "allow_http": endpoint is not None and endpoint.startswith("http://"),
+        }
+    try:
+        return Bodies(from_url(url, **options), where=url)
+    except (BaseError, ValueError) as error:
+        raise ConfigurationError(f"KJR_LOG_STORE={url!r}: {error}") from None

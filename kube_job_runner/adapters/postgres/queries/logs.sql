@@ -1,0 +1,179 @@
+-- name: claim
+-- Lease what is to be done: ended attempts, and live ones to be followed (being stopped, read, or running for so long).
+-- It walks the attempts whose log is not complete, and no others.
+WITH open AS (
+    SELECT l.job_id, l.attempt, l.wanted_at, a.started_at, a.decided_at,
+           (a.decided_at IS NOT NULL AND j.state <> 'stopping') OR a.gone_at IS NOT NULL
+               OR coalesce(a.facts->'pods'->-1->>'phase', '') IN ('Succeeded', 'Failed')
+               OR coalesce((a.facts->'pods'->-1->>'gone')::boolean, false) AS ended,
+           j.cancel_requested_at IS NOT NULL OR j.state = 'stopping' AS stopping
+    FROM attempt_logs l
+    JOIN attempts a ON a.job_id = l.job_id AND a.number = l.attempt
+    JOIN jobs j ON j.id = l.job_id
+    WHERE l.done_at IS NULL AND (l.leased_until IS NULL OR l.leased_until <= clock_timestamp()) AND (a.pod_name <> '' OR a.decided_at IS NOT NULL)
+), picked AS (
+    (SELECT job_id, attempt FROM open WHERE ended ORDER BY decided_at LIMIT $3)
+    UNION ALL
+    (SELECT job_id, attempt FROM open
+     WHERE NOT ended AND (stopping OR wanted_at > clock_timestamp() - interval '60 seconds'
+                          OR started_at <= clock_timestamp() - $5 * interval '1 second')
+     ORDER BY stopping DESC, wanted_at DESC NULLS LAST, started_at LIMIT $4)
+), locked AS MATERIALIZED (
+    SELECT l.job_id, l.attempt FROM attempt_logs l JOIN picked USING (job_id, attempt)
+    WHERE l.done_at IS NULL AND (l.leased_until IS NULL OR l.leased_until <= clock_timestamp())
+    ORDER BY l.job_id, l.attempt FOR UPDATE OF l SKIP LOCKED
+)
+UPDATE attempt_logs l SET lease_token = $1, leased_until = clock_timestamp() + $2 * interval '1 second'
+FROM locked WHERE l.job_id = locked.job_id AND l.attempt = locked.attempt
+RETURNING l.job_id, l.attempt
+
+-- name: work
+-- How attempts stand whose log is being collected.
+SELECT l.job_id, l.attempt, l.status, l.lost_reason, a.namespace, a.pod_name, a.decided_at, a.facts,
+       clock_timestamp() AS now,
+       (a.decided_at IS NOT NULL AND j.state <> 'stopping') OR a.gone_at IS NOT NULL
+           OR coalesce(a.facts->'pods'->-1->>'phase', '') IN ('Succeeded', 'Failed')
+           OR coalesce((a.facts->'pods'->-1->>'gone')::boolean, false) AS ended,
+       j.cancel_requested_at IS NOT NULL OR j.state = 'stopping' AS stopping,
+       coalesce(l.wanted_at > clock_timestamp() - interval '60 seconds', false) AS wanted,
+       coalesce(l.wanted_at > coalesce(l.fresh_at, '-infinity'), false) AS stale
+FROM attempt_logs l
+JOIN attempts a ON a.job_id = l.job_id AND a.number = l.attempt
+JOIN jobs j ON j.id = l.job_id
+JOIN unnest($1::uuid[], $2::integer[]) AS k (job_id, attempt) ON k.job_id = l.job_id AND k.attempt = l.attempt
+WHERE l.lease_token = $3 AND l.done_at IS NULL
+
+-- name: renew
+-- Extend leases that are still held.
+WITH held AS MATERIALIZED (
+    SELECT l.job_id, l.attempt FROM attempt_logs l
+    JOIN unnest($1::uuid[], $2::integer[]) AS k (job_id, attempt) USING (job_id, attempt)
+    WHERE l.lease_token = $3 AND l.done_at IS NULL
+    ORDER BY l.job_id, l.attempt FOR UPDATE OF l
+)
+UPDATE attempt_logs l SET leased_until = clock_timestamp() + $4 * interval '1 second'
+FROM held WHERE l.job_id = held.job_id AND l.attempt = held.attempt
+
+-- name: release
+-- Give leases back.
+WITH held AS MATERIALIZED (
+    SELECT l.job_id, l.attempt FROM attempt_logs l
+    JOIN unnest($1::uuid[], $2::integer[]) AS k (job_id, attempt) USING (job_id, attempt)
+    WHERE l.lease_token = $3
+    ORDER BY l.job_id, l.attempt FOR UPDATE OF l
+)
+UPDATE attempt_logs l SET leased_until = clock_timestamp() + $4 * interval '1 second', lease_token = NULL
+FROM held WHERE l.job_id = held.job_id AND l.attempt = held.attempt
+
+-- name: stored
+-- What is stored of a container, without the data but of the last chunk.
+SELECT container, seq, first_line, lines, first_byte, bytes, open_bytes, continues, sealed, first_stamp, last_stamp, mark,
+       CASE WHEN NOT sealed THEN data END AS data
+FROM log_chunks WHERE job_id = $1 AND attempt = $2 AND container = $3 ORDER BY seq
+
+-- name: chunks_since
+-- The chunks with lines that are not older.
+SELECT container, seq, first_line, lines, first_byte, bytes, open_bytes, continues, sealed, first_stamp, last_stamp, mark, data
+FROM log_chunks WHERE job_id = $1 AND attempt = $2 AND container = $3 AND last_stamp >= $4 AND mark = '' ORDER BY seq
+
+-- name: hold
+-- Of these attempts, lock and mark those whose lease is held; a status that ends the work gives the lease back.
+WITH input AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::boolean[])
+        AS i (job_id, attempt, status, lost_reason, fresh)
+), held AS MATERIALIZED (
+    SELECT l.job_id, l.attempt FROM attempt_logs l JOIN input USING (job_id, attempt)
+    WHERE l.lease_token = $6 AND l.done_at IS NULL
+    ORDER BY l.job_id, l.attempt FOR UPDATE OF l
+)
+UPDATE attempt_logs l
+SET version = l.version + 1, status = coalesce(i.status, l.status),
+    lost_reason = CASE WHEN i.status IS NOT NULL THEN i.lost_reason ELSE l.lost_reason END,
+    done_at = CASE WHEN i.status IN ('stored', 'lost') THEN clock_timestamp() END,
+    fresh_at = CASE WHEN i.fresh THEN clock_timestamp() ELSE l.fresh_at END
+FROM held JOIN input i USING (job_id, attempt)
+WHERE l.job_id = held.job_id AND l.attempt = held.attempt
+RETURNING l.job_id, l.attempt
+
+-- name: put_chunks
+-- Store chunks, new or grown.
+INSERT INTO log_chunks (job_id, attempt, container, seq, first_line, lines, first_byte, bytes, open_bytes, continues, sealed,
+                        first_stamp, last_stamp, mark, data)
+SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[],
+                     $8::bigint[], $9::bigint[], $10::boolean[], $11::boolean[], $12::bigint[], $13::bigint[], $14::text[],
+                     $15::bytea[])
+ON CONFLICT (job_id, attempt, container, seq) DO UPDATE
+SET first_line = excluded.first_line, lines = excluded.lines, first_byte = excluded.first_byte, bytes = excluded.bytes,
+    open_bytes = excluded.open_bytes, continues = excluded.continues, sealed = excluded.sealed,
+    first_stamp = excluded.first_stamp, last_stamp = excluded.last_stamp, mark = excluded.mark, data = excluded.data
+
+-- name: drop_chunks
+-- Remove chunks that the cap leaves out.
+DELETE FROM log_chunks c
+USING unnest($1::uuid[], $2::integer[], $3::text[], $4::integer[]) AS d (job_id, attempt, container, seq)
+WHERE c.job_id = d.job_id AND c.attempt = d.attempt AND c.container = d.container AND c.seq = d.seq
+
+-- name: to_check
+-- Jobs whose stop, or whose removal from the cluster, waited for what has just been stored.
+SELECT DISTINCT a.job_id
+FROM unnest($1::uuid[], $2::integer[], $3::boolean[]) AS k (job_id, attempt, done)
+JOIN attempts a ON a.job_id = k.job_id AND a.number = k.attempt
+JOIN jobs j ON j.id = k.job_id
+WHERE a.delete_requested_at IS NULL AND a.gone_at IS NULL AND a.decided_at IS NOT NULL
+  AND (j.state = 'stopping' OR (k.done AND a.decided_at <= clock_timestamp() - $4 * interval '1 second'))
+
+-- name: log_state
+-- How the log of an attempt stands.
+SELECT version, status, lost_reason, coalesce(fresh_at >= wanted_at, false) AS fresh
+FROM attempt_logs WHERE job_id = $1 AND attempt = $2
+
+-- name: want_log
+-- Note that somebody reads a log that is not complete, unless that was noted just now; and wake the collector.
+WITH wanted AS (
+    UPDATE attempt_logs SET wanted_at = clock_timestamp() WHERE job_id = $1 AND attempt = $2 AND done_at IS NULL
+    RETURNING job_id
+)
+SELECT pg_notify('kjr_jobs', '') FROM wanted
+
+-- name: containers
+-- The containers of which something is stored.
+SELECT container, max(first_line + lines - 1) FILTER (WHERE mark = '') AS lines,
+       max(first_byte + bytes) FILTER (WHERE mark = '') AS bytes
+FROM log_chunks WHERE job_id = $1 AND attempt = $2 GROUP BY container ORDER BY container
+
+-- name: chunk_of_line
+-- The last chunk in which a line that early begins.
+SELECT seq FROM log_chunks
+WHERE job_id = $1 AND attempt = $2 AND container = $3 AND mark = '' AND first_line <= $4 AND lines > 0
+ORDER BY seq DESC LIMIT 1
+
+-- name: chunk_of_stamp
+-- The first chunk with a line that is not older.
+SELECT seq FROM log_chunks
+WHERE job_id = $1 AND attempt = $2 AND container = $3 AND mark = '' AND last_stamp >= $4
+ORDER BY seq LIMIT 1
+
+-- name: read_chunks
+-- Chunks with their data.
+SELECT container, seq, first_line, lines, first_byte, bytes, open_bytes, continues, sealed, first_stamp, last_stamp, mark, data
+FROM log_chunks WHERE job_id = $1 AND attempt = $2 AND container = $3 AND seq >= $4 ORDER BY seq LIMIT $5
+
+-- name: log_versions
+-- The versions of logs that somebody waits for.
+SELECT l.job_id, l.attempt, l.version FROM attempt_logs l
+JOIN unnest($1::uuid[], $2::integer[]) AS k (job_id, attempt) USING (job_id, attempt)
+
+-- name: old_chunks
+-- Remove chunks of jobs that ended long ago and have left the cluster.
+WITH old AS (
+    SELECT c.job_id, c.attempt, c.container, c.seq
+    FROM (SELECT j.id FROM jobs j
+          WHERE j.finished_at < now() - $1 * interval '1 second' AND j.state IN ('succeeded', 'failed', 'cancelled')
+            AND EXISTS (SELECT FROM log_chunks c WHERE c.job_id = j.id)
+          ORDER BY j.finished_at LIMIT $2) j
+    JOIN log_chunks c ON c.job_id = j.id
+    LIMIT $2
+)
+DELETE FROM log_chunks c USING old
+WHERE c.job_id = old.job_id AND c.attempt = old.attempt AND c.container = old.container AND c.seq = old.seq
+RETURNING c.job_id, c.attempt, c.container, c.seq, c.mark, c.data IS NULL AS outside

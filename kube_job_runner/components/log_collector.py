@@ -1,0 +1,23 @@
+"""log-collector: the only one that reads logs from the cluster; stores them before their cluster jobs are deleted."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kube_job_runner.components import loops
+from kube_job_runner.services.collect import Collector
+
+
+async def run(collector: Collector, *, stop: asyncio.Event) -> None:
+    """Collect until `stop`; then store what has come and leave the rest to the next collector."""
+
+    async def one_round() -> float:
+        return await collector.run_once()
+
+    async def rounds() -> None:
+        await loops.repeat(one_round, stop=stop, what="log-collector")
+
+    try:
+        await loops.run_until_stopped(rounds(), stop=stop)
+    finally:
+        await collector.close()

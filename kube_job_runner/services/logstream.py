@@ -1,0 +1,215 @@
+"""One container's log on its way into the store: read, past what is stored already, cut into chunks, written in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from kube_job_runner import telemetry
+from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.loglines import Assembler, Chunk, Resume, StampParser
+from kube_job_runner.ports import ClusterLogs, LogCollectStore, LogWork, LogWrite
+
+log = telemetry.get_logger(__name__)
+
+HELD_BYTES = 512 * 1024
+WHOLE_BYTES = 1024 * 1024
+_MARGIN_SECONDS = 2
+_BATCH_WRITES = 200
+_BATCH_BYTES = 4 * 1024 * 1024
+_BACKOFF_MAX_SECONDS = 5.0
+_GAP = "lines may be missing here: the log was rotated while the connection was lost"
+
+
+class LeaseLost(Exception):
+    """Another collector works on this attempt by now, or its log is complete."""
+
+
+class Writer:
+    """Stores what many streams hand in, in shared commits; a store that is away is waited for, so the streams wait too."""
+
+    def __init__(
+        self, store: LogCollectStore, *, token: UUID, cleanup_delay_seconds: float, committers: int = 2
+    ) -> None:
+        self._store = store
+        self._token = token
+        self._cleanup_delay_seconds = cleanup_delay_seconds
+        self._committers = committers
+        self._queue: deque[tuple[LogWrite, asyncio.Future[bool]]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def write(self, write: LogWrite) -> None:
+        """Store it; two writes of one attempt must not overlap.
+
+        Raises:
+            LeaseLost: nothing was stored, and nothing may be.
+        """
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._queue.append((write, future))
+        if len(self._running) < self._committers:
+            task = asyncio.create_task(self._commit_all(), name="log-writer")
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        if not await future:
+            raise LeaseLost
+        for chunk in write.chunks:
+            if chunk.mark:
+                telemetry.log_gaps.inc(0 if chunk.size_bytes else 1)
+
+    async def _commit_all(self) -> None:
+        while self._queue:
+            batch = [self._queue.popleft()]
+            size = _size(batch[0][0])
+            while self._queue and len(batch) < _BATCH_WRITES and size + _size(self._queue[0][0]) <= _BATCH_BYTES:
+                batch.append(self._queue.popleft())
+                size += _size(batch[-1][0])
+            await self._commit(batch)
+
+    async def _commit(self, batch: list[tuple[LogWrite, asyncio.Future[bool]]]) -> None:
+        delay_seconds = 0.1
+        while True:
+            try:
+                held = await self._store.append(
+                    [write for write, _ in batch], token=self._token, cleanup_delay_seconds=self._cleanup_delay_seconds
+                )
+                break
+            except TemporaryError as error:
+                log.warning("logs not stored; trying again", error=str(error), attempts=len(batch))
+                await asyncio.sleep(delay_seconds)
+                delay_seconds = min(delay_seconds * 2, _BACKOFF_MAX_SECONDS)
+            except Exception as error:  # noqa: BLE001 - it belongs to some of the streams: each alone, the others live
+                await self._commit_alone(batch, error)
+                return
+        for write, future in batch:
+            if not future.done():
+                future.set_result(write.key in held)
+
+    async def _commit_alone(self, batch: list[tuple[LogWrite, asyncio.Future[bool]]], error: Exception) -> None:
+        if len(batch) == 1:
+            if not batch[0][1].done():
+                batch[0][1].set_exception(error)
+            return
+        for one in batch:
+            await self._commit([one])
+
+
+def _size(write: LogWrite) -> int:
+    return sum(len(chunk.data) for chunk in write.chunks if chunk.data is not None)
+
+
+class Stream:
+    """Reads one container's log, as often as it takes, into one `Assembler`."""
+
+    def __init__(
+        self, work: LogWork, container: str, *, cluster: ClusterLogs, store: LogCollectStore, max_bytes: int
+    ) -> None:
+        self.container = container
+        self.opened_at: float | None = None
+        self.room = asyncio.Event()
+        self.room.set()
+        self._work = work
+        self._cluster = cluster
+        self._store = store
+        self._assembler = Assembler(container, max_bytes=max_bytes)
+        self._counted_lines = 0
+        self._restored = work.status == ""
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes that the container has printed, as far as they were read."""
+        return self._assembler.total_bytes
+
+    @property
+    def full(self) -> bool:
+        """Whether what was read has to be stored before more is read."""
+        return self._assembler.waiting_bytes >= HELD_BYTES
+
+    def take(self, *, final: bool = False) -> tuple[list[Chunk], list[tuple[str, int]]]:
+        """Return the chunks to store and those to drop."""
+        before = self._assembler.waiting_bytes
+        chunks, dropped = self._assembler.take(final=final)
+        telemetry.log_bytes.inc(before)
+        telemetry.log_lines.inc(self._assembler.lines - self._counted_lines)
+        self._counted_lines = self._assembler.lines
+        self.room.set()
+        return chunks, [(self.container, seq) for seq in dropped]
+
+    def mark(self, text: str) -> None:
+        """Put a mark at the end of what is there."""
+        self._assembler.gap(text)
+
+    async def restore(self) -> None:
+        """Go on from what an earlier collector has stored."""
+        if self._restored:
+            return
+        stored = await self._store.stored(self._work.key, self.container)
+        self._assembler.restore(stored.chunks, stored.last)
+        self._counted_lines = self._assembler.lines
+        self._restored = True
+
+    async def read(self, pod_name: str, *, follow: bool) -> None:
+        """Read to the end of the log, or, with `follow`, of the container. All that was taken must be stored by now.
+
+        Raises:
+            NotFound, ClusterRefused, TemporaryError: as `ports.ClusterLogs.logs`; what came before that is kept.
+        """
+        resume, since = await self._position()
+        parser = StampParser()
+        chunks: AsyncIterator[bytes] = self._cluster.logs(
+            self._work.namespace, pod_name, container=self.container, follow=follow, since=since, timestamps=True
+        )
+        self.opened_at = asyncio.get_running_loop().time()
+        async with contextlib.aclosing(chunks):  # type: ignore[type-var]  # every adapter gives a generator
+            async for data in chunks:
+                self._feed(resume, parser, data)
+                if self.full:
+                    self.room.clear()
+                    await self.room.wait()
+        self._feed(resume, parser, b"", last=True)
+
+    def _feed(self, resume: Resume, parser: StampParser, data: bytes, *, last: bool = False) -> None:
+        gap = resume.gap
+        pieces = resume.feed(parser.flush() if last else parser.feed(data))
+        if resume.gap and not gap:
+            log.warning("log rotated while the connection was lost", container=self.container, **resume.describe())
+            self._assembler.gap(_GAP)
+        self._assembler.feed(pieces)
+
+    async def _position(self) -> tuple[Resume, datetime | None]:
+        """Return what will come again, and from when on to ask.
+
+        A small log is asked for entirely: then not even a clock that was set back hides a line.
+        """
+        assembler = self._assembler
+        if assembler.lines == 0:
+            return Resume((), open_bytes=0), None
+        whole = assembler.total_bytes <= WHOLE_BYTES and not assembler.trimmed
+        seconds = 0 if whole else assembler.last_stamp // 1_000_000_000 - _MARGIN_SECONDS
+        known = await self._store.stamps_since(self._work.key, self.container, seconds * 1_000_000_000)
+        resume = Resume(known, open_bytes=assembler.open_bytes, trimmed=assembler.trimmed)
+        return resume, None if whole else datetime.fromtimestamp(seconds, UTC)
+
+
+class CollectSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes and times of the log-collector."""
+
+    max_bytes: int = 64 * 1024 * 1024
+    follow_after_seconds: float = 5.0
+    follows_max: int = 200
+    deadline_seconds: float = 600.0
+    cleanup_delay_seconds: float = 300.0
+    lease_seconds: float = 30.0
+    snapshots_max: int = 16
+    poll_seconds: float = 1.0
+    pace_seconds: float = 0.1
+    first_flush_seconds: float = 0.1
+    flush_seconds: float = 0.3
+    quiet_flush_seconds: float = 2.0
+    retry_seconds: float = 0.5
+    retry_max_seconds: float = 10.0

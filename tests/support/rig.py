@@ -1,0 +1,193 @@
+"""The whole product but its web server in one event loop: real PostgreSQL, a simulated or local cluster, real services."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from uuid import UUID
+
+from kube_job_runner import ports
+from kube_job_runner.adapters import postgres
+from kube_job_runner.components import log_collector, messages_processor, sweeper, watchers
+from kube_job_runner.domain.draft import Rules
+from kube_job_runner.domain.job import TERMINAL, Attempt, Job, State
+from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.services.collect import Collector
+from kube_job_runner.services.logs import LogRequest, LogService
+from kube_job_runner.services.logstream import CollectSettings
+from kube_job_runner.services.observe import Observer
+from kube_job_runner.services.process import Processor, ProcessSettings
+from kube_job_runner.services.read import ChangeHub
+from kube_job_runner.services.submit import Submitter, new_job
+from kube_job_runner.services.sweep import Sweeper, SweepSettings
+
+
+class RealClock:
+    """The clocks of the machine."""
+
+    def now(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class Rig:
+    """Starts the services; tests submit jobs, read logs, and may stop and start the collector at any time."""
+
+    def __init__(
+        self,
+        pg: postgres.Postgres,
+        cluster: ports.Cluster,
+        *,
+        logs: Any = None,
+        rules: Rules | None = None,
+        **collect: Any,
+    ) -> None:
+        self.pg = pg
+        self.cluster = cluster
+        self.logs = logs or pg.logs
+        self.clock = RealClock()
+        self.rules = rules or Rules()
+        self.collect = {"poll_seconds": 0.2, "cleanup_delay_seconds": self.rules.cleanup_delay_seconds} | collect
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._collectors: list[tuple[asyncio.Event, asyncio.Task[None], Collector]] = []
+        self._submitter = Submitter(pg.store)
+        self._hub: ChangeHub[UUID] = ChangeHub(pg.store.versions, pg.wakeup, self.clock)
+        self._log_hub: ChangeHub[ports.LogKey] = ChangeHub(self.logs.log_versions, pg.wakeup, self.clock, topic="logs")
+        self.service = LogService(pg.store, self.logs, self.clock, hub=self._hub, log_hub=self._log_hub)
+
+    @contextlib.asynccontextmanager
+    async def running(self, *, collectors: int = 1) -> AsyncIterator[Rig]:
+        pg, clock = self.pg, self.clock
+        processor = Processor(
+            store=pg.store,
+            queue=pg.queue,
+            cluster=self.cluster,
+            clock=clock,
+            rules=self.rules,
+            settings=ProcessSettings(),
+        )
+        observers = [
+            Observer(kind="job", events=self.cluster.watch_jobs(), store=pg.store, queue=pg.queue, clock=clock),
+            Observer(kind="pod", events=self.cluster.watch_pods(), store=pg.store, queue=pg.queue, clock=clock),
+        ]
+        swept = Sweeper(store=pg.store, logs=self.logs, clock=clock, settings=SweepSettings())
+        work = [
+            messages_processor.run(processor, pipelines=1, stop=self._stop, drain_seconds=1),
+            sweeper.run(swept, interval_seconds=0.1, stop=self._stop),
+            *(watchers.run(observer, stop=self._stop) for observer in observers),
+        ]
+        self._tasks = [asyncio.create_task(one) for one in work]
+        for _ in range(collectors):
+            self.start_collector()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            await self.stop_collectors()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._hub.close()
+            await self._log_hub.close()
+
+    def start_collector(self, **changes: Any) -> Collector:
+        stop = asyncio.Event()
+        collector = Collector(
+            store=self.logs,
+            cluster=self.cluster,
+            wakeup=self.pg.wakeup,
+            clock=self.clock,
+            settings=CollectSettings(**(self.collect | changes)),
+        )
+        task = asyncio.create_task(log_collector.run(collector, stop=stop))
+        self._collectors.append((stop, task, collector))
+        return collector
+
+    async def stop_collectors(self) -> None:
+        for stop, task, _ in self._collectors:
+            stop.set()
+            await task
+        self._collectors.clear()
+
+    async def kill_collectors(self) -> None:
+        """End them without a word, as SIGKILL would: what was not stored is lost with them."""
+        for _, task, collector in self._collectors:
+            dying = [task, *collector._tasks.values(), *collector._writer._running]
+            collector._store = collector._cluster = collector._writer._store = Gone()
+            for attempt in collector._logs.values():
+                attempt._store = Gone()
+            while any(not one.done() for one in dying):
+                for one in dying:
+                    one.cancel()
+                await asyncio.sleep(0)
+            await asyncio.gather(*dying, return_exceptions=True)
+        self._collectors.clear()
+
+    async def submit(self, count: int = 1, **spec: Any) -> list[UUID]:
+        ids = []
+        for _ in range(count):
+            job, encoded = new_job(
+                JobSpec(**({"image": "busybox"} | spec)), owner="", default_namespace="work", now=self.clock.now()
+            )
+            ids.append(job.id)
+            self._tasks.append(
+                asyncio.create_task(self._submitter.submit(ports.Submission(job=job, spec=encoded)))  # type: ignore[arg-type]
+            )
+        return ids
+
+    async def until(self, check: Callable[[], Any], *, what: str, timeout_seconds: float = 30) -> Any:
+        """Return the first true answer; it is asked again at every change of a job or a log."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            answer = await check()
+            if answer:
+                return answer
+            assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"
+            await self.pg.wakeup.wait("logs", timeout_seconds=0.05)
+
+    async def job(self, job_id: UUID) -> Job:
+        job = await self.pg.store.get_job(job_id)
+        assert job is not None
+        return job
+
+    async def attempt(self, job_id: UUID) -> Attempt:
+        return (await self.pg.store.list_attempts(job_id))[-1]
+
+    async def until_state(self, job_id: UUID, *states: State) -> Job:
+        wanted = states or tuple(TERMINAL)
+
+        async def check() -> Job | None:
+            job = await self.pg.store.get_job(job_id)
+            return job if job is not None and job.state in wanted else None
+
+        found: Job = await self.until(check, what=f"job is {wanted}")
+        return found
+
+    async def until_logged(self, job_id: UUID, *, timeout_seconds: float = 30) -> Attempt:
+        async def check() -> Attempt | None:
+            attempts = await self.pg.store.list_attempts(job_id)
+            return attempts[-1] if attempts and attempts[-1].logs in ("stored", "lost") else None
+
+        found: Attempt = await self.until(check, what="the log is done", timeout_seconds=timeout_seconds)
+        return found
+
+    async def read(self, job_id: UUID, **request: Any) -> bytes:
+        chunks = await self.service.open(job_id, LogRequest(**request))
+        return b"".join([chunk async for chunk in chunks])
+
+
+class Gone:
+    """A store or cluster that a killed process no longer reaches."""
+
+    def __getattr__(self, name: str) -> Any:
+        async def never(*_: Any, **__: Any) -> Any:
+            await asyncio.get_running_loop().create_future()
+
+        return never
