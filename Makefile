@@ -21,7 +21,7 @@ endif
 RUNTIME_STAMP := $(VENV)/.runtime
 DEV_STAMP := $(VENV)/.dev
 PYTEST = $(BIN)/python -m pytest
-COMPONENTS := web-server messages-processor job-status-processor pod-events-processor sweeper
+COMPONENTS := web-server messages-processor job-status-processor pod-events-processor log-collector sweeper
 
 .PHONY: help
 help: ## List the targets.

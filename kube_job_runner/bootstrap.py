@@ -222,10 +222,11 @@ def build_processor(
     )
 
 
-def build_observer(kind: Kind, pg: postgres.Postgres, cluster: ports.ClusterWatcher, clock: ports.Clock) -> Observer:
+def build_observer(kind: Kind, pg: postgres.Postgres, cluster: ports.Cluster, clock: ports.Clock) -> Observer:
     """Return the service of a watcher: `job` for the job-status-processor, `pod` and `event` for the pod-events-processor."""
     watches = {"job": cluster.watch_jobs, "pod": cluster.watch_pods, "event": cluster.watch_events}
-    return Observer(kind=kind, events=watches[kind](), store=pg.store, queue=pg.queue, clock=clock)
+    nodes = cluster if kind == "pod" else None
+    return Observer(kind=kind, events=watches[kind](), store=pg.store, queue=pg.queue, clock=clock, nodes=nodes)
 
 
 def build_sweeper(settings: Settings, pg: postgres.Postgres, clock: ports.Clock) -> Sweeper:

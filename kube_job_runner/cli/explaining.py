@@ -53,7 +53,9 @@ def lines(found: Explanation) -> Iterator[Line]:
 def _next(found: Explanation) -> str:
     identity = text.line(found.job_id)
     if found.state == "failed" and found.reason:
-        return f"about this reason: kjr explain {text.line(found.reason)}; to run it again: kjr rerun {identity}"
+        wrote = any(attempt.get("started_at") for attempt in found.attempts)
+        log = f"its log: kjr logs --tail 50 {identity}; " if wrote else ""
+        return f"{log}this reason: kjr explain {text.line(found.reason)}; to run it again: kjr rerun {identity}"
     if found.state in ("succeeded", "failed", "cancelled"):
         return f"to run it again: kjr rerun {identity}"
     return f"to see it change: kjr events -f {identity}"
@@ -80,8 +82,9 @@ def _attempt(attempt: dict[str, Any]) -> Iterator[Line]:
         yield from _pod(pod)
     for event in attempt.get("events") or ():
         yield _pair("event", _event(event))
-    for condition in attempt.get("node_conditions") or ():
-        yield _pair("node says", _condition(condition))
+    for node in attempt.get("nodes") or ():
+        for condition in node.get("conditions") or ():
+            yield _pair(f"node {text.line(node.get('name'))}", _condition(condition))
     for part in attempt.get("last_lines") or ():
         yield Line(f"  last lines of {text.line(part.get('container'))}")
         yield from (Line(f"    | {text.line(line)}") for line in part.get("lines") or ())
@@ -95,10 +98,15 @@ def _verdict(verdict: dict[str, Any]) -> Iterator[Line]:
         ("exit code", None if code is None else str(code) + (f" (signal {signal})" if signal else "")),
         ("whose fault", _WHOSE.get(str(verdict.get("cause")), verdict.get("cause"))),
         ("charged to", charged if verdict.get("outcome") != "failed" else charged or "nothing: it is not tried again"),
-        ("then", ("another attempt: " if verdict.get("retried") else "no other attempt: ") + verdict["followed"]
-         if verdict.get("followed") and verdict.get("outcome") == "failed" else None),
+        ("then", _followed(verdict)),
         ("rule", verdict.get("rule")),
     )  # fmt: skip
+
+
+def _followed(verdict: dict[str, Any]) -> str:
+    if verdict.get("outcome") != "failed" or not verdict.get("followed"):
+        return ""
+    return ("" if verdict.get("retried") else "no other attempt: ") + str(verdict["followed"])
 
 
 _WHOSE = {

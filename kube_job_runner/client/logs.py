@@ -145,10 +145,7 @@ class LogCursor:
         """Take a piece of the stream; return what of it is new."""
         if self._frames is not None:
             return self._new(b"".join(self._framed(data)))
-        if self._search is not None:
-            data = self._after_anchor(data)
-        else:
-            data = self._skipped(data)
+        data = self._after_anchor(data) if self._search is not None else self._skipped(data)
         return self._new(data)
 
     def _framed(self, data: bytes) -> Iterator[bytes]:

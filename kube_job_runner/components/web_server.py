@@ -11,7 +11,7 @@ import contextlib
 import ipaddress
 import socket
 from asyncio import TimerHandle
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +28,6 @@ from kube_job_runner.domain.failures import Table
 from kube_job_runner.domain.speccheck import SpecLimits
 from kube_job_runner.ports import (
     Clock,
-    EvidenceReader,
     Health,
     LogKey,
     LogReader,
@@ -37,7 +36,8 @@ from kube_job_runner.ports import (
     TokenStore,
     Wakeup,
 )
-from kube_job_runner.services.explain import Explainer, NoEvidence
+from kube_job_runner.services.evidence import LastLines
+from kube_job_runner.services.explain import Explainer
 from kube_job_runner.services.logs import LogService
 from kube_job_runner.services.read import ChangeHub
 from kube_job_runner.services.simulate import Simulator
@@ -68,10 +68,11 @@ _HEADERS = (
 class WebApp:
     """The ASGI application, with the parts of it that have to be ended when the server stops."""
 
-    def __init__(self, app: App, *, submitter: Submitter, hubs: Sequence[ChangeHub[Any]]) -> None:
+    def __init__(self, app: App, *, submitter: Submitter, hub: ChangeHub[UUID], log_hub: ChangeHub[LogKey]) -> None:
         self.app = app
         self._submitter = submitter
-        self._hubs = hubs
+        self._hub = hub
+        self._log_hub = log_hub
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -80,8 +81,8 @@ class WebApp:
     async def drain(self) -> None:
         """Let long polls and log streams end; new requests are still answered, /readyz with 503."""
         self.app.draining.set()
-        for hub in self._hubs:
-            await hub.close()
+        await self._hub.close()
+        await self._log_hub.close()
 
     async def close(self) -> None:
         """Finish the submits that were taken."""
@@ -99,7 +100,6 @@ def build_app(
     logs: LogReader,
     clock: Clock,
     admission: AdmissionLimits = DEFAULT_LIMITS,
-    evidence: EvidenceReader | None = None,
     table: Table = failures.TABLE,
 ) -> WebApp:
     """Return the ASGI application of the web server.
@@ -127,7 +127,7 @@ def build_app(
         wait_max_seconds=settings.wait_max_seconds,
         admission=admission,
     )
-    records = RecordsApi(Explainer(reader, clock, evidence=evidence or NoEvidence(), limits=admission, table=table))
+    records = RecordsApi(Explainer(reader, clock, last_lines=LastLines(logs), limits=admission, table=table))
     system = SystemApi(HealthProbe(health, clock))
     app = App(
         [
@@ -145,7 +145,7 @@ def build_app(
         headers=_HEADERS,
     )
     system.document = operations.encode_document(app.operations)
-    return WebApp(app, submitter=submitter, hubs=(hub, log_hub))
+    return WebApp(app, submitter=submitter, hub=hub, log_hub=log_hub)
 
 
 def check_exposure(settings: Settings) -> None:

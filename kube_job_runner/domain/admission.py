@@ -51,15 +51,20 @@ class QueueStanding(msgspec.Struct, frozen=True, kw_only=True):
 
 def words(standing: QueueStanding) -> str:
     """Return one sentence about why a job waits: its place, and the limit that keeps it there."""
-    return f"{_place(standing)}; {_cause(standing)}."
+    return f"Waiting: {place(standing)}."
+
+
+def place(standing: QueueStanding) -> str:
+    """Return where a job waits, and the limit that keeps it there, as a part of a sentence."""
+    return f"{_place(standing)}; {_cause(standing)}"
 
 
 def _place(standing: QueueStanding) -> str:
     if not standing.position_is_exact:
-        return f"Waiting: at least {POSITION_MAX:,} jobs are ahead in queue {standing.queue}"
+        return f"at least {POSITION_MAX:,} jobs are ahead in queue {standing.queue}"
     if standing.ahead == 0:
-        return f"Waiting: next in queue {standing.queue}"
-    return f"Waiting: {_ordinal(standing.position)} in queue {standing.queue}"
+        return f"next in queue {standing.queue}"
+    return f"{_ordinal(standing.position)} in queue {standing.queue}"
 
 
 def _cause(standing: QueueStanding) -> str:

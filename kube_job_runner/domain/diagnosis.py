@@ -258,6 +258,8 @@ def _pod_verdict(pod: PodFacts | None, table: Table) -> Verdict | None:
         found = table.classify("pod.condition", disrupted.reason, disrupted.message, node=pod.node)
         if _known(found):
             return _verdict(found, exit_code=exit_code)
+        moved = f"The pod was moved off node {pod.node or '(none)'} ({disrupted.reason}: {disrupted.message})."
+        return Verdict(outcome=State.FAILED, reason="Disrupted", explanation=moved, cause="infrastructure")
     ended = [c for c in pod.containers if c.state == "terminated" and c.exit_code not in (0, None) and not c.sidecar]
     if not ended:
         return None

@@ -27,7 +27,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     log_recheck_seconds: float = 5.0
     pod_gone_bound_seconds: float = 120.0
     pod_unseen_bound_seconds: float = 5.0
-    finishing_bound_seconds: float = 15.0
+    finishing_bound_seconds: float = 60.0
+    create_settle_seconds: float = 2.0
     create_retry_max_seconds: float = 60.0
     force_after_seconds: float = 120.0
 

@@ -122,7 +122,15 @@ class EventFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_at: datetime | None = None
 
 
-Seen = JobFacts | PodFacts | EventFacts
+class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The state of a node (`status.conditions` of a Node) when something happened to a pod on it. `seen_at` is our clock."""
+
+    name: str
+    seen_at: datetime
+    conditions: tuple[Condition, ...] = ()
+
+
+Seen = JobFacts | PodFacts | EventFacts | NodeFacts
 
 
 class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -132,6 +140,7 @@ class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     pods: tuple[PodFacts, ...] = ()
     events: tuple[EventFacts, ...] = ()
     """As they came, oldest first; some may be about objects of the same name that are not ours: read the properties."""
+    nodes: tuple[NodeFacts, ...] = ()
 
     @property
     def job_events(self) -> tuple[EventFacts, ...]:
@@ -196,6 +205,15 @@ def merge_events(known: tuple[EventFacts, ...], seen: EventFacts) -> tuple[Event
     return tuple(sorted(by_uid.values(), key=lambda event: (event.resource_version, event.uid))[-EVENTS_KEPT:])
 
 
+def merge_nodes(known: tuple[NodeFacts, ...], seen: NodeFacts) -> tuple[NodeFacts, ...]:
+    """Return the nodes of an attempt with `seen` joined in: of one node the first look, which is nearest to what happened."""
+    by_name = {node.name: node for node in known}
+    held = by_name.get(seen.name)
+    if held is None or seen.seen_at < held.seen_at:
+        by_name[seen.name] = seen
+    return tuple(by_name[name] for name in sorted(by_name)[:PODS_KEPT])
+
+
 def merge(known: AttemptFacts, seen: Seen, *, cluster_uid: str | None) -> AttemptFacts:
     """Return the facts of an attempt with one observation joined in.
 
@@ -203,6 +221,8 @@ def merge(known: AttemptFacts, seen: Seen, *, cluster_uid: str | None) -> Attemp
     another Job controls, are left out: a label can be forged, a uid cannot. Events of pods are kept whatever their uid,
     because their pod may not be known yet.
     """
+    if isinstance(seen, NodeFacts):
+        return msgspec.structs.replace(known, nodes=merge_nodes(known.nodes, seen))
     if isinstance(seen, EventFacts):
         foreign = seen.object_kind == "Job" and cluster_uid is not None and seen.object_uid != cluster_uid
         if foreign or seen.object_kind not in ("Job", "Pod"):

@@ -200,7 +200,12 @@ def _decide_queued(draft: Draft, *, known_absent: bool) -> None:
         draft.effect = Find(next_attempt(job, draft.attempts))
         draft.look_again(now + timedelta(seconds=draft.rules.recheck_seconds))
     elif job.cancel is not None:
-        _end(draft, _cancelled(job))
+        settled_at = job.cancel.at + timedelta(seconds=draft.rules.create_settle_seconds)
+        if job.admitted_at is not None and now < settled_at:
+            # Another processor's create may be on its way, and its container would run after the answer: look once more.
+            draft.look_again(settled_at)
+        else:
+            _end(draft, _cancelled(job))
     else:
         waited = f"The job waited for {job.policy.timeouts.queue_seconds} s and was not created."
         _end(

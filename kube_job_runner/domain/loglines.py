@@ -135,6 +135,10 @@ class Resume:
             return list(pieces)
         return [new for piece in pieces if (new := self._one(piece)) is not None]
 
+    def describe(self) -> dict[str, int]:
+        """Return how far the stream was recognised, for our own log."""
+        return {"known": len(self._known), "skipped": self._from, "matched": self._matched}
+
     def _one(self, piece: Piece) -> Piece | None:
         if self._state == "pass":
             return piece
@@ -180,7 +184,7 @@ class Resume:
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     """A stretch of a container's log, or a mark where something is missing.
 
-    `lines` counts the lines that begin in it, numbered from `first_line`; `first_byte` is its place in all that was printed;
+    `lines` counts the lines that begin in it, numbered from `first_line`; `first_byte` is its place in all that was read;
     `open_bytes` is how much of an unfinished last line there is by its end. `sealed`: it will not grow any more. A mark has
     its text in `mark`, and in `size_bytes` and `lines` what it stands for.
     """
@@ -301,17 +305,12 @@ class Assembler:
             if not data:
                 continue
             if self.open_bytes == 0:
+                if self._size >= self._chunk_bytes:
+                    self._seal()
                 self._last_stamp = stamp if stamp != NO_STAMP else self._last_stamp
                 self.lines += 1
-                self._note_begin()
+                self._stamps.append(self._last_stamp)
             self._append(data)
-
-    def _note_begin(self) -> None:
-        if self._size >= self._chunk_bytes:
-            self._seal()
-        if not self._size:
-            self._continues = False
-        self._stamps.append(self._last_stamp)
 
     def _append(self, data: bytes) -> None:
         while data:

@@ -60,10 +60,10 @@ class Renderer:
         self._read = start
         self._safe = start
         self._shown: bool | None = resumed  # the line that is being read; None: not decided yet
-        self._mid_line = False
         self._held = b""
         self._prefix = b""
         self._ends_open = False
+        self._known = resumed or start == Place()
 
     @property
     def read(self) -> Place:
@@ -79,15 +79,23 @@ class Renderer:
         """Return the text of a mark."""
         if chunk.seq < self._read.seq:
             return b""
-        text = self.finish() + mark_line(chunk.mark, mid_line=self._ends_open)
+        return self._marked(chunk.mark, Place(chunk.seq + 1, max(self._read.byte, chunk.first_byte + chunk.size_bytes)))
+
+    def _marked(self, words: str, after: Place) -> bytes:
+        text = self.finish() + mark_line(words, mid_line=self._ends_open)
         self._ends_open = False
-        self._mid_line = False
         self._shown = None if self._view.grep else True
-        self._read = self._safe = Place(chunk.seq + 1, self._read.byte)
+        self._read = self._safe = after
+        self._known = True
         return text
 
     def body(self, chunk: Chunk, body: Body) -> bytes:
         """Return what is to be shown of a chunk that was not read before."""
+        missing = chunk.first_byte - self._read.byte
+        if self._known and missing > 0:  # the cap left it out while it was being read
+            words = f"{missing} bytes left out here: the log is above its limit"
+            return self._marked(words, Place(chunk.seq, chunk.first_byte)) + self.body(chunk, body)
+        self._known = True
         cut = min(max(0, self._read.byte - chunk.first_byte), len(body.content))
         end = chunk.first_byte + len(body.content)
         after = Place(chunk.seq + 1 if chunk.sealed else chunk.seq, end)

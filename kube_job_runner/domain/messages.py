@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain.facts import EventFacts, JobFacts, PodFacts
+from kube_job_runner.domain.facts import EventFacts, JobFacts, NodeFacts, PodFacts
 
 VERSION = 1
 CONTROL_PRIORITY = 1000  # messages about jobs that exist in the cluster go before new work
@@ -34,12 +34,13 @@ class Check(_Base, frozen=True, kw_only=True, tag="check"):
 
 
 class Observed(_Base, frozen=True, kw_only=True, tag="observed"):
-    """A watcher saw a Job, a Pod or an Event. Exactly one of `job`, `pod` and `event` is set."""
+    """A watcher saw a Job, a Pod, an Event or a Node. Exactly one of `job`, `pod`, `event` and `node` is set."""
 
     attempt: int
     job: JobFacts | None = None
     pod: PodFacts | None = None
     event: EventFacts | None = None
+    node: NodeFacts | None = None
 
 
 class Delete(_Base, frozen=True, kw_only=True, tag="delete"):

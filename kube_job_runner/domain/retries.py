@@ -59,7 +59,7 @@ def plan(history: Sequence[Verdict], *, policy: Retry, job_id: UUID, memory: str
         return Plan(retry=False, why="it would fail again in the same way")
     used = sum(1 for earlier in history if budget_of(earlier, policy) == budget)
     if budget == "attempts" and used >= policy.attempts:
-        return Plan(retry=False, why=f"attempt {used} of {policy.attempts}", budget=budget, rule=index)
+        return Plan(retry=False, why=f"it was attempt {used} of {policy.attempts}", budget=budget, rule=index)
     if budget == "infrastructure" and used > policy.infrastructure_retries:
         allowed = policy.infrastructure_retries
         why = f"the {allowed} free retries after failures of the infrastructure are used up"

@@ -25,9 +25,6 @@ from kube_job_runner.ports.cluster import (
     SeenPod,
     WatchEvent,
 )
-from kube_job_runner.ports.evidence import (
-    EvidenceReader,
-)
 from kube_job_runner.ports.logs import (
     ContainerLog,
     LogCollectStore,
@@ -81,7 +78,6 @@ __all__ = [
     "ClusterWriter",
     "ContainerLog",
     "Delivery",
-    "EvidenceReader",
     "Health",
     "InstallationStore",
     "JobFilter",

@@ -14,26 +14,14 @@ import msgspec
 from kube_job_runner.domain import admission, failures, retries, sentence, timeline
 from kube_job_runner.domain.admission import DEFAULT_LIMITS, AdmissionLimits
 from kube_job_runner.domain.errors import NotFound, TemporaryError
-from kube_job_runner.domain.facts import Condition
 from kube_job_runner.domain.failures import Table
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, State
 from kube_job_runner.domain.retries import Budget, Plan
 from kube_job_runner.domain.timeline import Phase
-from kube_job_runner.ports import Clock, EvidenceReader, RecordReader
+from kube_job_runner.ports import Clock, RecordReader
+from kube_job_runner.services.evidence import LastLines
 
 LAST_LINES = 50
-
-
-class NoEvidence:
-    """`EvidenceReader` where nothing is kept beside the rows."""
-
-    async def node_conditions(self, _job_id: UUID, _attempt: int) -> Sequence[Condition]:
-        """Return nothing."""
-        return ()
-
-    async def last_lines(self, _job_id: UUID, _attempt: int, _container: str, _limit: int) -> Sequence[str]:
-        """Return nothing."""
-        return ()
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +38,6 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Attempt
     budget: Budget = ""
     plan: Plan | None = None
-    node_conditions: Sequence[Condition] = ()
     last_lines: Mapping[str, Sequence[str]] = {}
 
 
@@ -73,13 +60,13 @@ class Explainer:
         reader: RecordReader,
         clock: Clock,
         *,
-        evidence: EvidenceReader,
+        last_lines: LastLines,
         limits: AdmissionLimits = DEFAULT_LIMITS,
         table: Table = failures.TABLE,
     ) -> None:
         self._reader = reader
         self._clock = clock
-        self._evidence = evidence
+        self._last_lines = last_lines
         self._limits = limits
         self._table = table
 
@@ -119,28 +106,25 @@ class Explainer:
 
     async def _timeline(self, job: Job, attempts: Mapping[int, Attempt]) -> Timeline:
         found = await self._reader.queue_standing(job.id, self._limits) if job.state is State.QUEUED else None
-        standing = admission.words(found) if found else ""
+        standing = admission.place(found) if found else ""
         now = self._clock.now()
         phases = timeline.timeline(job, attempts, now=now, standing=standing, table=self._table)
         return Timeline(job=job, now=now, phases=phases)
 
     async def _judged(self, job: Job, attempts: Mapping[int, Attempt], attempt: Attempt, missing: list[str]) -> Judged:
-        conditions: Sequence[Condition] = ()
         lines: dict[str, Sequence[str]] = {}
         try:
-            conditions = await self._evidence.node_conditions(job.id, attempt.number)
             for name in _containers(attempt):
-                found = await self._evidence.last_lines(job.id, attempt.number, name, LAST_LINES)
+                found = await self._last_lines.read(job.id, attempt.number, name, LAST_LINES)
                 if found:
                     lines[name] = found
         except TemporaryError as error:
-            missing.append(f"the last lines and the node of attempt {attempt.number} cannot be read now: {error}")
+            missing.append(f"the last lines of attempt {attempt.number} cannot be read now: {error}")
         verdict = attempt.verdict
         return Judged(
             attempt=attempt,
             budget=retries.budget_of(verdict, job.policy.retry) if verdict is not None else "",
             plan=followed(job, attempts, attempt.number),
-            node_conditions=conditions,
             last_lines=lines,
         )
 

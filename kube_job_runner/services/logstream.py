@@ -177,6 +177,7 @@ class Stream:
         gap = resume.gap
         pieces = resume.feed(parser.flush() if last else parser.feed(data))
         if resume.gap and not gap:
+            log.warning("log rotated while the connection was lost", container=self.container, **resume.describe())
             self._assembler.gap(_GAP)
         self._assembler.feed(pieces)
 

@@ -15,6 +15,7 @@ from kube_job_runner import ports, telemetry
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
+from kube_job_runner.services.witness import NodeWitness
 
 log = telemetry.get_logger(__name__)
 
@@ -40,8 +41,10 @@ class Observer:
         store: ports.ObserveStore,
         queue: ports.MessageQueue,
         clock: ports.Clock,
+        nodes: ports.NodeReader | None = None,
     ) -> None:
         self._kind = kind
+        self._nodes = NodeWitness(nodes, clock) if nodes is not None else None
         self._events = events
         self._store = store
         self._queue = queue
@@ -61,6 +64,8 @@ class Observer:
         finally:
             await _stop(reader)
             await _stop(sender)
+            if self._nodes is not None:
+                self._nodes.close()
             await self._flush_rest()
 
     async def _read(self) -> None:
@@ -73,6 +78,8 @@ class Observer:
             else:
                 self._missing.pop(event.facts.uid, None)
                 await self._pending.put((event.facts.uid, _message(event)))
+                if self._nodes is not None and isinstance(event, ports.SeenPod):
+                    self._nodes.look(event, self._pending.put)
 
     async def _begin_list(self) -> None:
         telemetry.watch_relists.labels(self._kind).inc()

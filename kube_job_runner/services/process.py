@@ -204,7 +204,7 @@ class Processor:
                 await self._too_early(item, entry)
                 continue
             attempt = known
-            for facts in (message.job, message.pod, message.event):
+            for facts in (message.job, message.pod, message.event, message.node):
                 if facts is not None:
                     attempt = lifecycle.observe(attempt, facts)
             if attempt is not item.attempts.get(message.attempt):

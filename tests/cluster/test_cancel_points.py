@@ -7,25 +7,24 @@ end as is written down beside it: a cancel wins, but where a program's own end c
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import secrets
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import pytest
 
-from kube_job_runner.adapters import postgres
 from kube_job_runner.domain import names
 from testbed.cluster import Cluster
 from tests.support.cancelling import Campaign
 from tests.support.history import History, violations
 from tests.support.kubernetes import install, rbac
 from tests.support.mirror import Mirror, Shown
-from tests.support.postgres import Server, in_other_loop
+from tests.support.postgres import Server
 from tests.support.product import TERMINAL, Product, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -56,6 +55,12 @@ def at_once(campaign: Campaign, ids: list[str]) -> None:
         campaign.go(campaign.cancel, job_id)
 
 
+def soon(campaign: Campaign, ids: list[str]) -> None:
+    """Cancel within 50 ms: the create is about to be sent, on its way, or just answered."""
+    for job_id in ids:
+        campaign.go(campaign.cancel, job_id, after=(0.0, 0.05))
+
+
 def when(moment: Callable[[Shown], bool], *, after: tuple[float, float] = (0.0, 0.0)) -> Arrange:
     """Cancel at a moment that the API server shows, and a random time after."""
     return lambda campaign, ids: campaign.cancel_when(ids, moment, after=after)
@@ -79,20 +84,12 @@ def twice(campaign: Campaign, ids: list[str]) -> None:
         campaign.mirror.when(job_id, lambda shown: shown.deleting, lambda: campaign.go(harder, job_id))
 
     for job_id in ids:
-        campaign.mirror.when(
-            job_id, lambda shown: shown.phase == "Running", lambda job_id=job_id: campaign.go(first, job_id)
-        )
+        campaign.mirror.when(job_id, running, functools.partial(campaign.go, first, job_id))
 
 
 def kill(product: Product, job_id: str) -> None:
-    async def ask() -> None:
-        pg = await postgres.connect(product.database_url, pool_size=1)
-        try:
-            await pg.store.request_cancel(UUID(job_id), by="ann", reason="harder", grace_seconds=0)
-        finally:
-            await pg.close()
-
-    in_other_loop(ask())
+    answer = product.http.post(f"/v1/jobs/{job_id}:cancel", json={"reason": "harder", "grace_seconds": 0})
+    assert answer.status_code == 202, answer.text
 
 
 def with_another(act: Callable[[Mirror, dict[str, Any]], None], *, at_once: bool = True) -> Arrange:
@@ -102,7 +99,7 @@ def with_another(act: Callable[[Mirror, dict[str, Any]], None], *, at_once: bool
         act(campaign.mirror, found)
 
     def start(campaign: Campaign, number: int, job_id: str) -> None:
-        [found] = [item for item in campaign.mirror.shown(job_id).jobs.values()]
+        [found] = campaign.mirror.shown(job_id).jobs.values()
         campaign.go(meddle, campaign, job_id, found)
         if at_once or number % 2:
             campaign.go(campaign.cancel, job_id)
@@ -111,11 +108,8 @@ def with_another(act: Callable[[Mirror, dict[str, Any]], None], *, at_once: bool
 
     def arrange(campaign: Campaign, ids: list[str]) -> None:
         for number, job_id in enumerate(ids):
-            campaign.mirror.when(
-                job_id,
-                lambda shown: shown.phase == "Running",
-                lambda number=number, job_id=job_id: campaign.go(start, campaign, number, job_id),
-            )
+            act = functools.partial(campaign.go, start, campaign, number, job_id)
+            campaign.mirror.when(job_id, running, act)
 
     return arrange
 
@@ -124,9 +118,13 @@ def job_path(found: dict[str, Any]) -> str:
     return f"/apis/batch/v1/namespaces/{found['metadata']['namespace']}/jobs/{found['metadata']['name']}"
 
 
-def delete(mirror: Mirror, found: dict[str, Any]) -> None:
-    """As kubectl delete does: the Job goes at once, its pods follow."""
-    body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+def delete(propagation: str) -> Callable[[Mirror, dict[str, Any]], None]:
+    """As kubectl delete does, in the background: the Job goes at once, its pods follow. Or never, as with --cascade=orphan."""
+    return functools.partial(_delete, propagation=propagation)
+
+
+def _delete(mirror: Mirror, found: dict[str, Any], *, propagation: str) -> None:
+    body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
     answer = mirror.http.request("DELETE", job_path(found), json=body)
     assert answer.status_code in (200, 404), answer.text
 
@@ -149,7 +147,7 @@ ALONE = [
     Point(name="right-after-submit", arrange=at_once, creates=(0, 1)),
     Point(
         name="create-in-flight",
-        arrange=lambda c, ids: [c.go(c.cancel, i, after=(0.0, 0.05)) for i in ids] and None,
+        arrange=soon,
         creates=(0, 1),
     ),
 ]
@@ -215,7 +213,7 @@ TOGETHER = [
         name="ended-not-yet-complete",
         spec={"script": {"run": "1s"}},
         arrange=when(lambda shown: shown.phase == "Succeeded"),
-        ends=frozenset({"succeeded"}),
+        ends=frozenset({"cancelled", "succeeded"}),
     ),
     Point(
         name="just-ended",
@@ -232,7 +230,12 @@ TOGETHER = [
     Point(
         name="deleted-by-somebody-else",
         spec={"script": {"run": "1h", "grace": "1s"}},
-        arrange=with_another(delete),
+        arrange=with_another(delete("Background")),
+    ),
+    Point(
+        name="orphaned-by-somebody-else",
+        spec={"script": {"run": "1h", "grace": "1s"}},
+        arrange=with_another(delete("Orphan")),
     ),
     Point(
         name="suspended-by-somebody-else",
@@ -240,7 +243,8 @@ TOGETHER = [
     ),
 ]
 STOPPED = Point(name="processor-stopped", arrange=at_once, creates=(0,))
-FULL = Point(name="behind-a-full-queue", arrange=at_once, creates=(0,))
+FULL_QUEUE = {"queue": "narrow"}
+FULL = Point(name="behind-a-full-queue", spec=FOR_EVER | FULL_QUEUE, arrange=at_once, creates=(0,))
 POINTS = [STOPPED, FULL, *ALONE, *TOGETHER]
 
 
@@ -278,17 +282,17 @@ def outcome(kube_cluster: Cluster, pg_server: Server, request: pytest.FixtureReq
         lease_seconds=10,
         sweep_seconds=0.2,
         max_in_flight=5000,
+        queue_limits="narrow=1",
     )
-    with made, Mirror(kube_cluster, instance) as mirror:
-        with Campaign(made, mirror, finished_may_stay=WAITING_FOR_RETRY) as campaign:
-            while_the_processor_stands(campaign)
-            while_the_queue_is_full(campaign)
-            for point in ALONE:
-                run(campaign, more, point)
-            run(campaign, more, *TOGETHER)
-            campaign.read()
-            report(campaign, request)
-            yield judged(kube_cluster, campaign)
+    with made, Mirror(kube_cluster, instance) as mirror, Campaign(made, mirror) as campaign:
+        while_the_processor_stands(campaign)
+        while_the_queue_is_full(campaign)
+        for point in ALONE:
+            run(campaign, more, point)
+        run(campaign, more, *TOGETHER)
+        campaign.read()
+        report(kube_cluster, campaign, request)
+        yield judged(kube_cluster, campaign)
     pg_server.drop_database(url)
 
 
@@ -296,7 +300,7 @@ def run(campaign: Campaign, namespaces: dict[str, str], *points: Point) -> None:
     for point in points:
         place = {"namespace": namespaces[point.namespace]} if point.namespace else {}
         point.arrange(campaign, campaign.submit(point.name, TIMES, point.spec | place))
-    campaign.settle(*(point.name for point in points), timeout_seconds=90)
+    campaign.settle(*(point.name for point in points), timeout_seconds=240)
 
 
 def while_the_processor_stands(campaign: Campaign) -> None:
@@ -311,25 +315,27 @@ def while_the_processor_stands(campaign: Campaign) -> None:
 
 
 def while_the_queue_is_full(campaign: Campaign) -> None:
-    """Submit and cancel while the cluster holds as many jobs as it may: one, which runs."""
+    """Submit and cancel while the queue runs as many jobs as it may: one."""
     product = campaign.product
-    product.kill("messages-processor", number=signal.SIGTERM)
-    product.start("messages-processor", max_in_flight=1)
-    [first] = campaign.submit("fills-the-queue", 1, FOR_EVER)
+    [first] = campaign.submit("fills-the-queue", 1, FOR_EVER | FULL_QUEUE)
     product.wait_for(first, "running")
     ids = campaign.submit(FULL.name, TIMES, FULL.spec)
     at_once(campaign, ids)
     campaign.settle(FULL.name, timeout_seconds=60)
     campaign.cancel(first)
     campaign.settle("fills-the-queue", timeout_seconds=60)
-    product.kill("messages-processor", number=signal.SIGTERM)
-    product.start("messages-processor")
 
 
-def report(campaign: Campaign, request: pytest.FixtureRequest) -> None:
+def report(cluster: Cluster, campaign: Campaign, request: pytest.FixtureRequest) -> None:
+    """Say how every point went, whether or not a test fails."""
+    deletes: dict[str, dt.datetime] = {}
+    for event in cluster.audit_events(verb="delete", resource="jobs"):
+        found = names.attempt_of_job(event["objectRef"]["name"])
+        if found is not None:
+            deletes.setdefault(str(found[0]), dt.datetime.fromisoformat(event["requestReceivedTimestamp"]))
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
     for point in POINTS:
-        line = campaign.report(point.name)
+        line = campaign.report(point.name, deletes)
         if reporter is not None:
             reporter.write_line(line)
 

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 import pytest_asyncio
 
+from kube_job_runner.domain import loglines
 from kube_job_runner.domain.errors import NameTaken, NotFound
 from kube_job_runner.domain.facts import JobFacts, PodFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
@@ -72,7 +74,7 @@ class Watched:
 
 async def read(harness: Harness, job: ClusterJob, pod: PodFacts, **wanted: Any) -> bytes:
     """Read a whole log."""
-    arguments = {"container": MAIN_CONTAINER, "follow": False, "tail_lines": None, **wanted}
+    arguments = {"container": MAIN_CONTAINER, "follow": False, **wanted}
     stream = harness.cluster.logs(job.namespace, pod.name, **arguments)
     return b"".join([chunk async for chunk in stream])
 
@@ -482,9 +484,7 @@ class ClusterLogs:
         received = bytearray()
 
         async def follow() -> None:
-            async for chunk in harness.cluster.logs(
-                job.namespace, pod.name, container=MAIN_CONTAINER, follow=True, tail_lines=None
-            ):
+            async for chunk in harness.cluster.logs(job.namespace, pod.name, container=MAIN_CONTAINER, follow=True):
                 received.extend(chunk)
 
         following = asyncio.create_task(follow())
@@ -495,22 +495,30 @@ class ClusterLogs:
         await following
         assert received == b"first\nsecond\n"
 
-    @pytest.mark.parametrize(
-        ("lines", "expected"), [(0, b""), (1, b"c\n"), (2, b"\nc\n"), (3, b"b\n\nc\n"), (9, b"a\nb\n\nc\n")]
-    )
     @pytest.mark.asyncio
-    async def test_tail(self, harness: Harness, watched: Watched, lines: int, expected: bytes) -> None:
-        job = harness.prints(b"a\nb\n\nc\n")
+    async def test_stamps_are_those_of_the_lines_and_the_same_again(self, harness: Harness, watched: Watched) -> None:
+        output = b"a\n\nb \xff\r\nno end"
+        job = harness.prints(output)
         facts = await harness.cluster.create(job)
         pod = await watched.until_phase(facts.uid, "Succeeded")
-        assert await read(harness, job, pod, tail_lines=lines) == expected
+        stamped = await read(harness, job, pod, timestamps=True)
+        pieces = loglines.StampParser().feed(stamped)
+        assert b"".join(piece.data for piece in pieces) == output
+        assert len(pieces) == 4
+        stamps = [piece.stamp for piece in pieces]
+        assert stamps == sorted(stamps)
+        assert stamps[0] > 0
+        assert await read(harness, job, pod, timestamps=True, follow=True) == stamped
 
     @pytest.mark.asyncio
-    async def test_an_unfinished_last_line_counts_in_a_tail(self, harness: Harness, watched: Watched) -> None:
-        job = harness.prints(b"a\nb\nc")
+    async def test_since_leaves_out_what_is_older(self, harness: Harness, watched: Watched) -> None:
+        job = harness.prints(b"a\nb\n")
         facts = await harness.cluster.create(job)
         pod = await watched.until_phase(facts.uid, "Succeeded")
-        assert await read(harness, job, pod, tail_lines=2) == b"b\nc"
+        [first, _] = loglines.StampParser().feed(await read(harness, job, pod, timestamps=True))
+        moment = datetime.fromtimestamp(first.stamp // 1_000_000_000, UTC)
+        assert await read(harness, job, pod, since=moment) == b"a\nb\n"
+        assert await read(harness, job, pod, since=moment + timedelta(hours=1)) == b""
 
     @pytest.mark.asyncio
     async def test_logs_of_an_unknown_pod_or_container_are_not_found(self, harness: Harness, watched: Watched) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from kube_job_runner.adapters.postgres import Postgres
-from kube_job_runner.domain.job import Job, State
+from kube_job_runner.domain.job import Anomaly, Job, State
 from kube_job_runner.ports import JobFilter
 from tests.support.postgres import finish, make_change, make_job, make_submission, store_jobs
 
@@ -115,3 +116,44 @@ async def test_versions_of_many(pg: Postgres) -> None:
     await finish(pg, jobs[0])
     versions = await pg.store.versions([job.id for job in jobs])
     assert versions == {job.id: 2 if job is jobs[0] else 1 for job in jobs}
+
+
+async def test_failed_jobs_are_found_by_their_reason(pg: Postgres) -> None:
+    jobs = await some_jobs(pg)
+    for number, state, reason in (
+        (1, State.FAILED, "OutOfMemory"),
+        (4, State.FAILED, "ImageNotFound"),
+        (6, State.FAILED, "OutOfMemory"),
+        (8, State.CANCELLED, "OutOfMemory"),
+    ):
+        await finish(pg, jobs[number], state, reason=reason)
+    assert await listed(pg, reason="OutOfMemory") == ["job-6", "job-1"]
+    assert await listed(pg, reason="OutOfMemory", before_id=jobs[6].id) == ["job-1"]
+    assert await listed(pg, reason="OutOfMemory", states=(State.CANCELLED,)) == ["job-8"]
+    assert await listed(pg, reason="OutOfMemory", states=(State.CANCELLED, State.FAILED), queue="even") == [
+        "job-8",
+        "job-6",
+    ]
+    assert await listed(pg, reason="x' OR true --") == []
+
+
+async def test_reruns_are_found_by_the_job_they_run_again(pg: Postgres) -> None:
+    (first,) = await store_jobs(pg, make_submission(name="first"))
+    again = [make_submission(name=f"again-{n}", rerun_of=first.id) for n in range(2)]
+    await store_jobs(pg, make_submission(name="other"), *again)
+    assert sorted(await listed(pg, rerun_of=first.id)) == ["again-0", "again-1"]
+    found = await pg.store.get_job(again[0].job.id)
+    assert found is not None
+    assert found.rerun_of == first.id
+
+
+async def test_anomalies_are_told_oldest_first(pg: Postgres) -> None:
+    (job,) = await store_jobs(pg, make_submission(name="odd"))
+    assert await pg.store.list_anomalies(job.id) == []
+    seen = [
+        Anomaly(job_id=job.id, attempt=1, kind=kind, detail=f"about {kind}", at=START + timedelta(seconds=at))
+        for kind, at in (("second", 2), ("first", 1))
+    ]
+    change = msgspec.structs.replace(make_change(job, State.FAILED), anomalies=tuple(seen))
+    assert await pg.store.commit([change], receipts={}) == {job.id}
+    assert await pg.store.list_anomalies(job.id) == seen[::-1]

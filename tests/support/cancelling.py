@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import datetime as dt
+import functools
 import random
 import statistics
 import threading
@@ -40,9 +41,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class Campaign:
     """Jobs by point, the cancels sent for them, and what was seen."""
 
-    def __init__(self, product: Product, mirror: Mirror, *, finished_may_stay: str = "", seed: int = 1) -> None:
-        """`finished_may_stay` is the point whose jobs had an attempt that ended before: its log is kept for a while."""
-        self._finished_may_stay = finished_may_stay
+    def __init__(self, product: Product, mirror: Mirror, *, seed: int = 1) -> None:
         self.product = product
         self.mirror = mirror
         self.random = random.Random(seed)
@@ -99,13 +98,13 @@ class Campaign:
     def cancel_when(self, ids: Iterable[str], moment: Moment, *, after: tuple[float, float] = (0.0, 0.0)) -> None:
         """Cancel each job at its moment, as the API server shows it, and a random time after."""
         for job_id in ids:
-            self.mirror.when(job_id, moment, lambda job_id=job_id: self.go(self.cancel, job_id, after=after))
+            self.mirror.when(job_id, moment, functools.partial(self.go, self.cancel, job_id, after=after))
 
     def tell_when(self, ids: Iterable[str], moment: Told, act: Callable[[str], None]) -> None:
         """Call `act` with each job once the product itself shows it so; `settle` looks."""
         for job_id in ids:
             point = next(point for point, known in self.ids.items() if job_id in known)
-            self._told[job_id] = (point, moment, lambda job_id=job_id: act(job_id))
+            self._told[job_id] = (point, moment, functools.partial(act, job_id))
 
     def cancel(self, job_id: str) -> None:
         """Ask for the end of a job and keep the answer."""
@@ -168,9 +167,8 @@ class Campaign:
         if "cancelled" not in new.values():
             return
         for kind in KINDS:
-            for item in self.mirror.list(kind):
-                kept = _point(item) == self._finished_may_stay and not _lives(kind, item)
-                if new.get(item["metadata"]["labels"][names.JOB_ID_LABEL]) == "cancelled" and not kept:
+            for item in self.mirror.now(kind):
+                if new.get(item["metadata"]["labels"][names.JOB_ID_LABEL]) == "cancelled" and _lives(kind, item):
                     self.lies.append(f"{_point(item)}: {kind} {item['metadata']['name']} of a cancelled job: {item}")
 
     def _stuck(self, page: Sequence[Mapping[str, Any]]) -> str:
@@ -189,7 +187,7 @@ class Campaign:
     def left(self) -> list[str]:
         """What is in the cluster of all jobs of the campaign, by name."""
         return [
-            f"{_point(item)}: {kind} {item['metadata']['name']}" for kind in KINDS for item in self.mirror.list(kind)
+            f"{_point(item)}: {kind} {item['metadata']['name']}" for kind in KINDS for item in self.mirror.now(kind)
         ]
 
     # --- Report -----------------------------------------------------------------------------------------------------
@@ -202,22 +200,33 @@ class Campaign:
             if (job := self.jobs[job_id])["state"] == "cancelled"
         )
 
-    def report(self, point: str) -> str:
-        """One line: how many ended how, and how long a cancel took."""
+    def report(self, point: str, deletes: Mapping[str, dt.datetime]) -> str:
+        """One line: how many ended how, how long a cancel took, and after how long we had asked the cluster for the removal."""
         ends: dict[str, int] = defaultdict(int)
         for job_id in self.ids[point]:
             refused = " (409)" if self.asked[job_id].status == 409 else ""
             ends[f"{self.jobs[job_id]['state']}/{self.jobs[job_id]['reason']}{refused}"] += 1
         took = self.seconds_to_end(point)
-        times = f"p50 {statistics.median(took):.2f} s, p99 {took[int(len(took) * 0.99)]:.2f} s" if took else "-"
+        asked = sorted(
+            (deletes[job_id] - self.asked[job_id].at).total_seconds()
+            for job_id in self.ids[point]
+            if job_id in deletes and self.jobs[job_id]["state"] == "cancelled"
+        )
+        times = f"{_percentiles(took)}   our delete {_percentiles(asked)}"
         return f"{point:28} {', '.join(f'{count} {end}' for end, count in sorted(ends.items())):60} {times}"
 
 
+def _percentiles(seconds: Sequence[float]) -> str:
+    if not seconds:
+        return "-"
+    return f"p50 {statistics.median(seconds):.2f} s, p99 {seconds[int(len(seconds) * 0.99)]:.2f} s"
+
+
 def _lives(kind: str, item: Mapping[str, Any]) -> bool:
-    """Tell whether something of it can run, or is being removed: what has ended may stay until its log was read."""
+    """Tell whether something of it can still run: what has ended is no lie, though it may stay until its log was read."""
     status = item.get("status", {})
     if kind == "Pod":
-        return status.get("phase") not in ("Succeeded", "Failed") or "deletionTimestamp" in item["metadata"]
+        return status.get("phase") not in ("Succeeded", "Failed")
     conditions = {c["type"] for c in status.get("conditions", ()) if c["status"] == "True"}
     return not conditions & {"Complete", "Failed"}
 

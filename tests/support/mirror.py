@@ -107,12 +107,12 @@ class Mirror:
         with self._lock:
             return self._shown.setdefault(job_id, Shown())
 
-    def list(self, kind: str) -> list[dict[str, Any]]:
+    def now(self, kind: str) -> list[dict[str, Any]]:
         """What there is now, asked anew: one list."""
-        return list(self._list(kind)["items"])
+        return [*self._list(kind)["items"]]
 
     def _list(self, kind: str) -> dict[str, Any]:
-        answer = self.http.get(KINDS[kind], params={"labelSelector": self._selector}, timeout=30)
+        answer = self.http.get(KINDS[kind], params={"labelSelector": self._selector}, timeout=120)
         answer.raise_for_status()
         return dict(answer.json())
 

@@ -18,8 +18,15 @@ from typing import Any
 
 import httpx2
 
-COMPONENTS = ("web-server", "messages-processor", "job-status-processor", "pod-events-processor", "sweeper")
-WATCHING = ("messages-processor", "job-status-processor", "pod-events-processor", "web-server", "sweeper")
+COMPONENTS = (
+    "web-server",
+    "messages-processor",
+    "job-status-processor",
+    "pod-events-processor",
+    "log-collector",
+    "sweeper",
+)
+WATCHING = ("messages-processor", "job-status-processor", "pod-events-processor", "log-collector", "sweeper")
 TERMINAL = {"succeeded", "failed", "cancelled"}
 _MAIN = "from kube_job_runner.cli.main import main; main()"
 

@@ -1,4 +1,4 @@
-"""Logs on PostgreSQL: the log-collector's list, and the chunks of logs: their bodies, or the index of an object store."""
+"""Logs on PostgreSQL: the list of the log-collector, and chunks, with their bodies or as the index of an object store."""
 
 from __future__ import annotations
 

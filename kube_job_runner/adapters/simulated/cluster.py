@@ -144,7 +144,7 @@ class SimulatedCluster:
         try:
             script = self._script_for(job)
         except ValueError as error:
-            raise ClusterRefused(str(error), reason="Invalid", status=422) from error
+            raise ClusterRefused(str(error), reason="RequestInvalid", status=422) from error
         return self._world.add(job, script, installation=self.installation).facts
 
     def _find(self, namespace: str, cluster_name: str) -> JobFacts | None:

@@ -128,7 +128,10 @@ class PoliciesApi:
 def _check(body: SimulateBody) -> list[Fault]:
     spec = JobSpec(image="policy", retry=body.policy, resources=Resources(memory=body.memory or _LEAST_MEMORY))
     problems = speccheck.check(spec, speccheck.SpecLimits())
-    faults = [Fault(problem.pointer.replace("/retry/", "/policy/", 1), problem.detail) for problem in problems]
+    faults = [
+        Fault(problem.pointer.replace("/retry/", "/policy/", 1), problem.detail.replace("resources.", ""))
+        for problem in problems
+    ]
     if bool(body.jobs) == bool(body.failures):
         faults.append(Fault("/jobs", "give either jobs or failures, at least one"))
     if body.jobs and body.memory is not None:
@@ -147,7 +150,7 @@ def _verdict(failure: MadeUpFailure) -> Verdict:
         reason=code,
         exit_code=failure.exit_code,
         signal=failure.signal,
-        cause=failure.cause or simulate.cause_of(failure.reason) or "application",
+        cause=failure.cause or simulate.cause_of(failure.reason) or "permanent",
     )
 
 

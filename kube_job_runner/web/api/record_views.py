@@ -121,6 +121,14 @@ class JudgementView(msgspec.Struct, frozen=True, kw_only=True):
     decided_at: Time | None
 
 
+class NodeView(msgspec.Struct, frozen=True, kw_only=True):
+    """The node of a pod that was evicted, preempted or lost, as it stood at that moment."""
+
+    name: str
+    seen_at: Time
+    conditions: list[ConditionView]
+
+
 class LinesView(msgspec.Struct, frozen=True, kw_only=True):
     """The last lines that a container wrote."""
 
@@ -140,7 +148,7 @@ class EvidenceView(msgspec.Struct, frozen=True, kw_only=True):
     cluster_job: ClusterJobView
     pods: list[PodView]
     events: list[EventView]
-    node_conditions: list[ConditionView]
+    nodes: list[NodeView]
     last_lines: list[LinesView]
 
 
@@ -224,7 +232,10 @@ def _evidence(judged: Judged) -> EvidenceView:
         cluster_job=_cluster_job(attempt),
         pods=[_pod(pod) for pod in attempt.facts.pods],
         events=[_event(event) for event in (*attempt.facts.job_events, *attempt.facts.pod_events)],
-        node_conditions=_conditions(judged.node_conditions),
+        nodes=[
+            NodeView(name=node.name, seen_at=node.seen_at, conditions=_conditions(node.conditions))
+            for node in attempt.facts.nodes
+        ],
         last_lines=[LinesView(container=name, lines=list(lines)) for name, lines in judged.last_lines.items()],
     )
 

@@ -293,6 +293,11 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
     explanation: str | None
     exit_code: int | None
+    logs: Annotated[
+        Literal["following", "stored", "lost"] | None,
+        Meta(description="How far its log is: followed, complete, or lost in whole or in part; null before."),
+    ]
+    logs_lost: str | None
     verdict: VerdictView | None
 
 
@@ -410,6 +415,8 @@ def attempt_view(attempt: Attempt) -> AttemptView:
         reason=verdict.reason if verdict else None,
         explanation=verdict.explanation or None if verdict else None,
         exit_code=verdict.exit_code if verdict else None,
+        logs=attempt.logs or None,
+        logs_lost=attempt.logs_lost or None,
         verdict=VerdictView(
             outcome=verdict.outcome,
             reason=verdict.reason,

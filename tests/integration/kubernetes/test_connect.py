@@ -202,11 +202,11 @@ async def test_streams_renew_their_token_as_well(server: FakeApiServer, tmp_path
     await cluster.find("default", "x")
     server.tokens = {"second"}
     (tmp_path / "token").write_text("second")
-    chunks = cluster.logs("default", "p", container="main", follow=True, tail_lines=None)
+    chunks = cluster.logs("default", "p", container="main", follow=True)
     assert [chunk async for chunk in chunks] == [b"line"]
     server.tokens = {"third"}
     with pytest.raises(TemporaryError) as caught:
-        async for _ in cluster.logs("default", "p", container="main", follow=True, tail_lines=None):
+        async for _ in cluster.logs("default", "p", container="main", follow=True):
             pass
     assert caught.value.reason == "Unauthorized"
     await cluster.close()

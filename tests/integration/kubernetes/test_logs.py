@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
 import pytest
 
 from kube_job_runner.adapters.kubernetes import KubernetesCluster
@@ -15,27 +18,22 @@ pytestmark = pytest.mark.asyncio
 WAITING = 'container "main" in pod "p" is waiting to start: ContainerCreating'
 
 
-async def read(cluster: KubernetesCluster, *, follow: bool = False, tail_lines: int | None = None) -> bytes:
-    chunks = cluster.logs("default", "p", container="main", follow=follow, tail_lines=tail_lines)
+async def read(cluster: KubernetesCluster, *, follow: bool = False, **wanted: Any) -> bytes:
+    chunks = cluster.logs("default", "p", container="main", follow=follow, **wanted)
     return b"".join([chunk async for chunk in chunks])
 
 
 async def test_the_log_comes_as_raw_bytes(server: FakeApiServer, cluster: KubernetesCluster) -> None:
     server.logs["p"] = [b"one\ntw", b"o\n\x00\xff\n"]
-    assert await read(cluster, tail_lines=5) == b"one\ntwo\n\x00\xff\n"
-    assert server.calls[0].query == {"container": "main", "tailLines": "5"}
+    since = datetime(2026, 1, 15, 10, 30, 15, 999999, tzinfo=timezone(timedelta(hours=1)))
+    assert await read(cluster, since=since, timestamps=True) == b"one\ntwo\n\x00\xff\n"
+    assert server.calls[0].query == {"container": "main", "timestamps": "true", "sinceTime": "2026-01-15T09:30:15Z"}
 
 
 async def test_follow_asks_the_server_to_follow(server: FakeApiServer, cluster: KubernetesCluster) -> None:
     server.logs["p"] = [b"x"]
     assert await read(cluster, follow=True) == b"x"
     assert server.calls[0].query == {"container": "main", "follow": "true"}
-
-
-async def test_tail_of_zero_lines_is_asked_for(server: FakeApiServer, cluster: KubernetesCluster) -> None:
-    server.logs["p"] = [b""]
-    await read(cluster, tail_lines=0)
-    assert server.calls[0].query["tailLines"] == "0"
 
 
 async def test_an_empty_log_is_empty(server: FakeApiServer, cluster: KubernetesCluster) -> None:
@@ -107,7 +105,7 @@ async def test_a_wrong_container_is_not_found_with_the_servers_text(
 async def test_following_many_logs_does_not_use_up_the_requests(server: FakeApiServer) -> None:
     cluster = make_cluster(server.url, concurrency=1)
     server.fail("log", *[fake.stream(b"begin\n", then="silent")] * 4)
-    logs = [cluster.logs("default", "p", container="main", follow=True, tail_lines=None) for _ in range(4)]
+    logs = [cluster.logs("default", "p", container="main", follow=True) for _ in range(4)]
     assert [await anext(log) for log in logs] == [b"begin\n"] * 4
     assert await cluster.find("default", "x") is None
     for log in logs:

@@ -20,14 +20,16 @@ from tests.support.postgres import Server, execute, in_other_loop
 ROWS = 20_000
 FILL = f"""
 INSERT INTO jobs (id, state, version, attempt, priority, name, queue, namespace, owner, labels, policy, created_at,
-                  due_at, finished_at, next_check_at)
+                  due_at, finished_at, next_check_at, reason, rerun_of)
 SELECT (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - n * 60000), 12, '0') || '7' || lpad(to_hex(n), 19, '0'))::uuid,
        CASE WHEN n % 50 = 0 THEN 'failed' WHEN n % 97 = 0 THEN 'queued' WHEN n % 89 = 0 THEN 'running' ELSE 'succeeded' END,
        1, 1, 0, 'name-' || n % 500, 'queue-' || n % 40, 'default', 'owner',
        CASE WHEN n % 3 = 0 THEN '{{}}'::jsonb ELSE jsonb_build_object('team', 'team-' || n % 300, 'tier', 'x') END, '{{}}',
        now() - n * interval '1 minute', now(),
        CASE WHEN n % 97 <> 0 AND n % 89 <> 0 THEN now() - n * interval '1 minute' END,
-       CASE WHEN n % 97 = 0 OR n % 89 = 0 THEN now() + (n - 100) * interval '1 minute' END
+       CASE WHEN n % 97 = 0 OR n % 89 = 0 THEN now() + (n - 100) * interval '1 minute' END,
+       CASE WHEN n % 50 = 0 THEN 'Reason' || n % 37 ELSE '' END,
+       CASE WHEN n % 30 = 0 THEN ('00000000-0000-0000-0000-' || lpad(to_hex(n % 200), 12, '0'))::uuid END
 FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO job_specs SELECT id, '{{}}' FROM jobs;
 INSERT INTO attempts (job_id, number, namespace, cluster_name, cluster_uid, gone_at)
@@ -36,6 +38,7 @@ INSERT INTO transitions (job_id, at, version, attempt, to_state) SELECT id, now(
 INSERT INTO messages (priority, available_at, body)
 SELECT CASE WHEN n % 2 = 0 THEN 1000 ELSE n % 5 END, now() + (n % 100 - 50) * interval '1 second', 'x'
 FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO anomalies (job_id, at, attempt, kind, detail) SELECT id, now(), 1, 'k', 'd' FROM jobs WHERE state <> 'succeeded';
 INSERT INTO idempotency_keys (owner, key, created_at, job_id, request_hash, response)
 SELECT 'owner', 'key-' || n, now() - n * interval '1 minute', gen_random_uuid(), 'x', 'y' FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO tokens (token_hash, name, prefix) SELECT sha256(n::text::bytea), 't', 'p' FROM generate_series(1, 3000) AS n;
@@ -77,7 +80,9 @@ def check(text: str, *indexes: str) -> None:
     """Fail unless the plan uses all these indexes and reads no table from end to end."""
     for index in indexes:
         assert re.search(rf"\b{index}\b", text), f"{index} is not used:\n{text}"
-    assert not re.search(r"Seq Scan on (jobs|job_specs|attempts|messages|idempotency_keys|tokens)\b", text), text
+    assert not re.search(r"Seq Scan on (jobs|job_specs|attempts|anomalies|messages|idempotency_keys|tokens)\b", text), (
+        text
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,9 +100,10 @@ def check(text: str, *indexes: str) -> None:
         pytest.param(READ["get_spec"], (SOME[0],), ("job_specs_pkey",), id="get_spec"),
         pytest.param(READ["list_attempts"], (SOME[0],), ("attempts_pkey",), id="list_attempts"),
         pytest.param(READ["list_transitions"], (SOME[0],), (r"transitions_20\d\d_\d\d_pkey",), id="list_transitions"),
+        pytest.param(READ["list_anomalies"], (SOME[0],), ("anomalies_pkey",), id="list_anomalies"),
         pytest.param(READ["versions"], (SOME,), ("jobs_pkey",), id="versions"),
         pytest.param(SUBMIT["read_keys"], (["owner"], ["key-7"]), ("idempotency_keys_pkey",), id="read_keys"),
-        pytest.param(SUBMIT["request_cancel"], (SOME[0], "", ""), ("jobs_pkey",), id="request_cancel"),
+        pytest.param(SUBMIT["request_cancel"], (SOME[0], "", "", None), ("jobs_pkey",), id="request_cancel"),
         pytest.param(SWEEP["due_jobs"], (100, 60.0), ("jobs_to_check", "jobs_pkey"), id="due_jobs"),
         pytest.param(
             SWEEP["expire_idempotency_keys"], (13 * 86_400.0, 100), ("idempotency_keys_by_age",), id="expire_keys"
@@ -129,6 +135,9 @@ def test_hot_statements(filled_url: str, statement: str, arguments: tuple[Any, .
         ({"states": (State.FAILED,)}, ("jobs_by_state",)),
         ({"states": (State.QUEUED, State.RUNNING, State.STOPPING)}, ("jobs_by_state",)),
         ({"queue": "queue-7"}, ("jobs_by_queue",)),
+        ({"reason": "Reason7"}, ("jobs_by_reason",)),
+        ({"reason": "Reason7", "before_id": AN_ID}, ("jobs_by_reason",)),
+        ({"rerun_of": uuid.UUID(int=7)}, ("jobs_by_rerun",)),
         ({"name": "name-7"}, ("jobs_by_name",)),
         ({"name": "name-7", "before_id": AN_ID}, ("jobs_by_name",)),
         ({"labels": (("team", "in", ("team-7", "team-8")),)}, ("jobs_by_label",)),
@@ -144,7 +153,9 @@ def test_lists(filled_url: str, filters: dict[str, Any], indexes: tuple[str, ...
 
 
 @pytest.mark.parametrize(
-    "filters", [{}, {"queue": "queue-7"}, {"states": (State.FAILED,)}, {"states": tuple(State)}], ids=str
+    "filters",
+    [{}, {"queue": "queue-7"}, {"reason": "Reason7"}, {"states": (State.FAILED,)}, {"states": tuple(State)}],
+    ids=str,
 )
 def test_a_page_is_read_in_order(filled_url: str, filters: dict[str, Any]) -> None:
     """The rows come from the index newest first, so a page costs the same however many jobs match."""

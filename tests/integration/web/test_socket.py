@@ -27,8 +27,7 @@ def world_with_a_running_job(**settings: Any) -> World:
     world.store.attempts[ID] = [
         Attempt(job_id=ID, number=1, namespace="default", cluster_name="j-1", pod_name="p", started_at=now)
     ]
-    world.cluster_logs.chunks["p"] = [b"first line\n"]
-    world.cluster_logs.hold.clear()
+    world.logs.print(ID, b"first line\n")
     return world
 
 
@@ -56,7 +55,7 @@ async def test_a_stop_ends_fifty_streams_and_long_polls_cleanly_and_soon() -> No
         polls = [asyncio.create_task(poll(served, world, begun)) for _ in range(50)]
         for _ in range(100):
             await begun.acquire()
-        await until(lambda: world.cluster_logs.open == 50 and world.app._hub.waiting == 50)
+        await until(lambda: world.app._log_hub.waiting == 50 and world.app._hub.waiting == 50)
         started = time.monotonic()
         served.stop.set()
         await served.task
@@ -65,7 +64,7 @@ async def test_a_stop_ends_fifty_streams_and_long_polls_cleanly_and_soon() -> No
             assert body == b"b\r\nfirst line\n\r\n0\r\n\r\n"  # the last chunk: complete, not broken off
         for answer in await asyncio.gather(*polls):
             assert b'"version":3' in answer
-    assert world.cluster_logs.open == 0
+    assert world.app._log_hub.waiting == 0
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", served.port)
 

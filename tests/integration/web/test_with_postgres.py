@@ -9,14 +9,18 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import httpx2
+import msgspec
 import pytest
 import pytest_asyncio
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.components.web_server import build_app
+from kube_job_runner.domain.facts import AttemptFacts, ContainerFacts, JobFacts, PodFacts
+from kube_job_runner.domain.job import Anomaly, Attempt, State, Verdict
+from kube_job_runner.ports import Change
 from kube_job_runner.settings import Settings
 from kube_job_runner.web.auth import new_token
-from tests.support.postgres import fetch
+from tests.support.postgres import execute, fetch
 from tests.unit.web.bad_requests import TABLE
 from tests.unit.web.fakes import FakeLogs
 
@@ -179,3 +183,87 @@ async def test_readyz_and_metrics_ask_the_real_store(client: httpx2.AsyncClient)
 async def test_an_unknown_id_of_any_version_is_a_404(client: httpx2.AsyncClient) -> None:
     for job_id in (UUID(int=0), UUID(int=2**128 - 1)):
         assert (await client.get(f"/v1/jobs/{job_id}")).status_code == 404
+
+
+async def test_a_rerun_is_stored_once_and_linked(client: httpx2.AsyncClient, database_url: str) -> None:
+    spec = {"image": "busybox", "args": ["ä"], "resources": {"memory": "1Gi"}, "retry": {"attempts": 2}}
+    path = (await client.post("/v1/jobs", json=spec)).headers["location"]
+    assert (await client.post(f"{path}:rerun")).status_code == 409
+    await execute(database_url, "UPDATE jobs SET state = 'failed', reason = 'OutOfMemory', finished_at = now()")
+    body = {"set": {"resources.memory": "2Gi"}}
+    headers = {"Idempotency-Key": "again"}
+    answers = await asyncio.gather(*(client.post(f"{path}:rerun", json=body, headers=headers) for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.content for answer in answers}) == 1
+    new = answers[0].json()
+    assert new["rerun_of"] == path.rpartition("/")[2]
+    stored = (await client.get(f"/v1/jobs/{new['id']}/spec")).json()
+    assert stored == {**spec, "resources": {"memory": "2Gi"}}
+    listed = (await client.get("/v1/jobs", params={"rerun_of": new["rerun_of"]})).json()["jobs"]
+    assert [job["id"] for job in listed] == [new["id"]]
+    by_reason = (await client.get("/v1/jobs?reason=out_of_memory")).json()["jobs"]
+    assert [job["id"] for job in by_reason] == [new["rerun_of"]]
+
+
+async def test_a_job_whose_cluster_objects_are_gone_explains_itself(
+    client: httpx2.AsyncClient, database_url: str
+) -> None:
+    spec = {"image": "busybox", "retry": {"attempts": 1}}
+    path = (await client.post("/v1/jobs", json=spec)).headers["location"]
+    job_id = UUID(path.rpartition("/")[2])
+    main = ContainerFacts(name="main", state="terminated", reason="Error", message="nul\0 and \x1b[2J", exit_code=3)
+    pod = PodFacts(uid="p", name="pod", phase="Failed", node="n1", containers=(main,), gone=True)
+    facts = AttemptFacts(job=JobFacts(uid="u", gone=True), pods=(pod,))
+    why = "Container main exited with code 3."
+    verdict = Verdict(
+        outcome=State.FAILED, reason="ApplicationExit", explanation=why, exit_code=3, cause="application", rule="r"
+    )
+    now = datetime.now(UTC)
+    attempt = Attempt(
+        job_id=job_id, number=1, namespace="default", cluster_name="c-1", cluster_uid="u", created_at=now,
+        started_at=now, finished_at=now, decided_at=now, gone_at=now, node="n1", verdict=verdict, facts=facts,
+    )  # fmt: skip
+    await _end(database_url, job_id, attempt, now)
+    explained = (await client.get(f"{path}/explanation")).json()
+    assert explained["sentence"].startswith(f"Failed on node n1: {why}")
+    (evidence,) = explained["attempts"]
+    assert (evidence["verdict"]["charged_to"], evidence["verdict"]["rule"]) == ("attempts", "r")
+    assert evidence["pods"][0]["containers"][0]["message"] == "nul\N{REPLACEMENT CHARACTER} and \x1b[2J"
+    assert [anomaly["kind"] for anomaly in explained["anomalies"]] == ["CompletedLater"]
+    phases = (await client.get(f"{path}/timeline")).json()["phases"]
+    assert [phase["name"] for phase in phases] == ["queued", "created", "running"]
+    assert phases[-1]["ended_at"] is not None
+    simulation = await client.post(
+        "/v1/retry-policies:simulate", json={"policy": {"attempts": 2}, "jobs": [str(job_id)]}
+    )
+    (found,) = simulation.json()["simulations"]
+    assert (found["state"], found["outcome"], found["decisions"][0]["retry"]) == ("failed", "open", True)
+
+
+async def _end(database_url: str, job_id: UUID, attempt: Attempt, now: datetime) -> None:
+    """End a stored job as the processor would, with an attempt and contrary evidence."""
+    pg = await postgres.connect(database_url)
+    try:
+        job = await pg.store.get_job(job_id)
+        assert job is not None
+        verdict = attempt.verdict
+        assert verdict is not None
+        ended = msgspec.structs.replace(
+            job, state=State.FAILED, version=2, attempt=1, reason=verdict.reason, explanation=verdict.explanation,
+            exit_code=3, finished_at=now,
+        )  # fmt: skip
+        odd = Anomaly(job_id=job_id, attempt=1, kind="CompletedLater", detail="it completed", at=now)
+        change = Change(expected_version=1, job=ended, attempts=(attempt,), anomalies=(odd,))
+        assert await pg.store.commit([change], receipts={}) == {job_id}
+    finally:
+        await pg.close()
+
+
+async def test_a_cancel_keeps_its_grace(client: httpx2.AsyncClient) -> None:
+    path = (await client.post("/v1/jobs", json={"image": "a"})).headers["location"]
+    answer = await client.post(f"{path}:cancel", json={"reason": "why", "grace_seconds": 0})
+    again = await client.post(f"{path}:cancel", json={"grace_seconds": 60})
+    assert (answer.status_code, again.status_code) == (202, 202)
+    assert answer.json()["cancel"] == again.json()["cancel"] == (await client.get(path)).json()["cancel"]
+    assert answer.json()["cancel"]["grace_seconds"] == 0
+    assert again.json()["warnings"][0]["pointer"] == "/grace_seconds"

@@ -56,6 +56,11 @@ class Stub:
         self.logs: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
         self.cancels: list[tuple[str, str]] = []
+        self.graces: list[int | None] = []
+        self.reruns: list[dict[str, Any]] = []
+        self.simulated: list[dict[str, Any]] = []
+        self.explanations: dict[str, dict[str, Any]] = {}
+        self.timelines: dict[str, list[dict[str, Any]]] = {}
         self.close_when_running = False
         self.submit_gate = threading.Event()
         self.submit_gate.set()
@@ -111,6 +116,7 @@ class Stub:
             "started_at": None,
             "finished_at": None,
             "cancel": None,
+            "rerun_of": None,
         }
         return job_id
 
@@ -201,11 +207,18 @@ class Handler(BaseHTTPRequestHandler):
             return self._json(200, {"results": [self._item(spec) for spec in body["jobs"]]})
         if (method, path) == ("GET", "/v1/jobs"):
             return self._list(query)
+        if path == "/v1/retry-policies:simulate":
+            self.stub.simulated.append(body)
+            return self._json(200, {"simulations": [self._simulation(job_id) for job_id in body.get("jobs", [None])]})
         job_id, _, part = path.removeprefix("/v1/jobs/").partition("/")
         job_id, cancel, _ = job_id.partition(":cancel")
+        job_id, rerun, _ = job_id.partition(":rerun")
         if job_id not in self.stub.jobs:
             return self._problem(404, "not-found", f"there is no job {job_id}")
+        if rerun:
+            return self._rerun(job_id, body)
         if cancel:
+            self.stub.graces.append(body.get("grace_seconds"))
             return self._cancel(job_id, body.get("reason", ""))
         return self._get(job_id, part, query)
 
@@ -236,6 +249,10 @@ class Handler(BaseHTTPRequestHandler):
             jobs = [job for job in jobs if job["queue"] == query["queue"]]
         if "state" in query:
             jobs = [job for job in jobs if job["state"] in query["state"].split(",")]
+        if "reason" in query:
+            jobs = [job for job in jobs if job["reason"] == query["reason"]]
+        if "rerun_of" in query:
+            jobs = [job for job in jobs if job["rerun_of"] == query["rerun_of"]]
         if "labels" in query:
             key, _, value = query["labels"].partition("=")
             jobs = [job for job in jobs if job["labels"].get(key) == value]
@@ -247,10 +264,73 @@ class Handler(BaseHTTPRequestHandler):
         self.stub.cancels.append((job_id, reason))
         if self.stub.over(job_id) and self.stub.jobs[job_id]["state"] != "cancelled":
             return self._problem(409, "job-ended", "it has ended")
+        cancel = {"at": ENDED, "by": "tester", "reason": reason, "grace_seconds": 30, "outlook": "It is killed."}
         self.stub.end(
-            job_id, state="cancelled", reason="Cancelled", explanation="Cancelled by a test.", finished_at=ENDED
+            job_id,
+            state="cancelled",
+            reason="Cancelled",
+            explanation="Cancelled by a test.",
+            finished_at=ENDED,
+            cancel=cancel,
         )
         return self._json(202, self.stub.jobs[job_id])
+
+    def _rerun(self, job_id: str, body: dict[str, Any]) -> None:
+        self.stub.reruns.append({**body, "key": self.headers.get("idempotency-key")})
+        if not self.stub.over(job_id) and not body.get("force"):
+            return self._problem(409, "job-not-ended", "it goes on")
+        if "priority" in body["set"]:
+            errors = [{"pointer": "/priority", "detail": "too much", "in": "spec"}]
+            return self._problem(422, "validation-failed", "bad priority", errors=errors)
+        made = self.stub.jobs[self.stub.store(self.stub.specs[job_id])]
+        made["rerun_of"] = job_id
+        warnings = [{"pointer": "/x", "detail": "was ignored"}] if "name" in body["set"] else []
+        return self._json(201, {**made, "warnings": warnings})
+
+    def _simulation(self, job_id: str | None) -> dict[str, Any]:
+        first = {
+            "attempt": 1, "reason": "OutOfMemory", "category": "out_of_memory", "exit_code": 137, "signal": 9,
+            "cause": "application", "reached": True, "retry": True, "why": "attempt 2 of 2 follows",
+            "charged_to": "attempts", "delay_seconds": 10.0, "rule": 0, "memory": "2048Mi",
+        }  # fmt: skip
+        second = {
+            **first,
+            "attempt": 2,
+            "retry": False,
+            "why": "it was attempt 2 of 2",
+            "delay_seconds": None,
+            "memory": None,
+        }
+        third = {**second, "attempt": 3, "reached": False}
+        open_end = job_id is not None
+        return {
+            "job_id": job_id,
+            "state": "failed" if job_id else None,
+            "outcome": "open" if open_end else "failed",
+            "attempts": 1 if open_end else 2,
+            "waited_seconds": 10.0,
+            "decisions": [first] if open_end else [first, second, third],
+        }
+
+    def _timeline(self, job_id: str) -> dict[str, Any]:
+        job = self.stub.jobs[job_id]
+        over = self.stub.over(job_id)
+        queued = {
+            "attempt": 1, "name": "queued", "started_at": job["created_at"], "ended_at": STARTED, "deadline": None,
+            "reason": None,
+        }  # fmt: skip
+        running = {
+            "attempt": 1, "name": "running", "started_at": STARTED, "ended_at": ENDED if over else None,
+            "deadline": None if over else "2026-01-02T00:00:00Z", "reason": None if over else "it is\x1b[2J slow",
+        }  # fmt: skip
+        phases = self.stub.timelines.get(job_id, [queued, running])
+        return {"job_id": job_id, "state": job["state"], "version": job["version"], "now": ENDED, "phases": phases}
+
+    def _explanation(self, job_id: str) -> dict[str, Any]:
+        job = self.stub.jobs[job_id]
+        plain = {"sentence": f"About {job['name']}.", "attempts": [], "anomalies": [], "missing": []}
+        known = {"job_id": job_id, "name": job["name"], "state": job["state"], "reason": job["reason"]}
+        return {**known, **plain, **self.stub.explanations.get(job_id, {})}
 
     def _get(self, job_id: str, part: str, query: dict[str, str]) -> None:
         job = self.stub.jobs[job_id]
@@ -264,6 +344,10 @@ class Handler(BaseHTTPRequestHandler):
             return self._json(200, {"attempts": [{"number": 1, "cluster_name": "c-1", "exit_code": job["exit_code"]}]})
         if part == "logs":
             return self._log(job_id)
+        if part == "timeline":
+            return self._json(200, self._timeline(job_id))
+        if part == "explanation":
+            return self._json(200, self._explanation(job_id))
         if "wait" in query and int(query["since"]) >= job["version"]:
             with self.stub.changed:
                 if not self.stub.advance(job_id):

@@ -296,7 +296,7 @@ def test_get_tells_the_story_and_the_next_step(kjr_on: Kjr, stub: Stub) -> None:
         "c-1",
     ):
         assert part in result.text
-    assert result.text.splitlines()[-1] == f"next: kjr logs --tail 50 {job_id}"
+    assert result.text.splitlines()[-1] == f"next: kjr explain {job_id}"
     whole = kjr_on("get", job_id, "-o", "json").json
     assert (whole["exit_code"], len(whole["transitions"]), len(whole["attempts"])) == (3, 2, 1)
     assert kjr_on("get", job_id, "--spec", "-o", "json").json == {"image": "it", "name": "it"}

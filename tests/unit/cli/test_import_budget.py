@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -52,10 +53,29 @@ def test_the_help_of_all_commands_imports_none_of_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [["list"], ["list", "-o", "json"], ["get", "ok"], ["run", "ok"], ["version"], ["wait", "ok"]]
+    "args",
+    [
+        ["list"],
+        ["list", "-o", "json"],
+        ["get", "ok"],
+        ["run", "ok"],
+        ["version"],
+        ["wait", "ok"],
+        ["events", "ok"],
+        ["explain", "@last"],
+        ["rerun", "ok"],
+        ["simulate", "ok"],
+        ["cancel", "ok"],
+    ],
 )
-def test_commands_for_jobs_import_no_server(stub: Stub, args: list[str]) -> None:
+def test_commands_for_jobs_import_no_server(stub: Stub, tmp_path: Path, args: list[str]) -> None:
     stub.add("ok")
+    if args == ["explain", "@last"]:
+        modules("rerun", "ok", KJR_SERVER=stub.url, KJR_TOKEN=TOKEN)
+    if args[0] == "simulate":
+        policy = tmp_path / "policy.json"
+        policy.write_text('{"attempts": 2}')
+        args = [*args, "-f", str(policy)]
     names = modules(*args, KJR_SERVER=stub.url, KJR_TOKEN=TOKEN)
     assert server_side(names) == []
     assert sorted(names & {"rich", "yaml", "asyncio"}) == []

@@ -149,7 +149,7 @@ def test_the_living_phase_line_ends_as_text(stub: Stub) -> None:
     screen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.screen.decode())
     *_, phases, last = screen.rstrip().splitlines()
     assert re.search(r"✓ queued [0-9.]+s  starting [0-9.]+s$", phases.rstrip())
-    assert last == f"kjr: job {job_id} failed: ImageNotFound: About ImageNotFound."
+    assert last == f"kjr: job {job_id} failed: ImageNotFound: About ImageNotFound. (docs: kjr explain ImageNotFound)"
 
 
 def test_a_reader_that_goes_away_is_no_traceback(stub: Stub) -> None:

@@ -188,3 +188,66 @@ def test_an_answer_of_something_else_is_named_as_such(client: Driver, script: Sc
     script.add(answer)
     with pytest.raises(sdk.UnexpectedAnswer):
         client.call("get", JOB_ID)
+
+
+def test_a_rerun_sends_its_changes_and_a_key(client: Driver, script: Script) -> None:
+    script.add(*[httpx2.Response(201, json=job(rerun_of=JOB_ID)) for _ in range(2)])
+    made = client.call("rerun", JOB_ID, {"resources.memory": "2Gi", "queue": None})
+    client.call("rerun", JOB_ID, force=True, idempotency_key="mine")
+    first, second = script.requests
+    assert (first.method, first.url.path) == ("POST", f"/v1/jobs/{JOB_ID}:rerun")
+    assert json.loads(first.content) == {"set": {"resources.memory": "2Gi", "queue": None}}
+    assert json.loads(second.content) == {"set": {}, "force": True}
+    assert first.headers["idempotency-key"].startswith("kjr-")
+    assert second.headers["idempotency-key"] == "mine"
+    assert made.rerun_of == JOB_ID
+
+
+def test_a_cancel_sends_its_grace(client: Driver, script: Script) -> None:
+    script.add(*[httpx2.Response(202, json=job()) for _ in range(2)])
+    client.call("cancel", JOB_ID, "why", grace_seconds=0)
+    client.call("cancel", JOB_ID)
+    assert [json.loads(request.content) for request in script.requests] == [{"reason": "why", "grace_seconds": 0}, {}]
+
+
+def test_a_timeline_is_read_phase_by_phase(client: Driver, script: Script) -> None:
+    phase = {"attempt": 1, "name": "queued", "started_at": "2026-01-01T00:00:00Z", "ended_at": None, "new": 1}
+    script.add({"job_id": JOB_ID, "state": "queued", "version": 3, "now": "2026-01-01T00:00:05Z", "phases": [phase]})
+    timeline = client.call("timeline", JOB_ID)
+    assert (timeline.state, timeline.version, timeline.now.second) == ("queued", 3, 5)
+    (read,) = timeline.phases
+    assert (read.name, read.ended_at, read.raw["new"]) == ("queued", None, 1)
+    assert timeline.raw["phases"] == [phase]
+
+
+def test_an_explanation_keeps_what_it_does_not_know(client: Driver, script: Script) -> None:
+    script.add({"job_id": JOB_ID, "sentence": "It waits.", "attempts": [{"number": 1, "new": 2}], "cause": None})
+    explanation = client.call("explain", JOB_ID)
+    assert (explanation.sentence, explanation.cause, explanation.attempts) == (
+        "It waits.",
+        None,
+        [{"number": 1, "new": 2}],
+    )
+    script.add({"sentence": "no id"})
+    with pytest.raises(sdk.UnexpectedAnswer, match="explanation"):
+        client.call("explain", JOB_ID)
+
+
+def test_a_simulation_asks_about_jobs_or_failures(client: Driver, script: Script) -> None:
+    answer = {"simulations": [{"outcome": "open", "job_id": JOB_ID, "attempts": 1, "decisions": [{"retry": True}]}]}
+    script.add(answer, answer)
+    (found,) = client.call("simulate", {"attempts": 2}, jobs=[JOB_ID])
+    client.call("simulate", {}, failures=[{"reason": "OutOfMemory"}], memory="1Gi")
+    assert (found.outcome, found.job_id, found.decisions) == ("open", JOB_ID, [{"retry": True}])
+    assert [json.loads(request.content) for request in script.requests] == [
+        {"policy": {"attempts": 2}, "jobs": [JOB_ID]},
+        {"policy": {}, "failures": [{"reason": "OutOfMemory"}], "memory": "1Gi"},
+    ]
+    assert {request.url.path for request in script.requests} == {"/v1/retry-policies:simulate"}
+
+
+def test_a_list_passes_reason_and_rerun_of_on(client: Driver, script: Script) -> None:
+    script.add({"jobs": [], "next_cursor": None})
+    assert client.call("list", reason="OutOfMemory", rerun_of=JOB_ID) == []
+    query = dict(script.requests[0].url.params)
+    assert (query["reason"], query["rerun_of"]) == ("OutOfMemory", JOB_ID)

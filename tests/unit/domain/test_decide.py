@@ -70,10 +70,17 @@ class TestQueued:
         assert isinstance(decision.effect, Find)
 
     def test_a_cancel_ends_the_job_once_nothing_is_known_to_be_there(self) -> None:
-        decision = decide(make_job(cancelled=True), known_absent=True)
+        decision = decide(make_job(cancelled=True), known_absent=True, now=after(RULES.create_settle_seconds))
         assert decision.job.state is State.CANCELLED
         assert decision.job.explanation == "Cancelled by ann: enough"
         assert decision.messages == ()
+
+    def test_a_cancel_gives_a_create_that_may_be_in_flight_a_moment_to_arrive(self) -> None:
+        decision = decide(make_job(cancelled=True), known_absent=True, now=after(0.1))
+        assert decision.job.state is State.QUEUED
+        assert decision.job.next_check_at == after(RULES.create_settle_seconds)
+        never_admitted = make_job(cancelled=True, admitted_at=None)
+        assert decide(never_admitted, now=after(0.1)).job.state is State.CANCELLED
 
     def test_a_cancelled_job_whose_create_got_through_is_stopped_and_its_cluster_job_deleted(self) -> None:
         job = make_job(cancelled=True)
@@ -370,7 +377,7 @@ class TestRetry:
         first = make_attempt(verdict=EXIT_3, gone_at=T0)
         decision = decide(make_job(State.RUNNING, attempt=2, retry=self.POLICY), first, attempt, now=after(5))
         assert decision.job.state is State.FAILED
-        assert decision.job.explanation.endswith("There is no further attempt: attempt 2 of 2.")
+        assert decision.job.explanation.endswith("There is no further attempt: it was attempt 2 of 2.")
 
     def test_an_attempt_that_the_infrastructure_ended_is_not_charged_and_its_node_is_avoided(self) -> None:
         evicted: dict[str, Any] = {

@@ -12,9 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kube_job_runner.adapters.kubernetes import decode, wire
-from kube_job_runner.domain.facts import EVENTS_KEPT, AttemptFacts, EventFacts, JobFacts, PodFacts, Seen, merge
+from kube_job_runner.domain.facts import EVENTS_KEPT, AttemptFacts, EventFacts, JobFacts, PodFacts, merge
 from kube_job_runner.domain.job import Job, State
 from tests.support.domain import after, apply, decide, make_attempt, make_job
+
+Seen = JobFacts | PodFacts | EventFacts
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "watch"
 CHANGES = ("ADDED", "MODIFIED", "DELETED")

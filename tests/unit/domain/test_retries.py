@@ -134,3 +134,24 @@ def test_jobs_that_failed_together_do_not_come_back_together() -> None:
 
 def test_the_same_failure_is_decided_the_same_way_twice() -> None:
     assert plan(EXIT_3, policy=Retry(attempts=2)) == plan(EXIT_3, policy=Retry(attempts=2))
+
+
+def test_a_simulation_follows_the_memory_and_marks_what_was_never_made() -> None:
+    rule = RetryRule(action="grow_memory", reasons=("OutOfMemory",), max_memory="3Gi")
+    policy = Retry(attempts=9, rules=(rule,))
+    steps = retries.simulate([OOM, EVICTED, OOM, OOM, EXIT_3], policy=policy, job_id=JOB_ID, memory="1Gi")
+    assert [(step.attempt, step.memory, step.plan.memory) for step in steps[:4]] == [
+        (1, "1Gi", "2048Mi"),
+        (2, "2048Mi", ""),
+        (3, "2048Mi", "3072Mi"),
+        (4, "3072Mi", ""),
+    ]
+    assert [step.plan.retry for step in steps] == [True, True, True, False, True]
+    assert [step.reached for step in steps] == [True, True, True, True, False]
+    assert retries.simulate([], policy=policy, job_id=JOB_ID) == []
+
+
+def test_a_job_that_did_not_fail_is_not_tried_again() -> None:
+    for outcome, why in ((State.SUCCEEDED, "the job has succeeded"), (State.CANCELLED, "the job was cancelled")):
+        found = plan(Verdict(outcome=outcome, reason="x"), policy=Retry(attempts=9))
+        assert (found.retry, found.why) == (False, why)

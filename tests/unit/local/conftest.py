@@ -59,7 +59,7 @@ class Bench:
     async def log(self, job: ClusterJob, uid: str) -> bytes:
         pod = self.pod(uid)
         assert pod is not None
-        stream = self.cluster.logs(job.namespace, pod.name, container=MAIN_CONTAINER, follow=True, tail_lines=None)
+        stream = self.cluster.logs(job.namespace, pod.name, container=MAIN_CONTAINER, follow=True)
         return b"".join([chunk async for chunk in stream])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from pathlib import Path
 
 import pytest
@@ -61,23 +60,3 @@ async def test_a_running_job_that_prints_for_ever_is_cut_again_and_again(
     await bench.until_pod(facts.uid, "Running")
     assert (await bench.log(job, facts.uid)).endswith(logs.mark(50_000))
     await bench.close()
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"\n", b"a", b"a\n", b"a\nb", b"a\n\nb\n", b"x" * 5000 + b"\ny\n" + b"z" * 5000]
-)
-@pytest.mark.parametrize("lines", [0, 1, 2, 3, 100])
-@pytest.mark.parametrize("chunk_bytes", [1, 3, 4096])
-def test_where_a_tail_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, lines: int, chunk_bytes: int
-) -> None:
-    monkeypatch.setattr(logs, "CHUNK_BYTES", chunk_bytes)
-    file = tmp_path / "log"
-    file.write_bytes(content)
-    kept = content.splitlines(keepends=True)
-    expected = b"".join(kept[-lines:] if lines else [])
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        assert content[logs.tail_offset(descriptor, size=len(content), lines=lines) :] == expected
-    finally:
-        os.close(descriptor)

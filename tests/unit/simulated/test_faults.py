@@ -118,9 +118,7 @@ async def test_logs_can_fail_too(bench: Bench) -> None:
     await bench.pass_seconds(1)
 
     async def log() -> bytes:
-        stream = bench.cluster.logs(
-            job.namespace, bench.pod(facts.uid).name, container=MAIN_CONTAINER, follow=False, tail_lines=None
-        )
+        stream = bench.cluster.logs(job.namespace, bench.pod(facts.uid).name, container=MAIN_CONTAINER, follow=False)
         return b"".join([chunk async for chunk in stream])
 
     bench.cluster.fail_next("logs", TemporaryError("502"))

@@ -12,7 +12,7 @@ import pytest_asyncio
 from kube_job_runner.components.web_server import WebApp, build_app
 from kube_job_runner.settings import Settings
 from kube_job_runner.web.auth import new_token
-from tests.unit.web.fakes import FakeClock, FakeEvidence, FakeHealth, FakeLogs, FakeStore, FakeTokens, FakeWakeup
+from tests.unit.web.fakes import FakeClock, FakeHealth, FakeLogs, FakeStore, FakeTokens, FakeWakeup
 
 
 class World:
@@ -24,8 +24,7 @@ class World:
         self.tokens = FakeTokens()
         self.health = FakeHealth()
         self.wakeup = FakeWakeup()
-        self.cluster_logs = FakeLogs()
-        self.evidence = FakeEvidence()
+        self.logs = FakeLogs()
         self.secret, token = new_token("tester")
         self.tokens.tokens[token.token_hash] = token
         self.settings = Settings(**settings)
@@ -36,9 +35,8 @@ class World:
             tokens=self.tokens,
             health=self.health,
             wakeup=self.wakeup,
-            logs=self.cluster_logs,
+            logs=self.logs,
             clock=self.clock,
-            evidence=self.evidence,
         )
 
     def client(self, *, token: bool = True) -> httpx2.AsyncClient:

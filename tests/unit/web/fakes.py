@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -11,10 +11,18 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain.admission import AdmissionLimits, QueueStanding
-from kube_job_runner.domain.errors import NotFound
-from kube_job_runner.domain.facts import Condition
-from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, State, Transition
-from kube_job_runner.ports import JobFilter, QueueDepth, Submission, SubmitOutcome, Token
+from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, LogStatus, State, Transition
+from kube_job_runner.domain.loglines import Assembler, Chunk, Piece
+from kube_job_runner.ports import (
+    ContainerLog,
+    JobFilter,
+    LogKey,
+    LogState,
+    QueueDepth,
+    Submission,
+    SubmitOutcome,
+    Token,
+)
 
 
 class FakeClock:
@@ -191,8 +199,8 @@ class FakeWakeup:
     def hint(self) -> None:
         self._event.set()
 
-    async def wait(self, topic: Literal["messages", "jobs"], *, timeout_seconds: float) -> bool:
-        assert topic == "jobs"
+    async def wait(self, topic: Literal["messages", "jobs", "logs"], *, timeout_seconds: float) -> bool:
+        assert topic in ("jobs", "logs")
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._event.wait()
@@ -202,49 +210,82 @@ class FakeWakeup:
         return True
 
 
+class _FakeLog:
+    """What is stored of one attempt."""
+
+    def __init__(self) -> None:
+        self.version = 1
+        self.status: LogStatus = ""
+        self.lost_reason = ""
+        self.fresh = True
+        self.containers: dict[str, tuple[Assembler, dict[int, Chunk]]] = {}
+
+
 class FakeLogs:
-    """`ClusterLogs`: chunks by pod name; with `hold`, a followed log stays open after its chunks until released."""
+    """`LogReader`: what tests `print`. `wanted` are the readers' wishes; `failure` breaks every read of chunks."""
 
     def __init__(self) -> None:
-        self.chunks: dict[str, list[bytes]] = {}
-        self.hold = asyncio.Event()
-        self.hold.set()
-        self.asked: list[tuple[str, str, str, bool, int | None]] = []
-        self.open = 0
-        self.breaks: Exception | None = None
-
-    async def logs(
-        self, namespace: str, pod_name: str, *, container: str, follow: bool, tail_lines: int | None
-    ) -> AsyncIterator[bytes]:
-        self.asked.append((namespace, pod_name, container, follow, tail_lines))
-        if pod_name not in self.chunks:
-            raise NotFound(f"there is no pod {pod_name}")
-        self.open += 1
-        try:
-            for chunk in self.chunks[pod_name]:
-                yield chunk
-            if self.breaks is not None:
-                raise self.breaks
-            if follow:
-                await self.hold.wait()
-        finally:
-            self.open -= 1
-
-
-class FakeEvidence:
-    """`EvidenceReader`: what was put in, and the error that was."""
-
-    def __init__(self) -> None:
-        self.conditions: dict[int, list[Condition]] = {}
-        self.lines: dict[tuple[int, str], list[str]] = {}
-        self.asked: list[tuple[int, str, int]] = []
+        self.logs: dict[LogKey, _FakeLog] = {}
+        self.wanted: list[LogKey] = []
+        self.version_queries = 0
         self.failure: Exception | None = None
 
-    async def node_conditions(self, _job_id: UUID, attempt: int) -> Sequence[Condition]:
-        return self.conditions.get(attempt, [])
+    def print(
+        self,
+        job_id: UUID,
+        data: bytes = b"",
+        *,
+        attempt: int = 1,
+        container: str = "main",
+        status: LogStatus = "following",
+        lost_reason: str = "",
+        stamp: int = 1_767_225_600_000_000_000,
+    ) -> None:
+        """Store some output, and how the log stands now."""
+        log = self.logs.setdefault((job_id, attempt), _FakeLog())
+        log.version += 1
+        log.status, log.lost_reason = status, lost_reason
+        if data:
+            assembler, chunks = log.containers.setdefault(
+                container, (Assembler(container, max_bytes=2**30, chunk_bytes=64), {})
+            )
+            assembler.feed(Piece(stamp, line) for line in data.splitlines(keepends=True))
+            for chunk in assembler.take()[0]:
+                chunks[chunk.seq] = chunk
 
-    async def last_lines(self, _job_id: UUID, attempt: int, container: str, limit: int) -> Sequence[str]:
-        self.asked.append((attempt, container, limit))
+    async def log_state(self, key: LogKey) -> LogState | None:
+        log = self.logs.get(key)
+        if log is None:
+            return None
+        return LogState(version=log.version, status=log.status, lost_reason=log.lost_reason, fresh=log.fresh)
+
+    async def want_log(self, key: LogKey) -> None:
+        self.wanted.append(key)
+
+    async def containers(self, key: LogKey) -> list[ContainerLog]:
+        found = self.logs[key].containers if key in self.logs else {}
+        return [
+            ContainerLog(container=name, lines=made.lines, total_bytes=made.total_bytes)
+            for name, (made, _) in found.items()
+        ]
+
+    def _chunks(self, key: LogKey, container: str) -> list[Chunk]:
+        log = self.logs.get(key)
+        if log is None or container not in log.containers:
+            return []
+        return [chunk for _, chunk in sorted(log.containers[container][1].items())]
+
+    async def find_chunk(self, key: LogKey, container: str, *, line: int = 0, stamp: int = 0) -> int:
+        chunks = self._chunks(key, container)
+        if line:
+            return max((one.seq for one in chunks if one.first_line <= line and one.lines), default=0)
+        return min((one.seq for one in chunks if one.last_stamp >= stamp), default=0)
+
+    async def read_chunks(self, key: LogKey, container: str, *, from_seq: int, limit: int) -> list[Chunk]:
         if self.failure is not None:
             raise self.failure
-        return self.lines.get((attempt, container), [])[-limit:]
+        return [chunk for chunk in self._chunks(key, container) if chunk.seq >= from_seq][:limit]
+
+    async def log_versions(self, keys: Collection[LogKey]) -> dict[LogKey, int]:
+        self.version_queries += 1
+        return {key: self.logs[key].version for key in keys if key in self.logs}

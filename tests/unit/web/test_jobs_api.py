@@ -164,11 +164,7 @@ async def test_a_cancel_is_taken_once_and_may_be_repeated(world: World, client: 
     ("state", "grace", "words"),
     [
         (State.QUEUED, None, "It is not created any more"),
-        (
-            State.STARTING,
-            5,
-            "Its pod is removed; if its program has begun meanwhile, it is asked to end (SIGTERM) and killed after 5 s",
-        ),
+        (State.STARTING, 5, "Its pod is removed; if its program has begun meanwhile, it is asked to end (SIGTERM)"),
         (State.RUNNING, None, "If it still runs, it is asked to end (SIGTERM) and killed after 30 s"),
         (State.RUNNING, 0, "If it still runs, it is killed at once"),
         (State.STOPPING, 5, "It is being stopped already"),

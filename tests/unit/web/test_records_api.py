@@ -11,7 +11,15 @@ import pytest
 
 from kube_job_runner.domain.admission import QueueStanding
 from kube_job_runner.domain.errors import TemporaryError
-from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, EventFacts, JobFacts, PodFacts
+from kube_job_runner.domain.facts import (
+    AttemptFacts,
+    Condition,
+    ContainerFacts,
+    EventFacts,
+    JobFacts,
+    NodeFacts,
+    PodFacts,
+)
 from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Marks, Policy, State, Verdict
 from kube_job_runner.domain.spec import Retry, RetryRule
 from tests.unit.web.conftest import World
@@ -58,6 +66,8 @@ def failed_attempt(world: World, job_id: UUID, number: int, verdict: Verdict, **
         first_at=at(world, 1),
         last_at=at(world, 3),
     )
+    pressure = Condition(type="MemoryPressure", reason="Low", message="low memory")
+    node = NodeFacts(name="n1", seen_at=at(world, 8), conditions=(pressure,))
     job = JobFacts(uid="u-1", conditions=(Condition(type="Failed", reason="BackoffLimitExceeded"),), gone=True)
     defaults: dict[str, Any] = {
         "node": "n1",
@@ -66,7 +76,7 @@ def failed_attempt(world: World, job_id: UUID, number: int, verdict: Verdict, **
         "finished_at": at(world, 8),
         "decided_at": at(world, 9),
         "gone_at": at(world, 20),
-        "facts": AttemptFacts(job=job, pods=(pod,), events=(event,)),
+        "facts": AttemptFacts(job=job, pods=(pod,), events=(event,), nodes=(node,)),
         "marks": Marks(scheduled_at=at(world, 1)),
     }
     return Attempt(
@@ -119,12 +129,12 @@ async def test_a_job_that_waits_says_where_it_stands(world: World, client: httpx
     assert (phase["name"], phase["ended_at"], phase["reason"]) == (
         "queued",
         None,
-        "Waiting: 4th in queue etl; the queue runs 10 of 10.",
+        "4th in queue etl; the queue runs 10 of 10",
     )
     assert phase["deadline"] == "2026-01-15T10:30:00Z"
     answer = (await client.get(f"/v1/jobs/{job_id}/explanation")).json()
     assert answer["sentence"] == (
-        "Waiting in queue etl: 4th in queue etl, which runs 10 of 10."
+        "Waiting in queue etl: 4th in queue etl; the queue runs 10 of 10."
         " It fails unless it is created by 2026-01-15 10:30:00 UTC."
     )
     assert (answer["attempts"], answer["reason"], answer["cause"]) == ([], None, None)
@@ -136,8 +146,7 @@ async def test_an_explanation_is_one_sentence_and_all_the_evidence(world: World,
     world.store.change(
         job_id, state=State.FAILED, attempt=1, reason="ApplicationExit", explanation=EXIT_3.explanation, exit_code=3
     )
-    world.evidence.conditions[1] = [Condition(type="MemoryPressure", reason="Low", message="low memory")]
-    world.evidence.lines[1, "main"] = [f"line {number}" for number in range(60)]
+    world.logs.print(job_id, b"".join(b"line %d\n" % number for number in range(60)))
     answer = (await client.get(f"/v1/jobs/{job_id}/explanation")).json()
     assert answer["sentence"] == (
         "Failed on node n1: Container main exited with code 3."
@@ -158,7 +167,7 @@ async def test_an_explanation_is_one_sentence_and_all_the_evidence(world: World,
         "rule": "exit-code",
         "charged_to": "attempts",
         "retried": False,
-        "followed": "attempt 1 of 1",
+        "followed": "it was attempt 1 of 1",
         "decided_at": "2026-01-15T09:30:09Z",
     }
     assert attempt["cluster_job"]["conditions"][0]["reason"] == "BackoffLimitExceeded"
@@ -173,10 +182,10 @@ async def test_an_explanation_is_one_sentence_and_all_the_evidence(world: World,
     assert pod["containers"][2]["message"] == "said\x1b[2Jlast"
     (event,) = attempt["events"]
     assert (event["object"], event["count"], event["message"]) == ("Pod/etl-pod", 7, "back-off")
-    assert attempt["node_conditions"][0]["type"] == "MemoryPressure"
+    (node,) = attempt["nodes"]
+    assert (node["name"], node["conditions"][0]["type"]) == ("n1", "MemoryPressure")
     (lines,) = attempt["last_lines"]
     assert (lines["container"], len(lines["lines"]), lines["lines"][-1]) == ("main", 50, "line 59")
-    assert world.evidence.asked == [(1, "fetch", 50), (1, "main", 50)]  # a container that waits has written nothing
 
 
 async def test_what_followed_each_attempt_and_who_paid(world: World, client: httpx2.AsyncClient) -> None:
@@ -233,7 +242,8 @@ async def test_evidence_that_cannot_be_read_does_not_hide_the_cause(world: World
     job_id = await submit(client)
     world.store.attempts[job_id] = [failed_attempt(world, job_id, 1, EXIT_3)]
     world.store.change(job_id, state=State.FAILED, attempt=1, explanation="Container main exited with code 3.")
-    world.evidence.failure = TemporaryError("the log store is down")
+    world.logs.print(job_id, b"lost\n")
+    world.logs.failure = TemporaryError("the log store is down")
     answer = (await client.get(f"/v1/jobs/{job_id}/explanation")).json()
     assert answer["attempts"][0]["verdict"]["exit_code"] == 3
     assert answer["missing"] == ["the last lines and the node of attempt 1 cannot be read now: the log store is down"]

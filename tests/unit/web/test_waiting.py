@@ -87,7 +87,7 @@ async def test_if_none_match(world: World, client: httpx2.AsyncClient) -> None:
 
 async def test_a_thousand_polls_cost_one_query_each_second(world: World, client: httpx2.AsyncClient) -> None:
     ids = [await submitted(client) for _ in range(10)]
-    hub = ChangeHub(world.store, world.wakeup, world.clock)
+    hub = ChangeHub(world.store.versions, world.wakeup, world.clock)
     polls = [asyncio.create_task(hub.wait_newer(ids[i % 10], than=1, timeout_seconds=30)) for i in range(1000)]
     await asyncio.sleep(10.5)
     assert world.store.version_queries <= 12
@@ -104,7 +104,7 @@ async def test_the_hub_survives_a_lost_database_and_rests_when_nobody_waits(
     world: World, client: httpx2.AsyncClient
 ) -> None:
     job_id = await submitted(client)
-    hub = ChangeHub(world.store, world.wakeup, world.clock)
+    hub = ChangeHub(world.store.versions, world.wakeup, world.clock)
     world.store.failure = DatabaseUnavailable()
     poll = asyncio.create_task(hub.wait_newer(job_id, than=1, timeout_seconds=30))
     await asyncio.sleep(5)
@@ -120,7 +120,7 @@ async def test_the_hub_survives_a_lost_database_and_rests_when_nobody_waits(
 
 async def test_a_cancelled_waiter_is_removed(world: World, client: httpx2.AsyncClient) -> None:
     job_id = await submitted(client)
-    hub = ChangeHub(world.store, world.wakeup, world.clock)
+    hub = ChangeHub(world.store.versions, world.wakeup, world.clock)
     poll = asyncio.create_task(hub.wait_newer(job_id, than=1, timeout_seconds=30))
     await asyncio.sleep(0)
     assert hub.waiting == 1

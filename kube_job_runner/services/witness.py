@@ -1,0 +1,75 @@
+"""The state of the node of a pod that was disturbed, as evidence: read at that moment, since a node may be gone soon."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+from kube_job_runner import ports
+from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.facts import NodeFacts, PodFacts
+from kube_job_runner.domain.messages import Observed
+
+_FRESH_SECONDS = 10.0
+_REMEMBERED = 10_000
+
+Report = Callable[[tuple[str, Observed]], Awaitable[None]]
+
+
+class NodeWitness:
+    """Reads nodes in the background: one request for all pods that a node loses within seconds, and once for each pod."""
+
+    def __init__(self, nodes: ports.NodeReader, clock: ports.Clock) -> None:
+        self._nodes = nodes
+        self._clock = clock
+        self._told: OrderedDict[str, None] = OrderedDict()
+        self._looks: dict[str, tuple[float, asyncio.Future[NodeFacts | None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def look(self, seen: ports.SeenPod, report: Report) -> None:
+        """Report the state of a pod's node, once, when something other than its own program disturbed the pod."""
+        pod = seen.facts
+        if not pod.node or pod.uid in self._told or not disturbed(pod):
+            return
+        self._told[pod.uid] = None
+        if len(self._told) > _REMEMBERED:
+            self._told.popitem(last=False)
+        task = asyncio.create_task(self._report(seen, report))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        """Give up what has not been read yet: it is evidence, not state."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _report(self, seen: ports.SeenPod, report: Report) -> None:
+        facts = await self._state(seen.facts.node)
+        if facts is not None:
+            await report((f"node of {seen.facts.uid}", Observed(job_id=seen.job_id, attempt=seen.attempt, node=facts)))
+
+    async def _state(self, name: str) -> NodeFacts | None:
+        now = self._clock.monotonic()
+        known = self._looks.get(name)
+        if known is None or now - known[0] > _FRESH_SECONDS:
+            self._looks = {node: look for node, look in self._looks.items() if now - look[0] <= _FRESH_SECONDS}
+            known = (now, asyncio.ensure_future(self._read(name)))
+            self._looks[name] = known
+        return await asyncio.shield(known[1])
+
+    async def _read(self, name: str) -> NodeFacts | None:
+        try:
+            conditions = await self._nodes.node_conditions(name)
+        except TemporaryError:
+            return None
+        return None if conditions is None else NodeFacts(name=name, seen_at=self._clock.now(), conditions=conditions)
+
+
+def disturbed(pod: PodFacts) -> bool:
+    """Tell whether the node or the cluster ended a pod, or is about to (pod status, DisruptionTarget, a lost container)."""
+    if pod.phase == "Failed" and pod.reason:
+        return True
+    if any(condition.type == "DisruptionTarget" and condition.status == "True" for condition in pod.conditions):
+        return True
+    return any(container.reason == "ContainerStatusUnknown" for container in pod.containers)
