@@ -54,9 +54,7 @@ def s3_server() -> Iterator[str]:
 
 
 @pytest.fixture(params=["postgres", "memory", "file", "s3"])
-def logs(
-    request: pytest.FixtureRequest, pg: postgres.Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Any:
+def logs(request: pytest.FixtureRequest, pg: postgres.Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A store of logs."""
     if request.param == "postgres":
         return pg.logs
@@ -89,9 +87,7 @@ async def leased(url: str, logs: Any, token: uuid.UUID) -> LogKey:
 
 
 async def claim(logs: Any, token: uuid.UUID) -> Any:
-    return await logs.claim(
-        token=token, lease_seconds=60, ended_limit=10, follow_limit=10, follow_after_seconds=600
-    )
+    return await logs.claim(token=token, lease_seconds=60, ended_limit=10, follow_limit=10, follow_after_seconds=600)
 
 
 async def put(logs: Any, key: LogKey, token: uuid.UUID, assembler: Assembler, **more: Any) -> bool:
