@@ -58,7 +58,7 @@ def make_attempt(number: int = 1, *, facts: AttemptFacts | None = None, **column
         namespace="default",
         cluster_name=names.cluster_job_name("etl", JOB_ID, number),
         facts=facts or AttemptFacts(job=job_facts(uid=f"cluster-uid-{number}")),
-        **(defaults | columns),
+        **({"logs": "stored"} | defaults | columns),
     )
 
 
