@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 KWOK_CONFIG = Path(__file__).resolve().parent / "kwok.yaml"
+MUTATIONS = Path(__file__).resolve().parent / "mutations.yaml"
 PORT_NAMES = ("etcd", "etcd-peer", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 REAL_NODE_NAME = "127.0.0.1"  # a node named by its address needs no --node-ip, which refuses loopback

@@ -53,8 +53,13 @@ def write_all(folder: Path, *, helper: Path) -> list[Path]:
     write(
         pause, PAUSE_IMAGE, lambda layer: layer.file("pause", helper.read_bytes()), {"Entrypoint": ["/pause", "pause"]}
     )
-    write(busybox, BUSYBOX_IMAGE, _fill_busybox, {"Env": ["PATH=/bin"], "Cmd": ["sh"]})
+    write_busybox(busybox)
     return [pause, busybox]
+
+
+def write_busybox(target: Path) -> None:
+    """Writes the image with the shell, as a docker-archive."""
+    write(target, BUSYBOX_IMAGE, _fill_busybox, {"Env": ["PATH=/bin"], "Cmd": ["sh"]})
 
 
 def write(target: Path, tag: str, fill: Callable[[LayerWriter], None], run_config: Mapping[str, Any]) -> None:

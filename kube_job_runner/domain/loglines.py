@@ -305,17 +305,12 @@ class Assembler:
             if not data:
                 continue
             if self.open_bytes == 0:
+                if self._size >= self._chunk_bytes:
+                    self._seal()
                 self._last_stamp = stamp if stamp != NO_STAMP else self._last_stamp
                 self.lines += 1
-                self._note_begin()
+                self._stamps.append(self._last_stamp)
             self._append(data)
-
-    def _note_begin(self) -> None:
-        if self._size >= self._chunk_bytes:
-            self._seal()
-        if not self._size:
-            self._continues = False
-        self._stamps.append(self._last_stamp)
 
     def _append(self, data: bytes) -> None:
         while data:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -67,12 +68,15 @@ def of_verdicts(verdicts: Sequence[Verdict], policy: Retry, *, memory: str = "")
 
 
 def cause_of(reason: str) -> Cause | None:
-    """Return whose fault a reason (or a category: `out_of_memory`) usually is; None when it is not known."""
+    """Return whose fault a reason (or a category: `out_of_memory`) usually is; None when it is not known.
+
+    Of a reason with several rows in the failure table it is the fault of most; where that is even, the infrastructure's.
+    """
     plain = reason.replace("_", "").replace("-", "").lower()
     if plain in _CAUSES:
         return _CAUSES[plain]
-    for rule in failures.RULES:
-        found = Finding(rule=rule, explanation="")
-        if found.reason.lower() == plain:
-            return diagnosis.verdict_of(found).cause
-    return None
+    found = [Finding(rule=rule, explanation="") for rule in failures.RULES]
+    causes = Counter(
+        diagnosis.verdict_of(one).cause for one in found if one.reason.lower() == plain and one.verdict != "wait"
+    )
+    return max(causes, key=lambda cause: (causes[cause], cause == "infrastructure"), default=None)

@@ -9,12 +9,13 @@ import pytest
 
 from testbed.cluster import Cluster
 from testbed.pytest_plugin import kube_cluster, kube_namespace, kube_programs, kube_real_node, pytest_collection_finish
-from tests.support.kubernetes import install
+from tests.support.kubernetes import install, install_into
 from tests.support.postgres import Server
 from tests.support.product import Product
 
 __all__ = [
     "install",
+    "install_into",
     "kube_cluster",
     "kube_namespace",
     "kube_programs",

@@ -153,3 +153,16 @@ def install(cluster: Cluster) -> tuple[str, dict[str, Path]]:
     documents = rbac(accounts_namespace=accounts, jobs_namespace=jobs)
     cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
     return jobs, {name: cluster.service_account_kubeconfig(accounts, name, duration_seconds=7200) for name in WATCHING}
+
+
+def install_into(cluster: Cluster, namespace: str, *, beside: str) -> str:
+    """Make another namespace for jobs of the accounts that `install` made for the namespace `beside`; return it."""
+    accounts = beside.replace("jobs-", "kjr-", 1)
+    cluster.create_namespace(namespace)
+    documents = [
+        document
+        for document in rbac(accounts_namespace=accounts, jobs_namespace=namespace)
+        if document["metadata"].get("namespace") == namespace
+    ]
+    cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
+    return namespace

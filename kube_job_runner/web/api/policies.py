@@ -150,7 +150,7 @@ def _verdict(failure: MadeUpFailure) -> Verdict:
         reason=code,
         exit_code=failure.exit_code,
         signal=failure.signal,
-        cause=failure.cause or simulate.cause_of(failure.reason) or "application",
+        cause=failure.cause or simulate.cause_of(failure.reason) or "permanent",
     )
 
 

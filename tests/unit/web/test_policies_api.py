@@ -7,8 +7,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from kube_job_runner.domain import categories
 from kube_job_runner.domain.job import Attempt, State, Verdict
 from kube_job_runner.domain.retries import JITTER
+from kube_job_runner.services.simulate import cause_of
 from tests.unit.web.conftest import World
 from tests.unit.web.test_jobs_api import submit
 
@@ -104,3 +106,29 @@ async def test_unknown_fields_are_warned_of(client: httpx2.AsyncClient) -> None:
     assert [warning["pointer"] for warning in answer["warnings"]] == ["/policy/attempt"]
     strict = await client.post(PATH + "?strict=true", json=body)
     assert [error["pointer"] for error in strict.json()["errors"]] == ["/policy/attempt"]
+
+
+async def test_a_reason_that_nobody_knows_is_refused(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(categories, "find", lambda _name: None)
+    failures = [{"reason": "PodLost"}, {"reason": "NoSuchThing"}]
+    answer = await client.post(PATH, json={"policy": {}, "failures": failures})
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/failures/1/reason"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("ImageNotFound", "permanent"),
+        ("image_not_found", "permanent"),
+        ("OutOfMemory", "application"),
+        ("node-pressure-evicted", "infrastructure"),
+        ("RunTimeout", "application"),
+        ("start_timeout", "permanent"),
+        ("PodLost", "infrastructure"),
+        ("NoSuchThing", None),
+    ],
+)
+async def test_whose_fault_a_reason_usually_is(reason: str, cause: str | None) -> None:
+    assert cause_of(reason) == cause

@@ -155,4 +155,6 @@ FROM (SELECT clock_timestamp() AS now) n LEFT JOIN admitted j ON true
 
 -- name: attempts_of
 -- All attempts of some jobs.
-SELECT * FROM attempts WHERE job_id = ANY($1::uuid[]) ORDER BY job_id, number
+SELECT a.*, l.status AS logs, l.lost_reason AS logs_lost
+FROM attempts a LEFT JOIN attempt_logs l ON l.job_id = a.job_id AND l.attempt = a.number
+WHERE a.job_id = ANY($1::uuid[]) ORDER BY a.job_id, a.number

@@ -1,0 +1,157 @@
+"""What the API server told of pods, Jobs and Events, and when: the measure for how long the product took to see the same.
+
+A watch of its own, as administrator, in a thread; times are those of this machine's clock at which a line arrived, since the
+times in the objects have whole seconds only.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.client
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from kube_job_runner.domain import names
+from testbed.cluster import Cluster
+
+Wire = dict[str, Any]
+Signal = Callable[[Wire], bool]
+
+
+class Sighting(NamedTuple):
+    """One line of a watch: when it arrived, and the object."""
+
+    at: dt.datetime
+    object: Wire
+
+
+class Sightings:
+    """Records our pods and Jobs, and all Events, while it is open."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._lines: dict[str, list[Sighting]] = {"pods": [], "jobs": [], "events": []}
+        self._connections: list[http.client.HTTPSConnection] = []
+        self._threads: list[threading.Thread] = []
+        self._closing = False
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> Sightings:
+        for resource in self._lines:
+            thread = threading.Thread(target=self._record, args=(resource,), name=f"sightings-{resource}")
+            thread.start()
+            self._threads.append(thread)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._closing = True
+        for connection in self._connections:
+            if connection.sock is not None:
+                connection.sock.shutdown(socket.SHUT_RDWR)  # ends the read of the thread
+        for thread in self._threads:
+            thread.join()
+        assert self.error is None, f"the watch of the test itself broke: {self.error!r}"
+
+    def _record(self, resource: str) -> None:
+        try:
+            for line in self._watch(resource):
+                seen = json.loads(line)
+                if seen["type"] in ("ADDED", "MODIFIED", "DELETED"):
+                    self._lines[resource].append(Sighting(dt.datetime.now(dt.UTC), seen["object"]))
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            if not self._closing:
+                self.error = error
+
+    def _watch(self, resource: str) -> Iterator[bytes]:
+        address = urlsplit(self._cluster.url)
+        tls = ssl.create_default_context(cafile=str(self._cluster.ca_file))
+        connection = http.client.HTTPSConnection(address.hostname or "", address.port, context=tls)
+        self._connections.append(connection)
+        group = "/apis/batch/v1" if resource == "jobs" else "/api/v1"
+        ours = f"&labelSelector={names.MANAGED_BY_LABEL}%3D{names.MANAGED_BY}" if resource != "events" else ""
+        path = f"{group}/{resource}?watch=1&timeoutSeconds=3000{ours}"
+        connection.request("GET", path, headers={"Authorization": f"Bearer {self._cluster.token()}"})
+        with connection.getresponse() as answer:
+            if answer.status != 200:
+                raise OSError(f"watch of {resource}: {answer.status}")
+            # Not by line iteration, which reads ahead and would hold lines back.
+            while line := answer.readline():
+                yield line
+        connection.close()
+
+    # --- What was seen ---------------------------------------------------------------------------------------------------
+
+    def pods(self, job_id: str, attempt: int = 1) -> list[Sighting]:
+        """Return what was seen of the pods of an attempt, oldest first."""
+        return self._of(job_id, attempt, "pods")
+
+    def _of(self, job_id: str, attempt: int, resource: str) -> list[Sighting]:
+        return [
+            seen
+            for seen in list(self._lines[resource])
+            if seen.object["metadata"].get("labels", {}).get(names.JOB_ID_LABEL) == job_id
+            and seen.object["metadata"]["labels"].get(names.ATTEMPT_LABEL) == str(attempt)
+        ]
+
+    def first(self, job_id: str, signal: Signal, *, attempt: int = 1) -> dt.datetime | None:
+        """Return when the pod of an attempt first showed a signal, or None."""
+        return next((seen.at for seen in self.pods(job_id, attempt) if signal(seen.object)), None)
+
+    def job_failed(self, job_id: str, *, attempt: int = 1) -> dt.datetime | None:
+        """Return when the Job of an attempt was first seen to have failed, or None."""
+        lines = self._of(job_id, attempt, "jobs")
+        return next((seen.at for seen in lines if condition("Failed")(seen.object)), None)
+
+    def first_event(self, object_name: str, reason: str, text: str = "") -> dt.datetime | None:
+        """Return when an Event about an object of a name that begins so was first seen, or None."""
+        return next(
+            (
+                seen.at
+                for seen in list(self._lines["events"])
+                if seen.object["involvedObject"].get("name", "").startswith(object_name)
+                and seen.object["reason"] == reason
+                and text in seen.object.get("message", "")
+            ),
+            None,
+        )
+
+
+# --- Signals --------------------------------------------------------------------------------------------------------------
+
+
+def _containers(pod: Wire) -> list[Wire]:
+    status = pod.get("status", {})
+    return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+
+
+def waiting(*reasons: str) -> Signal:
+    """A container waits for one of these reasons."""
+    return lambda pod: any(c["state"].get("waiting", {}).get("reason") in reasons for c in _containers(pod))
+
+
+def terminated(pod: Wire) -> bool:
+    """A container ended with an error."""
+    return any(c["state"].get("terminated", {}).get("exitCode", 0) != 0 for c in _containers(pod))
+
+
+def failed(pod: Wire) -> bool:
+    """The pod has failed, and says so by its phase."""
+    return bool(pod.get("status", {}).get("phase") == "Failed")
+
+
+def running(pod: Wire) -> bool:
+    """The pod runs."""
+    return bool(pod.get("status", {}).get("phase") == "Running")
+
+
+def condition(kind: str, status: str = "True", text: str = "") -> Signal:
+    """The object has a condition of this kind and status, whose message holds the text."""
+    return lambda seen: any(
+        c["type"] == kind and c["status"] == status and text in c.get("message", "")
+        for c in seen.get("status", {}).get("conditions", [])
+    )
