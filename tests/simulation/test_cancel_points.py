@@ -37,7 +37,13 @@ from tests.support.memory import MemoryStore
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
 SEEDS = 50
-RULES = Rules(cleanup_delay_seconds=3.0, force_after_seconds=20.0)
+RULES = Rules(
+    cleanup_delay_seconds=3.0,
+    force_after_seconds=20.0,
+    log_deadline_seconds=3.0,
+    log_stop_bound_seconds=1.0,
+    log_recheck_seconds=0.5,
+)
 CANCELLED = frozenset({State.CANCELLED})
 FOR_EVER = {"run": "forever"}
 
