@@ -162,7 +162,7 @@ class Life:
             Observer(kind="job", events=self.cluster.watch_jobs(), store=store, queue=store, clock=clock),
             Observer(kind="pod", events=self.cluster.watch_pods(), store=store, queue=store, clock=clock),
         ]
-        sweeper = Sweeper(store=store, clock=clock, settings=SweepSettings())
+        sweeper = Sweeper(store=store, logs=store, clock=clock, settings=SweepSettings())
         work = [observer.run() for observer in observers] + [self.process() for _ in range(2)]
         tasks = [asyncio.create_task(each) for each in [*work, self.sweep(sweeper)]]
         try:
