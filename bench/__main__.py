@@ -1,18 +1,18 @@
-"""`python -m bench [submit|admission|jobs]`: run the benchmarks and print their tables."""
+"""`python -m bench [submit|admission|jobs|verdicts]`: run the benchmarks and print their tables."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from bench import admission, jobs, submit
+from bench import admission, jobs, submit, verdicts
 from testbed import build
 
 
 def main() -> int:
     """Run what is named, or all."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["submit", "admission", "jobs", "all"], default="all")
+    parser.add_argument("what", nargs="?", choices=["submit", "admission", "jobs", "verdicts", "all"], default="all")
     parser.add_argument("--jobs", type=int, default=5_000, help="jobs through the whole product (default 5,000)")
     parser.add_argument(
         "--cleanup-delay", type=float, default=300.0, help="seconds a finished Job stays in the cluster"
@@ -22,13 +22,16 @@ def main() -> int:
         submit.main()
     if arguments.what in ("admission", "all"):
         admission.main()
-    if arguments.what in ("jobs", "all"):
+    if arguments.what in ("jobs", "verdicts", "all"):
         try:
             build.ensure_built()
         except build.GoMissing as error:
-            print(f"skipped: jobs ({error})", file=sys.stderr)
+            print(f"skipped: jobs, verdicts ({error})", file=sys.stderr)
             return 0
+    if arguments.what in ("jobs", "all"):
         jobs.main(jobs=arguments.jobs, cleanup_delay_seconds=arguments.cleanup_delay)
+    if arguments.what in ("verdicts", "all"):
+        verdicts.main()
     return 0
 
 

@@ -31,51 +31,77 @@ class Sighting(NamedTuple):
 
 
 class Sightings:
-    """Records our pods and Jobs, and all Events, while it is open."""
+    """Records our pods and Jobs, and all Events, while it is open. Only what happens then: it does not list what there is."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._lines: dict[str, list[Sighting]] = {"pods": [], "jobs": [], "events": []}
-        self._connections: list[http.client.HTTPSConnection] = []
+        self._lines: dict[str, list[tuple[dt.datetime, bytes]]] = {"pods": [], "jobs": [], "events": []}
+        self._read: dict[str, int] = dict.fromkeys(self._lines, 0)
+        self._seen: dict[tuple[str, str, str], list[Sighting]] = {}
+        self._events: list[Sighting] = []
+        self._connections: dict[str, http.client.HTTPSConnection] = {}
         self._threads: list[threading.Thread] = []
         self._closing = False
         self.error: BaseException | None = None
 
     def __enter__(self) -> Sightings:
         for resource in self._lines:
-            thread = threading.Thread(target=self._record, args=(resource,), name=f"sightings-{resource}")
+            group = "/apis/batch/v1" if resource == "jobs" else "/api/v1"
+            version = self._cluster.api()("GET", f"{group}/{resource}?limit=1").require(200)["metadata"][
+                "resourceVersion"
+            ]
+            arguments = (f"{group}/{resource}", resource, str(version))
+            thread = threading.Thread(target=self._record, args=arguments, name=f"sightings-{resource}")
             thread.start()
             self._threads.append(thread)
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._closing = True
-        for connection in self._connections:
+        for connection in self._connections.values():
             if connection.sock is not None:
                 connection.sock.shutdown(socket.SHUT_RDWR)  # ends the read of the thread
         for thread in self._threads:
             thread.join()
         assert self.error is None, f"the watch of the test itself broke: {self.error!r}"
 
-    def _record(self, resource: str) -> None:
+    def _record(self, path: str, resource: str, version: str) -> None:
+        """Only note the time of every line: to read them as they come would delay the next ones."""
+        lines = self._lines[resource]
         try:
-            for line in self._watch(resource):
-                seen = json.loads(line)
-                if seen["type"] in ("ADDED", "MODIFIED", "DELETED"):
-                    self._lines[resource].append(Sighting(dt.datetime.now(dt.UTC), seen["object"]))
-        except (OSError, ValueError, http.client.HTTPException) as error:
+            while not self._closing:  # the server closes a watch that falls behind, without a word
+                for line in self._watch(path, resource, version):
+                    lines.append((dt.datetime.now(dt.UTC), line))
+                if lines:
+                    version = json.loads(lines[-1][1])["object"]["metadata"]["resourceVersion"]
+        except (OSError, ValueError, KeyError, AttributeError, http.client.HTTPException) as error:
             if not self._closing:
                 self.error = error
 
-    def _watch(self, resource: str) -> Iterator[bytes]:
+    def _catch_up(self, resource: str) -> None:
+        lines = self._lines[resource]
+        for at, line in lines[self._read[resource] :]:
+            self._read[resource] += 1
+            seen = json.loads(line)
+            assert seen["type"] != "ERROR", f"the watch of the test itself broke: {seen['object']}"
+            self._keep(resource, Sighting(at, seen["object"]))
+
+    def _keep(self, resource: str, seen: Sighting) -> None:
+        if resource == "events":
+            self._events.append(seen)
+            return
+        labels = seen.object["metadata"].get("labels", {})
+        key = (resource, labels.get(names.JOB_ID_LABEL, ""), labels.get(names.ATTEMPT_LABEL, ""))
+        self._seen.setdefault(key, []).append(seen)
+
+    def _watch(self, path: str, resource: str, version: str) -> Iterator[bytes]:
         address = urlsplit(self._cluster.url)
         tls = ssl.create_default_context(cafile=str(self._cluster.ca_file))
         connection = http.client.HTTPSConnection(address.hostname or "", address.port, context=tls)
-        self._connections.append(connection)
-        group = "/apis/batch/v1" if resource == "jobs" else "/api/v1"
+        self._connections[resource] = connection
         ours = f"&labelSelector={names.MANAGED_BY_LABEL}%3D{names.MANAGED_BY}" if resource != "events" else ""
-        path = f"{group}/{resource}?watch=1&timeoutSeconds=3000{ours}"
-        connection.request("GET", path, headers={"Authorization": f"Bearer {self._cluster.token()}"})
+        query = f"watch=1&timeoutSeconds=3000&resourceVersion={version}{ours}"
+        connection.request("GET", f"{path}?{query}", headers={"Authorization": f"Bearer {self._cluster.token()}"})
         with connection.getresponse() as answer:
             if answer.status != 200:
                 raise OSError(f"watch of {resource}: {answer.status}")
@@ -88,15 +114,8 @@ class Sightings:
 
     def pods(self, job_id: str, attempt: int = 1) -> list[Sighting]:
         """Return what was seen of the pods of an attempt, oldest first."""
-        return self._of(job_id, attempt, "pods")
-
-    def _of(self, job_id: str, attempt: int, resource: str) -> list[Sighting]:
-        return [
-            seen
-            for seen in list(self._lines[resource])
-            if seen.object["metadata"].get("labels", {}).get(names.JOB_ID_LABEL) == job_id
-            and seen.object["metadata"]["labels"].get(names.ATTEMPT_LABEL) == str(attempt)
-        ]
+        self._catch_up("pods")
+        return self._seen.get(("pods", job_id, str(attempt)), [])
 
     def first(self, job_id: str, signal: Signal, *, attempt: int = 1) -> dt.datetime | None:
         """Return when the pod of an attempt first showed a signal, or None."""
@@ -104,15 +123,17 @@ class Sightings:
 
     def job_failed(self, job_id: str, *, attempt: int = 1) -> dt.datetime | None:
         """Return when the Job of an attempt was first seen to have failed, or None."""
-        lines = self._of(job_id, attempt, "jobs")
-        return next((seen.at for seen in lines if condition("Failed")(seen.object)), None)
+        self._catch_up("jobs")
+        seen_of_job = self._seen.get(("jobs", job_id, str(attempt)), [])
+        return next((seen.at for seen in seen_of_job if condition("Failed")(seen.object)), None)
 
     def first_event(self, object_name: str, reason: str, text: str = "") -> dt.datetime | None:
         """Return when an Event about an object of a name that begins so was first seen, or None."""
+        self._catch_up("events")
         return next(
             (
                 seen.at
-                for seen in list(self._lines["events"])
+                for seen in self._events
                 if seen.object["involvedObject"].get("name", "").startswith(object_name)
                 and seen.object["reason"] == reason
                 and text in seen.object.get("message", "")
