@@ -543,7 +543,9 @@ class TestStopping:
 
 class TestCleanup:
     def finished(self) -> tuple[Job, dict[int, Attempt]]:
-        attempt = with_facts(make_attempt(logs="stored"), job_facts("Complete", rv=20), pod_facts(ended(0), phase="Succeeded"))
+        attempt = with_facts(
+            make_attempt(logs="stored"), job_facts("Complete", rv=20), pod_facts(ended(0), phase="Succeeded")
+        )
         return apply(decide(make_job(State.RUNNING), attempt, now=after(5)), {1: attempt})
 
     def test_a_finished_cluster_job_stays_for_a_while_so_that_its_log_can_be_read(self) -> None:
