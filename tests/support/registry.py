@@ -74,7 +74,11 @@ class Registry:
             images.write_busybox(archive)
             with tarfile.open(archive) as tar:
                 [described] = json.loads(_member(tar, "manifest.json"))
-                config, layer = _member(tar, described["Config"]), _member(tar, described["Layers"][0])
+                settings = json.loads(_member(tar, described["Config"]))
+                layer = _member(tar, described["Layers"][0])
+        # Another image than that of the node: of one that it has pulled itself, the kubelet does not trust other names.
+        settings["config"]["Labels"] = {"kjr.test/from": "registry"}
+        config = json.dumps(settings).encode()
         parts = [
             ("application/vnd.oci.image.config.v1+json", config),
             ("application/vnd.oci.image.layer.v1.tar", layer),
