@@ -256,7 +256,6 @@ class Outcome(msgspec.Struct, kw_only=True):
     campaign: Campaign
     history: History
     creates: Counter[str]
-    anomalies: dict[str, int]
 
 
 @pytest.fixture(scope="module")
@@ -371,7 +370,6 @@ def judged(cluster: Cluster, campaign: Campaign) -> Outcome:
         campaign=campaign,
         history=history,
         creates=Counter(str(found[0]) for found in made if found is not None),
-        anomalies={},
     )
 
 
