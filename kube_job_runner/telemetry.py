@@ -55,6 +55,12 @@ watch_failures = Counter(
 watch_last_event = Gauge(
     "kjr_watch_last_event_timestamp_seconds", "When a watcher last heard anything.", ["kind"], registry=REGISTRY
 )
+unknown_signals = Counter(
+    "kjr_unknown_signals_total",
+    "Waiting reasons of containers that the failure rules do not know; their jobs wait on.",
+    ["reason"],
+    registry=REGISTRY,
+)
 unknown_objects = Counter(
     "kjr_unknown_objects_total", "Observations of cluster objects that no attempt owns.", registry=REGISTRY
 )

@@ -75,6 +75,9 @@ def _remove(draft: Draft, attempt: Attempt) -> None:
     if ended and not _stopping(draft, attempt):
         due += timedelta(seconds=draft.rules.cleanup_delay_seconds)
     grace_seconds = _kill_grace(draft, attempt)
+    if grace_seconds is None and not ended:
+        # The garbage collector takes its time, in a burst minutes: the pods are told to end now, not when their turn comes.
+        grace_seconds = draft.job.policy.stop_grace_seconds
     pods = _left(attempt) if grace_seconds is not None else ()
     _ask(draft, attempt, due=due, pods=pods, grace_seconds=grace_seconds, wait_for_pods=not ended)
 

@@ -7,7 +7,10 @@ from collections.abc import Iterable
 import msgspec
 
 from kube_job_runner import ports, telemetry
+from kube_job_runner.domain import diagnosis
 from kube_job_runner.domain.draft import Decision
+from kube_job_runner.domain.facts import PodFacts
+from kube_job_runner.domain.failures import Table
 from kube_job_runner.domain.job import TERMINAL, Attempt, Job, State
 from kube_job_runner.domain.messages import Message
 
@@ -46,6 +49,13 @@ def count_changes(changes: Iterable[ports.Change]) -> None:
 
 def _phase(phase: str, seconds: float) -> None:
     telemetry.job_phase_seconds.labels(phase).observe(max(0.0, seconds))
+
+
+def count_unknown(pod: PodFacts, table: Table) -> None:
+    """Count a waiting reason that the failure rules do not know: it is never fatal, and somebody should add a rule."""
+    reason = diagnosis.unknown_signal(pod, table)
+    if reason:
+        telemetry.unknown_signals.labels(reason[:63]).inc()
 
 
 def count_messages(handled: Iterable[Message]) -> None:

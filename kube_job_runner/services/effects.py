@@ -105,7 +105,7 @@ class Effects:
                 job, attempts, why=str(error), delay_seconds=delay_seconds, now=now, rules=self._rules
             )
         explanation = f"The cluster refused the job: {error}"
-        verdict = Verdict(outcome=State.FAILED, reason=reason, explanation=explanation)
+        verdict = Verdict(outcome=State.FAILED, reason=reason, explanation=explanation, cause="permanent")
         return lifecycle.refused(job, attempts, verdict, now=now, rules=self._rules)
 
     async def delete(self, message: Delete) -> None:

@@ -112,7 +112,7 @@ class LogService:
                 return
             if await self._logs.log_state(key) is not None:
                 break
-            if _over(job, await self._attempt(job_id, number), number):
+            if _over(job, await self._attempt(job_id, number), number) or self._hub.closed:
                 return
             await self._hub.wait_newer(job_id, than=job.version, timeout_seconds=_RECHECK_SECONDS)
         async for text in self._stream(key, request, []):
@@ -140,7 +140,7 @@ class LogService:
             async for text in self._chunks(key, request, renderer):
                 began = True
                 yield text
-            if state is None or not request.follow or state.done:
+            if state is None or not request.follow or state.done or self._log_hub.closed:
                 break
             now = self._clock.monotonic()
             if now - wanted_at >= _WANT_SECONDS:

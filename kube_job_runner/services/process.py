@@ -207,6 +207,8 @@ class Processor:
             for facts in (message.job, message.pod, message.event, message.node):
                 if facts is not None:
                     attempt = lifecycle.observe(attempt, facts)
+            if message.pod is not None:
+                bookkeeping.count_unknown(message.pod, self._rules.table)
             if attempt is not item.attempts.get(message.attempt):
                 item.attempts[message.attempt] = item.observed[message.attempt] = attempt
 

@@ -137,6 +137,11 @@ class ChangeHub(Generic[K]):
         self._closed = False
 
     @property
+    def closed(self) -> bool:
+        """Whether nobody is to wait any more."""
+        return self._closed
+
+    @property
     def waiting(self) -> int:
         """How many wait now."""
         return sum(map(len, self._waiters.values()))

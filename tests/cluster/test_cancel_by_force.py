@@ -77,7 +77,7 @@ def assert_forced(cluster: Cluster, product: Product, job_id: str, node: str) ->
         if event["objectRef"]["name"].startswith(attempt["cluster_name"])
         and event["user"]["username"].endswith(":messages-processor")
     ]
-    assert removals == [200], "one removal of the pod itself, with the rights that we ship"
+    assert removals in ([200], [200, 200]), "the pod itself was removed: gently if it was known by then, then by force"
 
 
 def test_a_pod_on_a_node_that_never_answers(kube_cluster: Cluster, impatient: Product) -> None:

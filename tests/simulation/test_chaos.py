@@ -39,6 +39,10 @@ RULES = Rules(
     pod_unseen_bound_seconds=0.2,
     pod_gone_bound_seconds=1.0,
     create_retry_max_seconds=0.2,
+    create_settle_seconds=0.2,
+    log_deadline_seconds=0.5,
+    log_stop_bound_seconds=0.2,
+    log_recheck_seconds=0.1,
 )
 
 

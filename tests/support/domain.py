@@ -50,15 +50,15 @@ def make_job(
 
 
 def make_attempt(number: int = 1, *, facts: AttemptFacts | None = None, **columns: Any) -> Attempt:
-    """Return an attempt whose cluster job exists."""
-    defaults: dict[str, Any] = {"cluster_uid": f"cluster-uid-{number}", "created_at": T0}
+    """Return an attempt whose cluster job exists, and whose log needs not be waited for."""
+    defaults: dict[str, Any] = {"cluster_uid": f"cluster-uid-{number}", "created_at": T0, "logs": "stored"}
     return Attempt(
         job_id=JOB_ID,
         number=number,
         namespace="default",
         cluster_name=names.cluster_job_name("etl", JOB_ID, number),
         facts=facts or AttemptFacts(job=job_facts(uid=f"cluster-uid-{number}")),
-        **(defaults | columns),
+        **({"logs": "stored"} | defaults | columns),
     )
 
 

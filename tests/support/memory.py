@@ -163,6 +163,10 @@ class MemoryStore:
         """Forget nothing."""
         return 0
 
+    async def delete_old_logs(self, *, older_than_seconds: float, limit: int) -> int:
+        """Keep no logs."""
+        return 0
+
     # --- MessageQueue -----------------------------------------------------------------------------------------------
 
     async def send(self, outgoing: Sequence[Outgoing]) -> None:

@@ -81,7 +81,7 @@ class JobsApi:
         return Reply(page, headers=headers)
 
     async def cancel(self, call: Call[views.JobPath, views.SubmitQuery, views.CancelBody]) -> Reply[views.JobView]:
-        """Ask for the end of a job; asking again changes nothing."""
+        """Ask for the end of a job; asking again changes nothing but, when less grace is given, how soon its pod is killed."""
         body = call.body
         job = await self._store.request_cancel(
             call.path.id, by=call.principal, reason=body.reason, grace_seconds=body.grace_seconds
@@ -137,11 +137,11 @@ def _ended(job: Job) -> str:
 
 
 def _asked_before(job: Job, body: views.CancelBody) -> list[Fault]:
-    """Return a warning when the job was to be cancelled before in another way: the first request stands."""
+    """Return a warning when a cancel gave more grace than one before it: who was told to hurry is not slowed down."""
     if job.cancel is None or body.grace_seconds in (None, job.cancel.grace_seconds):
         return []
     by = f" by {job.cancel.by}" if job.cancel.by else ""
-    detail = f"was not taken: a cancel was asked for before{by}, at {job.cancel.at.isoformat()}, and stays as it is"
+    detail = f"was not taken: a cancel with less grace was asked for before{by}, at {job.cancel.at.isoformat()}"
     return [Fault("/grace_seconds", detail)]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kube_job_runner.adapters.kubernetes import KubernetesCluster
-from kube_job_runner.domain.errors import NotFound, TemporaryError
+from kube_job_runner.domain.errors import ClusterRefused, NotFound, TemporaryError
 from tests.support import fake_apiserver as fake
 from tests.support.fake_apiserver import FakeApiServer
 from tests.support.kubernetes import Sleeps, make_cluster
@@ -78,7 +78,6 @@ async def test_follow_ends_when_the_pod_disappears_before_it_started(server: Fak
     "fault",
     [
         fake.answer(500, "Get https://node:10250/containerLogs: dial tcp: connection refused", "InternalError"),
-        fake.answer(403, 'User "x" cannot get resource "pods/log"', "Forbidden"),
         fake.text(404, "404 page not found"),
         fake.answer(429, "busy", "TooManyRequests"),
         fake.reset(),
@@ -111,3 +110,9 @@ async def test_following_many_logs_does_not_use_up_the_requests(server: FakeApiS
     for log in logs:
         await log.aclose()
     await cluster.close()
+
+
+async def test_a_log_that_we_may_not_read_is_refused(server: FakeApiServer, cluster: KubernetesCluster) -> None:
+    server.fail("log", fake.answer(403, 'User "x" cannot get resource "pods/log"', "Forbidden"))
+    with pytest.raises(ClusterRefused, match="cannot get resource"):
+        await read(cluster)

@@ -267,3 +267,14 @@ async def test_a_cancel_keeps_its_grace(client: httpx2.AsyncClient) -> None:
     assert answer.json()["cancel"] == again.json()["cancel"] == (await client.get(path)).json()["cancel"]
     assert answer.json()["cancel"]["grace_seconds"] == 0
     assert again.json()["warnings"][0]["pointer"] == "/grace_seconds"
+
+
+async def test_a_later_cancel_with_less_grace_hurries_and_keeps_who_asked_first_and_why(
+    client: httpx2.AsyncClient,
+) -> None:
+    path = (await client.post("/v1/jobs", json={"image": "a"})).headers["location"]
+    first = (await client.post(f"{path}:cancel", json={"reason": "why"})).json()
+    hurried = (await client.post(f"{path}:cancel", json={"reason": "now!", "grace_seconds": 0})).json()
+    assert (first["cancel"]["grace_seconds"], hurried["cancel"]["grace_seconds"]) == (30, 0)
+    assert (hurried["cancel"]["reason"], hurried["cancel"]["at"]) == ("why", first["cancel"]["at"])
+    assert hurried["version"] == first["version"] + 1

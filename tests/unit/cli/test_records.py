@@ -85,7 +85,7 @@ EVIDENCE: dict[str, Any] = {
                 {"reason": "BackOff", "message": "slow", "count": 7, "first_at": STARTED, "last_at": ENDED},
                 {"reason": "Pulled", "message": "done", "count": 1, "first_at": STARTED, "last_at": None},
             ],
-            "node_conditions": [{"type": "MemoryPressure", "status": "True", "reason": "Low"}],
+            "nodes": [{"name": "n1", "conditions": [{"type": "MemoryPressure", "status": "True", "reason": "Low"}]}],
             "last_lines": [{"container": "main", "lines": ["one", "two\x1b[2J"]}],
         },
     ],
@@ -120,7 +120,7 @@ attempt 2: ✗ failed, OutOfMemory
   container    main  terminated  exit 137  signal 9  2 restarts  14s  OOMKilled
   event        BackOff: slow (7 times, last 2026-01-01 00:00:15)
   event        Pulled: done (2026-01-01 00:00:01)
-  node says    MemoryPressure=True  Low
+  node n1      MemoryPressure=True  Low
   last lines of main
     | one
     | two\\e[2J

@@ -437,6 +437,14 @@ class TestStopping:
         assert decision.job.next_check_at is None
         assert decision.attempts[0].gone_at == after(31)
 
+    def test_a_stop_tells_the_pods_at_once_with_the_grace_of_the_job(self) -> None:
+        attempt = with_facts(make_attempt(logs="following"), pod_facts(running(), phase="Running"))
+        job = make_job(State.RUNNING, cancelled=True)
+        job = msgspec.structs.replace(job, policy=msgspec.structs.replace(job.policy, stop_grace_seconds=7))
+        [delete] = [outgoing.message for outgoing in decide(job, attempt, now=after(5)).messages]
+        assert isinstance(delete, Delete)
+        assert (delete.pods, delete.grace_seconds, delete.wait_for_pods) == ((("etl-pod", "pod-1"),), 7, True)
+
     def stopped(self, *seen: Seen) -> tuple[Job, Attempt]:
         """Return a job that was cancelled at second 5 with these facts known, and whose cluster job is gone by second 6."""
         attempt = with_facts(make_attempt(), *seen)
@@ -503,7 +511,7 @@ class TestStopping:
         assert (late.job.state, late.job.reason) == (State.STOPPING, "RunTimeout")
 
     def test_a_delete_that_has_not_worked_is_sent_again(self) -> None:
-        attempt = with_facts(make_attempt(), pod_facts(running(), phase="Running"))
+        attempt = with_facts(make_attempt(logs="following"), pod_facts(running(), phase="Running"))
         job, attempts = apply(decide(make_job(State.RUNNING, cancelled=True), attempt, now=after(5)), {1: attempt})
         assert decide(job, attempts[1], now=after(64)).messages == ()
         assert len(decide(job, attempts[1], now=after(65)).messages) == 1
@@ -535,7 +543,9 @@ class TestStopping:
 
 class TestCleanup:
     def finished(self) -> tuple[Job, dict[int, Attempt]]:
-        attempt = with_facts(make_attempt(), job_facts("Complete", rv=20), pod_facts(ended(0), phase="Succeeded"))
+        attempt = with_facts(
+            make_attempt(logs="stored"), job_facts("Complete", rv=20), pod_facts(ended(0), phase="Succeeded")
+        )
         return apply(decide(make_job(State.RUNNING), attempt, now=after(5)), {1: attempt})
 
     def test_a_finished_cluster_job_stays_for_a_while_so_that_its_log_can_be_read(self) -> None:
@@ -614,7 +624,7 @@ class TestForce:
     def stopping(self, **policy: Any) -> tuple[Job, Attempt]:
         job = make_job(State.RUNNING, cancelled=True)
         job = msgspec.structs.replace(job, policy=msgspec.structs.replace(job.policy, **policy))
-        attempt = with_facts(make_attempt(), pod_facts(running(), phase="Running"))
+        attempt = with_facts(make_attempt(logs="following"), pod_facts(running(), phase="Running"))
         job, attempts = apply(decide(job, attempt, now=after(5)), {1: attempt})
         return job, attempts[1]
 

@@ -109,7 +109,7 @@ async def test_a_quota_refuses_for_now(make_bench: Make) -> None:
 async def test_a_script_that_cannot_be_read_is_refused_for_good(bench: Bench, annotations: dict[str, str]) -> None:
     with pytest.raises(ClusterRefused) as refused:
         await bench.create(**annotations)
-    assert refused.value.reason == "Invalid"
+    assert refused.value.reason == "RequestInvalid"
 
 
 @pytest.mark.asyncio

@@ -86,9 +86,13 @@ class FakeStore:
     ) -> Job | None:
         self._fail()
         job = self.jobs.get(job_id)
-        if job is not None and not job.terminal and job.cancel is None:
+        if job is None or job.terminal:
+            return job
+        if job.cancel is None:
             cancel = CancelRequest(at=job.created_at, by=by, reason=reason, grace_seconds=grace_seconds)
             self.change(job_id, cancel=cancel)
+        elif grace_seconds is not None and grace_seconds < (job.cancel.grace_seconds or 0):
+            self.change(job_id, cancel=msgspec.structs.replace(job.cancel, grace_seconds=grace_seconds))
         return self.jobs.get(job_id)
 
     def change(self, job_id: UUID, **changes: Any) -> Job:

@@ -246,4 +246,4 @@ async def test_evidence_that_cannot_be_read_does_not_hide_the_cause(world: World
     world.logs.failure = TemporaryError("the log store is down")
     answer = (await client.get(f"/v1/jobs/{job_id}/explanation")).json()
     assert answer["attempts"][0]["verdict"]["exit_code"] == 3
-    assert answer["missing"] == ["the last lines and the node of attempt 1 cannot be read now: the log store is down"]
+    assert answer["missing"] == ["the last lines of attempt 1 cannot be read now: the log store is down"]
