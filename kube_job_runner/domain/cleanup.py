@@ -109,7 +109,7 @@ def _ask(
         by_force_at = force_at(attempt, now, draft.rules, draft.job.policy.stop_grace_seconds)
         if now < by_force_at:
             draft.look_again(by_force_at)
-        if grace_seconds == attempt.delete_grace_seconds:
+        if not pods or grace_seconds == attempt.delete_grace_seconds:
             due = max(due, attempt.delete_requested_at + recheck)
     if now < due:
         draft.look_again(due)
@@ -123,7 +123,9 @@ def _ask(
         if until is not None:
             attempt = msgspec.structs.replace(attempt, logs_lost=_given_up(rules, stopping=stopping))
     assert attempt.cluster_uid is not None
-    draft.put(msgspec.structs.replace(attempt, delete_requested_at=now, delete_grace_seconds=grace_seconds))
+    draft.put(
+        msgspec.structs.replace(attempt, delete_requested_at=now, delete_grace_seconds=grace_seconds if pods else None)
+    )
     draft.send(
         Delete(
             job_id=attempt.job_id,

@@ -38,6 +38,7 @@ def fragile(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
         instance=f"c{secrets.token_hex(3)}",
         image_grace_seconds=2,
         lease_seconds=5,
+        log_deadline_seconds=2,  # simulated nodes have no logs
         max_deliveries=200,
         cleanup_delay_seconds=3,
         evidence_grace_seconds=60,

@@ -31,6 +31,7 @@ def doubled(kube_cluster: Cluster, pg_server: Server) -> Iterator[tuple[Product,
         cleanup_delay_seconds=2,
         sweep_seconds=0.2,
         lease_seconds=10,
+        log_deadline_seconds=2,  # simulated nodes have no logs
     )
     port = free_port()
     with made, httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as second:

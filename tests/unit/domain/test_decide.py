@@ -456,7 +456,8 @@ class TestStopping:
         return job, attempts[1]
 
     def test_a_pod_that_outlives_its_cluster_job_is_removed_and_waited_for(self) -> None:
-        job, attempt = self.stopped(pod_facts(running(), phase="Running"))
+        job, attempt = self.stopped()
+        attempt = with_facts(attempt, pod_facts(running(), phase="Running"))  # made while the delete came in
         assert decide(job, attempt, now=after(10)).messages == (), "the garbage collector has it"
         decision = decide(job, attempt, now=after(11))
         [delete] = [outgoing.message for outgoing in decision.messages]
