@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from kube_job_runner.domain import cleanup, diagnosis, names, retries, timeline
+from kube_job_runner.domain import cleanup, diagnosis, endings, starting, timeline
 from kube_job_runner.domain.draft import Create, Decision, Draft, Find, Rules
 from kube_job_runner.domain.facts import JobFacts, PodFacts, Seen, merge
 from kube_job_runner.domain.job import Attempt, Job, State, Verdict
@@ -35,7 +35,6 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.CANCELLED: frozenset(),
 }
 
-_NODES_AVOIDED = 8
 _EVIDENCE_PENDING = "EvidencePending"  # the cluster job failed, the facts of its pod may still come
 
 
@@ -108,7 +107,7 @@ def stray(job: Job, message: Observed, *, now: datetime) -> Attempt | None:
     """
     if not job.terminal or message.job is None or message.job.gone or message.attempt != job.attempt + 1:
         return None
-    return _stray_attempt(job, next_attempt(job, {}), message.job, now=now)
+    return _stray_attempt(job, endings.next_attempt(job, {}), message.job, now=now)
 
 
 def remove_stray(
@@ -134,7 +133,7 @@ def _stray_attempt(job: Job, attempt: Attempt, facts: JobFacts, *, now: datetime
 def refused(job: Job, attempts: Mapping[int, Attempt], verdict: Verdict, *, now: datetime, rules: Rules) -> Decision:
     """Return what to do when the cluster refused the cluster job of a queued job for good."""
     draft = Draft(job=job, attempts=attempts, now=now, rules=rules)
-    _end(draft, verdict)
+    endings.end(draft, verdict)
     cleanup.remove_finished(draft)
     return draft.decision()
 
@@ -154,34 +153,6 @@ def postponed(
     return draft.decision()
 
 
-def next_attempt(job: Job, attempts: Mapping[int, Attempt]) -> Attempt:
-    """Return the attempt that a queued job would be created as."""
-    number = job.attempt + 1
-    last = attempts.get(job.attempt)
-    memory = ""
-    if last is not None and last.verdict is not None:
-        memory = _plan(job, attempts, last.verdict).memory or last.memory
-    return Attempt(
-        job_id=job.id,
-        number=number,
-        namespace=job.namespace,
-        cluster_name=names.cluster_job_name(job.name, job.id, number),
-        memory=memory,
-    )
-
-
-def nodes_to_avoid(job: Job, attempts: Mapping[int, Attempt]) -> tuple[str, ...]:
-    """Return the nodes on which an attempt of the job failed for a reason of the infrastructure, the newest last."""
-    if not job.policy.retry.avoid_failed_nodes:
-        return ()
-    failed = [
-        attempt.node
-        for _, attempt in sorted(attempts.items())
-        if attempt.node and attempt.verdict is not None and attempt.verdict.cause == "infrastructure"
-    ]
-    return tuple(dict.fromkeys(failed))[-_NODES_AVOIDED:]
-
-
 def _decide_queued(draft: Draft, *, known_absent: bool) -> None:
     job, now = draft.job, draft.now
     deadline = _queue_deadline(job)
@@ -191,13 +162,15 @@ def _decide_queued(draft: Draft, *, known_absent: bool) -> None:
         elif job.admitted_at is None:
             draft.look_again(deadline)  # the store admits it when the limits have room for it
         else:
-            draft.effect = Create(next_attempt(job, draft.attempts), nodes_to_avoid(job, draft.attempts))
+            draft.effect = Create(
+                endings.next_attempt(job, draft.attempts), endings.nodes_to_avoid(job, draft.attempts)
+            )
             draft.look_again(deadline)
         return
     if not known_absent and job.admitted_at is not None:
         # A create may have reached the cluster and died before its commit: ended means that nothing is left, so ask.
         # Without an admission there is nothing to ask: only an admitted attempt is ever created, and only a new one waits.
-        draft.effect = Find(next_attempt(job, draft.attempts))
+        draft.effect = Find(endings.next_attempt(job, draft.attempts))
         draft.look_again(now + timedelta(seconds=draft.rules.recheck_seconds))
     elif job.cancel is not None:
         settled_at = job.cancel.at + timedelta(seconds=draft.rules.create_settle_seconds)
@@ -205,10 +178,10 @@ def _decide_queued(draft: Draft, *, known_absent: bool) -> None:
             # Another processor's create may be on its way, and its container would run after the answer: look once more.
             draft.look_again(settled_at)
         else:
-            _end(draft, _cancelled(job))
+            endings.end(draft, endings.cancelled(job))
     else:
         waited = f"The job waited for {job.policy.timeouts.queue_seconds} s and was not created."
-        _end(
+        endings.end(
             draft,
             Verdict(outcome=State.FAILED, reason="QueueTimeout", explanation=f"{waited} {job.explanation}".strip()),
         )
@@ -220,12 +193,12 @@ def _decide_live(draft: Draft) -> None:
         return
     if draft.job.cancel is not None:
         if not _finishing(draft, attempt, decided_at=draft.job.cancel.at):
-            _stop(draft, attempt, _cancelled(draft.job))
+            endings.stop(draft, attempt, endings.cancelled(draft.job))
         return
     if diagnosis.has_started(attempt.facts):
         _decide_running(draft, attempt)
     else:
-        _decide_starting(draft, attempt)
+        starting.decide_starting(draft, attempt)
 
 
 def _finished(draft: Draft, attempt: Attempt) -> bool:
@@ -236,9 +209,9 @@ def _finished(draft: Draft, attempt: Attempt) -> bool:
     if not ending.complete_evidence and _await_evidence(draft, attempt, ending):
         return True
     if ending.verdict.reason == "JobDeleted" and not cleanup.pods_ended(attempt):
-        _stop(draft, attempt, ending.verdict)
+        endings.stop(draft, attempt, ending.verdict)
         return True
-    _end(draft, ending.verdict)
+    endings.end(draft, ending.verdict)
     return True
 
 
@@ -272,7 +245,7 @@ def _await_evidence(draft: Draft, attempt: Attempt, ending: diagnosis.Ending) ->
 
 
 def _decide_running(draft: Draft, attempt: Attempt) -> None:
-    attempt = _with_start(draft, attempt)
+    attempt = endings.with_start(draft, attempt)
     if draft.job.state is State.STARTING:
         draft.move(State.RUNNING, attempt=attempt.number, reason="Started")
     run_seconds = draft.job.policy.timeouts.run_seconds
@@ -281,81 +254,11 @@ def _decide_running(draft: Draft, attempt: Attempt) -> None:
         draft.look_again(deadline)
     elif not _finishing(draft, attempt, decided_at=deadline):
         explanation = f"The job ran longer than its run timeout of {run_seconds} s and was stopped."
-        _stop(
+        endings.stop(
             draft,
             attempt,
             Verdict(outcome=State.FAILED, reason="RunTimeout", explanation=explanation, cause="application"),
         )
-
-
-def _with_start(draft: Draft, attempt: Attempt) -> Attempt:
-    """Return the attempt with its start time, when it has started; the job's own is that of its first start."""
-    if attempt.started_at is not None or not diagnosis.has_started(attempt.facts):
-        return attempt
-    seen = diagnosis.started_at(attempt.facts) or draft.now
-    # The node's clock may be wrong: a start cannot lie before the create or after now.
-    start = min(max(seen, attempt.created_at or seen), draft.now)
-    attempt = msgspec.structs.replace(attempt, started_at=start, unhealthy_reason="", unhealthy_since=None)
-    draft.put(attempt)
-    draft.update(started_at=draft.job.started_at or start)
-    return attempt
-
-
-def _decide_starting(draft: Draft, attempt: Attempt) -> None:
-    rules, now = draft.rules, draft.now
-    found = diagnosis.obstacle(attempt.facts, now=now, table=rules.table)
-    attempt = _note_health(draft, attempt, found)
-    if found is not None:
-        if found.until is not None:
-            draft.look_again(found.until)
-        if found.finding.verdict != "wait":
-            since = attempt.unhealthy_since or now
-            until = since + timedelta(seconds=rules.grace_seconds(found.finding.rule))
-            if now >= until:
-                _give_up(draft, attempt, diagnosis.verdict_of(found.finding))
-                return
-            draft.look_again(until)
-    start_seconds = draft.job.policy.timeouts.start_seconds
-    deadline = (attempt.created_at or now) + timedelta(seconds=start_seconds)
-    if now >= deadline:
-        _give_up(draft, attempt, _start_timeout(draft, attempt, found))
-    else:
-        draft.look_again(deadline)
-
-
-def _start_timeout(draft: Draft, attempt: Attempt, found: diagnosis.Obstacle | None) -> Verdict:
-    """Return the verdict of an attempt that used up its time to start: its known fault, where there is one."""
-    start_seconds = draft.job.policy.timeouts.start_seconds
-    waited_for = diagnosis.waiting_for(attempt.facts, now=draft.now, table=draft.rules.table)
-    explanation = f"The job did not start within its start timeout of {start_seconds} s: {waited_for}"
-    if found is not None and found.finding.verdict != "wait":
-        return diagnosis.verdict_of(found.finding, explanation=explanation)
-    rule = found.finding.rule.name if found is not None else ""
-    return Verdict(outcome=State.FAILED, reason="StartTimeout", explanation=explanation, cause="permanent", rule=rule)
-
-
-def _give_up(draft: Draft, attempt: Attempt, verdict: Verdict) -> None:
-    """End an attempt that never started: at once when it was the last, else after its pod, which might still start, is gone."""
-    if draft.job.cancel is None and _plan(draft.job, draft.attempts, verdict).retry:
-        _stop(draft, attempt, verdict)
-    else:
-        _end(draft, verdict)
-
-
-def _note_health(draft: Draft, attempt: Attempt, found: diagnosis.Obstacle | None) -> Attempt:
-    """Keep when the failing signal now seen was first seen, and put what the attempt waits for into the job's row."""
-    main = diagnosis.main_container(attempt.facts.pod)
-    reason = found.finding.reason if found else ""
-    if found is None and main is not None and diagnosis.blames_image(main.reason):
-        # Kubelets before 1.31 drop the cause between two pulls; the cause seen before still holds.
-        return attempt
-    if reason != attempt.unhealthy_reason:
-        attempt = msgspec.structs.replace(
-            attempt, unhealthy_reason=reason, unhealthy_since=draft.now if reason else None
-        )
-        draft.put(attempt)
-        draft.update(reason="", explanation=found.finding.explanation if found else "")
-    return attempt
 
 
 def _decide_stopping(draft: Draft) -> None:
@@ -367,106 +270,9 @@ def _decide_stopping(draft: Draft) -> None:
     overtaken = job_facts is not None and not job_facts.deleting and not job_facts.gone
     if ending is not None and overtaken and (ending.complete_evidence or ending.verdict.outcome is State.SUCCEEDED):
         # The cluster job finished before our delete reached it: what really happened wins over what was decided.
-        _end(draft, ending.verdict)
+        endings.end(draft, ending.verdict)
         return
     if cleanup.nothing_left(attempt, draft.now, draft.rules, draft.job.policy.stop_grace_seconds):
-        _end(draft, verdict)
+        endings.end(draft, verdict)
     else:
-        _keep_waiting(draft, attempt)
-
-
-def _keep_waiting(draft: Draft, attempt: Attempt) -> None:
-    draft.look_again(draft.now + timedelta(seconds=draft.rules.recheck_seconds))
-    if attempt.facts.job is not None and attempt.facts.job.gone:
-        grace_seconds = draft.job.policy.stop_grace_seconds
-        draft.look_again(cleanup.waited_enough_at(attempt, draft.now, draft.rules, grace_seconds))
-
-
-def _cancelled(job: Job) -> Verdict:
-    request = job.cancel
-    assert request is not None
-    who = f" by {request.by}" if request.by else ""
-    why = f": {request.reason}" if request.reason else "."
-    return Verdict(outcome=State.CANCELLED, reason="Cancelled", explanation=f"Cancelled{who}{why}")
-
-
-def _stop(draft: Draft, attempt: Attempt, verdict: Verdict) -> None:
-    attempt = _with_start(draft, attempt)
-    attempt = msgspec.structs.replace(attempt, verdict=verdict, decided_at=draft.now)
-    draft.put(attempt)
-    draft.update(reason=verdict.reason, explanation=verdict.explanation)
-    draft.move(State.STOPPING, attempt=attempt.number, reason=verdict.reason, explanation=verdict.explanation)
-    _keep_waiting(draft, attempt)
-
-
-def _end(draft: Draft, verdict: Verdict) -> None:
-    """Record the verdict on the attempt, then either queue another attempt or end the job."""
-    attempt = draft.attempts.get(draft.job.attempt)
-    has_attempt = attempt is not None and draft.job.state is not State.QUEUED
-    if attempt is not None and has_attempt:
-        _conclude(draft, attempt, verdict)
-    plan = _plan(draft.job, draft.attempts, verdict) if has_attempt else None
-    if plan is not None and plan.retry and draft.job.cancel is None:
-        _queue_again(draft, verdict, plan)
-        return
-    if plan is not None and plan.retry:
-        verdict = _cancelled(draft.job)
-    explanation = _last_words(draft.job, verdict, plan)
-    draft.update(finished_at=draft.now, reason=verdict.reason, explanation=explanation, exit_code=verdict.exit_code)
-    draft.move(
-        verdict.outcome,
-        attempt=draft.job.attempt,
-        reason=verdict.reason,
-        explanation=explanation,
-        exit_code=verdict.exit_code,
-    )
-
-
-def _conclude(draft: Draft, attempt: Attempt, verdict: Verdict) -> None:
-    now = draft.now
-    attempt = _with_start(draft, attempt)
-    ended = diagnosis.finished_at(attempt.facts)
-    finished = min(max(ended, attempt.started_at or ended), now) if ended else now
-    draft.put(msgspec.structs.replace(attempt, verdict=verdict, decided_at=now, finished_at=finished))
-
-
-def _queue_again(draft: Draft, verdict: Verdict, plan: retries.Plan) -> None:
-    due_at = draft.now + timedelta(seconds=plan.delay_seconds)
-    explanation = f"{verdict.explanation} {_sentence(plan.why)}".strip()
-    draft.update(due_at=due_at, admitted_at=None, reason=verdict.reason, explanation=explanation)
-    draft.move(
-        State.QUEUED,
-        attempt=draft.job.attempt,
-        reason=verdict.reason,
-        explanation=explanation,
-        exit_code=verdict.exit_code,
-    )
-    draft.look_again(due_at)
-
-
-def _last_words(job: Job, verdict: Verdict, plan: retries.Plan | None) -> str:
-    """Return the explanation of an end: what happened, and why there is no other attempt or why a cancel came too late."""
-    words = [verdict.explanation] if verdict.explanation else []
-    retried = plan is not None and verdict.outcome is State.FAILED and (job.attempt > 1 or plan.rule is not None)
-    if plan is not None and (retried or plan.budget == "infrastructure"):
-        words.append(f"There is no further attempt: {plan.why}.")
-    if job.cancel is not None and verdict.outcome is not State.CANCELLED:
-        who = f" by {job.cancel.by}" if job.cancel.by else ""
-        words.append(f"A cancel was asked for{who} at {job.cancel.at:%Y-%m-%d %H:%M:%S} UTC; the job ended first.")
-    return " ".join(words)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."
-
-
-def _plan(job: Job, attempts: Mapping[int, Attempt], verdict: Verdict) -> retries.Plan:
-    """Return what follows when the newest attempt ends with this verdict."""
-    history = [
-        attempt.verdict
-        for number, attempt in sorted(attempts.items())
-        if number < job.attempt and attempt.verdict is not None
-    ]
-    last = attempts.get(job.attempt)
-    memory = (last.memory if last is not None else "") or job.policy.memory
-    return retries.plan([*history, verdict], policy=job.policy.retry, job_id=job.id, memory=memory)
+        endings.keep_waiting(draft, attempt)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kube_job_runner.domain import lifecycle
+from kube_job_runner.domain import endings, lifecycle
 from kube_job_runner.domain.draft import Create, Decision, Find
 from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, Seen
 from kube_job_runner.domain.job import Attempt, Job, State, Verdict
@@ -56,7 +56,7 @@ class TestQueued:
 
     def test_what_is_found_in_the_cluster_counts_as_admitted(self) -> None:
         job = make_job(admitted_at=None, cancelled=True)
-        decision = lifecycle.created(job, {}, lifecycle.next_attempt(job, {}), job_facts(), now=after(3), rules=RULES)
+        decision = lifecycle.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=after(3), rules=RULES)
         assert decision.job.admitted_at == after(3)
         assert decision.job.in_flight
 
@@ -84,7 +84,7 @@ class TestQueued:
 
     def test_a_cancelled_job_whose_create_got_through_is_stopped_and_its_cluster_job_deleted(self) -> None:
         job = make_job(cancelled=True)
-        decision = lifecycle.created(job, {}, lifecycle.next_attempt(job, {}), job_facts(), now=T0, rules=RULES)
+        decision = lifecycle.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=T0, rules=RULES)
         assert [t.to_state for t in decision.transitions] == [State.STARTING, State.STOPPING]
         [delete] = [outgoing.message for outgoing in decision.messages]
         assert isinstance(delete, Delete)
@@ -119,7 +119,7 @@ class TestQueued:
 class TestStarting:
     def test_created_makes_the_job_start(self) -> None:
         job = make_job()
-        decision = lifecycle.created(job, {}, lifecycle.next_attempt(job, {}), job_facts(), now=after(3), rules=RULES)
+        decision = lifecycle.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=after(3), rules=RULES)
         assert decision.job.state is State.STARTING
         assert decision.job.attempt == 1
         assert decision.attempts[0].cluster_uid == CLUSTER_UID
@@ -129,7 +129,7 @@ class TestStarting:
         job = make_job(due_at=after(10))
         for seconds, expected in ((-600, after(10)), (12, after(12)), (600, after(13))):
             facts = msgspec.structs.replace(job_facts(), created_at=after(seconds))
-            decision = lifecycle.created(job, {}, lifecycle.next_attempt(job, {}), facts, now=after(13), rules=RULES)
+            decision = lifecycle.created(job, {}, endings.next_attempt(job, {}), facts, now=after(13), rules=RULES)
             assert decision.attempts[0].created_at == expected
 
     def test_a_missing_image_fails_the_job_after_its_grace_and_removes_the_cluster_job_at_once(self) -> None:
@@ -395,7 +395,7 @@ class TestRetry:
     def test_a_node_is_not_avoided_when_the_user_does_not_want_it(self) -> None:
         lost = Verdict(outcome=State.FAILED, reason="NodeLost", cause="infrastructure")
         job = make_job(attempt=1, retry=Retry(avoid_failed_nodes=False))
-        assert lifecycle.nodes_to_avoid(job, {1: make_attempt(verdict=lost, node="node-1")}) == ()
+        assert endings.nodes_to_avoid(job, {1: make_attempt(verdict=lost, node="node-1")}) == ()
 
     def test_memory_grows_from_attempt_to_attempt(self) -> None:
         rules = (RetryRule(action="grow_memory", reasons=("OutOfMemory",), factor=2, max_memory="4Gi"),)
@@ -403,13 +403,13 @@ class TestRetry:
         job = msgspec.structs.replace(job, policy=msgspec.structs.replace(job.policy, memory="1Gi"))
         oom = Verdict(outcome=State.FAILED, reason="OutOfMemory", exit_code=137, cause="application")
         first = make_attempt(verdict=oom)
-        second = lifecycle.next_attempt(job, {1: first})
+        second = endings.next_attempt(job, {1: first})
         assert second.memory == "2048Mi"
         job = msgspec.structs.replace(job, attempt=2)
         second = msgspec.structs.replace(second, verdict=EXIT_3)
-        assert lifecycle.next_attempt(job, {1: first, 2: second}).memory == "2048Mi"
+        assert endings.next_attempt(job, {1: first, 2: second}).memory == "2048Mi"
         second = msgspec.structs.replace(second, verdict=oom)
-        assert lifecycle.next_attempt(job, {1: first, 2: second}).memory == "4096Mi"
+        assert endings.next_attempt(job, {1: first, 2: second}).memory == "4096Mi"
 
     def test_a_success_that_overtook_a_cancel_says_so(self) -> None:
         attempt = with_facts(make_attempt(), job_facts("Complete", rv=20), pod_facts(ended(0), phase="Succeeded"))
@@ -585,7 +585,7 @@ class TestCleanup:
 
     def test_a_create_that_lost_to_a_cancel_is_removed(self) -> None:
         job = make_job(State.CANCELLED, attempt=0)
-        made = lifecycle.next_attempt(job, {})
+        made = endings.next_attempt(job, {})
         decision = lifecycle.remove_stray(job, {}, made, job_facts(), now=T0, rules=RULES)
         assert decision is not None
         assert [type(o.message) for o in decision.messages] == [Delete]
@@ -609,7 +609,7 @@ def test_a_decision_that_changes_nothing_keeps_the_version() -> None:
 
 def test_versions_of_transitions_follow_one_another() -> None:
     job = make_job(cancelled=True)
-    decision = lifecycle.created(job, {}, lifecycle.next_attempt(job, {}), job_facts(), now=T0, rules=RULES)
+    decision = lifecycle.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=T0, rules=RULES)
     assert [t.version for t in decision.transitions] == [8, 9]
     assert decision.job.version == 9
     assert msgspec.structs.asdict(decision.job)["state"] is State.STOPPING
