@@ -85,8 +85,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Deliveries after which a message that still raises is dead-lettered."""
 
     # Rules
-    image_grace_seconds: Annotated[float, Meta(ge=0)] = 30.0
-    """How long an image may be missing or refused before its job fails."""
+    image_grace_seconds: Annotated[float, Meta(ge=0)] = 45.0
+    """How long an image may be missing or refused before its job fails. A kubelet tries again after about 13 and 36 s."""
     config_grace_seconds: Annotated[float, Meta(ge=0)] = 60.0
     """How long a referenced Secret or ConfigMap may be missing before its job fails."""
     registry_grace_seconds: Annotated[float, Meta(ge=0)] = 300.0

@@ -108,14 +108,15 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "."
 
 
-def plan(job: Job, attempts: Mapping[int, Attempt], verdict: Verdict) -> Plan:
-    """Return what follows when the newest attempt ends with this verdict."""
+def plan(job: Job, attempts: Mapping[int, Attempt], verdict: Verdict, *, number: int | None = None) -> Plan:
+    """Return what follows when an attempt (by default the newest) ends with this verdict."""
+    number = job.attempt if number is None else number
     history = [
         attempt.verdict
-        for number, attempt in sorted(attempts.items())
-        if number < job.attempt and attempt.verdict is not None
+        for earlier, attempt in sorted(attempts.items())
+        if earlier < number and attempt.verdict is not None
     ]
-    last = attempts.get(job.attempt)
+    last = attempts.get(number)
     memory = (last.memory if last is not None else "") or job.policy.memory
     return retries.plan([*history, verdict], policy=job.policy.retry, job_id=job.id, memory=memory)
 

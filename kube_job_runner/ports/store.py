@@ -121,10 +121,14 @@ class LoadedJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """Jobs as of one moment, and that moment on the database's clock: the one clock that all decisions use."""
+    """Jobs as of one moment, and that moment on the database's clock: the one clock that all decisions use.
+
+    `unreadable` are jobs whose rows this program cannot read (a newer one wrote them, say), with why.
+    """
 
     now: datetime
     jobs: Mapping[UUID, LoadedJob]
+    unreadable: Mapping[UUID, str] = {}
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain import admission, failures, retries, sentence, timeline
+from kube_job_runner.domain import admission, endings, failures, retries, sentence, timeline
 from kube_job_runner.domain.admission import DEFAULT_LIMITS, AdmissionLimits
 from kube_job_runner.domain.errors import NotFound, TemporaryError
 from kube_job_runner.domain.failures import Table
@@ -136,11 +136,7 @@ def followed(job: Job, attempts: Mapping[int, Attempt], number: int) -> Plan | N
         return None
     if number > job.attempt:
         return Plan(retry=False, why="it was made while the job ended, and removed at once")
-    history = [
-        earlier.verdict for at, earlier in sorted(attempts.items()) if at < number and earlier.verdict is not None
-    ]
-    memory = attempt.memory or job.policy.memory
-    plan = retries.plan([*history, attempt.verdict], policy=job.policy.retry, job_id=job.id, memory=memory)
+    plan = endings.plan(job, attempts, attempt.verdict, number=number)
     if (
         plan.retry
         and job.state in (State.CANCELLED, State.STOPPING)

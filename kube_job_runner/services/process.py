@@ -134,6 +134,7 @@ class Processor:
         acting: list[Work] = []
         for item in work.values():
             item.loaded = snapshot.jobs.get(item.job_id)
+            item.unreadable = snapshot.unreadable.get(item.job_id, "")
             item.now = snapshot.now
             if await self._decided(item) and item.entries:
                 (acting if item.decision and item.decision.effect else ready).append(item)
@@ -158,6 +159,9 @@ class Processor:
                 Work(job_id=job_id, loaded=loaded, now=snapshot.now, act_until=asked_at + lease_seconds)
                 for job_id, loaded in snapshot.jobs.items()
             ]
+            for job_id, why in snapshot.unreadable.items():
+                # Its own check finds it again, and has it dead-lettered with this in the end.
+                log.error("an admitted job was not created", job_id=str(job_id), error=why)
         if len(batch.admitted) >= self._settings.batch_size:
             # There may be more than one batch holds: whoever is free takes the next.
             await self._ask_for_admission(batch.admitted[0].job_id)
@@ -178,6 +182,8 @@ class Processor:
 
     async def _decide(self, item: Work) -> None:
         assert item.now is not None
+        if item.unreadable:
+            raise RuntimeError(item.unreadable)
         if item.loaded is None:
             # Removed by retention, or never ours: there is nothing to decide, and the messages are done with.
             log.warning("message for an unknown job", job_id=str(item.job_id))

@@ -26,6 +26,7 @@ class Work(msgspec.Struct, kw_only=True):
     job_id: UUID
     entries: list[tuple[ports.Delivery, Message]] = []
     loaded: ports.LoadedJob | None = None
+    unreadable: str = ""
     now: datetime | None = None
     attempts: dict[int, Attempt] = {}
     observed: dict[int, Attempt] = {}

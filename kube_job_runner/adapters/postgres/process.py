@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from kube_job_runner.adapters.postgres import queue, rows, statements
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
 from kube_job_runner.domain.admission import AdmissionLimits
@@ -23,11 +25,11 @@ class Process:
     async def load(self, job_ids: Collection[UUID]) -> Snapshot:
         """Return these jobs with all their attempts; the spec only of jobs in `queued`. Unknown ids are left out."""
         found = await self._pool.fetch(SQL["load"], list(job_ids))
-        attempts: dict[UUID, dict[int, Attempt]] = {}
+        attempts: dict[UUID, list[Any]] = {}
         for row in found:
             if row["a_number"] is not None:
-                attempts.setdefault(row["id"], {})[row["a_number"]] = rows.attempt(row, "a_")
-        return _snapshot(found, attempts)
+                attempts.setdefault(row["id"], []).append(row)
+        return _snapshot(found, attempts, prefix="a_")
 
     async def admit(self, limits: AdmissionLimits, *, limit: int, lease_seconds: float) -> Snapshot:
         """Admit up to `limit` waiting jobs that are due, as far as the limits allow, and return them with their specs."""
@@ -38,11 +40,11 @@ class Process:
             found = await connection.fetch(
                 SQL["admit"], limit, limits.total, lease_seconds, limits.per_queue, names, maxima
             )
-            attempts: dict[UUID, dict[int, Attempt]] = {}
+            attempts: dict[UUID, list[Any]] = {}
             retried = [row["id"] for row in found if row["id"] is not None and row["attempt"] > 0]
             if retried:
                 for row in await connection.fetch(SQL["attempts_of"], retried):
-                    attempts.setdefault(row["job_id"], {})[row["number"]] = rows.attempt(row)
+                    attempts.setdefault(row["job_id"], []).append(row)
             return _snapshot(found, attempts)
 
         return await self._pool.run(work, transaction=True)
@@ -74,21 +76,25 @@ class Process:
         ]
 
 
-def _snapshot(found: Sequence[Any], attempts: Mapping[UUID, Mapping[int, Attempt]]) -> Snapshot:
+def _snapshot(found: Sequence[Any], attempts: Mapping[UUID, Sequence[Any]], *, prefix: str = "") -> Snapshot:
     """Return the jobs of rows with the clock and the spec beside them; rows without a job are there for the clock only."""
     first: dict[UUID, Any] = {}
     for row in found:
         if row["id"] is not None:
             first.setdefault(row["id"], row)
-    jobs = {
-        job_id: LoadedJob(
-            job=rows.job(row),
-            attempts=dict(sorted(attempts.get(job_id, {}).items())),
-            spec=rows.spec(row["encoded_spec"]),
-        )
-        for job_id, row in first.items()
-    }
-    return Snapshot(now=found[0]["now"], jobs=jobs)
+    jobs: dict[UUID, LoadedJob] = {}
+    unreadable: dict[UUID, str] = {}
+    for job_id, row in first.items():
+        try:
+            jobs[job_id] = _loaded(row, [rows.attempt(of_job, prefix) for of_job in attempts.get(job_id, ())])
+        except (ValueError, msgspec.MsgspecError) as error:
+            unreadable[job_id] = f"its rows cannot be read: {error}"
+    return Snapshot(now=found[0]["now"], jobs=jobs, unreadable=unreadable)
+
+
+def _loaded(row: Any, attempts: Sequence[Attempt]) -> LoadedJob:
+    by_number = {attempt.number: attempt for attempt in sorted(attempts, key=lambda attempt: attempt.number)}
+    return LoadedJob(job=rows.job(row), attempts=by_number, spec=rows.spec(row["encoded_spec"]))
 
 
 async def _still_fitting(connection: Connection, changes: Sequence[Change]) -> list[Change]:

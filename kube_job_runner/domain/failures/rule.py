@@ -17,7 +17,7 @@ Grace = Literal["", "image", "config", "registry", "runtime", "infrastructure", 
 
 GRACES_SECONDS: Mapping[str, float] = {
     "": 0.0,
-    "image": 30.0,
+    "image": 45.0,
     "config": 60.0,
     "registry": 300.0,
     "runtime": 60.0,

@@ -222,6 +222,10 @@ async def test_a_cancel_while_the_create_is_in_flight_leaves_nothing(bench: Benc
     await bench.pg.store.request_cancel(job.id, by="ann", reason="changed my mind")
     other = bench.make()
     await other.run_once(wait_seconds=1)
+    assert (await bench.state(job)).state is State.QUEUED, "a create in flight is given a moment to arrive"
+    await fetch(bench.url, "UPDATE jobs SET cancel_requested_at = cancel_requested_at - interval '1 minute'")
+    await bench.pg.queue.send([Outgoing(message=Check(job_id=job.id))])
+    await other.run_once(wait_seconds=1)
     assert (await bench.state(job)).state is State.CANCELLED, "the cluster held nothing when it was asked"
     bench.cluster.advance(10)
     await creating
@@ -350,3 +354,17 @@ async def test_a_processor_that_is_stopped_in_a_batch_gives_it_back(bench: Bench
     [job] = await bench.pg.store.list_jobs(ports.JobFilter())
     assert job.state is State.STARTING
     assert set(bench.cluster.history.creates.values()) == {1}
+
+
+async def test_a_row_that_a_newer_program_wrote_stops_neither_the_batch_nor_the_component(bench: Bench) -> None:
+    strange, plain = await bench.submit(2)
+    unknown = '{"retry": {"rules": [{"action": "from_the_future"}]}}'
+    await fetch(bench.url, "UPDATE jobs SET policy = $2::jsonb WHERE id = $1", strange.id, unknown)
+    await bench.processor.run_once(wait_seconds=1)
+    assert (await bench.state(plain)).state is State.STARTING
+    await bench.pg.queue.send([Outgoing(message=Check(job_id=strange.id))])
+    picky = bench.make(max_deliveries=1)
+    await picky.run_once(wait_seconds=1)
+    [error] = await bench.dead_letters()
+    assert "its rows cannot be read" in error
+    assert "from_the_future" in error
