@@ -68,7 +68,7 @@ def main(*, jobs: int = 5_000, cleanup_delay_seconds: float = 300.0) -> None:
     try:
         with clusters.start(profile="raised", audit=True) as cluster:
             lowest = floor.run(cluster, jobs=jobs)
-        with clusters.start(profile="raised", audit=True) as cluster:
+        with clusters.start(profile="raised", audit=True, pod_logs=True) as cluster:
             namespace, configs = kubernetes.install(cluster)
             server = postgres.embedded.start(folder)
             try:

@@ -187,6 +187,8 @@ class Cluster:
     def add_node(self, name: str | None = None, *, wait: bool = True, **spec: Any) -> str:
         """Adds a simulated node (see manifests.node for `spec`) and waits until pods can run on it."""
         name = name or f"node-{secrets.token_hex(4)}"
+        if self.launcher.layout.pod_logs:
+            spec["kubelet_port"] = self.launcher.layout.ports["kwok"]
         self.api()("POST", "/api/v1/nodes", manifests.node(name, **spec)).require(201)
         if wait:
             self._wait(f"node {name}", f"/api/v1/nodes/{name}", manifests.is_usable)
@@ -226,10 +228,17 @@ class Cluster:
 
 
 def start(
-    *, profile: str = "raised", nodes: int = 20, audit: bool = False, name: str | None = None, detached: bool = False
+    *,
+    profile: str = "raised",
+    nodes: int = 20,
+    audit: bool = False,
+    pod_logs: bool = False,
+    name: str | None = None,
+    detached: bool = False,
 ) -> Cluster:
     """Starts a cluster on free loopback ports; several can run at once. Takes about five seconds once built.
 
+    With `pod_logs`, each container on a simulated node has a log of one line; without, asking for one fails.
     It ends with `stop`, at the end of a `with` block, or with this process, unless it is `detached`. Raises
     build.GoMissing, build.BuildError, apiclient.NotReadyError, or FileExistsError when the name is in use.
     """
@@ -243,6 +252,7 @@ def start(
             bin_dir=bin_dir,
             profile=profile,
             audit=audit,
+            pod_logs=pod_logs,
             ports=processes.free_ports(config.PORT_NAMES),
             tokens={user: secrets.token_hex(16) for user in config.USERS},
             starter=processes.ProcessId.of(os.getpid()),

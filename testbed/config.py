@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+POD_LOG = "2026-01-01T00:00:00.000000000Z stdout F hello from a simulated node\n"
 KWOK_CONFIG = Path(__file__).resolve().parent / "kwok.yaml"
 MUTATIONS = Path(__file__).resolve().parent / "mutations.yaml"
 PORT_NAMES = ("etcd", "etcd-peer", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
@@ -79,6 +80,7 @@ class Layout:
     ports: Mapping[str, int]
     profile: Profile
     audit: bool
+    pod_logs: bool
 
     @property
     def url(self) -> str:
@@ -92,6 +94,15 @@ class Layout:
     @property
     def audit_log(self) -> Path:
         return self.run_dir / "audit.jsonl"
+
+    @property
+    def kwok_config(self) -> Path:
+        return self.run_dir / "kwok.yaml"
+
+    @property
+    def pod_log(self) -> Path:
+        """What every container on a simulated node has printed, in the format of a container runtime (CRI)."""
+        return self.run_dir / "pod.log"
 
     def log_file(self, component: str) -> Path:
         return self.run_dir / "log" / f"{component}.log"
@@ -174,6 +185,21 @@ def commands(layout: Layout) -> dict[str, list[str]]:
         "kwok": _kwok,
     }
     return {name: [str(layout.bin_dir / name), *render[name](layout)] for name in COMPONENTS}
+
+
+def kwok_config(layout: Layout) -> str:
+    """The stages of simulated nodes, and the log of their containers when they have one."""
+    stages = KWOK_CONFIG.read_text()
+    if not layout.pod_logs:
+        return stages
+    logs = {
+        "apiVersion": "kwok.x-k8s.io/v1alpha1",
+        "kind": "ClusterLogs",
+        "metadata": {"name": "all"},
+        "spec": {"logs": [{"logsFile": str(layout.pod_log)}]},
+    }
+    served = stages.replace("options:\n", "options:\n  enableDebuggingHandlers: true\n", 1)
+    return f"{served}\n---\n{json.dumps(logs)}\n"
 
 
 def _flags(values: Mapping[str, object]) -> list[str]:
@@ -274,8 +300,14 @@ def _scheduler(layout: Layout) -> Sequence[str]:
 def _kwok(layout: Layout) -> Sequence[str]:
     flags = {
         "kubeconfig": layout.kubeconfig("kwok"),
-        "config": KWOK_CONFIG,
+        "config": layout.kwok_config,
         "server-address": f"127.0.0.1:{layout.ports['kwok']}",
         "v": "WARN",  # INFO writes a line per patch
     }
+    if layout.pod_logs:
+        flags |= {
+            "node-port": layout.ports["kwok"],
+            "tls-cert-file": layout.ca_file,  # the API server does not check a kubelet's certificate
+            "tls-private-key-file": layout.run_dir / "pki" / "apiserver.key",
+        }
     return _flags(flags)

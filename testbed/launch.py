@@ -24,6 +24,7 @@ class Launcher:
             ports=record.ports,
             profile=config.PROFILES[record.profile],
             audit=record.audit,
+            pod_logs=record.pod_logs,
         )
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -39,6 +40,8 @@ class Launcher:
             layout.kubeconfig(user).write_text(config.kubeconfig(layout, user, token))
         (layout.run_dir / "scheduler.json").write_text(config.scheduler_config(layout))
         (layout.run_dir / "audit-policy.json").write_text(config.audit_policy())
+        layout.kwok_config.write_text(config.kwok_config(layout))
+        layout.pod_log.write_text(config.POD_LOG)
 
     def start_all(self) -> None:
         """Raises NotReadyError, with the end of the log, when a component dies or takes too long."""

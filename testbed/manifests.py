@@ -42,9 +42,14 @@ def node(
     pods: str = "5000",
     labels: Mapping[str, str] | None = None,
     taints: Sequence[Mapping[str, str]] = (),
+    kubelet_port: int | None = None,
 ) -> dict[str, Any]:
     """A node that KWOK plays. Few and huge by default: every node costs the API server a lease renewal."""
     size = {"cpu": cpu, "memory": memory, "pods": pods}
+    reached: dict[str, Any] = {}
+    if kubelet_port is not None:
+        reached["addresses"] = [{"type": "InternalIP", "address": "127.0.0.1"}]
+        reached["daemonEndpoints"] = {"kubeletEndpoint": {"Port": kubelet_port}}
     own_labels = {"type": "kwok", "kubernetes.io/hostname": name}
     return {
         "apiVersion": "v1",
@@ -59,6 +64,7 @@ def node(
             "allocatable": size,
             "capacity": size,
             "nodeInfo": dict.fromkeys(_NODE_INFO_FIELDS, ""),
+            **reached,
         },
     }
 

@@ -26,6 +26,7 @@ class State:
     bin_dir: Path
     profile: str
     audit: bool
+    pod_logs: bool
     ports: dict[str, int]
     tokens: dict[str, str]
     starter: ProcessId
@@ -74,6 +75,7 @@ def load(name: str) -> State:
         bin_dir=Path(data["bin_dir"]),
         profile=data["profile"],
         audit=data["audit"],
+        pod_logs=data["pod_logs"],
         ports=data["ports"],
         tokens=data["tokens"],
         starter=ProcessId.from_json(data["starter"]),

@@ -266,3 +266,10 @@ class TestEnd:
 def listening_ports() -> set[int]:
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     return {int(line.split()[1].rpartition(":")[2], 16) for line in lines if line.split()[3] == "0A"}
+
+
+def test_containers_of_simulated_nodes_may_have_a_log() -> None:
+    with cluster.start(nodes=1, pod_logs=True) as own:
+        own.api()("POST", "/apis/batch/v1/namespaces/default/jobs", manifests.job("talks")).require(201)
+        own.kubectl("wait", "--for=condition=complete", "--timeout=30s", "job/talks")
+        assert own.kubectl("logs", "job/talks") == "hello from a simulated node\n"

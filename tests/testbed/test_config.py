@@ -15,15 +15,25 @@ import yaml
 from testbed import apiclient, config, images, manifests, nodeconfig
 
 
-def layout(profile: str = "raised", *, audit: bool = False) -> config.Layout:
+def layout(profile: str = "raised", *, audit: bool = False, pod_logs: bool = False) -> config.Layout:
     ports = {name: 20_000 + number for number, name in enumerate(config.PORT_NAMES)}
-    return config.Layout(Path("/run/x"), Path("/bin/x"), ports, config.PROFILES[profile], audit)
+    return config.Layout(Path("/run/x"), Path("/bin/x"), ports, config.PROFILES[profile], audit, pod_logs)
 
 
 def flags(component: str, profile: str = "raised", *, audit: bool = False) -> dict[str, str]:
     argv = config.commands(layout(profile, audit=audit))[component]
     pairs = (argument.removeprefix("--").partition("=") for argument in argv[1:])
     return {name: value for name, _, value in pairs}
+
+
+def test_simulated_nodes_serve_logs_only_when_asked_to() -> None:
+    documents = list(yaml.safe_load_all(config.kwok_config(layout(pod_logs=True))))
+    assert documents[-1]["spec"]["logs"] == [{"logsFile": "/run/x/pod.log"}]
+    assert documents[0]["options"]["enableDebuggingHandlers"] is True
+    assert "ClusterLogs" not in config.kwok_config(layout())
+    node = manifests.node("n", kubelet_port=7)
+    assert node["status"]["daemonEndpoints"] == {"kubeletEndpoint": {"Port": 7}}
+    assert "addresses" not in manifests.node("n")["status"]
 
 
 class TestCommands:

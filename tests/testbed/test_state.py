@@ -19,6 +19,7 @@ def record(name: str = "one") -> state.State:
         bin_dir=Path("/bin"),
         profile="raised",
         audit=True,
+        pod_logs=False,
         ports={"kube-apiserver": 12345},
         tokens={"admin": "secret"},
         starter=ProcessId.of(os.getpid()),
