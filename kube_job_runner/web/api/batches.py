@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from kube_job_runner.domain.spec import JobSpec
-from kube_job_runner.web.api.views import BATCH_MAX, BatchBody
+from kube_job_runner.web.api.queries import BATCH_MAX, BatchBody
 from kube_job_runner.web.kit import jsontext
 from kube_job_runner.web.kit.decoding import BodyDecoder, Decoded, summary
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem

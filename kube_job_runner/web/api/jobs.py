@@ -15,7 +15,7 @@ from kube_job_runner.domain.spec import JobSpec
 from kube_job_runner.ports import Clock, JobFilter, JobReader, SubmitStore
 from kube_job_runner.services import read
 from kube_job_runner.services.logs import LogService
-from kube_job_runner.web.api import logquery, views
+from kube_job_runner.web.api import logquery, queries, views
 from kube_job_runner.web.api.problems import JOB_ENDED
 from kube_job_runner.web.kit.calls import TEXT, Call, Nothing, Reply
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
@@ -50,7 +50,7 @@ class JobsApi:
         self._wait_max_seconds = wait_max_seconds
         self._admission = admission
 
-    async def get(self, call: Call[views.JobPath, views.JobQuery, Nothing]) -> Reply[views.JobView]:
+    async def get(self, call: Call[queries.JobPath, queries.JobQuery, Nothing]) -> Reply[views.JobView]:
         """Return a job, at once or when it has changed."""
         job_id, since = call.path.id, call.query.since
         job = await self._job(job_id)
@@ -67,7 +67,7 @@ class JobsApi:
             standing = await self._reader.queue_standing(job_id, self._admission)
         return Reply(views.job_view(job, standing=standing), headers=headers)
 
-    async def list(self, call: Call[Nothing, views.ListQuery, Nothing]) -> Reply[views.JobPage]:
+    async def list(self, call: Call[Nothing, queries.ListQuery, Nothing]) -> Reply[views.JobPage]:
         """Return a page of jobs, newest first."""
         query = call.query
         jobs = await self._reader.list_jobs(_filter(query))
@@ -80,7 +80,9 @@ class JobsApi:
         page = views.JobPage(jobs=[views.job_view(job) for job in jobs], next_cursor=next_cursor)
         return Reply(page, headers=headers)
 
-    async def cancel(self, call: Call[views.JobPath, views.SubmitQuery, views.CancelBody]) -> Reply[views.JobView]:
+    async def cancel(
+        self, call: Call[queries.JobPath, queries.SubmitQuery, queries.CancelBody]
+    ) -> Reply[views.JobView]:
         """Ask for the end of a job; asking again changes nothing but, when less grace is given, how soon its pod is killed."""
         body = call.body
         job = await self._store.request_cancel(
@@ -92,28 +94,28 @@ class JobsApi:
             raise RequestProblem(JOB_ENDED, _ended(job))
         return Reply(views.job_view(job, warnings=[*call.warnings, *_asked_before(job, body)]))
 
-    async def attempts(self, call: Call[views.JobPath, Nothing, Nothing]) -> Reply[views.AttemptList]:
+    async def attempts(self, call: Call[queries.JobPath, Nothing, Nothing]) -> Reply[views.AttemptList]:
         """Return the attempts of a job."""
         attempts = await self._reader.list_attempts(call.path.id)
         if not attempts:
             await self._job(call.path.id)
         return Reply(views.AttemptList(attempts=[views.attempt_view(attempt) for attempt in attempts]))
 
-    async def transitions(self, call: Call[views.JobPath, Nothing, Nothing]) -> Reply[views.TransitionList]:
+    async def transitions(self, call: Call[queries.JobPath, Nothing, Nothing]) -> Reply[views.TransitionList]:
         """Return the history of a job."""
         found = await self._reader.list_transitions(call.path.id)
         if not found:
             raise _no_job(call.path.id)
         return Reply(views.TransitionList(transitions=[views.transition_view(one) for one in found]))
 
-    async def spec(self, call: Call[views.JobPath, Nothing, Nothing]) -> Reply[JobSpec]:
+    async def spec(self, call: Call[queries.JobPath, Nothing, Nothing]) -> Reply[JobSpec]:
         """Return the spec of a job as it was stored."""
         encoded = await self._reader.get_spec(call.path.id)
         if encoded is None:
             raise _no_job(call.path.id)
         return Reply(content=encoded)
 
-    async def logs(self, call: Call[views.JobPath, views.LogQuery, Nothing]) -> Reply[Nothing]:
+    async def logs(self, call: Call[queries.JobPath, queries.LogQuery, Nothing]) -> Reply[Nothing]:
         """Stream the log of an attempt."""
         query = call.query
         chunks = await self._logs.open(call.path.id, logquery.request(query, now=self._clock.now()))
@@ -136,7 +138,7 @@ def _ended(job: Job) -> str:
     return f"the job has already {job.state}{when}{how}{asked}"
 
 
-def _asked_before(job: Job, body: views.CancelBody) -> list[Fault]:
+def _asked_before(job: Job, body: queries.CancelBody) -> list[Fault]:
     """Return a warning when a cancel gave more grace than one before it: who was told to hurry is not slowed down."""
     if job.cancel is None or body.grace_seconds in (None, job.cancel.grace_seconds):
         return []
@@ -164,7 +166,7 @@ def _matches(if_none_match: bytes | None, etag: bytes) -> bool:
     return b"*" in tags or etag in tags
 
 
-def _filter(query: views.ListQuery) -> JobFilter:
+def _filter(query: queries.ListQuery) -> JobFilter:
     faults: list[Fault] = []
     labels: tuple[read.LabelTerm, ...] = ()
     before_id: UUID | None = None
@@ -196,7 +198,7 @@ def _filter(query: views.ListQuery) -> JobFilter:
     )
 
 
-def _next_link(query: views.ListQuery, cursor: str) -> bytes:
+def _next_link(query: queries.ListQuery, cursor: str) -> bytes:
     parameters = []
     for name, value in msgspec.structs.asdict(query).items():
         if value is None or value == () or name == "cursor":

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from kube_job_runner.domain import logview
 from kube_job_runner.services.logs import LogRequest
-from kube_job_runner.web.api import views
+from kube_job_runner.web.api import queries
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
 
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
@@ -16,7 +16,7 @@ _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
-def request(query: views.LogQuery, *, now: datetime) -> LogRequest:
+def request(query: queries.LogQuery, *, now: datetime) -> LogRequest:
     """Return the request of a query.
 
     Raises:

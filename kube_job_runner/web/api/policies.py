@@ -16,9 +16,9 @@ from kube_job_runner.domain.retries import Step
 from kube_job_runner.domain.spec import JobSpec, Quantity, ReasonName, Resources, Retry
 from kube_job_runner.services import simulate
 from kube_job_runner.services.simulate import Simulated, Simulator
+from kube_job_runner.web.api.queries import SubmitQuery
 from kube_job_runner.web.api.record_views import Cause, ChargedTo, category
 from kube_job_runner.web.api.specs import HINTS
-from kube_job_runner.web.api.views import SubmitQuery
 from kube_job_runner.web.kit.calls import Call, Nothing, Reply
 from kube_job_runner.web.kit.decoding import BodyDecoder, summary
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem

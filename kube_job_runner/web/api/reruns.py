@@ -14,8 +14,9 @@ from kube_job_runner.domain.job import Job
 from kube_job_runner.ports import JobReader
 from kube_job_runner.web.api import idempotency
 from kube_job_runner.web.api.problems import JOB_NOT_ENDED
+from kube_job_runner.web.api.queries import JobPath, SubmitQuery
 from kube_job_runner.web.api.submits import SubmitApi
-from kube_job_runner.web.api.views import JobPath, JobSubmitted, SubmitQuery
+from kube_job_runner.web.api.views import JobSubmitted
 from kube_job_runner.web.kit.calls import Call, Reply
 from kube_job_runner.web.kit.decoding import summary
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem

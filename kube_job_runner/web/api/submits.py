@@ -18,7 +18,8 @@ from kube_job_runner.ports import Clock, Submission, SubmitOutcome
 from kube_job_runner.services.submit import Submitter, new_job
 from kube_job_runner.web.api import batches, idempotency, specs
 from kube_job_runner.web.api.problems import IDEMPOTENCY_KEY_REUSE
-from kube_job_runner.web.api.views import BatchAnswer, BatchBody, JobSubmitted, SubmitQuery
+from kube_job_runner.web.api.queries import BatchBody, SubmitQuery
+from kube_job_runner.web.api.views import BatchAnswer, JobSubmitted
 from kube_job_runner.web.kit import problems
 from kube_job_runner.web.kit.app import IN_LOOP_MAX_BYTES
 from kube_job_runner.web.kit.calls import Call, Document, HeaderList, Nothing, Reply

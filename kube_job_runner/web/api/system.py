@@ -12,7 +12,7 @@ import kube_job_runner
 from kube_job_runner import telemetry
 from kube_job_runner.domain.errors import KjrError, TemporaryError
 from kube_job_runner.ports import Clock, Health
-from kube_job_runner.web.api import views
+from kube_job_runner.web.api import queries, views
 from kube_job_runner.web.api.problems import ALL_PROBLEMS
 from kube_job_runner.web.kit.calls import HTML, TEXT, Call, Nothing, Reply
 from kube_job_runner.web.kit.problems import NOT_FOUND, RequestProblem
@@ -90,7 +90,7 @@ class SystemApi:
         """Answer as long as the event loop turns; never asks the database."""
         return Reply(content=b"ok\n", media_type=TEXT)
 
-    async def ready(self, call: Call[Nothing, views.ReadyQuery, Nothing]) -> Reply[Nothing]:
+    async def ready(self, call: Call[Nothing, queries.ReadyQuery, Nothing]) -> Reply[Nothing]:
         """Tell whether requests should be sent here: the store can serve and the server is not stopping."""
         checks = {
             "draining": "the server is stopping" if call.draining.is_set() else None,
@@ -129,7 +129,7 @@ class SystemApi:
         """Return the style of the pages."""
         return Reply(content=self._style, media_type=b"text/css; charset=utf-8")
 
-    async def problem(self, call: Call[views.ProblemPath, Nothing, Nothing]) -> Reply[Nothing]:
+    async def problem(self, call: Call[queries.ProblemPath, Nothing, Nothing]) -> Reply[Nothing]:
         """Return the page of a kind of problem: what `type` of a problem leads to."""
         kind = next((kind for kind in ALL_PROBLEMS if kind.code == call.path.code), None)
         if kind is None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kube_job_runner.services import read
-from kube_job_runner.web.api.views import ListQuery
+from kube_job_runner.web.api.queries import ListQuery
 from kube_job_runner.web.kit.problems import RequestProblem
 from kube_job_runner.web.kit.queries import QueryDecoder
 
