@@ -111,8 +111,9 @@ def start(
     """Adds the real node and waits until it is Ready: two seconds, once images are made.
 
     It has the label `kjr.test/real=1` and a NoSchedule taint of the same name; manifests.on_real_node says what a pod
-    needs. `kubelet_settings` are fields of its KubeletConfiguration, instead of ours. Waits up to `wait_seconds` for another real node on this machine to end. Raises RealNodeUnavailable where the
-    machine does not allow it, and apiclient.NotReadyError when it should have worked.
+    needs. `kubelet_settings` are fields of its KubeletConfiguration, instead of ours. Waits up to `wait_seconds` for
+    another real node on this machine to end. Raises RealNodeUnavailable where the machine does not allow it, and
+    apiclient.NotReadyError when it should have worked.
     """
     if reason := unavailable_reason():
         raise RealNodeUnavailable(reason)

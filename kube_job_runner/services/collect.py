@@ -27,6 +27,7 @@ log = telemetry.get_logger(__name__)
 
 
 _CLOSE_SECONDS = 10.0
+_WAITING_PER_PLACE = 64
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -51,6 +52,7 @@ class AttemptLog:
     ) -> None:
         self.work = work
         self.following = not work.ended
+        self.waiting = False
         self.done = False
         self._cluster = cluster
         self._store = store
@@ -179,7 +181,11 @@ class AttemptLog:
     async def _pause(self, seconds: float, *, over: bool) -> None:
         """Wait, but, before the end, no longer than until the attempt has changed."""
         if over:
-            await asyncio.sleep(seconds)
+            self.waiting = True
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                self.waiting = False
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -308,7 +314,9 @@ class Collector:
         settings = self._settings
         following = sum(attempt.following for attempt in self._logs.values())
         telemetry.log_follows.set(following)
-        room = 4 * settings.snapshots_max - (len(self._logs) - following)
+        # Those of a node that does not answer wait for it most of the time, and must not hold up the others.
+        waiting = sum(attempt.waiting for attempt in self._logs.values() if not attempt.following)
+        room = 4 * settings.snapshots_max - (len(self._logs) - following - waiting) - waiting // _WAITING_PER_PLACE
         works = await self._store.claim(
             token=self._token,
             lease_seconds=settings.lease_seconds,

@@ -30,7 +30,8 @@ _QUIET_SECONDS = 3.0
 _GAP = "lines may be missing here: the log was rotated while it was not read"
 _BEHIND = "lines may be missing here: the log was rotated faster than the kubelet gave it out"
 _HEAD = "lines may be missing before this: the log was rotated before it was read"
-_HEAD_BYTES = 8 * _ROTATES_BYTES
+_FAST_BYTES = 256 * 1024
+_BEFORE_BYTES = 8 * 1024 * 1024
 
 
 class LeaseLost(Exception):
@@ -126,6 +127,7 @@ class Stream:
         self._counted_lines = 0
         self._restored = work.status == ""
         self._at_end = self._was_at_end = False
+        self._following = False
         self._connection_bytes = 0
         self._arrived_at = 0.0
         self._last_stamp = self._opened_stamp = self._started_stamp = 0
@@ -178,6 +180,7 @@ class Stream:
         """
         resume, since = await self._position()
         parser = StampParser()
+        self._following = follow
         self._connected(now, started_at)
         chunks: AsyncIterator[bytes] = self._cluster.logs(
             self._work.namespace, pod_name, container=self.container, follow=follow, since=since, timestamps=True
@@ -264,9 +267,11 @@ class Stream:
     def _watch_start(self, stamp: int) -> None:
         """Note when a log begins late after its container's start.
 
-        A start is known to the second, so what is rotated away within the first one goes unnoticed.
+        A start is known to the second, so what is rotated away within the first one goes unnoticed. What comes while it
+        is followed was not rotated away before.
         """
-        if self._assembler.lines == 0 and self._started_stamp and stamp > 0:
+        seen = self._following and stamp > self._opened_stamp + 1_000_000_000
+        if self._assembler.lines == 0 and self._started_stamp and stamp > 0 and not seen:
             late = stamp - self._started_stamp - 1_000_000_000
             if late > 0:
                 self._assembler.reserve_head()
@@ -274,9 +279,9 @@ class Stream:
 
     def _mark_start(self) -> None:
         """Mark the beginning when what comes there comes so fast that a file, rotated away, can lie before it."""
-        if self._head and self._assembler.total_bytes >= _ROTATES_BYTES:
+        if self._head and self._assembler.total_bytes >= _FAST_BYTES:
             (begun, late), self._head = self._head, None
-            if late * _ROTATES_BYTES >= (self._assembler.last_stamp - begun) * _HEAD_BYTES:
+            if late * _FAST_BYTES >= (self._assembler.last_stamp - begun) * _BEFORE_BYTES:
                 self._assembler.head_gap(_HEAD)
 
     async def _position(self) -> tuple[Resume, datetime | None]:

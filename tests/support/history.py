@@ -31,7 +31,8 @@ class History(msgspec.Struct, kw_only=True):
     `acknowledged` maps each submitted job's id to the idempotency key it was submitted with. `jobs` and `transitions` are the
     store's rows as the API shows them; `creates` the audit events of Job creates by us; `left` the names of Jobs and pods with
     our labels that are in the cluster at the end; `terminal_seen` every (id, state) in which a client saw a job to have ended.
-    `attempts` are the attempts of each job, as the API shows them. `limits` is the most jobs that may be in flight, by queue, and under the name "" in all.
+    `attempts` are the attempts of each job, as the API shows them. `limits` is the most
+    jobs that may be in flight, by queue, and under the name "" in all.
     """
 
     acknowledged: Mapping[str, str | None]

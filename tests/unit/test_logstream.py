@@ -201,11 +201,20 @@ async def test_a_silent_follow_of_a_small_log_is_left_alone() -> None:
     [(3.0, 1, True), (0.9, 1, False), (3.0, 100, False)],
     ids=["rotated", "at the start", "slow"],
 )
-async def test_a_log_that_begins_late_and_fast_may_have_been_rotated(late_seconds: float, every: int, marked: bool) -> None:
+async def test_a_log_that_begins_late_and_fast_may_have_been_rotated(
+    late_seconds: float, every: int, marked: bool
+) -> None:
     some = [(START + int(late_seconds * SECOND) + n * every * 10_000, line(n)) for n in range(20_000)]
     bench = Bench([stamped(some)])
     assert await bench.read(follow=False, now=NOW + timedelta(seconds=60), started_at=NOW)
     assert bench.text() == (HEAD if marked else b"") + printed(0, 20_000)
+
+
+async def test_a_log_that_was_followed_before_it_began_was_not_rotated() -> None:
+    some = [(START + 9 * SECOND + n * 10_000, line(n)) for n in range(20_000)]
+    bench = Bench([stamped(some)])
+    assert await bench.read(follow=True, now=NOW + timedelta(seconds=6), started_at=NOW)
+    assert bench.text() == printed(0, 20_000)
 
 
 async def test_what_is_called_a_large_log_is_below_what_a_kubelet_rotates() -> None:

@@ -168,7 +168,9 @@ def test_the_rest_of_a_line_that_a_rotation_cut_is_left_out(parts: list[bytes]) 
     """The newer file begins with it, under a stamp of its own; a follow had glued it to its beginning."""
     torn = [Piece(START + 1, parts[0]), *(Piece(-1, part) for part in parts[1:])]
     resume = Resume([START, START + 2], open_bytes=0)
-    assert resume.feed([*torn, Piece(START + 2, b"known\n"), Piece(START + 3, b"new\n")]) == [Piece(START + 3, b"new\n")]
+    assert resume.feed([*torn, Piece(START + 2, b"known\n"), Piece(START + 3, b"new\n")]) == [
+        Piece(START + 3, b"new\n")
+    ]
     assert not resume.gap
     resume = Resume([START], open_bytes=4)
     assert resume.feed([*torn, Piece(START + 3, b"new\n")]) == [*torn, Piece(START + 3, b"new\n")]
@@ -206,7 +208,9 @@ def test_a_mark_before_the_first_line() -> None:
     assembler = store.restored(chunk_bytes=8)
     assembler.feed([Piece(START, b"the last\n")])
     store.put(assembler, final=True)
-    assert [(chunk.seq, chunk.mark) for chunk in store.ordered if chunk.mark] == [(1, "lines may be missing before this")]
+    assert [(chunk.seq, chunk.mark) for chunk in store.ordered if chunk.mark] == [
+        (1, "lines may be missing before this")
+    ]
     assert store.content() == b"a line\nanother\nthe last\n"
 
 
