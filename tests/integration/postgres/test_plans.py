@@ -42,8 +42,8 @@ INSERT INTO anomalies (job_id, at, attempt, kind, detail) SELECT id, now(), 1, '
 INSERT INTO idempotency_keys (owner, key, created_at, job_id, request_hash, response)
 SELECT 'owner', 'key-' || n, now() - n * interval '1 minute', gen_random_uuid(), 'x', 'y' FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO attempt_logs (job_id, attempt, done_at, status)
-SELECT id, 1, CASE WHEN finished_at IS NOT NULL AND state <> 'failed' THEN now() END,
-       CASE WHEN finished_at IS NOT NULL AND state <> 'failed' THEN 'stored' ELSE '' END
+SELECT id, 1, CASE WHEN finished_at IS NOT NULL THEN now() END,
+       CASE WHEN finished_at IS NOT NULL THEN 'stored' ELSE '' END
 FROM jobs WHERE state <> 'queued';
 INSERT INTO log_chunks (job_id, attempt, container, seq, first_line, lines, first_byte, bytes, open_bytes, continues, sealed,
                         first_stamp, last_stamp, data)
