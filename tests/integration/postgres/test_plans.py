@@ -89,9 +89,10 @@ def check(text: str, *indexes: str) -> None:
     """Fail unless the plan uses all these indexes and reads no table from end to end."""
     for index in indexes:
         assert re.search(rf"\b{index}\b", text), f"{index} is not used:\n{text}"
-    assert not re.search(r"Seq Scan on (jobs|job_specs|attempts|anomalies|messages|idempotency_keys|tokens|attempt_logs|log_chunks)\b", text), (
-        text
-    )
+    assert not re.search(
+        r"Seq Scan on (jobs|job_specs|attempts|anomalies|messages|idempotency_keys|tokens|attempt_logs|log_chunks)\b",
+        text,
+    ), text
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,10 @@ def check(text: str, *indexes: str) -> None:
         pytest.param(RECONCILE["claims"], (SOME, [1] * 200), ("jobs_pkey", "attempts_pkey"), id="claims"),
         pytest.param(HEALTH["live_jobs"], (1000,), ("jobs_by_state",), id="live_jobs"),
         pytest.param(
-            LOGS["claim"], (AN_ID, 30.0, 64, 200, 5.0), ("attempt_logs_undone", "attempts_pkey", "jobs_pkey"), id="log_claim"
+            LOGS["claim"],
+            (AN_ID, 30.0, 64, 200, 5.0),
+            ("attempt_logs_undone", "attempts_pkey", "jobs_pkey"),
+            id="log_claim",
         ),
         pytest.param(LOGS["work"], (SOME, [1] * 200, AN_ID), ("attempts_pkey", "jobs_pkey"), id="log_work"),
         pytest.param(LOGS["renew"], (SOME, [1] * 200, AN_ID, 30.0), ("attempt_logs_pkey",), id="log_renew"),
