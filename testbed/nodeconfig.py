@@ -55,7 +55,7 @@ def network(node_dir: Path) -> str:
     return json.dumps({"cniVersion": "0.4.0", "name": "kjr-testbed", "plugins": [plugin]}, indent=1)
 
 
-def kubelet(node_dir: Path, *, port: int) -> str:
+def kubelet(node_dir: Path, *, port: int, settings: Mapping[str, Any]) -> str:
     config: Mapping[str, Any] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -86,4 +86,4 @@ def kubelet(node_dir: Path, *, port: int) -> str:
         "podLogsDir": str(node_dir / "podlogs"),
         "registerWithTaints": [{"key": manifests.REAL_NODE_KEY, "value": "1", "effect": "NoSchedule"}],
     }
-    return json.dumps(config, indent=1)
+    return json.dumps({**config, **settings}, indent=1)

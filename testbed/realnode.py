@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -58,8 +59,9 @@ class RealNode:
             self.cluster.delete_node(self.name)
         launcher.end(["kubelet"], grace_seconds=0)
         noderemains.delete_containers(NODE_DIR)
-        launcher.end(["containerd"], grace_seconds=5)
-        noderemains.remove(NODE_DIR)
+        with cache.file_lock(_LOCK):  # once containerd has ended, whoever waits may claim the folder
+            launcher.end(["containerd"], grace_seconds=5)
+            noderemains.remove(NODE_DIR)
 
 
 def missing_tools() -> list[str]:
@@ -103,12 +105,15 @@ def unavailable_reason() -> str | None:
     return None
 
 
-def start(cluster: Cluster, *, wait_seconds: float = 100) -> RealNode:
+def start(
+    cluster: Cluster, *, wait_seconds: float = 100, kubelet_settings: Mapping[str, Any] | None = None
+) -> RealNode:
     """Adds the real node and waits until it is Ready: two seconds, once images are made.
 
     It has the label `kjr.test/real=1` and a NoSchedule taint of the same name; manifests.on_real_node says what a pod
-    needs. Waits up to `wait_seconds` for another real node on this machine to end. Raises RealNodeUnavailable where the
-    machine does not allow it, and apiclient.NotReadyError when it should have worked.
+    needs. `kubelet_settings` are fields of its KubeletConfiguration, instead of ours. Waits up to `wait_seconds` for
+    another real node on this machine to end. Raises RealNodeUnavailable where the machine does not allow it, and
+    apiclient.NotReadyError when it should have worked.
     """
     if reason := unavailable_reason():
         raise RealNodeUnavailable(reason)
@@ -117,7 +122,7 @@ def start(cluster: Cluster, *, wait_seconds: float = 100) -> RealNode:
     try:
         noderemains.make_cgroups()
         _start_containerd(cluster)
-        _start_kubelet(cluster)
+        _start_kubelet(cluster, kubelet_settings or {})
     except BaseException as error:
         with contextlib.suppress(RuntimeError):
             node.stop()
@@ -207,9 +212,9 @@ def _start_containerd(cluster: Cluster) -> None:
             raise apiclient.NotReadyError(f"containerd refused {archive.name}: {done.stderr.strip()}")
 
 
-def _start_kubelet(cluster: Cluster) -> None:
+def _start_kubelet(cluster: Cluster, settings: Mapping[str, Any]) -> None:
     port = processes.free_ports(["kubelet"])["kubelet"]
-    (NODE_DIR / "kubelet.json").write_text(nodeconfig.kubelet(NODE_DIR, port=port))
+    (NODE_DIR / "kubelet.json").write_text(nodeconfig.kubelet(NODE_DIR, port=port, settings=settings))
     argv = [
         str(cluster.launcher.layout.bin_dir / "kubelet"),
         f"--config={NODE_DIR / 'kubelet.json'}",

@@ -23,6 +23,10 @@ CHUNK_BYTES = 128 * 1024
 NO_STAMP = -1
 _PREFIX_MAX = 40
 _CANDIDATES_MAX = 10_000
+_TORN_MAX_BYTES = 1024 * 1024
+_OVERTAKEN_NANOSECONDS = 10_000_000
+ROTATION_NANOSECONDS = 2_500_000_000
+"""Less than lies between two rotations: a kubelet looks every three seconds at most (ContainerLogMonitorInterval)."""
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)")
 _COUNT = struct.Struct("<I")
 
@@ -115,8 +119,12 @@ class Resume:
 
     `known` are the stamps of the stored lines that the stream may begin with, in their order; the last of them is stored up
     to `open_bytes` bytes, or entirely (0). Where the stream begins later than that (the log was rotated) it is aligned with
-    the rest of `known`; where nothing fits, `gap` tells that lines may be missing before what is passed on. With `trimmed`
-    it may also begin earlier than `known`, whose first lines the cap left out.
+    the rest of `known`; where nothing fits, `gap` tells that lines may be missing before what is passed on, and
+    `begins_later` that not even its beginning was known. With `trimmed` it may also begin earlier than `known`, whose first
+    lines the cap left out.
+
+    A rotation, and a `sinceTime`, can cut a line in two. The rest then stands first, with a stamp of its own that nobody
+    knows: it is held back until the line after it says whether it is stored already.
     """
 
     def __init__(self, known: Sequence[int], *, open_bytes: int, trimmed: bool = False) -> None:
@@ -127,41 +135,79 @@ class Resume:
         self._matched = 0
         self._skip_bytes = 0
         self._state = "drop" if known else "pass"
+        self._held: list[Piece] = []
+        self._held_bytes = 0
         self.gap = False
+
+    @property
+    def begins_later(self) -> bool:
+        """Whether the stream begins after everything that is known."""
+        return self.gap and not self._matched
 
     def feed(self, pieces: Iterable[Piece]) -> list[Piece]:
         """Return what of these pieces is new."""
         if self._state == "pass":
             return list(pieces)
-        return [new for piece in pieces if (new := self._one(piece)) is not None]
+        return [new for piece in pieces for new in self._one(piece)]
+
+    def flush(self) -> list[Piece]:
+        """Return, at the end of the stream, what was held back: the only line there is, and a new one."""
+        return self._give_up() if self._held else []
 
     def describe(self) -> dict[str, int]:
         """Return how far the stream was recognised, for our own log."""
         return {"known": len(self._known), "skipped": self._from, "matched": self._matched}
 
-    def _one(self, piece: Piece) -> Piece | None:
+    def _one(self, piece: Piece) -> list[Piece]:
         if self._state == "pass":
-            return piece
+            return [piece]
         if piece.stamp == NO_STAMP:
-            return self._rest_of_last(piece.data) if self._state == "last" else None
+            return self._part(piece)
         if self._trimmed and not self._matched and piece.stamp < self._known[0]:
-            return None
-        if self._state == "last" or not self._fits(piece.stamp):
+            return []
+        if self._state == "last":
             self._state = "pass"
-            return piece
+            return [piece]
+        if not self._fits(piece.stamp):
+            if not self._matched and not self._held:
+                self._hold(piece)
+                return []
+            return [*self._give_up(), piece]
+        self._held.clear()
+        if self._state == "pass":  # all that was known is behind us, and this line is new
+            return [piece]
         self._matched += 1
         if self._from + self._matched < len(self._known):
-            return None
+            return []
         self._state = "last"
         self._skip_bytes = self._open_bytes
         return self._rest_of_last(piece.data)
 
-    def _rest_of_last(self, data: bytes) -> Piece | None:
+    def _part(self, piece: Piece) -> list[Piece]:
+        if self._state == "last":
+            return self._rest_of_last(piece.data)
+        if self._held:
+            self._hold(piece)
+            if self._held_bytes > _TORN_MAX_BYTES:
+                return self._give_up()
+        return []
+
+    def _hold(self, piece: Piece) -> None:
+        self._held.append(piece)
+        self._held_bytes += len(piece.data)
+
+    def _give_up(self) -> list[Piece]:
+        held, self._held = self._held, []
+        self._state = "pass"
+        self.gap = True
+        return held
+
+    def _rest_of_last(self, data: bytes) -> list[Piece]:
         if self._open_bytes == 0:
-            return None
+            return []
         skipped = min(self._skip_bytes, len(data))
         self._skip_bytes -= skipped
-        return Piece(NO_STAMP, data[skipped:]) if len(data) > skipped else None
+        return [Piece(NO_STAMP, data[skipped:])] if len(data) > skipped else []
 
     def _fits(self, stamp: int) -> bool:
         """Whether a line is the next known one, perhaps after moving on to where the stream can have begun."""
@@ -176,9 +222,43 @@ class Resume:
             length = min(len(seen), len(known) - start)
             if list(known[start : start + length]) == seen[:length]:
                 self._from = start
-                return length == len(seen)  # else all that was known is behind us, and this line is new
-        self.gap = True
+                if length < len(seen):
+                    self._state = "pass"
+                return True
         return False
+
+
+def fast_rotation(pieces: Sequence[Piece], *, last_stamp: int, since_stamp: int) -> int:
+    """Return the index of the first line before which a whole file of a rotated log can be missing, or -1.
+
+    A kubelet that is behind when a log is rotated twice goes on with the newest file and leaves the one between out
+    (cri-client/pkg/logs: on a create event ReadLogs opens the path again). Then more than `ROTATION_NANOSECONDS` lie between
+    two lines. Those before `since_stamp`, when the reading began, were in one file.
+    """
+    previous = last_stamp
+    for index, piece in enumerate(pieces):
+        if piece.stamp == NO_STAMP:
+            continue
+        if piece.stamp - previous >= ROTATION_NANOSECONDS and piece.stamp > since_stamp and previous > 0:
+            return index
+        previous = piece.stamp
+    return -1
+
+
+def step_back(pieces: Sequence[Piece], *, last_stamp: int) -> int:
+    """Return the index of the first line that is clearly older than the one before it, or -1.
+
+    The same kubelet reads the newest file once for each time that the path was created, so the file comes again. Or the
+    node's clock was set back. Standard output and error may overtake each other by a little.
+    """
+    previous = last_stamp
+    for index, piece in enumerate(pieces):
+        if piece.stamp == NO_STAMP:
+            continue
+        if piece.stamp < previous - _OVERTAKEN_NANOSECONDS:
+            return index
+        previous = piece.stamp
+    return -1
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -311,6 +391,14 @@ class Assembler:
                 self.lines += 1
                 self._stamps.append(self._last_stamp)
             self._append(data)
+
+    def reserve_head(self) -> None:
+        """Set the number of a mark before the first line aside, which `head_gap` may use; before anything is taken in."""
+        self._seq = 2
+
+    def head_gap(self, text: str) -> None:
+        """Put a mark before the first line."""
+        self._ready.append(Chunk(container=self.container, seq=1, sealed=True, mark=text))
 
     def _append(self, data: bytes) -> None:
         while data:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Callable
+from datetime import datetime
 
 import msgspec
 
@@ -26,6 +27,7 @@ log = telemetry.get_logger(__name__)
 
 
 _CLOSE_SECONDS = 10.0
+_WAITING_PER_PLACE = 64
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -50,6 +52,7 @@ class AttemptLog:
     ) -> None:
         self.work = work
         self.following = not work.ended
+        self.waiting = False
         self.done = False
         self._cluster = cluster
         self._store = store
@@ -122,7 +125,7 @@ class AttemptLog:
             over = work.ended or _has_ended(work, name)
             began, lost = stream.read_bytes, None
             try:
-                await self._read(stream, work.pod_name, over=over)
+                ended = await self._read(stream, work, over=over)
             except NotFound as error:
                 if whole:
                     return None  # its stream ended by itself before the pod went
@@ -137,8 +140,8 @@ class AttemptLog:
                     return Lost("Deadline", f"not within {self._settings.deadline_seconds:g} s: {error}")
                 log.info("log not read; trying again", pod=work.pod_name, container=name, error=str(error))
             else:
-                whole = True
-                if over:
+                whole = ended
+                if over and ended:
                     return None
             if lost is not None and over:
                 return lost
@@ -147,27 +150,29 @@ class AttemptLog:
             await self._pause(delay_seconds, over=over)
             delay_seconds = min(delay_seconds * 2, self._settings.retry_max_seconds)
 
-    async def _read(self, stream: Stream, pod_name: str, *, over: bool) -> None:
+    async def _read(self, stream: Stream, work: LogWork, *, over: bool) -> bool:
         await self.flush()  # what will be asked for again must be in the store to be recognised
-        if not pod_name:
+        if not work.pod_name:
             raise NotFound("its pod was never seen")
         if not over:
-            await self._until_over(stream, pod_name)
-            return
+            return await self._until_over(stream, work)
         async with self._slots:
-            await stream.read(pod_name, follow=False)
+            return await stream.read(
+                work.pod_name, follow=False, now=work.now, started_at=_started_at(work, stream.container)
+            )
 
-    async def _until_over(self, stream: Stream, pod_name: str) -> None:
+    async def _until_over(self, stream: Stream, work: LogWork) -> bool:
         """Follow; a container that never starts is left when its pod has ended."""
-        reading = asyncio.create_task(stream.read(pod_name, follow=True))
+        started_at = _started_at(work, stream.container)
+        reading = asyncio.create_task(stream.read(work.pod_name, follow=True, now=work.now, started_at=started_at))
         try:
             while not reading.done():
                 changed = asyncio.create_task(self._changed.wait())
                 await asyncio.wait({reading, changed}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
                 if self.work.ended and not _has_run(self.work, stream.container):
-                    return
-            await reading
+                    return True
+            return await reading
         finally:
             reading.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -176,7 +181,11 @@ class AttemptLog:
     async def _pause(self, seconds: float, *, over: bool) -> None:
         """Wait, but, before the end, no longer than until the attempt has changed."""
         if over:
-            await asyncio.sleep(seconds)
+            self.waiting = True
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                self.waiting = False
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -305,7 +314,9 @@ class Collector:
         settings = self._settings
         following = sum(attempt.following for attempt in self._logs.values())
         telemetry.log_follows.set(following)
-        room = 4 * settings.snapshots_max - (len(self._logs) - following)
+        # Those of a node that does not answer wait for it most of the time, and must not hold up the others.
+        waiting = sum(attempt.waiting for attempt in self._logs.values() if not attempt.following)
+        room = 4 * settings.snapshots_max - (len(self._logs) - following - waiting) - waiting // _WAITING_PER_PLACE
         works = await self._store.claim(
             token=self._token,
             lease_seconds=settings.lease_seconds,
@@ -411,6 +422,13 @@ def _has_run(work: LogWork, container: str) -> bool:
     if found is None:
         return container == names.MAIN_CONTAINER
     return found.state == "running" or found.started_at is not None or found.restarts > 0
+
+
+def _started_at(work: LogWork, container: str) -> datetime | None:
+    """Return when a container started, for the first time and the only one."""
+    pod = work.facts.pod
+    found = pod.container(container) if pod is not None else None
+    return found.started_at if found is not None and not found.restarts else None
 
 
 def _has_ended(work: LogWork, container: str) -> bool:

@@ -12,8 +12,9 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner import telemetry
+from kube_job_runner.domain import loglines
 from kube_job_runner.domain.errors import TemporaryError
-from kube_job_runner.domain.loglines import Assembler, Chunk, Resume, StampParser
+from kube_job_runner.domain.loglines import Assembler, Chunk, Piece, Resume, StampParser
 from kube_job_runner.ports import ClusterLogs, LogCollectStore, LogWork, LogWrite
 
 log = telemetry.get_logger(__name__)
@@ -24,7 +25,13 @@ _MARGIN_SECONDS = 2
 _BATCH_WRITES = 200
 _BATCH_BYTES = 4 * 1024 * 1024
 _BACKOFF_MAX_SECONDS = 5.0
-_GAP = "lines may be missing here: the log was rotated while the connection was lost"
+_ROTATES_BYTES = 1024 * 1024  # a kubelet's containerLogMaxSize is 10 MiB, and hardly anywhere less than this
+_QUIET_SECONDS = 3.0
+_GAP = "lines may be missing here: the log was rotated while it was not read"
+_BEHIND = "lines may be missing here: the log was rotated faster than the kubelet gave it out"
+_HEAD = "lines may be missing before this: the log was rotated before it was read"
+_FAST_BYTES = 256 * 1024
+_BEFORE_BYTES = 8 * 1024 * 1024
 
 
 class LeaseLost(Exception):
@@ -119,6 +126,13 @@ class Stream:
         self._assembler = Assembler(container, max_bytes=max_bytes)
         self._counted_lines = 0
         self._restored = work.status == ""
+        self._at_end = self._was_at_end = False
+        self._following = False
+        self._connection_bytes = 0
+        self._arrived_at = 0.0
+        self._last_stamp = self._opened_stamp = self._started_stamp = 0
+        self._ask_from: int | None = None
+        self._head: tuple[int, int] | None = None
 
     @property
     def read_bytes(self) -> int:
@@ -153,33 +167,122 @@ class Stream:
         self._counted_lines = self._assembler.lines
         self._restored = True
 
-    async def read(self, pod_name: str, *, follow: bool) -> None:
+    async def read(
+        self, pod_name: str, *, follow: bool, now: datetime | None = None, started_at: datetime | None = None
+    ) -> bool:
         """Read to the end of the log, or, with `follow`, of the container. All that was taken must be stored by now.
+
+        False: the kubelet may be reading a file that was rotated away, or one for the second time; ask again. `now` is about
+        the present, `started_at` when the container started, both by the node's clock or one near it.
 
         Raises:
             NotFound, ClusterRefused, TemporaryError: as `ports.ClusterLogs.logs`; what came before that is kept.
         """
         resume, since = await self._position()
         parser = StampParser()
+        self._following = follow
+        self._connected(now, started_at)
         chunks: AsyncIterator[bytes] = self._cluster.logs(
             self._work.namespace, pod_name, container=self.container, follow=follow, since=since, timestamps=True
         )
         self.opened_at = asyncio.get_running_loop().time()
         async with contextlib.aclosing(chunks):  # type: ignore[type-var]  # every adapter gives a generator
-            async for data in chunks:
-                self._feed(resume, parser, data)
+            while True:
+                try:
+                    async with asyncio.timeout(_QUIET_SECONDS if follow and self._rotatable else None):
+                        data = await anext(chunks, None)
+                except TimeoutError:
+                    self._at_end = True
+                    return False
+                if data is None:
+                    break
+                self._connection_bytes += len(data)
+                if not self._feed(resume, parser.feed(data)):
+                    return False
                 if self.full:
                     self.room.clear()
                     await self.room.wait()
-        self._feed(resume, parser, b"", last=True)
+        again = not self._feed(resume, parser.flush()) or not self._feed(resume, None)
+        self._at_end = not again
+        return not again
 
-    def _feed(self, resume: Resume, parser: StampParser, data: bytes, *, last: bool = False) -> None:
+    @property
+    def _rotatable(self) -> bool:
+        return self._connection_bytes >= _ROTATES_BYTES
+
+    def _connected(self, now: datetime | None, started_at: datetime | None) -> None:
+        self._was_at_end, self._at_end = self._at_end, False
+        self._connection_bytes = 0
+        self._arrived_at = asyncio.get_running_loop().time()
+        self._opened_stamp = int(now.timestamp()) * 1_000_000_000 if now is not None else 0
+        self._last_stamp = 0
+        self._started_stamp = int(started_at.timestamp()) * 1_000_000_000 if started_at is not None else 0
+
+    def _feed(self, resume: Resume, read: list[Piece] | None) -> bool:
+        """Take in what is new of what was read, None for its end; False when it begins to repeat itself."""
         gap = resume.gap
-        pieces = resume.feed(parser.flush() if last else parser.feed(data))
-        if resume.gap and not gap:
-            log.warning("log rotated while the connection was lost", container=self.container, **resume.describe())
+        pieces = resume.flush() if read is None else resume.feed(read)
+        if not pieces:
+            return True
+        if resume.gap and not gap and not self._joins(resume, pieces[0]):
+            log.warning("log rotated while it was not read", container=self.container, **resume.describe())
             self._assembler.gap(_GAP)
+        self._watch_start(pieces[0].stamp)
+        repeats = loglines.step_back(pieces, last_stamp=self._last_stamp) if self._rotatable else -1
+        if repeats >= 0:
+            self._ask_from = pieces[repeats].stamp
+            log.info("log comes again, or the node's clock was set back; asking anew", container=self.container)
+            pieces = pieces[:repeats]
+        self._take_in(pieces)
+        self._mark_start()
+        return repeats < 0
+
+    def _joins(self, resume: Resume, first: Piece) -> bool:
+        """Whether a newer file begins where the one before it, which was read to its end, was rotated away.
+
+        With another file between them more time would have passed.
+        """
+        waited = first.stamp - self._assembler.last_stamp
+        return self._was_at_end and resume.begins_later and 0 <= waited < loglines.ROTATION_NANOSECONDS
+
+    def _take_in(self, pieces: list[Piece]) -> None:
+        now = asyncio.get_running_loop().time()
+        idle_nanoseconds = int((now - self._arrived_at) * 1_000_000_000)
+        self._arrived_at = now
+        while self._rotatable:
+            index = loglines.fast_rotation(pieces, last_stamp=self._last_stamp, since_stamp=self._opened_stamp)
+            if index < 0:
+                break
+            if index > 0 or idle_nanoseconds < (pieces[0].stamp - self._last_stamp) * 3 // 4:
+                self._feed_assembler(pieces[:index])
+                self._assembler.gap(_BEHIND)
+            self._feed_assembler(pieces[index : index + 1])
+            pieces = pieces[index + 1 :]
+        self._feed_assembler(pieces)
+
+    def _feed_assembler(self, pieces: list[Piece]) -> None:
         self._assembler.feed(pieces)
+        self._last_stamp = next((piece.stamp for piece in reversed(pieces) if piece.stamp >= 0), self._last_stamp)
+
+    def _watch_start(self, stamp: int) -> None:
+        """Note when a log begins late after its container's start.
+
+        A start is known to the second, so what is rotated away within the first one goes unnoticed. What comes while it
+        is followed was not rotated away before.
+        """
+        seen = self._following and stamp > self._opened_stamp + 1_000_000_000
+        if self._assembler.lines == 0 and self._started_stamp and stamp > 0 and not seen:
+            late = stamp - self._started_stamp - 1_000_000_000
+            if late > 0:
+                self._assembler.reserve_head()
+                self._head = (stamp, late)
+
+    def _mark_start(self) -> None:
+        """Mark the beginning when what comes there comes so fast that a file, rotated away, can lie before it."""
+        if self._head and self._assembler.total_bytes >= _FAST_BYTES:
+            (begun, late), self._head = self._head, None
+            if late * _FAST_BYTES >= (self._assembler.last_stamp - begun) * _BEFORE_BYTES:
+                self._assembler.head_gap(_HEAD)
 
     async def _position(self) -> tuple[Resume, datetime | None]:
         """Return what will come again, and from when on to ask.
@@ -190,7 +293,9 @@ class Stream:
         if assembler.lines == 0:
             return Resume((), open_bytes=0), None
         whole = assembler.total_bytes <= WHOLE_BYTES and not assembler.trimmed
-        seconds = 0 if whole else assembler.last_stamp // 1_000_000_000 - _MARGIN_SECONDS
+        ask_from = min(assembler.last_stamp, assembler.last_stamp if self._ask_from is None else self._ask_from)
+        self._ask_from = None
+        seconds = 0 if whole else ask_from // 1_000_000_000 - _MARGIN_SECONDS
         known = await self._store.stamps_since(self._work.key, self.container, seconds * 1_000_000_000)
         resume = Resume(known, open_bytes=assembler.open_bytes, trimmed=assembler.trimmed)
         return resume, None if whole else datetime.fromtimestamp(seconds, UTC)

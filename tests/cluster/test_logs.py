@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +221,22 @@ def test_the_web_server_has_no_way_into_the_cluster(product: Product) -> None:
     with pytest.raises(httpx2.HTTPStatusError):
         product.http.get("/v1/jobs/01a7f1de-0000-7000-8000-00000000002a/logs").raise_for_status()
     wait_until(lambda: product.alive("log-collector"), what="the collector lives")
+
+
+def test_a_line_is_seen_soon_after_it_was_printed(product: Product, record_property: Any) -> None:
+    """The node's clock is this machine's, so a line's own time can be held against its arrival."""
+    job_id = shell(product, "sleep 2; for i in $(seq 1 100); do echo line; sleep 0.13; done")
+    delays: list[float] = []
+    query = {"follow": "true", "timestamps": "true"}
+    with product.http.stream("GET", f"/v1/jobs/{job_id}/logs", params=query) as answer:
+        for data in answer.iter_raw():
+            now = time.time()
+            for text in data.decode().splitlines():
+                printed = datetime.fromisoformat(text[:26] + "+00:00")
+                delays.append(now - printed.timestamp())
+    delays.sort()
+    p50, p99 = delays[len(delays) // 2], delays[-2]
+    record_property("seconds from print to reader, p50 and p99", (p50, p99))
+    print(f"from print to reader: p50 {p50:.2f} s, p99 {p99:.2f} s")  # noqa: T201
+    assert len(delays) == 100
+    assert p50 < 1

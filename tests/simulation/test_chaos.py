@@ -23,6 +23,8 @@ from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.job import TERMINAL, State
 from kube_job_runner.domain.spec import JobSpec, Retry
 from kube_job_runner.ports import Submission
+from kube_job_runner.services.collect import Collector
+from kube_job_runner.services.logstream import CollectSettings
 from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.submit import new_job
@@ -78,6 +80,38 @@ class Chaos:
         self.over_limit: list[str] = []
         self.sweeper = Sweeper(store=pg.store, logs=pg.logs, clock=self.clock, settings=SweepSettings())
 
+    def collector(self) -> Collector:
+        """A log-collector that gives up no sooner than the jobs, and whose lease ends soon when it dies."""
+        return Collector(
+            store=self.pg.logs,
+            cluster=self.cluster,
+            wakeup=self.pg.wakeup,
+            clock=self.clock,
+            settings=CollectSettings(
+                follow_after_seconds=0.2,
+                cleanup_delay_seconds=0.0,
+                lease_seconds=0.5,
+                poll_seconds=0.05,
+                retry_seconds=0.05,
+                retry_max_seconds=0.2,
+            ),
+        )
+
+    async def collect(self) -> None:
+        """Collect logs; now and then the collector is stopped in the middle, and another goes on."""
+        while True:
+            collector = self.collector()
+            lasts_seconds = 60.0 if self.calm else self.random.uniform(0.05, 0.5)
+            try:
+                async with asyncio.timeout(lasts_seconds):
+                    while True:
+                        with contextlib.suppress(TemporaryError):
+                            await asyncio.sleep(await collector.run_once())
+            except TimeoutError:
+                pass
+            finally:
+                await collector.close()
+
     def choose(self, operation: str) -> Fault | None:
         if self.calm or self.random.random() > 0.3:
             return None
@@ -121,6 +155,7 @@ class Chaos:
         ]
         work = [observer.run() for observer in observers]
         work += [self.process(processor) for processor in self.processors]
+        work += [self.collect(), self.collect()]
         tasks = [asyncio.create_task(each) for each in [*work, self.trouble()]]
         try:
             yield
@@ -134,10 +169,10 @@ class Chaos:
 
 def script(number: int) -> dict[str, str]:
     return [
-        {"run": "1s"},
-        {"exit-code": "3"},
+        {"run": "1s", "log": "one\ntwo\n"},
+        {"exit-code": "3", "log": "no end"},
         {"mode": "imagepull"},
-        {"run": "forever"},
+        {"run": "forever", "log": "for ever\n"},
         {"mode": "stuck"},
         {"run": "2s", "exit-code": "1"},
     ][number % 6]
@@ -176,6 +211,7 @@ async def test_every_promise_holds_through_chaos(database_url: str, seed: int) -
             chaos.calm = True
             await _until(lambda: _all_ended(pg, ids), what="every job has ended")
             await _until(lambda: _gone(chaos), what="nothing is left in the cluster")
+            await _until(lambda: _logged(pg, ids), what="every log is stored or lost")
             history = await _history(pg, ids)
         assert violations(history) == []
         assert chaos.over_limit == []
@@ -200,6 +236,11 @@ async def _all_ended(pg: postgres.Postgres, ids: list[UUID]) -> bool:
     return all(job is not None and job.state in TERMINAL for job in jobs)
 
 
+async def _logged(pg: postgres.Postgres, ids: list[UUID]) -> bool:
+    open_logs = await pg.pool.fetch("SELECT FROM attempt_logs WHERE done_at IS NULL AND job_id = ANY($1)", ids)
+    return not open_logs
+
+
 async def _gone(chaos: Chaos) -> bool:
     return chaos.cluster.history.alive_now == 0
 
@@ -207,6 +248,7 @@ async def _gone(chaos: Chaos) -> bool:
 async def _history(pg: postgres.Postgres, ids: list[UUID]) -> History:
     jobs = {}
     transitions = {}
+    attempts = {}
     for job_id in ids:
         job = await pg.store.get_job(job_id)
         assert job is not None
@@ -225,11 +267,22 @@ async def _history(pg: postgres.Postgres, ids: list[UUID]) -> History:
             }
             for row in await pg.store.list_transitions(job_id)
         ]
+        attempts[str(job_id)] = [
+            {
+                "number": one.number,
+                "started_at": one.started_at,
+                "delete_requested_at": one.delete_requested_at,
+                "logs": one.logs,
+                "logs_lost": one.logs_lost,
+            }
+            for one in await pg.store.list_attempts(job_id)
+        ]
         if job.state is State.CANCELLED:
             assert job.cancel is not None
     return History(
         acknowledged={str(job_id): None for job_id in ids},
         jobs=jobs,
         transitions=transitions,
+        attempts=attempts,
         limits={"": LIMITS.total, **LIMITS.queues},
     )

@@ -31,7 +31,8 @@ class History(msgspec.Struct, kw_only=True):
     `acknowledged` maps each submitted job's id to the idempotency key it was submitted with. `jobs` and `transitions` are the
     store's rows as the API shows them; `creates` the audit events of Job creates by us; `left` the names of Jobs and pods with
     our labels that are in the cluster at the end; `terminal_seen` every (id, state) in which a client saw a job to have ended.
-    `limits` is the most jobs that may be in flight, by queue, and under the name "" in all.
+    `attempts` are the attempts of each job, as the API shows them. `limits` is the most
+    jobs that may be in flight, by queue, and under the name "" in all.
     """
 
     acknowledged: Mapping[str, str | None]
@@ -40,6 +41,7 @@ class History(msgspec.Struct, kw_only=True):
     creates: Sequence[Mapping[str, Any]] = ()
     left: Sequence[str] = ()
     terminal_seen: Iterable[tuple[str, str]] = ()
+    attempts: Mapping[str, Sequence[Mapping[str, Any]]] = {}
     limits: Mapping[str, int] = {}
 
 
@@ -60,7 +62,19 @@ def violations(history: History) -> list[str]:
             found.append(f"I5: job {job_id} ended as {job['state']} without a reason")
         found += _transitions(job_id, job, history.transitions.get(job_id, ()))
     found += [f"I7: {name} is left in the cluster" for name in history.left]
+    for job_id, attempts in history.attempts.items():
+        found += [text for attempt in attempts if (text := _log(job_id, attempt))]
     return found + _limits(history)
+
+
+def _log(job_id: str, attempt: Mapping[str, Any]) -> str:
+    """Return what is wrong with the log of an attempt: one that has run has a stored log, or the reason why it has not."""
+    where = f"I9: the log of job {job_id}, attempt {attempt['number']},"
+    if attempt["logs"] == "lost" and not attempt["logs_lost"]:
+        return f"{where} is lost without a reason"
+    if attempt["logs"] not in ("stored", "lost") and attempt["started_at"] is not None:
+        return f"{where} is neither stored nor lost but {attempt['logs'] or 'unknown'}"
+    return ""
 
 
 def _idempotency(acknowledged: Mapping[str, str | None]) -> list[str]:

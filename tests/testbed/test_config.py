@@ -165,7 +165,7 @@ class TestWaiting:
 
 class TestNode:
     def test_kubelet_is_open_only_on_loopback(self) -> None:
-        rendered = json.loads(nodeconfig.kubelet(Path("/n"), port=20001))
+        rendered = json.loads(nodeconfig.kubelet(Path("/n"), port=20001, settings={"maxPods": 7}))
         assert rendered["address"] == "127.0.0.1"
         assert rendered["containerRuntimeEndpoint"] == "unix:///n/containerd.sock"
 

@@ -32,8 +32,8 @@ SELECT (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - n * 60000), 12,
        CASE WHEN n % 30 = 0 THEN ('00000000-0000-0000-0000-' || lpad(to_hex(n % 200), 12, '0'))::uuid END
 FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO job_specs SELECT id, '{{}}' FROM jobs;
-INSERT INTO attempts (job_id, number, namespace, cluster_name, cluster_uid, gone_at)
-SELECT id, 1, 'default', 'c', 'u', CASE WHEN state = 'succeeded' THEN now() END FROM jobs;
+INSERT INTO attempts (job_id, number, namespace, cluster_name, pod_name, cluster_uid, gone_at)
+SELECT id, 1, 'default', 'c', 'p', 'u', CASE WHEN state = 'succeeded' THEN now() END FROM jobs;
 INSERT INTO transitions (job_id, at, version, attempt, to_state) SELECT id, now(), 1, 0, 'queued' FROM jobs;
 INSERT INTO messages (priority, available_at, body)
 SELECT CASE WHEN n % 2 = 0 THEN 1000 ELSE n % 5 END, now() + (n % 100 - 50) * interval '1 second', 'x'
@@ -41,11 +41,20 @@ FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO anomalies (job_id, at, attempt, kind, detail) SELECT id, now(), 1, 'k', 'd' FROM jobs WHERE state <> 'succeeded';
 INSERT INTO idempotency_keys (owner, key, created_at, job_id, request_hash, response)
 SELECT 'owner', 'key-' || n, now() - n * interval '1 minute', gen_random_uuid(), 'x', 'y' FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO attempt_logs (job_id, attempt, done_at, status)
+SELECT id, 1, CASE WHEN finished_at IS NOT NULL THEN now() END,
+       CASE WHEN finished_at IS NOT NULL THEN 'stored' ELSE '' END
+FROM jobs WHERE state <> 'queued';
+INSERT INTO log_chunks (job_id, attempt, container, seq, first_line, lines, first_byte, bytes, open_bytes, continues, sealed,
+                        first_stamp, last_stamp, data)
+SELECT id, 1, 'main', seq, seq * 100, 100, seq * 1000, 1000, 0, false, true, seq * 1000, seq * 1000 + 999, 'x'
+FROM jobs, generate_series(1, 8) AS seq;
 INSERT INTO tokens (token_hash, name, prefix) SELECT sha256(n::text::bytea), 't', 'p' FROM generate_series(1, 3000) AS n;
 """
 
 PROCESS, QUEUE = statements.load("process"), statements.load("queue")
 RECONCILE = statements.load("reconcile")
+LOGS = statements.load("logs")
 READ, SUBMIT = statements.load("read"), statements.load("submit")
 SWEEP, HEALTH, TOKENS = statements.load("sweep"), statements.load("health"), statements.load("tokens")
 DAYS_AGO = dt.datetime.now(dt.UTC) - dt.timedelta(days=13)
@@ -80,9 +89,10 @@ def check(text: str, *indexes: str) -> None:
     """Fail unless the plan uses all these indexes and reads no table from end to end."""
     for index in indexes:
         assert re.search(rf"\b{index}\b", text), f"{index} is not used:\n{text}"
-    assert not re.search(r"Seq Scan on (jobs|job_specs|attempts|anomalies|messages|idempotency_keys|tokens)\b", text), (
-        text
-    )
+    assert not re.search(
+        r"Seq Scan on (jobs|job_specs|attempts|anomalies|messages|idempotency_keys|tokens|attempt_logs|log_chunks)\b",
+        text,
+    ), text
 
 
 @pytest.mark.parametrize(
@@ -120,6 +130,23 @@ def check(text: str, *indexes: str) -> None:
         ),
         pytest.param(RECONCILE["claims"], (SOME, [1] * 200), ("jobs_pkey", "attempts_pkey"), id="claims"),
         pytest.param(HEALTH["live_jobs"], (1000,), ("jobs_by_state",), id="live_jobs"),
+        pytest.param(
+            LOGS["claim"],
+            (AN_ID, 30.0, 64, 200, 5.0),
+            ("attempt_logs_undone", "attempts_pkey", "jobs_pkey"),
+            id="log_claim",
+        ),
+        pytest.param(LOGS["work"], (SOME, [1] * 200, AN_ID), ("attempts_pkey", "jobs_pkey"), id="log_work"),
+        pytest.param(LOGS["renew"], (SOME, [1] * 200, AN_ID, 30.0), ("attempt_logs_pkey",), id="log_renew"),
+        pytest.param(LOGS["log_versions"], (SOME, [1] * 200), ("attempt_logs_pkey",), id="log_versions"),
+        pytest.param(LOGS["log_state"], (AN_ID, 1), ("attempt_logs_pkey",), id="log_state"),
+        pytest.param(LOGS["read_chunks"], (AN_ID, 1, "main", 3, 16), ("log_chunks_pkey",), id="read_chunks"),
+        pytest.param(LOGS["chunk_of_line"], (AN_ID, 1, "main", 300), ("log_chunks_pkey",), id="chunk_of_line"),
+        pytest.param(LOGS["chunk_of_stamp"], (AN_ID, 1, "main", 300), ("log_chunks_pkey",), id="chunk_of_stamp"),
+        pytest.param(LOGS["stored"], (AN_ID, 1, "main"), ("log_chunks_pkey",), id="log_stored"),
+        pytest.param(LOGS["chunks_since"], (AN_ID, 1, "main", 300), ("log_chunks_pkey",), id="chunks_since"),
+        pytest.param(LOGS["containers"], (AN_ID, 1), ("log_chunks_pkey",), id="log_containers"),
+        pytest.param(LOGS["old_chunks"], (13 * 86_400.0, 100), ("jobs_finished", "log_chunks_pkey"), id="old_chunks"),
         pytest.param(TOKENS["find_token"], (b"x",), ("tokens_pkey",), id="find_token"),
     ],
 )

@@ -19,9 +19,11 @@ from kube_job_runner.domain.loglines import (
     StampParser,
     decode,
     encode,
+    fast_rotation,
     format_stamp,
     mark_line,
     parse_stamp,
+    step_back,
 )
 
 START = 1_768_469_000_000_000_000
@@ -136,6 +138,7 @@ def test_after_a_break_anywhere_nothing_is_lost_or_repeated(
     for part in cut(whole, sizes):
         assembler.feed(resume.feed(parser.feed(part)))
     assembler.feed(resume.feed(parser.flush()))
+    assembler.feed(resume.flush())
     store.put(assembler, final=True)
     assert store.content() == b"".join(data for _, data in lines)
     assert not resume.gap
@@ -148,7 +151,7 @@ def test_a_rotated_log_is_aligned_or_marked(lines: list[tuple[int, bytes]], rota
     if not known:
         return
     resume = Resume([stamp for stamp, _ in lines[:known]], open_bytes=0)
-    new = resume.feed(StampParser().feed(stream(lines[rotated:])))
+    new = resume.feed(StampParser().feed(stream(lines[rotated:]))) + resume.flush()
     assert new == [Piece(stamp, data) for stamp, data in lines[max(known, rotated) :]]
     assert resume.gap == (rotated >= known and rotated < len(lines))
 
@@ -158,6 +161,57 @@ def test_the_rest_of_a_line_that_began_before_is_left_out() -> None:
     resume = Resume([START], open_bytes=0)
     pieces = StampParser().feed(b"xxxx rest of an older line\n" + stream([(START, b"known\n"), (START + 1, b"new\n")]))
     assert resume.feed(pieces) == [Piece(START + 1, b"new\n")]
+
+
+@pytest.mark.parametrize("parts", [[b"rest\n"], [b"re", b"st\n"]])
+def test_the_rest_of_a_line_that_a_rotation_cut_is_left_out(parts: list[bytes]) -> None:
+    """The newer file begins with it, under a stamp of its own; a follow had glued it to its beginning."""
+    torn = [Piece(START + 1, parts[0]), *(Piece(-1, part) for part in parts[1:])]
+    resume = Resume([START, START + 2], open_bytes=0)
+    assert resume.feed([*torn, Piece(START + 2, b"known\n"), Piece(START + 3, b"new\n")]) == [
+        Piece(START + 3, b"new\n")
+    ]
+    assert not resume.gap
+    resume = Resume([START], open_bytes=4)
+    assert resume.feed([*torn, Piece(START + 3, b"new\n")]) == [*torn, Piece(START + 3, b"new\n")]
+    assert resume.begins_later
+
+
+def test_a_first_line_too_long_to_be_held_back_is_passed_on() -> None:
+    resume = Resume([START], open_bytes=0)
+    part = Piece(-1, b"x" * 600_000)
+    assert resume.feed([Piece(START + 1, b"x"), part]) == []
+    assert resume.feed([part]) == [Piece(START + 1, b"x"), part, part]
+    assert resume.gap
+    assert resume.flush() == []
+
+
+def test_a_file_that_was_left_out_and_one_that_comes_again() -> None:
+    second = 10**9
+    pieces = [Piece(START, b"a\n"), Piece(-1, b"b"), Piece(START + 3 * second, b"c\n"), Piece(START + second, b"d\n")]
+    assert fast_rotation(pieces, last_stamp=START - second, since_stamp=START) == 2
+    assert fast_rotation(pieces, last_stamp=START - second, since_stamp=START + 3 * second) == -1, "of one file"
+    assert fast_rotation(pieces[:1], last_stamp=START - 3 * second, since_stamp=0) == 0
+    assert fast_rotation(pieces[:1], last_stamp=0, since_stamp=0) == -1, "the first of all"
+    assert step_back(pieces, last_stamp=START) == 3
+    assert step_back(pieces[:3], last_stamp=START) == -1
+    assert step_back([Piece(START - 1000, b"e\n")], last_stamp=START) == -1, "two pipes, each with its own clock call"
+
+
+def test_a_mark_before_the_first_line() -> None:
+    assembler, store = Assembler("main", max_bytes=2**20, chunk_bytes=8), Store()
+    assembler.reserve_head()
+    assembler.feed([Piece(START, b"a line\n"), Piece(START, b"another\n")])
+    store.put(assembler)
+    assembler.head_gap("lines may be missing before this")
+    store.put(assembler)
+    assembler = store.restored(chunk_bytes=8)
+    assembler.feed([Piece(START, b"the last\n")])
+    store.put(assembler, final=True)
+    assert [(chunk.seq, chunk.mark) for chunk in store.ordered if chunk.mark] == [
+        (1, "lines may be missing before this")
+    ]
+    assert store.content() == b"a line\nanother\nthe last\n"
 
 
 def test_what_the_cap_left_out_is_not_taken_for_new() -> None:
