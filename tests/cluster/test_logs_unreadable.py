@@ -37,8 +37,12 @@ def impatient(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
 
 
 def test_two_hundred_logs_that_no_node_gives_are_lost_with_a_reason(kube_cluster: Cluster, impatient: Product) -> None:
-    body = {"image": "registry.example.com/tool:1", "namespace": impatient.namespace}
-    body |= {"command": ["run"], "annotations": {"kjr.test/run": "5s"}}
+    body = {
+        "image": "registry.example.com/tool:1",
+        "namespace": impatient.namespace,
+        "command": ["run"],
+        "annotations": {"kjr.test/run": "5s"},
+    }
     answer = impatient.http.post("/v1/jobs:batch", json={"jobs": [body] * JOBS})
     ids = [str(item["job"]["id"]) for item in answer.json()["results"]]
     for job_id in ids:
