@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -37,14 +38,14 @@ def impatient(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
 
 
 def test_two_hundred_logs_that_no_node_gives_are_lost_with_a_reason(kube_cluster: Cluster, impatient: Product) -> None:
-    body = {"image": "registry.example.com/tool:1", "namespace": impatient.namespace}
+    body: dict[str, Any] = {"image": "registry.example.com/tool:1", "namespace": impatient.namespace}
     body |= {"command": ["run"], "annotations": {"kjr.test/run": "5s"}}
     answer = impatient.http.post("/v1/jobs:batch", json={"jobs": [body] * JOBS})
     ids = [str(item["job"]["id"]) for item in answer.json()["results"]]
     for job_id in ids:
         impatient.wait_for(job_id, timeout_seconds=120)
     began = time.monotonic()
-    attempts = {}
+    attempts: dict[str, dict[str, Any]] = {}
 
     def lost() -> bool:
         for job_id in ids:
