@@ -281,7 +281,7 @@ class Stream:
         """Mark the beginning when what comes there comes so fast that a file, rotated away, can lie before it."""
         if self._head and self._assembler.total_bytes >= _FAST_BYTES:
             (begun, late), self._head = self._head, None
-            if late * _FAST_BYTES >= (self._assembler.last_stamp - begun) * _BEFORE_BYTES:
+            if late * self._assembler.total_bytes >= (self._assembler.last_stamp - begun) * _BEFORE_BYTES:
                 self._assembler.head_gap(_HEAD)
 
     async def _position(self) -> tuple[Resume, datetime | None]:

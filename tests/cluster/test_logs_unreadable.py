@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_two_hundred_logs_that_no_node_gives_are_lost_with_a_reason(kube_cluster
     for job_id in ids:
         impatient.wait_for(job_id, timeout_seconds=120)
     began = time.monotonic()
-    attempts = {}
+    attempts: dict[str, dict[str, Any]] = {}
 
     def lost() -> bool:
         for job_id in ids:

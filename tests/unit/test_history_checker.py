@@ -52,6 +52,14 @@ def test_each_broken_promise_is_named() -> None:
     assert broken(transitions={"a": backwards}) == ["I8"]
 
 
+def test_a_log_that_is_neither_stored_nor_lost_for_a_reason_is_found() -> None:
+    ran: dict[str, Any] = {"number": 1, "started_at": "2026-01-15T09:00:00+00:00", "logs": "stored", "logs_lost": ""}
+    assert broken(attempts={"a": [ran, {"number": 2, "started_at": None, "logs": "", "logs_lost": ""}]}) == []
+    assert broken(attempts={"a": [ran | {"logs": "lost", "logs_lost": "the node was gone"}]}) == []
+    assert broken(attempts={"a": [ran | {"logs": "lost"}]}) == ["I9"]
+    assert broken(attempts={"a": [ran | {"logs": "following"}]}) == ["I9"]
+
+
 def test_more_jobs_in_the_cluster_than_a_limit_allows_are_found() -> None:
     def life(start: int, end: int) -> list[dict[str, Any]]:
         rows = [row(1, None, "queued"), row(2, "queued", "starting"), row(3, "starting", "succeeded")]
