@@ -312,7 +312,7 @@ class CollectSettings(msgspec.Struct, frozen=True, kw_only=True):
     lease_seconds: float = 30.0
     snapshots_max: int = 16
     poll_seconds: float = 1.0
-    pace_seconds: float = 0.1
+    pace_seconds: float = 0.25
     first_flush_seconds: float = 0.1
     flush_seconds: float = 0.3
     quiet_flush_seconds: float = 2.0

@@ -1,11 +1,10 @@
 -- name: claim
 -- Lease what is to be done: ended attempts, and live ones to be followed (being stopped, read, or running for so long).
--- It walks the attempts whose log is not complete, and no others.
+-- It walks the attempts whose log is not complete, and no others; that a pod has ended before its attempt is decided is not
+-- looked for in its facts here, which would have to be unpacked for every running attempt in each round.
 WITH open AS (
     SELECT l.job_id, l.attempt, l.wanted_at, a.started_at, a.decided_at,
-           (a.decided_at IS NOT NULL AND j.state <> 'stopping') OR a.gone_at IS NOT NULL
-               OR coalesce(a.facts->'pods'->-1->>'phase', '') IN ('Succeeded', 'Failed')
-               OR coalesce((a.facts->'pods'->-1->>'gone')::boolean, false) AS ended,
+           (a.decided_at IS NOT NULL AND j.state <> 'stopping') OR a.gone_at IS NOT NULL AS ended,
            j.cancel_requested_at IS NOT NULL OR j.state = 'stopping' AS stopping
     FROM attempt_logs l
     JOIN attempts a ON a.job_id = l.job_id AND a.number = l.attempt
