@@ -9,6 +9,8 @@ from kube_job_runner.components import loops
 from kube_job_runner.services.process import Processor
 
 PACE_SECONDS = 0.05
+RUSH_PACE_SECONDS = 0.15
+RUSH = 12  # messages in a small batch that say that more are on their way
 FULL_ENOUGH = 100  # messages: a batch of so many is worth its cost
 
 
@@ -21,7 +23,8 @@ async def run(processor: Processor, *, pipelines: int, stop: asyncio.Event, drai
         if not 0 < count < FULL_ENOUGH:
             return 0.0
         # A small batch is not followed by another at once: what comes meanwhile is worked on together, at the same cost.
-        return max(0.0, PACE_SECONDS - (time.monotonic() - began))
+        pace_seconds = RUSH_PACE_SECONDS if count >= RUSH else PACE_SECONDS
+        return max(0.0, pace_seconds - (time.monotonic() - began))
 
     async def pipeline() -> None:
         await loops.repeat(one_batch, stop=stop, what="messages-processor")
