@@ -42,7 +42,7 @@ from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings
 from kube_job_runner.services.sweep import Sweeper, SweepSettings
-from kube_job_runner.settings import Settings, kubernetes_environment, unknown_variables
+from kube_job_runner.settings import Settings, kubernetes_environment, secrets, unknown_variables
 from kube_job_runner.web import auth
 
 log = telemetry.get_logger(__name__)
@@ -421,7 +421,7 @@ async def _wait_for_schema(pg: postgres.Postgres, stop: asyncio.Event) -> None:
 
 
 def _run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:
-    telemetry.configure(log_format=settings.log_format, log_level=settings.log_level)
+    telemetry.configure(log_format=settings.log_format, log_level=settings.log_level, secrets=secrets(settings))
     for name in unknown_variables():
         log.warning("unknown setting", variable=name, hint="see `kjr config`")
     return lifetime.run_to_end(work)

@@ -6,13 +6,19 @@ A metric never carries a job id or a free label of a user; a log line never carr
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from collections.abc import Collection, MutableMapping
 from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 REGISTRY = CollectorRegistry(auto_describe=True)
+
+_CONTROL = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]"
+)  # C0 but tab and line feed, C1, bidi
 
 _LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _PHASE_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
@@ -116,8 +122,49 @@ def get_logger(name: str) -> Any:
     return structlog.get_logger(name)
 
 
-def configure(*, log_format: str, log_level: str) -> None:
-    """Set up logging for the process: JSON lines, or aligned text on a terminal; always to standard error."""
+class Cleaner:
+    """Makes text fit for a log: known secrets are hidden, and control characters, which can drive a terminal, are escaped."""
+
+    def __init__(self, secrets: Collection[str] = ()) -> None:
+        longest_first = sorted(set(secrets), key=len, reverse=True)
+        self._secrets = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def text(self, text: str) -> str:
+        """Return a text as it may be shown; line feeds and tabs stay."""
+        if self._secrets is not None:
+            text = self._secrets.sub("***", text)
+        return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+    def __call__(self, _logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Clean all values of a structlog event; what is no text is shown by its repr when it holds something to hide."""
+        for key, value in event.items():
+            if isinstance(value, str):
+                event[key] = self.text(value)
+            elif value is not None and not isinstance(value, (bool, int, float)):
+                shown = self.text(repr(value))
+                if shown != repr(value):
+                    event[key] = shown
+        return event
+
+
+class _CleanFormatter(logging.Formatter):
+    """The format of what libraries log."""
+
+    def __init__(self, cleaner: Cleaner) -> None:
+        super().__init__("%(levelname)s %(name)s %(message)s")
+        self._cleaner = cleaner
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        return self._cleaner.text(super().format(record))
+
+
+def configure(*, log_format: str, log_level: str, secrets: Collection[str] = ()) -> None:
+    """Set up logging for the process: JSON lines, or aligned text on a terminal; always to standard error.
+
+    None of `secrets` is ever written, whatever an error message quotes.
+    """
+    cleaner = Cleaner(secrets)
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if console else structlog.processors.JSONRenderer()
@@ -134,12 +181,13 @@ def configure(*, log_format: str, log_level: str) -> None:
             structlog.processors.StackInfoRenderer(),
             structlog.processors.format_exc_info,
             structlog.processors.UnicodeDecoder(),
+            cleaner,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(
-        level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_CleanFormatter(cleaner))
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler])
