@@ -191,7 +191,7 @@ async def test_a_silent_follow_of_a_large_log_is_asked_for_anew() -> None:
 
 
 async def test_a_silent_follow_of_a_small_log_is_left_alone() -> None:
-    bench = Bench([stamped(lines(0, 100)), 3600.0, stamped(lines(100, 101))])
+    bench = Bench([stamped(lines(0, 100)), 30.0, stamped(lines(100, 101))])
     assert await bench.read(follow=True)
     assert bench.text() == printed(0, 101)
 
