@@ -13,7 +13,8 @@ import msgspec
 from kube_job_runner.domain.loglines import Body, Chunk, format_stamp, mark_line
 
 GREP_MAX_BYTES = 1024 * 1024
-_PLACE = re.compile(r"(\d{1,9})\.(\d{1,18})")
+PLACE_PATTERN = r"^([0-9]{1,9})\.([0-9]{1,18})$(?!\n)"
+_PLACE = re.compile(PLACE_PATTERN)
 
 
 class Place(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from kube_job_runner.services.logs import LogRequest
 from kube_job_runner.web.api import queries
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
 
-_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")

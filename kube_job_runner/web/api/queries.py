@@ -10,11 +10,13 @@ import msgspec
 from msgspec import Meta
 
 from kube_job_runner.domain.job import State
+from kube_job_runner.domain.logview import PLACE_PATTERN
 from kube_job_runner.domain.spec import JobSpec
 from kube_job_runner.services.read import CURSOR_PATTERN, SELECTOR_MAX_LENGTH, SELECTOR_PATTERN
 
 BATCH_MAX = 1000
 WAIT_PATTERN = r"^[0-9]{1,6}(\.[0-9]{1,6})?(ms|s|m)?$(?!\n)"
+DURATION_PATTERN = r"^[0-9]{1,9}(ms|s|m|h|d)$(?!\n)"
 REASON_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]*$(?!\n)"
 
 
@@ -116,6 +118,7 @@ class LogQuery(msgspec.Struct, frozen=True):
                 description="Only lines that are not older: a duration before now, such as `90s`, `10m`, `2h` or `1d`, or an"
                 " RFC 3339 time. By the node's clock.",
                 examples=["10m"],
+                extra_json_schema={"anyOf": [{"pattern": DURATION_PATTERN}, {"format": "date-time"}]},
             ),
         ]
         | None
@@ -127,12 +130,19 @@ class LogQuery(msgspec.Struct, frozen=True):
                 min_length=1,
                 max_length=1024,
                 description="Only lines that hold this text, exactly; no pattern. Applied after `tail` and `since`.",
+                extra_json_schema=_NO_NUL,
             ),
         ]
         | None
     ) = None
     container: Annotated[
-        str, Meta(min_length=1, max_length=63, description="The container's name; the job's own is `main`.")
+        str,
+        Meta(
+            min_length=1,
+            max_length=63,
+            description="The container's name; the job's own is `main`.",
+            extra_json_schema=_NO_NUL,
+        ),
     ] = "main"
     timestamps: Annotated[bool, Meta(description="Before each line its time, in UTC with nanoseconds.")] = False
     frames: Annotated[
@@ -143,7 +153,14 @@ class LogQuery(msgspec.Struct, frozen=True):
         ),
     ] = False
     after: (
-        Annotated[str, Meta(max_length=32, description="Go on from the place of a frame; `tail` is of no effect.")]
+        Annotated[
+            str,
+            Meta(
+                max_length=32,
+                description="Go on from the place of a frame; `tail` is of no effect.",
+                extra_json_schema={"pattern": PLACE_PATTERN},
+            ),
+        ]
         | None
     ) = None
     attempt: Annotated[int, Meta(ge=1, le=9999, description="The attempt's number; without it, the newest.")] | None = (
