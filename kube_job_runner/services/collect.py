@@ -83,8 +83,9 @@ class AttemptLog:
             lost = await self._all_containers(ticking)
         finally:
             ticking.cancel()
-            with contextlib.suppress(asyncio.CancelledError, LeaseLost):
-                await ticking
+            await asyncio.wait({ticking})  # to suppress its CancelledError would swallow one that is meant for us
+            if not ticking.cancelled():
+                ticking.exception()  # told above
         await self._finish(lost)
 
     async def _all_containers(self, ticking: asyncio.Task[None]) -> list[Lost]:
@@ -175,8 +176,9 @@ class AttemptLog:
             return await reading
         finally:
             reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await reading
+            await asyncio.wait({reading})
+            if not reading.cancelled():
+                reading.exception()  # told above, or of no interest any more
 
     async def _pause(self, seconds: float, *, over: bool) -> None:
         """Wait, but, before the end, no longer than until the attempt has changed."""

@@ -50,8 +50,7 @@ async def held(
         raise
     finally:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait({task})  # to suppress its CancelledError would swallow one that is meant for us
 
 
 async def hand_on(queue: ports.MessageQueue, job_ids: Sequence[UUID], *, delay_seconds: float) -> None:
