@@ -7,6 +7,7 @@ import time
 
 from kube_job_runner.components import loops
 from kube_job_runner.services.process import Processor
+from kube_job_runner.services.work import Batch
 
 PACE_SECONDS = 0.05
 RUSH_PACE_SECONDS = 0.15
@@ -14,17 +15,39 @@ RUSH = 12  # messages in a small batch that say that more are on their way
 FULL_ENOUGH = 100  # messages: a batch of so many is worth its cost
 
 
+class Pace:
+    """Lets one pipeline at a time take a batch, and a small one be followed by another after a moment only.
+
+    What comes meanwhile is worked on together, at little more than the cost of a single message.
+    """
+
+    def __init__(self) -> None:
+        self._taking = asyncio.Lock()
+        self._next_at = 0.0
+
+    async def take(self, processor: Processor, *, stop: asyncio.Event) -> Batch | None:
+        """Return the next batch, or None when there is none for now."""
+        async with self._taking:
+            await loops.sleep_unless_stopped(self._next_at - time.monotonic(), stop)
+            if stop.is_set():
+                return None
+            batch = await processor.take()
+            count = len(batch.deliveries) if batch is not None else 0
+            if 0 < count < FULL_ENOUGH:
+                pace_seconds = RUSH_PACE_SECONDS if count >= RUSH else PACE_SECONDS
+                self._next_at = time.monotonic() + pace_seconds
+            return batch
+
+
 async def run(processor: Processor, *, pipelines: int, stop: asyncio.Event, drain_seconds: float) -> None:
     """Work through the queue with so many batches at once, until `stop`; then finish the batches begun."""
+    pace = Pace()
 
     async def one_batch() -> float:
-        began = time.monotonic()
-        count = await processor.run_once()
-        if not 0 < count < FULL_ENOUGH:
-            return 0.0
-        # A small batch is not followed by another at once: what comes meanwhile is worked on together, at the same cost.
-        pace_seconds = RUSH_PACE_SECONDS if count >= RUSH else PACE_SECONDS
-        return max(0.0, pace_seconds - (time.monotonic() - began))
+        batch = await pace.take(processor, stop=stop)
+        if batch is not None:
+            await processor.work(batch)
+        return 0.0
 
     async def pipeline() -> None:
         await loops.repeat(one_batch, stop=stop, what="messages-processor")

@@ -27,6 +27,11 @@ _TORN_MAX_BYTES = 1024 * 1024
 _OVERTAKEN_NANOSECONDS = 10_000_000
 ROTATION_NANOSECONDS = 2_500_000_000
 """Less than lies between two rotations: a kubelet looks every three seconds at most (ContainerLogMonitorInterval)."""
+ROTATED_BYTES = 8 * 1024 * 1024
+"""Less than a file holds that a kubelet has rotated away (containerLogMaxSize, 10 MiB)."""
+_STRETCH_BYTES = 256 * 1024
+_BURST_NANOSECONDS = 500_000_000
+_STALL_NANOSECONDS = 5_000_000_000
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)")
 _COUNT = struct.Struct("<I")
 
@@ -228,21 +233,59 @@ class Resume:
         return False
 
 
-def fast_rotation(pieces: Sequence[Piece], *, last_stamp: int, since_stamp: int) -> int:
+def fast_rotation(pieces: Sequence[Piece], *, last_stamp: int, since_stamp: int, bytes_per_second: float = 0.0) -> int:
     """Return the index of the first line before which a whole file of a rotated log can be missing, or -1.
 
     A kubelet that is behind when a log is rotated twice goes on with the newest file and leaves the one between out
     (cri-client/pkg/logs: on a create event ReadLogs opens the path again). Then more than `ROTATION_NANOSECONDS` lie between
-    two lines. Those before `since_stamp`, when the reading began, were in one file.
+    two lines, or, where a busy kubelet rotates late and then on time, as much as it takes to print a file at the rate of
+    the lines before. Those before `since_stamp`, when the reading began, were in one file.
     """
+    least = ROTATION_NANOSECONDS
+    if bytes_per_second > 0:
+        least = min(least, max(_BURST_NANOSECONDS, int(ROTATED_BYTES / bytes_per_second * 1_000_000_000)))
     previous = last_stamp
     for index, piece in enumerate(pieces):
         if piece.stamp == NO_STAMP:
             continue
-        if piece.stamp - previous >= ROTATION_NANOSECONDS and piece.stamp > since_stamp and previous > 0:
+        if piece.stamp - previous >= least and piece.stamp > since_stamp and previous > 0:
             return index
         previous = piece.stamp
     return -1
+
+
+def hides_a_file(gap_nanoseconds: int, *, idle_nanoseconds: int, bytes_per_second: float) -> bool:
+    """Tell whether a file can be missing where nothing came for `idle_nanoseconds`, and no line is as old as the gap.
+
+    As a rule the program was silent. But a kubelet that gets no CPU is silent too, and skips a file when it goes on: that
+    shows where the program printed so fast before that a file fits into the gap.
+    """
+    if idle_nanoseconds < gap_nanoseconds * 3 // 4:
+        return True
+    return gap_nanoseconds < _STALL_NANOSECONDS and bytes_per_second * gap_nanoseconds >= ROTATED_BYTES * 1_000_000_000
+
+
+class Rate:
+    """How fast a program prints, by the stamps of its lines: over the last stretch of 256 KiB."""
+
+    def __init__(self) -> None:
+        self.bytes_per_second = 0.0
+        self._bytes = 0
+        self._from = 0
+
+    def feed(self, pieces: Sequence[Piece], *, last_stamp: int) -> None:
+        """Take lines in; `last_stamp` is that of the last."""
+        if not self._from:
+            self._from = next((piece.stamp for piece in pieces if piece.stamp != NO_STAMP), 0)
+        self._bytes += sum(len(piece.data) for piece in pieces)
+        if self._bytes >= _STRETCH_BYTES and self._from:
+            elapsed = max(last_stamp - self._from, 1_000_000)
+            self.bytes_per_second = self._bytes / elapsed * 1_000_000_000
+            self._bytes, self._from = 0, last_stamp
+
+    def pause(self) -> None:
+        """Begin a new stretch: what follows comes after a gap."""
+        self._bytes, self._from = 0, 0
 
 
 def step_back(pieces: Sequence[Piece], *, last_stamp: int) -> int:

@@ -24,6 +24,7 @@ WHOLE_BYTES = 1024 * 1024
 _MARGIN_SECONDS = 2
 _BATCH_WRITES = 200
 _BATCH_BYTES = 4 * 1024 * 1024
+_GATHER_SECONDS = 0.1  # how long a complete log may wait, in a rush, for others that are stored with it
 _BACKOFF_MAX_SECONDS = 5.0
 _ROTATES_BYTES = 1024 * 1024  # a kubelet's containerLogMaxSize is 10 MiB, and hardly anywhere less than this
 _QUIET_SECONDS = 3.0
@@ -50,6 +51,7 @@ class Writer:
         self._committers = committers
         self._queue: deque[tuple[LogWrite, asyncio.Future[bool]]] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self._committed_at = -_GATHER_SECONDS
 
     async def write(self, write: LogWrite) -> None:
         """Store it; two writes of one attempt must not overlap.
@@ -71,12 +73,22 @@ class Writer:
 
     async def _commit_all(self) -> None:
         while self._queue:
+            await self._gather()
+            if not self._queue:
+                return
+            self._committed_at = asyncio.get_running_loop().time()
             batch = [self._queue.popleft()]
             size = _size(batch[0][0])
             while self._queue and len(batch) < _BATCH_WRITES and size + _size(self._queue[0][0]) <= _BATCH_BYTES:
                 batch.append(self._queue.popleft())
                 size += _size(batch[-1][0])
             await self._commit(batch)
+
+    async def _gather(self) -> None:
+        """Let what is complete wait for more of its kind, when there was a commit a moment ago; what is followed never."""
+        wait_seconds = self._committed_at + _GATHER_SECONDS - asyncio.get_running_loop().time()
+        if wait_seconds > 0 and all(write.status in ("stored", "lost") for write, _ in self._queue):
+            await asyncio.sleep(wait_seconds)
 
     async def _commit(self, batch: list[tuple[LogWrite, asyncio.Future[bool]]]) -> None:
         delay_seconds = 0.1
@@ -133,6 +145,7 @@ class Stream:
         self._last_stamp = self._opened_stamp = self._started_stamp = 0
         self._ask_from: int | None = None
         self._head: tuple[int, int] | None = None
+        self._rate = loglines.Rate()
 
     @property
     def read_bytes(self) -> int:
@@ -216,6 +229,7 @@ class Stream:
         self._arrived_at = asyncio.get_running_loop().time()
         self._opened_stamp = int(now.timestamp()) * 1_000_000_000 if now is not None else 0
         self._last_stamp = 0
+        self._rate = loglines.Rate()
         self._started_stamp = int(started_at.timestamp()) * 1_000_000_000 if started_at is not None else 0
 
     def _feed(self, resume: Resume, read: list[Piece] | None) -> bool:
@@ -250,12 +264,17 @@ class Stream:
         idle_nanoseconds = int((now - self._arrived_at) * 1_000_000_000)
         self._arrived_at = now
         while self._rotatable:
-            index = loglines.fast_rotation(pieces, last_stamp=self._last_stamp, since_stamp=self._opened_stamp)
+            rate = self._rate.bytes_per_second
+            index = loglines.fast_rotation(
+                pieces, last_stamp=self._last_stamp, since_stamp=self._opened_stamp, bytes_per_second=rate
+            )
             if index < 0:
                 break
-            if index > 0 or idle_nanoseconds < (pieces[0].stamp - self._last_stamp) * 3 // 4:
+            gap = pieces[0].stamp - self._last_stamp
+            if index > 0 or loglines.hides_a_file(gap, idle_nanoseconds=idle_nanoseconds, bytes_per_second=rate):
                 self._feed_assembler(pieces[:index])
                 self._assembler.gap(_BEHIND)
+            self._rate.pause()
             self._feed_assembler(pieces[index : index + 1])
             pieces = pieces[index + 1 :]
         self._feed_assembler(pieces)
@@ -263,6 +282,7 @@ class Stream:
     def _feed_assembler(self, pieces: list[Piece]) -> None:
         self._assembler.feed(pieces)
         self._last_stamp = next((piece.stamp for piece in reversed(pieces) if piece.stamp >= 0), self._last_stamp)
+        self._rate.feed(pieces, last_stamp=self._last_stamp)
 
     def _watch_start(self, stamp: int) -> None:
         """Note when a log begins late after its container's start.

@@ -63,25 +63,36 @@ class Processor:
         self._admit_at = clock.monotonic() + settings.admit_seconds
 
     async def run_once(self, *, wait_seconds: float | None = None) -> int:
-        """Work on one batch; return how many messages and admitted jobs it held. Waits up to `wait_seconds` for the first.
+        """Work on one batch; return how many messages and admitted jobs it held. As `take`, then `work`."""
+        batch = await self.take(wait_seconds=wait_seconds)
+        return await self.work(batch) if batch is not None else 0
+
+    async def take(self, *, wait_seconds: float | None = None) -> Batch | None:
+        """Lease the next messages; None when there is nothing to do. Waits up to `wait_seconds` for the first.
 
         Raises:
             TemporaryError: the store or the queue does not answer; the messages come back by themselves.
         """
-        wait_seconds = self._settings.poll_seconds if wait_seconds is None else wait_seconds
         deliveries = await self._queue.receive(
             limit=self._settings.batch_size,
-            wait_seconds=wait_seconds,
+            wait_seconds=self._settings.poll_seconds if wait_seconds is None else wait_seconds,
             visibility_seconds=self._settings.lease_seconds,
         )
         if not deliveries and self._clock.monotonic() < self._admit_at:
-            return 0
-        batch = Batch(deliveries=deliveries)
+            return None
+        return Batch(deliveries=deliveries)
+
+    async def work(self, batch: Batch) -> int:
+        """Work on a batch that was just taken; return how many messages and admitted jobs it held.
+
+        Raises:
+            TemporaryError: the store or the queue does not answer; the messages come back by themselves.
+        """
         with telemetry.batch_seconds.time():
             lease = leases.held(batch, self._queue, self._clock, lease_seconds=self._settings.lease_seconds)
             async with lease as lease_holds:
                 await self._work(batch, lease_holds)
-        return len(deliveries) + len(batch.admitted)
+        return len(batch.deliveries) + len(batch.admitted)
 
     async def _work(self, batch: Batch, lease_holds: Callable[[], bool]) -> None:
         await self._sort(batch)
