@@ -34,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Where things are
     database_url: str | None = None
     """PostgreSQL URL (`postgresql://user:password@host:5432/name`). None starts the embedded PostgreSQL in the data directory."""
+    database_role_prefix: Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_]{0,30}$")] = "kjr_"
+    """What the names of the components' roles in PostgreSQL begin with; `kjr migrate --roles` makes and grants them."""
     data_dir: Path = msgspec.field(default_factory=lambda: _cache_home() / "kube-job-runner")
     """Folder of the embedded PostgreSQL, local job logs and the token of `kjr up`."""
     instance: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "default"
