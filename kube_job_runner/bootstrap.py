@@ -41,7 +41,8 @@ from kube_job_runner.services.logstream import CollectSettings
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings
-from kube_job_runner.services.sweep import Sweeper, SweepSettings
+from kube_job_runner.services.retention import RetentionSettings
+from kube_job_runner.services.sweep import Sweeper
 from kube_job_runner.settings import Settings, kubernetes_environment, secrets, unknown_variables
 from kube_job_runner.web import auth
 
@@ -247,9 +248,12 @@ def build_sweeper(settings: Settings, pg: postgres.Postgres, clock: ports.Clock)
         store=pg.store,
         logs=build_logs(settings, pg),
         clock=clock,
-        settings=SweepSettings(
-            idempotency_ttl_seconds=settings.idempotency_ttl_seconds,
-            job_retention_seconds=settings.job_retention_seconds,
+        settings=RetentionSettings(
+            jobs_seconds=settings.job_retention_seconds,
+            transitions_seconds=settings.transition_retention_seconds,
+            logs_seconds=settings.log_retention_seconds,
+            dead_letters_seconds=settings.dead_letter_retention_seconds,
+            idempotency_seconds=settings.idempotency_retention_seconds,
         ),
     )
 

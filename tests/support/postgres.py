@@ -23,6 +23,7 @@ import pytest_asyncio
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.postgres import embedded, roles
+from kube_job_runner.adapters.postgres.grants import ROLES
 from kube_job_runner.adapters.postgres.schema import migrate
 from kube_job_runner.domain import names
 from kube_job_runner.domain.job import Attempt, Job, State, Transition
@@ -57,7 +58,7 @@ async def component_urls(url: str) -> dict[str, str]:
     await migrate(url)
     names = await roles.grant(url, prefix="kjr_")
     urls = {}
-    for component, role in zip(roles.ROLES, names, strict=True):
+    for component, role in zip(ROLES, names, strict=True):
         user = f"test_{role}"
         make = f"IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{user}') THEN CREATE ROLE {user} LOGIN IN ROLE {role};"
         with contextlib.suppress(asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):  # users are the server's

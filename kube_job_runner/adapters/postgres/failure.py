@@ -32,6 +32,8 @@ def retryable(error: BaseException) -> bool:
 
 def broken(error: BaseException) -> bool:
     """Whether the connection that raised this must not be used again."""
+    if sqlstate(error) == NO_RIGHT:
+        return False
     return sqlstate(error) == READ_ONLY or isinstance(translate(error), errors.DatabaseUnavailable)
 
 

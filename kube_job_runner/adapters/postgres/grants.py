@@ -191,7 +191,7 @@ _SWEEPER = Role(
         "log_chunks": Rights(
             select=("job_id", "attempt", "container", "seq", "mark"), delete=True, why="retention; logs are not read"
         ),
-        "transitions": Rights(select=("job_id", "version"), delete=True, why="retention"),
+        "transitions": Rights(select=("job_id",), delete=True, why="retention"),
         "anomalies": Rights(select=("job_id",), delete=True, why="retention"),
         "idempotency_keys": Rights(
             select=("owner", "key", "created_at"),

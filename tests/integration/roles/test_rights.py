@@ -199,9 +199,8 @@ async def test_what_each_cannot_do(urls: dict[str, str]) -> None:
     connections = {component: await asyncpg.connect(urls[component]) for component in ROLES}
     try:
         for component, statement in FORBIDDEN:
-            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):  # when it fails, the statement is shown
                 await connections[component].execute(statement)
-                pytest.fail(f"{component} may {statement}")
     finally:
         await asyncio.gather(*(connection.close() for connection in connections.values()))
 
@@ -226,13 +225,13 @@ async def test_who_may_not_create_roles_is_told_what_an_administrator_can_do(pg_
     try:
         await execute(url, "CREATE ROLE plain_owner LOGIN", "GRANT ALL ON SCHEMA public TO plain_owner")
         await migrate(owner)
-        with pytest.raises(ConfigurationError, match="(?s)role plain_owner may not .*kjr migrate --roles --print"):
+        with pytest.raises(ConfigurationError, match=r"(?s)role plain_owner may not .*kjr migrate --roles --print"):
             await roles.grant(owner, prefix="barred_")
         await execute(url, roles.script("barred_"))  # what it prints, run by the administrator
         assert len(await fetch(url, "SELECT FROM pg_roles WHERE rolname LIKE 'barred%'")) == len(ROLES)
         assert len(await roles.grant(owner, prefix="barred_")) == len(ROLES), "the owner may grant what exists"
         await execute(url, "ALTER TABLE tokens OWNER TO kjr")
-        with pytest.raises(ConfigurationError, match="role plain_owner does not own tokens: .*--print"):
+        with pytest.raises(ConfigurationError, match=r"role plain_owner does not own tokens: .*--print"):
             await roles.grant(owner, prefix="barred_")
     finally:
         pg_server.drop_database(url)
