@@ -7,7 +7,7 @@ import click
 from kube_job_runner.cli import server
 
 
-@click.command("migrate", short_help="Bring the database schema, and the components' roles, up to date.")
+@click.command("migrate", short_help="Bring the database schema up to date.")
 @click.option("--roles", is_flag=True, help="Then make one role per component and grant each what it needs, no more.")
 @click.option(
     "--print", "print_", is_flag=True, help="With --roles: only print their SQL, for an administrator to run."
