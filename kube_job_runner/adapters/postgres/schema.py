@@ -13,6 +13,7 @@ import random
 import re
 from collections.abc import Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -71,10 +72,10 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
     compatible: bool
 
 
-def known() -> tuple[Migration, ...]:
-    """Return the migrations that this program carries, in order."""
+def known(folder: Path | None = None) -> tuple[Migration, ...]:
+    """Return the migrations that this program carries, or those of a folder, in order."""
     found = []
-    for entry in resources.files("kube_job_runner.adapters.postgres").joinpath("migrations").iterdir():
+    for entry in (folder or resources.files("kube_job_runner.adapters.postgres").joinpath("migrations")).iterdir():
         match = _NAME.fullmatch(entry.name)
         if match:
             found.append(
