@@ -52,7 +52,9 @@ def run_old_code(repository: Repository, base: Base, *, migrations: Path, tests:
         shutil.copy(Path(__file__).with_name("newer_schema.py"), plugins)
         there = [test for test in tests if (old / test).is_file()]
         if not there:
-            return Outcome(passed=False, output=f"the code of {base.commit[:9]} has none of the tests {', '.join(tests)}")
+            return Outcome(
+                passed=False, output=f"the code of {base.commit[:9]} has none of the tests {', '.join(tests)}"
+            )
         environ = {key: value for key, value in os.environ.items() if not key.startswith(_OURS)}
         environ |= {"UPGRADE_OLD": str(old), "UPGRADE_NEW": str(ROOT), "UPGRADE_MIGRATIONS": str(migrations)}
         environ |= {"PYTHONPATH": os.pathsep.join([str(old), str(plugins)]), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -18,10 +18,14 @@ CONTRACT = re.compile(r"^-- contract since (\S+): *(\S.*)$", re.MULTILINE)
 
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _QUOTED = re.compile(r"'(?:[^']|'')*'")
-_FUNCTION_BODY = re.compile(r"(CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE)\b[^;$]*)(\$\w*\$).*?\2", re.DOTALL | re.IGNORECASE)
+_FUNCTION_BODY = re.compile(
+    r"(CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE)\b[^;$]*)(\$\w*\$).*?\2", re.DOTALL | re.IGNORECASE
+)
 _ON = re.compile(r"\bON (?:ONLY )?(\w+)")
 _CREATED = re.compile(r"\bCREATE (?:UNLOGGED )?TABLE (?:IF NOT EXISTS )?(\w+)")
-_COLUMN = re.compile(r"\bADD (?:COLUMN )?(?:IF NOT EXISTS )?(?!CONSTRAINT\b|CHECK\b|UNIQUE\b|PRIMARY\b|FOREIGN\b|EXCLUDE\b)\w+ [^,;]*")
+_COLUMN = re.compile(
+    r"\bADD (?:COLUMN )?(?:IF NOT EXISTS )?(?!CONSTRAINT\b|CHECK\b|UNIQUE\b|PRIMARY\b|FOREIGN\b|EXCLUDE\b)\w+ [^,;]*"
+)
 _VOLATILE = re.compile(r"\bDEFAULT (?:\(?\s*)(?:CLOCK_TIMESTAMP|TIMEOFDAY|GEN_RANDOM_UUID|UUIDV7|RANDOM|NEXTVAL)\b")
 
 
@@ -39,7 +43,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 class _Rule(msgspec.Struct, frozen=True, kw_only=True):
     pattern: str
     what: str
-    remedy: str = "stop using it first, and do this in a migration after the next release (`-- contract since TAG: what`)"
+    remedy: str = (
+        "stop using it first, and do this in a migration after the next release (`-- contract since TAG: what`)"
+    )
 
 
 _BREAKS = (
@@ -107,7 +113,10 @@ def _columns(statement: str, fault: Callable[[str, str], Fault], *, contract: bo
             found.append(fault(f"adds a column that older programs cannot fill: {_short(column)}", "give it a DEFAULT"))
         if _VOLATILE.search(column):
             found.append(
-                fault(f"rewrites the table under a lock: {_short(column)}", "add it without the default, and fill it in batches")
+                fault(
+                    f"rewrites the table under a lock: {_short(column)}",
+                    "add it without the default, and fill it in batches",
+                )
             )
     return found
 
