@@ -15,8 +15,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "database-roles.md"
 HEAD = """# Database roles
 
 What each component may do in PostgreSQL, and why. `kjr migrate --roles` grants exactly this: what is not listed is refused.
-How to set it up: [Database roles](../how-to/database-roles.md). The names begin with `KJR_DATABASE_ROLE_PREFIX` (`kjr_`). This page is made
-from the table that is granted, which is compared with a database in the tests.
+How to set it up: [Database roles](../how-to/database-roles.md). The names begin with `KJR_DATABASE_ROLE_PREFIX` (`kjr_`).
+This page is made from the table that is granted, which is compared with a database in the tests.
 
 The owner of the tables (who runs `kjr migrate` and `kjr token`) has no role here: it may do everything.
 """

@@ -79,19 +79,23 @@ def static_faults(repository: Repository, base: Base) -> list[str]:
     return [str(fault) for fault in [*repository.edited(base), *faults]]
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
 def main() -> int:
     """Check the checkout; say against which code."""
     repository = Repository(ROOT)
     try:
         base = repository.base()
     except NoHistoryError as error:
-        print(f"not checked: {error}")
+        _say(f"not checked: {error}")
         return 1
     new = [f"{migration.number:04}_{migration.name}" for migration in repository.new_migrations(base)]
-    print(f"older code: {base.commit[:9]} ({base.why}); migrations since: {', '.join(new) or 'none'}")
+    _say(f"older code: {base.commit[:9]} ({base.why}); migrations since: {', '.join(new) or 'none'}")
     faults = static_faults(repository, base)
     for fault in faults:
-        print(fault)
+        _say(fault)
     outcome = run_old_code(repository, base, migrations=repository.migrations)
-    print(outcome.output)
+    _say(outcome.output)
     return 0 if outcome.passed and not faults else 1

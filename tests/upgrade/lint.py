@@ -1,8 +1,8 @@
 """Refuses SQL in new migrations that breaks programs of the last release, or stops them for as long as it runs.
 
 A migration *expands*: it says `-- compatible` in its first line, and adds only. What removes, renames or tightens something is
-for a later migration, which says since which tag no program uses that any more: `-- contract since v1.2.0: jobs.old`. What locks a
-table for long is refused in both.
+for a later migration, which says since which tag no program uses that any more: `-- contract since v1.2.0: jobs.old`. What
+locks a table for long is refused in both.
 """
 
 from __future__ import annotations
@@ -49,11 +49,28 @@ class _Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _BREAKS = (
-    _Rule(pattern=r"\bDROP (TABLE|VIEW|MATERIALIZED VIEW|SCHEMA|TYPE|DOMAIN|FUNCTION|PROCEDURE|SEQUENCE)\b", what="drops what programs may use"),
-    _Rule(pattern=r"\bALTER TABLE\b.*\bDROP (?!CONSTRAINT\b|NOT NULL\b|EXPRESSION\b|IDENTITY\b|DEFAULT\b)", what="drops a column"),
-    _Rule(pattern=r"\bDROP (DEFAULT|IDENTITY|EXPRESSION)\b", what="takes a default away that inserts of older programs rely on"),
-    _Rule(pattern=r"\bRENAME\b(?! CONSTRAINT\b)", what="renames", remedy="add the new name, fill it, and drop the old one after a release"),
-    _Rule(pattern=r"\bALTER TYPE\b|\bALTER (COLUMN )?\w+ (SET DATA )?TYPE\b", what="changes a type", remedy="add a column of the new type"),
+    _Rule(
+        pattern=r"\bDROP (TABLE|VIEW|MATERIALIZED|SCHEMA|TYPE|DOMAIN|FUNCTION|PROCEDURE|SEQUENCE)\b",
+        what="drops what programs may use",
+    ),
+    _Rule(
+        pattern=r"\bALTER TABLE\b.*\bDROP (?!CONSTRAINT\b|NOT NULL\b|EXPRESSION\b|IDENTITY\b|DEFAULT\b)",
+        what="drops a column",
+    ),
+    _Rule(
+        pattern=r"\bDROP (DEFAULT|IDENTITY|EXPRESSION)\b",
+        what="takes a default away that inserts of older programs rely on",
+    ),
+    _Rule(
+        pattern=r"\bRENAME\b(?! CONSTRAINT\b)",
+        what="renames",
+        remedy="add the new name, fill it, and drop the old one after a release",
+    ),
+    _Rule(
+        pattern=r"\bALTER TYPE\b|\bALTER (COLUMN )?\w+ (SET DATA )?TYPE\b",
+        what="changes a type",
+        remedy="add a column of the new type",
+    ),
     _Rule(pattern=r"\bSET NOT NULL\b", what="forbids NULL, which older programs may write"),
     _Rule(pattern=r"\bTRUNCATE\b", what="removes all rows"),
     _Rule(
@@ -61,7 +78,7 @@ _BREAKS = (
         what="adds a constraint that older programs do not know",
     ),
     _Rule(pattern=r"\bCREATE UNIQUE INDEX\b", what="makes unique what older programs may write twice"),
-)  # fmt: skip
+)
 _LOCKS = (
     _Rule(
         pattern=r"\bCREATE (UNIQUE )?INDEX (?!CONCURRENTLY\b)",
@@ -99,7 +116,8 @@ def _faults(migration: Migration, unused_since: Callable[[str], str | None]) -> 
         if _of_new_table(statement, made):
             continue
         broken = () if contract else _BREAKS
-        found += [fault(f"{rule.what}: {_short(statement)}", rule.remedy) for rule in (*broken, *_LOCKS) if re.search(rule.pattern, statement)]  # fmt: skip
+        rules = [rule for rule in (*broken, *_LOCKS) if re.search(rule.pattern, statement)]
+        found += [fault(f"{rule.what}: {_short(statement)}", rule.remedy) for rule in rules]
         found += _columns(statement, fault, contract=contract is not None)
     return found
 

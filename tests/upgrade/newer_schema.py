@@ -26,13 +26,13 @@ async def migrate(url: str, **options: Any) -> list[str]:
     """Migrate as the older code does; then as the newer."""
     done = await _migrate(url, **options)
     if not options:
-        subprocess.run(
-            [sys.executable, "-m", "tests.upgrade.apply", url, MIGRATIONS],
-            cwd=NEW,
-            env={**os.environ, "PYTHONPATH": NEW},
-            check=True,
-        )
+        _upgrade(url)
     return done
+
+
+def _upgrade(url: str) -> None:
+    command = [sys.executable, "-m", "tests.upgrade.apply", url, MIGRATIONS]
+    subprocess.run(command, cwd=NEW, env={**os.environ, "PYTHONPATH": NEW}, check=True)
 
 
 schema.migrate = migrate

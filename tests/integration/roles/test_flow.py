@@ -193,6 +193,6 @@ async def test_rights_are_asked_for_without_a_schema(empty_database_url: str) ->
     opened = await postgres.connect(empty_database_url, pool_size=1)
     try:
         assert await opened.lacking_rights(list(ROLES), role_prefix="kjr_") is None
-        assert await fetch(empty_database_url, "SELECT to_regclass('jobs') AS jobs") == [(None,)]
+        assert (await fetch(empty_database_url, "SELECT to_regclass('jobs') AS jobs"))[0]["jobs"] is None
     finally:
         await opened.close()
