@@ -35,13 +35,14 @@ from kube_job_runner.components import (
 )
 from kube_job_runner.domain.admission import AdmissionLimits
 from kube_job_runner.domain.draft import Rules
-from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
 from kube_job_runner.services.collect import Collector
 from kube_job_runner.services.logstream import CollectSettings
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings
-from kube_job_runner.services.sweep import Sweeper, SweepSettings
+from kube_job_runner.services.retention import RetentionSettings
+from kube_job_runner.services.sweep import Sweeper
 from kube_job_runner.settings import Settings, kubernetes_environment, secrets, unknown_variables
 from kube_job_runner.web import auth
 
@@ -58,6 +59,7 @@ COMPONENTS = (
 )
 _STORE_ONLY = {"web-server"}  # it has no business in the cluster
 _SCHEMA_WAIT_SECONDS = 120.0
+_RIGHTS_WAIT_SECONDS = 20.0  # a migration and its grants are two commits
 _LOCAL_TOKEN_NAME = "local"  # noqa: S105 - a name, not a secret
 
 OnReady = Callable[[str, str], None]
@@ -116,6 +118,17 @@ def migrate(settings: Settings) -> list[str]:
     """Bring the database's schema up to this program; return the names of the migrations applied."""
     with _database(settings) as url:
         return lifetime.run_to_end(postgres.migrate(url))
+
+
+def grant_roles(settings: Settings) -> list[str]:
+    """Make and grant the components' roles in a database that has been migrated; return their names."""
+    with _database(settings) as url:
+        return lifetime.run_to_end(postgres.roles.grant(url, prefix=settings.database_role_prefix))
+
+
+def roles_script(settings: Settings) -> str:
+    """Return the SQL that does the same, for an administrator to run."""
+    return postgres.roles.script(settings.database_role_prefix)
 
 
 def create_token(settings: Settings, name: str) -> str:
@@ -235,9 +248,12 @@ def build_sweeper(settings: Settings, pg: postgres.Postgres, clock: ports.Clock)
         store=pg.store,
         logs=build_logs(settings, pg),
         clock=clock,
-        settings=SweepSettings(
-            idempotency_ttl_seconds=settings.idempotency_ttl_seconds,
-            job_retention_seconds=settings.job_retention_seconds,
+        settings=RetentionSettings(
+            jobs_seconds=settings.job_retention_seconds,
+            transitions_seconds=settings.transition_retention_seconds,
+            logs_seconds=settings.log_retention_seconds,
+            dead_letters_seconds=settings.dead_letter_retention_seconds,
+            idempotency_seconds=settings.idempotency_retention_seconds,
         ),
     )
 
@@ -330,7 +346,8 @@ async def _serve(
     telemetry.build_info.labels(__version__).set(1)
     if "web-server" in components:
         web_server.check_exposure(settings)
-        await postgres.migrate(url)
+        if await postgres.may_migrate(url):
+            await postgres.migrate(url)
     clock = SystemClock()
     async with _connections(settings, url, components, clock, stop=stop) as (pg, cluster):
         tasks = _component_tasks(settings, components, pg, cluster, clock, stop=stop, on_ready=on_ready)
@@ -343,7 +360,7 @@ async def _connections(
 ) -> AsyncIterator[tuple[postgres.Postgres, ports.Cluster | None]]:
     pg = await postgres.connect(url, pool_size=4 + 2 * len(components) + settings.pipelines)
     try:
-        await _wait_for_schema(pg, stop)
+        await _wait_for_schema(pg, components, stop, role_prefix=settings.database_role_prefix)
         if set(components) <= _STORE_ONLY:
             yield pg, None
             return
@@ -404,20 +421,31 @@ def _component_tasks(
     return tasks
 
 
-async def _wait_for_schema(pg: postgres.Postgres, stop: asyncio.Event) -> None:
-    """Wait until the web server (or `kjr migrate`) has brought the schema to this program's version."""
-    deadline = time.monotonic() + _SCHEMA_WAIT_SECONDS
-    told = False
+async def _wait_for_schema(
+    pg: postgres.Postgres, components: Sequence[str], stop: asyncio.Event, *, role_prefix: str
+) -> None:
+    """Wait until the owner of the tables has brought the schema to this program's version, and granted us what we need."""
+    began = time.monotonic()
+    told: set[str] = set()
     while not stop.is_set():
-        wrong = (await pg.store.check()).get("schema")
+        lacking = await _lacking_rights(pg, components, role_prefix)
+        wrong = lacking or (await pg.store.check()).get("schema")
         if wrong is None:
             return
-        if not told:
-            log.warning("waiting for the schema", wrong=wrong, hint="the web server or `kjr migrate` brings it up")
-            told = True
-        if time.monotonic() > deadline:
-            raise ConfigurationError(f"the database's schema does not fit: {wrong}; run `kjr migrate`")
+        if wrong not in told:
+            told.add(wrong)
+            log.warning("waiting for the database", wrong=wrong, hint="`kjr migrate` brings it up")
+        patience_seconds = _RIGHTS_WAIT_SECONDS if lacking else _SCHEMA_WAIT_SECONDS
+        if time.monotonic() - began > patience_seconds:
+            raise ConfigurationError(lacking or f"the database's schema does not fit: {wrong}; run `kjr migrate`")
         await asyncio.sleep(0.5)
+
+
+async def _lacking_rights(pg: postgres.Postgres, components: Sequence[str], role_prefix: str) -> str | None:
+    try:
+        return await pg.lacking_rights(components, role_prefix=role_prefix)
+    except TemporaryError:  # the check of the schema says what is wrong with the database
+        return None
 
 
 def _run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:

@@ -34,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Where things are
     database_url: str | None = None
     """PostgreSQL URL (`postgresql://user:password@host:5432/name`). None starts the embedded PostgreSQL in the data directory."""
+    database_role_prefix: Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_]{0,30}$")] = "kjr_"
+    """What the names of the components' roles in PostgreSQL begin with; `kjr migrate --roles` makes and grants them."""
     data_dir: Path = msgspec.field(default_factory=lambda: _cache_home() / "kube-job-runner")
     """Folder of the embedded PostgreSQL, local job logs and the token of `kjr up`."""
     instance: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "default"
@@ -66,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Longest time of a long poll (`?wait=`)."""
     spec_max_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024
     """Largest encoded job spec."""
-    idempotency_ttl_seconds: Annotated[int, Meta(ge=60)] = 7 * 86_400
+    idempotency_retention_seconds: Annotated[int, Meta(ge=60)] = 7 * 86_400
     """How long an idempotency key is remembered."""
 
     # Processor
@@ -111,7 +113,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     force_after_seconds: Annotated[float, Meta(ge=0)] = 120.0
     """How long after its stop grace a pod that will not go is left to its node; then it is removed by force."""
     job_retention_seconds: Annotated[int, Meta(ge=60)] = 30 * 86_400
-    """How long finished jobs are kept in the store."""
+    """How long finished jobs are kept in the store, with all that belongs to them."""
+    transition_retention_seconds: Annotated[int, Meta(ge=60)] = 30 * 86_400
+    """How long the history of a finished job is kept; no longer than the job."""
+    log_retention_seconds: Annotated[int, Meta(ge=60)] = 30 * 86_400
+    """How long a complete log is kept; no longer than its job."""
+    dead_letter_retention_seconds: Annotated[int, Meta(ge=60)] = 30 * 86_400
+    """How long messages that were taken out of circulation are kept for a person to look at."""
 
     # Logs
     log_max_bytes: Annotated[int, Meta(ge=65536, le=64 * 1024**3)] = 64 * 1024 * 1024

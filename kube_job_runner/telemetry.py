@@ -72,6 +72,12 @@ unknown_objects = Counter(
 checks_sent = Counter(
     "kjr_checks_sent_total", "Checks that the sweeper sent for jobs that were due.", registry=REGISTRY
 )
+retention_deleted = Counter(
+    "kjr_retention_deleted_total", "Rows removed because of their age, by kind.", ["kind"], registry=REGISTRY
+)
+retention_waits = Counter(
+    "kjr_retention_waits_total", "Pauses of retention because vacuum was behind.", registry=REGISTRY
+)
 reconciled = Counter(
     "kjr_reconciled_total",
     "Differences between store and cluster that were put right, by kind.",

@@ -24,6 +24,7 @@ from kube_job_runner.ports import (
     LogCollectStore,
     LogKey,
     LogReader,
+    LogsExpired,
     LogState,
     LogWork,
     LogWrite,
@@ -43,7 +44,13 @@ class Index(LogCollectStore, LogReader, Protocol):
         ...
 
     async def take_old_chunks(self, *, older_than_seconds: float, limit: int) -> list[tuple[LogKey, str, int, bool]]:
-        """Remove chunks of jobs that ended so long ago, and tell which, and whether their bodies lie outside."""
+        """Remove chunks of jobs that ended so long ago, and tell which, and whether they may have a body outside."""
+        ...
+
+    async def take_expired(
+        self, *, older_than_seconds: float, limit: int
+    ) -> tuple[LogsExpired, list[tuple[LogKey, str, int, bool]]]:
+        """Remove logs that have been complete for so long, and tell the same of their chunks."""
         ...
 
 
@@ -191,6 +198,12 @@ class ObjectLogs:
         taken = await self._index.take_old_chunks(older_than_seconds=older_than_seconds, limit=limit)
         await self._bodies.delete([_path(key, container, seq) for key, container, seq, outside in taken if outside])
         return len(taken)
+
+    async def expire_logs(self, *, older_than_seconds: float, limit: int) -> LogsExpired:
+        """Remove logs that have been complete for so long, with their bodies, at most `limit` logs and chunks."""
+        expired, taken = await self._index.take_expired(older_than_seconds=older_than_seconds, limit=limit)
+        await self._bodies.delete([_path(key, container, seq) for key, container, seq, outside in taken if outside])
+        return expired
 
     async def _with_data(self, key: LogKey, chunk: Chunk) -> Chunk:
         if chunk.data is not None or chunk.mark:

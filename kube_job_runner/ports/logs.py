@@ -100,12 +100,13 @@ class LogCollectStore(Protocol):
 
 
 class LogState(msgspec.Struct, frozen=True, kw_only=True):
-    """How the log of an attempt stands. `fresh`: up to date since somebody last asked for it."""
+    """How the log of an attempt stands. `fresh`: up to date since somebody last asked for it; `removed_at`: by retention."""
 
     version: int
     status: LogStatus
     lost_reason: str = ""
     fresh: bool = False
+    removed_at: datetime | None = None
 
     @property
     def done(self) -> bool:
@@ -149,8 +150,19 @@ class LogReader(Protocol):
         ...
 
 
+class LogsExpired(msgspec.Struct, frozen=True, kw_only=True):
+    """How many logs one batch removed to their end, and how many chunks of logs."""
+
+    logs: int
+    chunks: int
+
+
 class LogKeeper(Protocol):
     """What the sweeper does with logs."""
+
+    async def expire_logs(self, *, older_than_seconds: float, limit: int) -> LogsExpired:
+        """Remove logs that have been complete for so long, at most `limit` logs and chunks, and note when; their jobs stay."""
+        ...
 
     async def delete_old_logs(self, *, older_than_seconds: float, limit: int) -> int:
         """Remove chunks of jobs that ended so long ago, at most `limit`; return how many."""

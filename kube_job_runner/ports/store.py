@@ -184,12 +184,15 @@ class ObserveStore(Protocol):
         ...
 
 
-class SweepStore(Protocol):
-    """What the sweeper does with the store; each call is one bounded batch and tells how much it did."""
+class HistoryRemoved(msgspec.Struct, frozen=True, kw_only=True):
+    """How many transitions one batch removed, and whether there may be more to look at now."""
 
-    async def send_due_checks(self, *, limit: int, rearm_seconds: float) -> int:
-        """Send a `Check` for jobs whose `next_check_at` has passed and move that time by `rearm_seconds`."""
-        ...
+    deleted: int
+    more: bool
+
+
+class RetentionStore(Protocol):
+    """What is removed from the store by age; each call is one bounded batch and tells how much it did."""
 
     async def expire_idempotency_keys(self, *, older_than_seconds: float, limit: int) -> int:
         """Remove idempotency keys of that age."""
@@ -197,6 +200,26 @@ class SweepStore(Protocol):
 
     async def delete_old_jobs(self, *, older_than_seconds: float, limit: int) -> int:
         """Remove terminal jobs of that age, with specs, attempts and transitions, whose cluster jobs are all gone."""
+        ...
+
+    async def delete_old_transitions(self, *, older_than_seconds: float, limit: int) -> HistoryRemoved:
+        """Remove the history of jobs that ended so long ago: of those among the next `limit` transitions, on a walk over all."""
+        ...
+
+    async def delete_old_dead_letters(self, *, older_than_seconds: float, limit: int) -> int:
+        """Remove dead letters of that age."""
+        ...
+
+    async def vacuum_behind(self) -> str | None:
+        """Return the table that vacuum has not cleaned up behind us, if there is one: the worst."""
+        ...
+
+
+class SweepStore(RetentionStore, Protocol):
+    """What the sweeper does with the store; each call is one bounded batch and tells how much it did."""
+
+    async def send_due_checks(self, *, limit: int, rearm_seconds: float) -> int:
+        """Send a `Check` for jobs whose `next_check_at` has passed and move that time by `rearm_seconds`."""
         ...
 
 

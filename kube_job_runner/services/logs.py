@@ -101,6 +101,8 @@ class LogService:
         if request.container not in (*known, names.MAIN_CONTAINER):
             there = ", ".join(known) or names.MAIN_CONTAINER
             raise LogUnavailable(f"attempt {number} has no container {request.container}; it has: {there}")
+        if state.removed_at is not None:
+            raise LogUnavailable(f"the log of attempt {number} was removed by retention on {state.removed_at:%Y-%m-%d}")
         if state.status == "lost":
             raise LogUnavailable(f"the log of attempt {number} is lost: {state.lost_reason}")
 

@@ -29,8 +29,9 @@ from kube_job_runner.domain.spec import JobSpec, Retry, Timeouts
 from kube_job_runner.ports import Change, Submission
 from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
+from kube_job_runner.services.retention import RetentionSettings
 from kube_job_runner.services.submit import new_job
-from kube_job_runner.services.sweep import Sweeper, SweepSettings
+from kube_job_runner.services.sweep import Sweeper
 from tests.support.history import History, violations
 from tests.support.memory import MemoryStore
 
@@ -162,7 +163,7 @@ class Life:
             Observer(kind="job", events=self.cluster.watch_jobs(), store=store, queue=store, clock=clock),
             Observer(kind="pod", events=self.cluster.watch_pods(), store=store, queue=store, clock=clock),
         ]
-        sweeper = Sweeper(store=store, logs=store, clock=clock, settings=SweepSettings())
+        sweeper = Sweeper(store=store, logs=store, clock=clock, settings=RetentionSettings())
         work = [observer.run() for observer in observers] + [self.process() for _ in range(2)]
         tasks = [asyncio.create_task(each) for each in [*work, self.sweep(sweeper)]]
         try:

@@ -27,8 +27,9 @@ from kube_job_runner.services.collect import Collector
 from kube_job_runner.services.logstream import CollectSettings
 from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
+from kube_job_runner.services.retention import RetentionSettings
 from kube_job_runner.services.submit import new_job
-from kube_job_runner.services.sweep import Sweeper, SweepSettings
+from kube_job_runner.services.sweep import Sweeper
 from tests.support.history import History, violations
 
 JOBS = 12
@@ -78,7 +79,7 @@ class Chaos:
             for _ in range(2)
         ]
         self.over_limit: list[str] = []
-        self.sweeper = Sweeper(store=pg.store, logs=pg.logs, clock=self.clock, settings=SweepSettings())
+        self.sweeper = Sweeper(store=pg.store, logs=pg.logs, clock=self.clock, settings=RetentionSettings())
 
     def collector(self) -> Collector:
         """A log-collector that gives up no sooner than the jobs, and whose lease ends soon when it dies."""

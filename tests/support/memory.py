@@ -20,7 +20,17 @@ from kube_job_runner.domain.admission import AdmissionLimits
 from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, State, Transition
 from kube_job_runner.domain.messages import CancelRequested, Check, Outgoing, Submitted
 from kube_job_runner.domain.spec import JobSpec
-from kube_job_runner.ports import Change, Clock, Delivery, KnownClusterJob, LoadedJob, Snapshot, Submission
+from kube_job_runner.ports import (
+    Change,
+    Clock,
+    Delivery,
+    HistoryRemoved,
+    KnownClusterJob,
+    LoadedJob,
+    LogsExpired,
+    Snapshot,
+    Submission,
+)
 
 
 class _Message(msgspec.Struct, kw_only=True):
@@ -162,6 +172,22 @@ class MemoryStore:
     async def delete_old_jobs(self, *, older_than_seconds: float, limit: int) -> int:
         """Forget nothing."""
         return 0
+
+    async def delete_old_transitions(self, *, older_than_seconds: float, limit: int) -> HistoryRemoved:
+        """Forget nothing."""
+        return HistoryRemoved(deleted=0, more=False)
+
+    async def delete_old_dead_letters(self, *, older_than_seconds: float, limit: int) -> int:
+        """Forget nothing."""
+        return 0
+
+    async def vacuum_behind(self) -> str | None:
+        """There is none."""
+        return None
+
+    async def expire_logs(self, *, older_than_seconds: float, limit: int) -> LogsExpired:
+        """Keep no logs."""
+        return LogsExpired(logs=0, chunks=0)
 
     async def delete_old_logs(self, *, older_than_seconds: float, limit: int) -> int:
         """Keep no logs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import itertools
 import shutil
 import tempfile
@@ -21,7 +22,8 @@ import pytest
 import pytest_asyncio
 
 from kube_job_runner.adapters import postgres
-from kube_job_runner.adapters.postgres import embedded
+from kube_job_runner.adapters.postgres import embedded, roles
+from kube_job_runner.adapters.postgres.grants import ROLES
 from kube_job_runner.adapters.postgres.schema import migrate
 from kube_job_runner.domain import names
 from kube_job_runner.domain.job import Attempt, Job, State, Transition
@@ -43,6 +45,26 @@ def with_database(url: str, name: str) -> str:
     """Return the URL of another database of the same server."""
     parts = urllib.parse.urlsplit(url)
     return urllib.parse.urlunsplit(parts._replace(path=f"/{name}"))
+
+
+def with_user(url: str, user: str) -> str:
+    """Return the URL of the same database for another user; the test server trusts everybody."""
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}"))
+
+
+async def component_urls(url: str) -> dict[str, str]:
+    """Migrate a database, grant the components' roles in it, and return for each component the URL of a user of its own."""
+    await migrate(url)
+    names = await roles.grant(url, prefix="kjr_")
+    urls = {}
+    for component, role in zip(ROLES, names, strict=True):
+        user = f"test_{role}"
+        make = f"IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{user}') THEN CREATE ROLE {user} LOGIN IN ROLE {role};"
+        with contextlib.suppress(asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):  # users are the server's
+            await execute(url, f"DO $$ BEGIN {make} END IF; END $$")
+        urls[component] = with_user(url, user)
+    return urls
 
 
 async def execute(url: str, *statements: str) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 
 import httpx2
 
+from tests.support.postgres import component_urls, in_other_loop
+
 COMPONENTS = (
     "web-server",
     "messages-processor",
@@ -49,7 +51,10 @@ def free_port() -> int:
 
 
 class Product:
-    """The components as processes. `kubeconfigs` gives each component its own way into the cluster."""
+    """The components as processes, each a user of its own in the database, with the rights of its role and no more.
+
+    `database_url` is the owner's. `kubeconfigs` gives each component its own way into the cluster.
+    """
 
     def __init__(
         self,
@@ -65,11 +70,11 @@ class Product:
         self.url = f"http://127.0.0.1:{self.port}"
         self.namespace = namespace
         self.database_url = database_url
+        self._database_urls = in_other_loop(component_urls(database_url))
         self._kubeconfigs = dict(kubeconfigs or {})
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("KJR_") or key == "KJR_CACHE_DIR"},
-            "KJR_DATABASE_URL": database_url,
             "KJR_DATA_DIR": str(self.folder),
             "KJR_INSTANCE": instance,
             "KJR_NAMESPACES": namespace,
@@ -101,6 +106,7 @@ class Product:
     def start(self, name: str, *, replica: str = "", **environment: Any) -> None:
         """Start a component (or another replica of it); its output goes to a file in the product's folder."""
         extra = {f"KJR_{key.upper()}": str(value) for key, value in environment.items()}
+        extra.setdefault("KJR_DATABASE_URL", self._database_urls[name])
         kubeconfig = self._kubeconfigs.get(name)
         if kubeconfig is not None:
             extra["KJR_KUBECONFIG"] = str(kubeconfig)

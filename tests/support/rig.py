@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -22,8 +22,9 @@ from kube_job_runner.services.logstream import CollectSettings
 from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.read import ChangeHub
+from kube_job_runner.services.retention import RetentionSettings
 from kube_job_runner.services.submit import Submitter, new_job
-from kube_job_runner.services.sweep import Sweeper, SweepSettings
+from kube_job_runner.services.sweep import Sweeper
 
 
 class RealClock:
@@ -37,7 +38,10 @@ class RealClock:
 
 
 class Rig:
-    """Starts the services; tests submit jobs, read logs, and may stop and start the collector at any time."""
+    """Starts the services; tests submit jobs, read logs, and may stop and start the collector at any time.
+
+    `apart` gives components their own ways to the database; `pg` is the tests' own, and that of all others.
+    """
 
     def __init__(
         self,
@@ -46,38 +50,49 @@ class Rig:
         *,
         logs: Any = None,
         rules: Rules | None = None,
+        apart: Mapping[str, postgres.Postgres] | None = None,
         **collect: Any,
     ) -> None:
         self.pg = pg
         self.cluster = cluster
-        self.logs = logs or pg.logs
+        self._apart = apart or {}
+        web = self.of("web-server")
+        self.logs = logs or web.logs
+        self._collector_logs = logs or self.of("log-collector").logs
+        self._sweeper_logs = logs or self.of("sweeper").logs
         self.clock = RealClock()
         self.rules = rules or Rules()
         self.collect = {"poll_seconds": 0.2, "cleanup_delay_seconds": self.rules.cleanup_delay_seconds} | collect
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._collectors: list[tuple[asyncio.Event, asyncio.Task[None], Collector]] = []
-        self._submitter = Submitter(pg.store)
-        self._hub: ChangeHub[UUID] = ChangeHub(pg.store.versions, pg.wakeup, self.clock)
-        self._log_hub: ChangeHub[ports.LogKey] = ChangeHub(self.logs.log_versions, pg.wakeup, self.clock, topic="logs")
-        self.service = LogService(pg.store, self.logs, self.clock, hub=self._hub, log_hub=self._log_hub)
+        self._submitter = Submitter(web.store)
+        self._hub: ChangeHub[UUID] = ChangeHub(web.store.versions, web.wakeup, self.clock)
+        self._log_hub: ChangeHub[ports.LogKey] = ChangeHub(self.logs.log_versions, web.wakeup, self.clock, topic="logs")
+        self.service = LogService(web.store, self.logs, self.clock, hub=self._hub, log_hub=self._log_hub)
+
+    def of(self, component: str) -> postgres.Postgres:
+        """Return a component's way to the database."""
+        return self._apart.get(component, self.pg)
 
     @contextlib.asynccontextmanager
     async def running(self, *, collectors: int = 1) -> AsyncIterator[Rig]:
-        pg, clock = self.pg, self.clock
+        clock = self.clock
+        working, sweeping = self.of("messages-processor"), self.of("sweeper")
+        jobs, pods = self.of("job-status-processor"), self.of("pod-events-processor")
         processor = Processor(
-            store=pg.store,
-            queue=pg.queue,
+            store=working.store,
+            queue=working.queue,
             cluster=self.cluster,
             clock=clock,
             rules=self.rules,
             settings=ProcessSettings(),
         )
         observers = [
-            Observer(kind="job", events=self.cluster.watch_jobs(), store=pg.store, queue=pg.queue, clock=clock),
-            Observer(kind="pod", events=self.cluster.watch_pods(), store=pg.store, queue=pg.queue, clock=clock),
+            Observer(kind="job", events=self.cluster.watch_jobs(), store=jobs.store, queue=jobs.queue, clock=clock),
+            Observer(kind="pod", events=self.cluster.watch_pods(), store=pods.store, queue=pods.queue, clock=clock),
         ]
-        swept = Sweeper(store=pg.store, logs=self.logs, clock=clock, settings=SweepSettings())
+        swept = Sweeper(store=sweeping.store, logs=self._sweeper_logs, clock=clock, settings=RetentionSettings())
         work = [
             messages_processor.run(processor, pipelines=1, stop=self._stop, drain_seconds=1),
             sweeper.run(swept, interval_seconds=0.1, stop=self._stop),
@@ -100,9 +115,9 @@ class Rig:
     def start_collector(self, **changes: Any) -> Collector:
         stop = asyncio.Event()
         collector = Collector(
-            store=self.logs,
+            store=self._collector_logs,
             cluster=self.cluster,
-            wakeup=self.pg.wakeup,
+            wakeup=self.of("log-collector").wakeup,
             clock=self.clock,
             settings=CollectSettings(**(self.collect | changes)),
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from kube_job_runner.adapters.postgres import embedded
+from collections.abc import Iterable
+
+from kube_job_runner.adapters.postgres import embedded, roles
 from kube_job_runner.adapters.postgres.logs import Logs
 from kube_job_runner.adapters.postgres.pool import ACQUIRE_SECONDS, STATEMENT_SECONDS, Pool, open_pool
 from kube_job_runner.adapters.postgres.queue import POLL_SECONDS, PostgresQueue
-from kube_job_runner.adapters.postgres.schema import migrate
+from kube_job_runner.adapters.postgres.schema import may_migrate, migrate
 from kube_job_runner.adapters.postgres.store import Store
 from kube_job_runner.adapters.postgres.wakeup import PostgresWakeup
 
-__all__ = ["Logs", "Postgres", "Store", "connect", "embedded", "migrate"]
+__all__ = ["Logs", "Postgres", "Store", "connect", "embedded", "may_migrate", "migrate", "roles"]
 
 
 class Postgres:
@@ -22,6 +24,10 @@ class Postgres:
         self.logs = Logs(pool)
         self.queue = queue
         self.wakeup = wakeup
+
+    async def lacking_rights(self, components: Iterable[str], *, role_prefix: str) -> str | None:
+        """Return what our role lacks for these components, with the remedy; None when it lacks nothing."""
+        return await roles.lacking(self.pool, components, prefix=role_prefix)
 
     async def close(self) -> None:
         """Let what is in flight end, then close every connection."""

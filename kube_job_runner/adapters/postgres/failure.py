@@ -11,6 +11,7 @@ import asyncpg
 from kube_job_runner.domain import errors
 
 READ_ONLY = "25006"
+NO_RIGHT = "42501"
 _RETRY = frozenset({"40001", "40P01"})  # serialization failure, deadlock: the transaction may simply run again
 _WRONG_SETTINGS = ("28", "3D000")  # authorization; no such database
 # Connection, resources, operator intervention (shutdown, cannot connect now), I/O errors of the server, read-only.
@@ -31,6 +32,8 @@ def retryable(error: BaseException) -> bool:
 
 def broken(error: BaseException) -> bool:
     """Whether the connection that raised this must not be used again."""
+    if sqlstate(error) == NO_RIGHT:
+        return False
     return sqlstate(error) == READ_ONLY or isinstance(translate(error), errors.DatabaseUnavailable)
 
 
@@ -58,9 +61,19 @@ def _of_server(error: BaseException, state: str) -> errors.KjrError:
         return errors.DatabaseUnavailable(f"the database cannot serve: {said}")
     if state.startswith(_TEMPORARY):
         return errors.TemporaryError(f"the database gave up: {said}")
+    if state == NO_RIGHT:
+        return lacks_right(error, "of KJR_DATABASE_URL")
     if state in _NO_SCHEMA:
         return errors.DatabaseUnavailable(f"the schema does not fit this program: {said}; run `kjr migrate`")
     return errors.PermanentError(f"the database refused: {said}")
+
+
+def lacks_right(error: BaseException, role: str) -> errors.DatabaseUnavailable:
+    """Return what to raise for SQLSTATE 42501. It passes as soon as the right is granted, so nothing is given up for it."""
+    return errors.DatabaseUnavailable(
+        f"the database role {role} lacks a right: {error}; run `kjr migrate --roles` as the owner of the tables, and make "
+        f"{role} a member of its component's role"
+    )
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from kube_job_runner.adapters.postgres.pool import Connection, Pool
 from kube_job_runner.domain import loglines, messages
 from kube_job_runner.domain.facts import AttemptFacts
 from kube_job_runner.domain.loglines import Chunk
-from kube_job_runner.ports import ContainerLog, LogKey, LogState, LogWork, LogWrite, StoredLog
+from kube_job_runner.ports import ContainerLog, LogKey, LogsExpired, LogState, LogWork, LogWrite, StoredLog
 
 SQL = statements.load("logs")
 SEND = statements.load("queue")["send"]
@@ -115,7 +115,11 @@ class Logs:
         if row is None:
             return None
         return LogState(
-            version=row["version"], status=row["status"], lost_reason=row["lost_reason"], fresh=row["fresh"]
+            version=row["version"],
+            status=row["status"],
+            lost_reason=row["lost_reason"],
+            fresh=row["fresh"],
+            removed_at=row["removed_at"],
         )
 
     async def want_log(self, key: LogKey) -> None:
@@ -155,13 +159,37 @@ class Logs:
         """Remove chunks of jobs that ended so long ago, at most `limit`; return how many."""
         return len(await self.take_old_chunks(older_than_seconds=older_than_seconds, limit=limit))
 
-    async def take_old_chunks(self, *, older_than_seconds: float, limit: int) -> list[tuple[LogKey, str, int, bool]]:
-        """Remove such chunks and tell which: attempt, container, number, and whether the body lies outside."""
-        gone = await self._pool.fetch(SQL["old_chunks"], older_than_seconds, limit)
-        return [
-            ((row["job_id"], row["attempt"]), row["container"], row["seq"], row["outside"] and not row["mark"])
-            for row in gone
-        ]
+    async def take_old_chunks(self, *, older_than_seconds: float, limit: int) -> list[TakenChunk]:
+        """Remove such chunks and tell which."""
+        return _taken(await self._pool.fetch(SQL["old_chunks"], older_than_seconds, limit))
+
+    async def expire_logs(self, *, older_than_seconds: float, limit: int) -> LogsExpired:
+        """Remove logs that have been complete for so long, at most `limit` logs and chunks, and note when; their jobs stay."""
+        expired, _ = await self.take_expired(older_than_seconds=older_than_seconds, limit=limit)
+        return expired
+
+    async def take_expired(self, *, older_than_seconds: float, limit: int) -> tuple[LogsExpired, list[TakenChunk]]:
+        """Do that, and tell which chunks were removed."""
+
+        async def work(connection: Connection) -> tuple[LogsExpired, list[TakenChunk]]:
+            old = await connection.fetch(SQL["logs_to_expire"], older_than_seconds, limit)
+            if not old:
+                return LogsExpired(logs=0, chunks=0), []
+            keys = rows.columns([(row["job_id"], row["attempt"]) for row in old], 2)
+            taken = _taken(await connection.fetch(SQL["expire_chunks"], *keys, limit))
+            # A statement of its own: it must see what the one before removed.
+            marked = await connection.execute(SQL["mark_expired"], *keys)
+            return LogsExpired(logs=int(marked.rpartition(" ")[2]), chunks=len(taken)), taken
+
+        return await self._pool.run(work, transaction=True)
+
+
+TakenChunk = tuple[LogKey, str, int, bool]
+"""A chunk that was removed: attempt, container, number, and whether it had a body and is no mark."""
+
+
+def _taken(gone: Iterable[rows.Row]) -> list[TakenChunk]:
+    return [((row["job_id"], row["attempt"]), row["container"], row["seq"], not row["mark"]) for row in gone]
 
 
 def _keys(keys: Collection[LogKey]) -> list[Sequence[Any]]:

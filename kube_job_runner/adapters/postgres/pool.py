@@ -69,6 +69,8 @@ class Pool:
                 connection.terminate()
             if failure.sqlstate(error) == failure.READ_ONLY:
                 await self._pool.expire_connections()  # the others talk to the same demoted server
+            if failure.sqlstate(error) == failure.NO_RIGHT:
+                raise failure.lacks_right(error, connection.get_settings().session_authorization) from error
             raise
         finally:
             with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):

@@ -13,6 +13,7 @@ import random
 import re
 from collections.abc import Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -36,6 +37,10 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     compatible boolean     NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
 )"""
+# The owner of what is there; where nothing is, whoever may create.
+_MAY_MIGRATE = """
+SELECT coalesce((SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class c WHERE c.oid = to_regclass('schema_migrations')),
+                has_schema_privilege(current_schema(), 'CREATE'), false)"""
 _RECORD = "INSERT INTO schema_migrations (number, name, checksum, compatible) VALUES ($1, $2, $3, $4)"
 
 
@@ -67,10 +72,10 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
     compatible: bool
 
 
-def known() -> tuple[Migration, ...]:
-    """Return the migrations that this program carries, in order."""
+def known(folder: Path | None = None) -> tuple[Migration, ...]:
+    """Return the migrations that this program carries, or those of a folder, in order."""
     found = []
-    for entry in resources.files("kube_job_runner.adapters.postgres").joinpath("migrations").iterdir():
+    for entry in (folder or resources.files("kube_job_runner.adapters.postgres").joinpath("migrations")).iterdir():
         match = _NAME.fullmatch(entry.name)
         if match:
             found.append(
@@ -103,12 +108,27 @@ async def read_applied(connection: asyncpg.Connection[Any] | Any) -> list[Applie
     return [Applied(**dict(row)) for row in rows]
 
 
+async def may_migrate(url: str) -> bool:
+    """Whether the role of that URL may change the schema at all; a component's own role may not.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer.
+        ConfigurationError: it refuses us, or the URL is wrong.
+    """
+    with failure.translated():
+        connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": "kjr migrate"})
+        try:
+            return bool(await connection.fetchval(_MAY_MIGRATE))
+        finally:
+            await connection.close(timeout=5)
+
+
 async def migrate(url: str, *, migrations: Sequence[Migration] | None = None) -> list[str]:
     """Bring the schema up to date; return the names of the migrations applied. Safe to run several times at once.
 
     Raises:
         ConfigurationError: a migration was edited after it was applied, the schema is newer than this program, or the
-            server is older than PostgreSQL 15.
+            server is older than PostgreSQL 15, or the role may not change the schema.
         DatabaseUnavailable: the database does not answer.
         PermanentError: a migration failed; its transaction changed nothing.
     """
@@ -116,6 +136,11 @@ async def migrate(url: str, *, migrations: Sequence[Migration] | None = None) ->
         connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": "kjr migrate"})
         try:
             return await _migrate(connection, known() if migrations is None else migrations)
+        except asyncpg.InsufficientPrivilegeError as error:
+            role = connection.get_settings().session_authorization
+            raise errors.ConfigurationError(
+                f"the database role {role} may not change the schema: {error}; run `kjr migrate` as the owner of the tables"
+            ) from error
         finally:
             await connection.close(timeout=5)
 
@@ -124,7 +149,7 @@ async def _migrate(connection: asyncpg.Connection[Any], migrations: Sequence[Mig
     version = connection.get_server_version()
     if version.major < 15:
         raise errors.ConfigurationError(f"PostgreSQL {version.major} is too old: kube-job-runner needs 15 or newer")
-    await _lock(connection)
+    await lock(connection)
     try:
         await connection.execute(_CREATE_TABLE)
         applied = await read_applied(connection)
@@ -140,8 +165,8 @@ async def _migrate(connection: asyncpg.Connection[Any], migrations: Sequence[Mig
         await connection.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
 
 
-async def _lock(connection: asyncpg.Connection[Any]) -> None:
-    """Take the lock by asking again and again.
+async def lock(connection: asyncpg.Connection[Any]) -> None:
+    """Take the lock of those who change the schema, by asking again and again.
 
     Waiting inside `pg_advisory_lock()` would hold a snapshot, for which CREATE INDEX CONCURRENTLY of the lock's holder
     waits in turn: both for ever, unseen by the deadlock detector.

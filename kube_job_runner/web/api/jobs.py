@@ -105,8 +105,8 @@ class JobsApi:
         """Return the history of a job."""
         found = await self._reader.list_transitions(call.path.id)
         if not found:
-            raise _no_job(call.path.id)
-        return Reply(views.TransitionList(transitions=[views.transition_view(one) for one in found]))
+            await self._job(call.path.id)
+        return Reply(views.TransitionList(removed=not found, transitions=[views.transition_view(one) for one in found]))
 
     async def spec(self, call: Call[queries.JobPath, Nothing, Nothing]) -> Reply[JobSpec]:
         """Return the spec of a job as it was stored."""

@@ -40,7 +40,8 @@ LOG_UNAVAILABLE = ProblemType(
     code="log-unavailable",
     status=404,
     title="There is no log",
-    meaning="The attempt never started or does not exist, it has no such container, or its log was lost with its pod or node.",
+    meaning="The attempt never started or does not exist, it has no such container, its log was lost with its pod or node, or"
+    " retention removed it.",
     remedy="The detail says which. What was stored of a log can be read as long as its job is kept.",
 )
 DATABASE_UNAVAILABLE = ProblemType(

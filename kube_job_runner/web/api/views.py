@@ -156,6 +156,9 @@ class TransitionList(msgspec.Struct, frozen=True, kw_only=True):
     """The history of a job, oldest first."""
 
     transitions: list[TransitionView]
+    removed: Annotated[
+        bool, Meta(description="Whether retention has removed the history; the job itself is still kept.")
+    ]
 
 
 class VersionView(msgspec.Struct, frozen=True, kw_only=True):

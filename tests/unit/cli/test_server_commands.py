@@ -46,6 +46,16 @@ class Bootstrap(types.ModuleType):
         self._note("migrate", settings)
         return ["0001_first"]
 
+    def grant_roles(self, settings: Settings) -> list[str]:
+        """Note it."""
+        self._note("grant", settings.database_role_prefix)
+        return ["kjr_web_server", "kjr_sweeper"]
+
+    def roles_script(self, settings: Settings) -> str:
+        """Note it."""
+        self._note("script", settings.database_role_prefix)
+        return "BEGIN;\n"
+
     def create_token(self, settings: Settings, name: str) -> str:
         """Note it."""
         self._note("create", name)
@@ -105,6 +115,22 @@ def test_migrate_names_what_it_applied(kjr: Kjr, bootstrap: Bootstrap) -> None:
     result = kjr("migrate")
     assert result.text == "0001_first\n"
     assert "1 migrations applied" in result.err
+
+
+def test_migrate_grants_the_roles_afterwards(kjr: Kjr, bootstrap: Bootstrap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KJR_DATABASE_ROLE_PREFIX", "team_")
+    result = kjr("migrate", "--roles")
+    assert [what[0] for what in bootstrap.asked] == ["migrate", "grant"]
+    assert bootstrap.asked[1] == ("grant", "team_")
+    assert "granted kjr_web_server, kjr_sweeper" in result.err
+
+
+def test_migrate_prints_the_roles_and_changes_nothing(kjr: Kjr, bootstrap: Bootstrap) -> None:
+    assert kjr("migrate", "--roles", "--print").text == "BEGIN;\n"
+    assert bootstrap.asked == [("script", "kjr_")]
+    result = kjr("migrate", "--print")
+    assert result.code == 2
+    assert "--print goes with --roles" in result.err
 
 
 def test_tokens(kjr: Kjr, bootstrap: Bootstrap) -> None:

@@ -123,7 +123,7 @@ WHERE a.delete_requested_at IS NULL AND a.gone_at IS NULL AND a.decided_at IS NO
 
 -- name: log_state
 -- How the log of an attempt stands.
-SELECT version, status, lost_reason, coalesce(fresh_at >= wanted_at, false) AS fresh
+SELECT version, status, lost_reason, removed_at, coalesce(fresh_at >= wanted_at, false) AS fresh
 FROM attempt_logs WHERE job_id = $1 AND attempt = $2
 
 -- name: want_log
@@ -175,4 +175,29 @@ WITH old AS (
 )
 DELETE FROM log_chunks c USING old
 WHERE c.job_id = old.job_id AND c.attempt = old.attempt AND c.container = old.container AND c.seq = old.seq
-RETURNING c.job_id, c.attempt, c.container, c.seq, c.mark, c.data IS NULL AS outside
+RETURNING c.job_id, c.attempt, c.container, c.seq, c.mark
+
+-- name: logs_to_expire
+-- Logs that have been complete for so long, the oldest first.
+SELECT job_id, attempt FROM attempt_logs
+WHERE done_at < now() - $1 * interval '1 second' AND done_at IS NOT NULL AND removed_at IS NULL
+ORDER BY done_at LIMIT $2 FOR UPDATE SKIP LOCKED
+
+-- name: expire_chunks
+-- Remove chunks of logs, a bounded number of them.
+WITH old AS MATERIALIZED (
+    SELECT c.job_id, c.attempt, c.container, c.seq
+    FROM unnest($1::uuid[], $2::integer[]) AS k (job_id, attempt)
+    JOIN log_chunks c ON c.job_id = k.job_id AND c.attempt = k.attempt
+    LIMIT $3
+)
+DELETE FROM log_chunks c USING old
+WHERE c.job_id = old.job_id AND c.attempt = old.attempt AND c.container = old.container AND c.seq = old.seq
+RETURNING c.job_id, c.attempt, c.container, c.seq, c.mark
+
+-- name: mark_expired
+-- Note of logs without a chunk that they were removed.
+UPDATE attempt_logs l SET removed_at = now(), version = l.version + 1
+FROM unnest($1::uuid[], $2::integer[]) AS k (job_id, attempt)
+WHERE l.job_id = k.job_id AND l.attempt = k.attempt
+  AND NOT EXISTS (SELECT FROM log_chunks c WHERE c.job_id = k.job_id AND c.attempt = k.attempt)

@@ -30,6 +30,35 @@ WITH l AS (DELETE FROM attempt_logs WHERE job_id = ANY($1::uuid[])),
      x AS (DELETE FROM anomalies WHERE job_id = ANY($1::uuid[]))
 DELETE FROM jobs WHERE id = ANY($1::uuid[])
 
+-- name: old_transitions
+-- Of the next transitions in the order of their jobs' ids, which is that of their submits, remove those of jobs that ended long
+-- ago, with all the history of these jobs. The walk ends at the ids of that time: a job that ended before was submitted before.
+WITH page AS MATERIALIZED (
+    SELECT job_id FROM transitions
+    WHERE job_id > $3 AND job_id < (
+        lpad(to_hex((extract(epoch FROM now() - ($1 - 60) * interval '1 second') * 1000)::bigint), 12, '0') || repeat('f', 20)
+    )::uuid
+    ORDER BY job_id LIMIT $2
+), old AS MATERIALIZED (
+    SELECT j.id FROM (SELECT DISTINCT job_id FROM page) p JOIN jobs j ON j.id = p.job_id
+    WHERE j.finished_at < now() - $1 * interval '1 second' AND j.state IN ('succeeded', 'failed', 'cancelled')
+), gone AS (
+    DELETE FROM transitions t USING old WHERE t.job_id = old.id RETURNING t.job_id
+)
+SELECT (SELECT count(*) FROM page) AS seen, (SELECT job_id FROM page ORDER BY job_id DESC LIMIT 1) AS last,
+       (SELECT count(*) FROM gone) AS deleted
+
+-- name: old_dead_letters
+-- Remove old dead letters; their numbers rise with their age.
+WITH page AS MATERIALIZED (SELECT id, died_at FROM dead_letters ORDER BY id LIMIT $2)
+DELETE FROM dead_letters d USING page p WHERE d.id = p.id AND p.died_at < now() - $1 * interval '1 second'
+
+-- name: vacuum_behind
+-- The table with the most dead rows among those of which at least half as many are dead as live.
+SELECT relname FROM pg_stat_user_tables
+WHERE schemaname = current_schema() AND n_dead_tup > $1 AND n_dead_tup > n_live_tup / 2 AND relname <> 'messages'
+ORDER BY n_dead_tup DESC LIMIT 1
+
 -- name: maintain_partitions
 -- Make the partitions of the coming months, drop empty old ones.
 SELECT maintain_transition_partitions()

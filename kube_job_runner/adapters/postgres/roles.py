@@ -1,0 +1,168 @@
+"""One role of the database for each component: made and granted from `grants.ROLES`, and checked when a component starts.
+
+The roles are groups that nobody can log in as; an operator's users are made members of them. Granting is idempotent and takes
+back what is no longer in the table, in one transaction, so that running components never meet a moment without rights.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import asyncpg
+
+from kube_job_runner.adapters.postgres import failure, schema
+from kube_job_runner.adapters.postgres.grants import ALL, FUNCTIONS, ROLES, TABLES, Role
+from kube_job_runner.adapters.postgres.pool import Pool
+from kube_job_runner.domain import errors
+
+_TRIES = 5
+# Roles belong to the whole server: somebody may make or change the same one at the same time, from another database.
+_RACES = frozenset({"XX000", "42710", "23505", "40001", "40P01"})
+_SHOWN = 5
+_BY_AN_ADMINISTRATOR = (
+    "let it own the tables and have CREATEROLE, or have an administrator run what `kjr migrate --roles --print` prints"
+)
+_FOREIGN = """
+SELECT c.relname AS name FROM unnest($1::text[]) t JOIN pg_class c ON c.oid = to_regclass(t)
+WHERE NOT pg_has_role(c.relowner, 'USAGE') ORDER BY c.relname"""
+
+Need = tuple[str, str, str]
+"""What is needed: a verb, a column (empty: the whole table or function), and the table or function."""
+
+_LACKING = """
+SELECT n.verb, n.col, n.object
+FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS n (verb, col, object, place)
+WHERE CASE
+    WHEN n.verb = 'EXECUTE' THEN to_regprocedure(n.object) IS NOT NULL
+        AND NOT has_function_privilege(to_regprocedure(n.object)::oid, 'EXECUTE')
+    WHEN n.col = '' THEN to_regclass(n.object) IS NOT NULL AND NOT has_table_privilege(to_regclass(n.object)::oid, n.verb)
+    ELSE EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(n.object) AND a.attname = n.col
+                 AND NOT a.attisdropped AND NOT has_column_privilege(a.attrelid, a.attnum, n.verb))
+END
+ORDER BY n.place"""
+
+
+def name_of(component: str, prefix: str) -> str:
+    """Return the name of a component's role."""
+    return prefix + component.replace("-", "_")
+
+
+def statements(prefix: str) -> list[str]:
+    """Return the SQL that makes and grants all roles, in the schema that comes first in the search path."""
+    found = []
+    for component, role in ROLES.items():
+        found += _statements(name_of(component, prefix), role)
+    return found
+
+
+def _statements(name: str, role: Role) -> list[str]:
+    found = [
+        f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{name}') THEN CREATE ROLE {name} NOLOGIN; "
+        "END IF; END $$",
+        f"DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO {name}', current_schema()); END $$",
+        f"REVOKE ALL ON {', '.join(TABLES)} FROM {name}",
+        f"REVOKE ALL ON FUNCTION {', '.join(FUNCTIONS)} FROM {name}",
+    ]
+    for table, rights in role.tables.items():
+        verbs = [
+            verb if columns == ALL else f"{verb} ({', '.join(columns)})" for verb, columns in rights.columns().items()
+        ]
+        found.append(f"GRANT {', '.join(verbs)} ON {table} TO {name}")
+    found += [f"GRANT EXECUTE ON FUNCTION {function} TO {name}" for function in role.functions]
+    return found
+
+
+def script(prefix: str) -> str:
+    """Return the same as one script for psql, for whoever may create roles where we may not."""
+    lines = [
+        "-- The roles of kube-job-runner's components. Run it as the owner of the tables or a superuser, in the database of",
+        "-- KJR_DATABASE_URL, after `kjr migrate`; again after each upgrade. Then, for the user that a component logs in as:",
+        f"--   GRANT {name_of('web-server', prefix)} TO its_user;",
+        "BEGIN;",
+        *(f"{statement};" for statement in statements(prefix)),
+        "COMMIT;",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+async def grant(url: str, *, prefix: str) -> list[str]:
+    """Make the roles that are missing and grant all of them exactly their rights; return their names. The schema must be there.
+
+    Raises:
+        ConfigurationError: whom the URL logs in may not create a role, or does not own the tables.
+        DatabaseUnavailable: the database does not answer.
+    """
+    with failure.translated():
+        connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": "kjr migrate --roles"})
+        try:
+            await schema.lock(connection)
+            await _granted(connection, prefix)
+        finally:
+            await connection.close(timeout=5)  # and with it the lock
+    return [name_of(component, prefix) for component in ROLES]
+
+
+async def _granted(connection: asyncpg.Connection[Any], prefix: str) -> None:
+    user = connection.get_settings().session_authorization
+    foreign = await connection.fetch(_FOREIGN, list(TABLES))
+    if foreign:  # a GRANT of what is not ours to grant may be a mere warning
+        names = ", ".join(row["name"] for row in foreign)
+        raise errors.ConfigurationError(f"the database role {user} does not own {names}: {_BY_AN_ADMINISTRATOR}")
+    for tried in range(_TRIES):
+        try:
+            async with connection.transaction():
+                for statement in statements(prefix):
+                    await connection.execute(statement)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise errors.ConfigurationError(
+                f"the database role {user} may not make or grant the roles {prefix}*: {error}; {_BY_AN_ADMINISTRATOR}"
+            ) from error
+        except asyncpg.PostgresError as error:
+            if failure.sqlstate(error) not in _RACES or tried == _TRIES - 1:
+                raise
+            await asyncio.sleep(0.05 * (tried + 1))
+        else:
+            return
+
+
+def needs(components: Iterable[str]) -> list[Need]:
+    """Return all rights that these components need."""
+    found: dict[Need, None] = {}
+    for component in components:
+        role = ROLES[component]
+        for table, rights in role.tables.items():
+            for verb, columns in rights.columns().items():
+                found |= dict.fromkeys((verb, "" if column == "*" else column, table) for column in columns)
+        found |= dict.fromkeys(("EXECUTE", "", function) for function in role.functions)
+    return list(found)
+
+
+async def lacking(pool: Pool, components: Iterable[str], *, prefix: str) -> str | None:
+    """Return what the role that we are logged in as lacks for these components, with the remedy; None when it lacks nothing.
+
+    A table that is not there yet is the business of the schema's check.
+    """
+    components = list(components)
+    row = await pool.fetchrow("SELECT current_user::text AS role, current_schema() AS schema")
+    assert row is not None
+    role, remedy = row["role"], _remedy(row["role"], components, prefix)
+    if row["schema"] is None:
+        return f"the database role {role} lacks USAGE on the schema of the tables (or its search_path names none): {remedy}"
+    wanted = needs(components)
+    missing = await pool.fetch(_LACKING, *(list(column) for column in zip(*wanted, strict=True)))
+    if not missing:
+        return None
+    shown = [_right(found["verb"], found["col"], found["object"]) for found in missing[:_SHOWN]]
+    more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+    return f"the database role {role} lacks {', '.join(shown)}{more}: {remedy}"
+
+
+def _right(verb: str, column: str, where: str) -> str:
+    return f"{verb} ({column}) on {where}" if column else f"{verb} on {where}"
+
+
+def _remedy(role: str, components: Iterable[str], prefix: str) -> str:
+    groups = ", ".join(name_of(component, prefix) for component in components)
+    return f"run `kjr migrate --roles` as the owner of the tables, then GRANT {groups} TO {role}"

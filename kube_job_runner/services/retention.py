@@ -1,0 +1,83 @@
+"""What is old is removed: jobs, their history, their logs, dead letters and idempotency keys, each after a time of its own.
+
+In bounded batches, with a pause after each that grows with the time it took, and a long one while PostgreSQL's vacuum has not
+cleaned up behind us: a year's backlog is worked off without anybody noticing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from kube_job_runner import ports, telemetry
+
+log = telemetry.get_logger(__name__)
+
+BATCH = 500
+ROUND_SECONDS = 60.0
+HISTORY_ROUND_SECONDS = 600.0  # each round walks over the history of old jobs that have not ended
+PAUSE_SECONDS = 0.1
+PAUSE_MAX_SECONDS = 30.0
+PAUSE_FACTOR = 2.0  # at most a third of the time is spent on removing
+
+
+class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How old things get before they are removed, in seconds. What belongs to a job goes with it at the latest."""
+
+    jobs_seconds: float = 30 * 86_400.0
+    transitions_seconds: float = 30 * 86_400.0
+    logs_seconds: float = 30 * 86_400.0
+    dead_letters_seconds: float = 30 * 86_400.0
+    idempotency_seconds: float = 7 * 86_400.0
+
+
+class Retention:
+    """Removes what is old. Any number may run at once: rows are skipped while another one holds them."""
+
+    def __init__(
+        self, *, store: ports.RetentionStore, logs: ports.LogKeeper, clock: ports.Clock, settings: RetentionSettings
+    ) -> None:
+        self._store = store
+        self._logs = logs
+        self._clock = clock
+        self._settings = settings
+        self._next_at = self._history_at = clock.monotonic()
+
+    async def run_once(self) -> dict[str, int]:
+        """Remove one batch of each kind, if it is time; return how many of each."""
+        began = self._clock.monotonic()
+        if began < self._next_at:
+            return {}
+        counts: dict[str, int] = {}
+        more = await self._remove(counts)
+        for kind, count in counts.items():
+            telemetry.retention_deleted.labels(kind).inc(count)
+        self._next_at = self._clock.monotonic() + (await self._pause_seconds(began) if more else ROUND_SECONDS)
+        return counts
+
+    async def _remove(self, counts: dict[str, int]) -> bool:
+        """Remove a batch of each kind; return whether one of them was full."""
+        keep, store = self._settings, self._store
+        keys = await store.expire_idempotency_keys(older_than_seconds=keep.idempotency_seconds, limit=BATCH)
+        letters = await store.delete_old_dead_letters(older_than_seconds=keep.dead_letters_seconds, limit=BATCH)
+        logs = await self._logs.expire_logs(older_than_seconds=keep.logs_seconds, limit=BATCH)
+        chunks = await self._logs.delete_old_logs(older_than_seconds=keep.jobs_seconds, limit=BATCH)
+        jobs = await store.delete_old_jobs(older_than_seconds=keep.jobs_seconds, limit=BATCH)
+        counts |= {"idempotency_keys": keys, "dead_letters": letters, "jobs": jobs}
+        counts |= {"logs": logs.logs, "log_chunks": logs.chunks + chunks}
+        more = max(keys, letters, jobs, logs.logs, logs.chunks, chunks) >= BATCH
+        if self._clock.monotonic() >= self._history_at:
+            history = await store.delete_old_transitions(older_than_seconds=keep.transitions_seconds, limit=BATCH)
+            counts["transitions"] = history.deleted
+            if not history.more:
+                self._history_at = self._clock.monotonic() + HISTORY_ROUND_SECONDS
+            more = more or history.more
+        return more
+
+    async def _pause_seconds(self, began: float) -> float:
+        behind = await self._store.vacuum_behind()
+        if behind is not None:
+            log.info("retention waits for vacuum", table=behind, pause_seconds=PAUSE_MAX_SECONDS)
+            telemetry.retention_waits.inc()
+            return PAUSE_MAX_SECONDS
+        took_seconds = self._clock.monotonic() - began
+        return min(max(PAUSE_SECONDS, PAUSE_FACTOR * took_seconds), PAUSE_MAX_SECONDS)

@@ -1,0 +1,101 @@
+"""Runs older code's own tests on the newer schema, and all checks together: python -m tests.upgrade."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from tests.upgrade.history import Base, NoHistoryError, Repository
+from tests.upgrade.lint import lint
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = (
+    "tests/contract/test_store_submit.py",
+    "tests/contract/test_store_admission.py",
+    "tests/contract/test_store_process.py",
+    "tests/contract/test_store_reader.py",
+    "tests/contract/test_store_reconcile.py",
+    "tests/contract/test_store_sweep.py",
+    "tests/contract/test_log_store.py",
+    "tests/integration/services/test_process.py",
+    "tests/integration/services/test_collect.py",
+    "tests/integration/web/test_with_postgres.py",
+)
+"""What of its tests the older code must pass: everything it says to the database, and the flow from a submit to the end."""
+
+_OURS = ("KJR_", "PYTEST_", "COV_", "COVERAGE_")
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How the tests of older code ended, and the end of what they printed."""
+
+    passed: bool
+    output: str
+
+
+def run_old_code(repository: Repository, base: Base, *, migrations: Path, tests: tuple[str, ...] = TESTS) -> Outcome:
+    """Run tests of the base's code, in its own files, on a database with these migrations."""
+    folder = Path(tempfile.mkdtemp(prefix="kjr-upgrade-"))
+    try:
+        old = folder / "old"
+        old.mkdir()
+        repository.export(base.commit, old)
+        plugins = folder / "plugins"
+        plugins.mkdir()
+        shutil.copy(Path(__file__).with_name("newer_schema.py"), plugins)
+        there = [test for test in tests if (old / test).is_file()]
+        if not there:
+            return Outcome(
+                passed=False, output=f"the code of {base.commit[:9]} has none of the tests {', '.join(tests)}"
+            )
+        environ = {key: value for key, value in os.environ.items() if not key.startswith(_OURS)}
+        environ |= {"UPGRADE_OLD": str(old), "UPGRADE_NEW": str(ROOT), "UPGRADE_MIGRATIONS": str(migrations)}
+        environ |= {"PYTHONPATH": os.pathsep.join([str(old), str(plugins)]), "PYTHONDONTWRITEBYTECODE": "1"}
+        options = ["-p", "newer_schema", "-p", "no:cacheprovider", "-n0", "-q", "--tb=short", "-m", "not cluster"]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *there],
+            cwd=old,
+            env=environ,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        return Outcome(passed=done.returncode == 0, output=done.stdout[-6000:])
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def static_faults(repository: Repository, base: Base) -> list[str]:
+    """Return what the lint says of the migrations that the base does not have."""
+    new = repository.new_migrations(base)
+    faults = lint(new, unused_since=functools.partial(repository.unused_since, base))
+    return [str(fault) for fault in [*repository.edited(base), *faults]]
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def main() -> int:
+    """Check the checkout; say against which code."""
+    repository = Repository(ROOT)
+    try:
+        base = repository.base()
+    except NoHistoryError as error:
+        _say(f"not checked: {error}")
+        return 1
+    new = [f"{migration.number:04}_{migration.name}" for migration in repository.new_migrations(base)]
+    _say(f"older code: {base.commit[:9]} ({base.why}); migrations since: {', '.join(new) or 'none'}")
+    faults = static_faults(repository, base)
+    for fault in faults:
+        _say(fault)
+    outcome = run_old_code(repository, base, migrations=repository.migrations)
+    _say(outcome.output)
+    return 0 if outcome.passed and not faults else 1
