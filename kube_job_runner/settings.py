@@ -134,6 +134,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Silence after which a watch is taken for dead; above the server's own 240 to 300 s."""
     relist_seconds: Annotated[float, Meta(gt=0)] = 900.0
     """How often a watcher lists everything anew, against what the store believes."""
+    leader_lease_seconds: Annotated[float, Meta(ge=1, le=60)] = 9.0
+    """How long a silent watcher or sweeper keeps its standby waiting; one that is stopped or killed hands over at once."""
     sweep_seconds: Annotated[float, Meta(gt=0)] = 1.0
     """How often the sweeper looks for what is due."""
     reconcile_seconds: Annotated[float, Meta(gt=0)] = 600.0

@@ -25,6 +25,10 @@ from kube_job_runner.ports.cluster import (
     SeenPod,
     WatchEvent,
 )
+from kube_job_runner.ports.leases import (
+    Fence,
+    LeaseStore,
+)
 from kube_job_runner.ports.logs import (
     ContainerLog,
     LogCollectStore,
@@ -39,6 +43,7 @@ from kube_job_runner.ports.logs import (
 from kube_job_runner.ports.queue import (
     Delivery,
     MessageQueue,
+    Sender,
     Topic,
     Wakeup,
 )
@@ -78,11 +83,13 @@ __all__ = [
     "ClusterWriter",
     "ContainerLog",
     "Delivery",
+    "Fence",
     "Health",
     "InstallationStore",
     "JobFilter",
     "JobReader",
     "KnownClusterJob",
+    "LeaseStore",
     "Listed",
     "LoadedJob",
     "LogCollectStore",
@@ -105,6 +112,7 @@ __all__ = [
     "SeenEvent",
     "SeenJob",
     "SeenPod",
+    "Sender",
     "Snapshot",
     "StoredLog",
     "Submission",

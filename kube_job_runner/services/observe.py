@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Literal, TypeVar
 
 from kube_job_runner import ports, telemetry
-from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.errors import LeaseLost, TemporaryError
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.services.witness import NodeWitness
@@ -31,7 +31,10 @@ _T = TypeVar("_T")
 
 
 class Observer:
-    """Forwards what one watch yields. Two at once are correct: merging facts makes a second report harmless."""
+    """Forwards what one watch yields. Two at once are correct: merging facts makes a second report harmless.
+
+    What `queue` raises besides `TemporaryError` ends it: `LeaseLost`, when another process watches now.
+    """
 
     def __init__(
         self,
@@ -39,7 +42,7 @@ class Observer:
         kind: Kind,
         events: AsyncIterator[ports.WatchEvent],
         store: ports.ObserveStore,
-        queue: ports.MessageQueue,
+        queue: ports.Sender,
         clock: ports.Clock,
         nodes: ports.NodeReader | None = None,
     ) -> None:
@@ -67,6 +70,8 @@ class Observer:
             if self._nodes is not None:
                 self._nodes.close()
             await self._flush_rest()
+            with contextlib.suppress(KeyError):  # a standby has no age of its watch to tell
+                telemetry.watch_last_event.remove(self._kind)
 
     async def _read(self) -> None:
         async for event in self._events:
@@ -125,7 +130,7 @@ class Observer:
             await asyncio.shield(sending)
         except asyncio.CancelledError:
             await asyncio.wait({sending}, timeout=_LAST_SEND_SECONDS)
-            sending.cancel()
+            await _stop(sending)
             raise
         telemetry.observations.labels(self._kind).inc(len(batch))
 
@@ -133,7 +138,7 @@ class Observer:
         while not self._pending.empty():
             self._take(*self._pending.get_nowait())
         if self._batch:
-            with contextlib.suppress(TemporaryError):
+            with contextlib.suppress(TemporaryError, LeaseLost):
                 await self._queue.send([Outgoing(message=message) for message in self._batch.values()])
 
 
@@ -158,7 +163,9 @@ async def _persistently(call: Callable[[], Awaitable[_T]], *, what: str) -> _T:
             await asyncio.sleep(delay_seconds)
 
 
-async def _stop(task: asyncio.Task[None]) -> None:
-    """End a task, however it ended: what it raised was told by `run` already."""
+async def _stop(task: asyncio.Future[None]) -> None:
+    """End a task, however it ended: what it raised was told by `run` already, or is too late to matter."""
     task.cancel()
     await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()

@@ -63,7 +63,7 @@ class Reconciler:
         *,
         store: ports.ReconcileStore,
         cluster: ports.ClusterInventory,
-        queue: ports.MessageQueue,
+        queue: ports.Sender,
         clock: ports.Clock,
         settings: ReconcileSettings,
     ) -> None:
@@ -77,6 +77,7 @@ class Reconciler:
         """Compare everything once; return what was found.
 
         Raises:
+            LeaseLost: another process sweeps now; nothing is removed any more.
             TemporaryError: the store, or a list of the cluster, could not be read; nothing is concluded from half of it.
         """
         installation = await self._store.installation_id()
