@@ -20,7 +20,7 @@ import functools
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from kube_job_runner import __version__, ports, rulefile, telemetry
@@ -411,9 +411,18 @@ def _component_tasks(
             host=settings.host,
             port=settings.metrics_port,
             stop=stop,
-            notes=lambda: {name: leader.standing for name, leader in leaders.items()},
+            notes=lambda: _notes(leaders, cluster),
         )
     return tasks
+
+
+def _notes(leaders: Mapping[str, leadership.Leadership], cluster: ports.Cluster | None) -> dict[str, str]:
+    """Return what /readyz tells beside the checks: who leads, and which namespaces cannot be watched."""
+    troubles = {} if cluster is None else cluster.troubles()
+    return {
+        **{name: leader.standing for name, leader in leaders.items()},
+        **{f"namespace {name}": f"degraded: {why}" for name, why in sorted(troubles.items())},
+    }
 
 
 def _led_work(

@@ -60,6 +60,12 @@ watch_failures = Counter(
 watch_last_event = Gauge(
     "kjr_watch_last_event_timestamp_seconds", "When a watcher last heard anything.", ["kind"], registry=REGISTRY
 )
+namespaces_unlisted = Gauge(
+    "kjr_namespace_unlisted",
+    "Whether a namespace cannot be listed by this watcher (1), by kind: its jobs are not seen.",
+    ["kind", "namespace"],
+    registry=REGISTRY,
+)
 unknown_signals = Counter(
     "kjr_unknown_signals_total",
     "Waiting reasons of containers that the failure rules do not know; their jobs wait on.",

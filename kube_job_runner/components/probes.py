@@ -62,7 +62,7 @@ async def _answer(path: str, health: ports.Health, *, stopping: bool, notes: Not
     except TemporaryError as error:
         checks = {"database": str(error)}
     lines = [f"[{'-' if wrong else '+'}]{name} {wrong or 'ok'}" for name, wrong in checks.items()]
-    lines += [f"[+]{name} {said}" for name, said in notes().items()]
+    lines += [f"[i]{name} {said}" for name, said in notes().items()]
     ready = not any(checks.values())
     body = ("\n".join(lines) + "\n").encode()
     return ("200 OK" if ready else "503 Service Unavailable"), _TEXT, body

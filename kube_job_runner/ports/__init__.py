@@ -14,6 +14,7 @@ from kube_job_runner.ports.cluster import (
     ClusterInventory,
     ClusterJob,
     ClusterLogs,
+    ClusterTroubles,
     ClusterWatcher,
     ClusterWriter,
     Listed,
@@ -23,6 +24,7 @@ from kube_job_runner.ports.cluster import (
     SeenEvent,
     SeenJob,
     SeenPod,
+    Unlisted,
     WatchEvent,
 )
 from kube_job_runner.ports.leases import (
@@ -79,6 +81,7 @@ __all__ = [
     "ClusterInventory",
     "ClusterJob",
     "ClusterLogs",
+    "ClusterTroubles",
     "ClusterWatcher",
     "ClusterWriter",
     "ContainerLog",
@@ -122,6 +125,7 @@ __all__ = [
     "Token",
     "TokenStore",
     "Topic",
+    "Unlisted",
     "Wakeup",
     "WatchEvent",
 ]

@@ -79,7 +79,7 @@ class Observer:
             if isinstance(event, ports.Relisting):
                 await self._begin_list()
             elif isinstance(event, ports.Listed):
-                await self._end_list()
+                await self._end_list(event.namespace)
             else:
                 self._missing.pop(event.facts.uid, None)
                 await self._pending.put((event.facts.uid, _message(event)))
@@ -93,13 +93,15 @@ class Observer:
             known = await _persistently(self._store.known_cluster_jobs, what="reading what the store knows")
             self._missing = {entry.cluster_uid: entry for entry in known}
 
-    async def _end_list(self) -> None:
-        for entry in self._missing.values():
+    async def _end_list(self, namespace: str | None) -> None:
+        """Report what the list of a namespace should have held; what is elsewhere, or where nobody looks, is left alone."""
+        gone = [entry for entry in self._missing.values() if namespace in (None, entry.namespace)]
+        for entry in gone:
             log.info("a cluster job is gone", job_id=str(entry.job_id), attempt=entry.attempt)
-            gone = JobFacts(uid=entry.cluster_uid, gone=True)
-            message = Observed(job_id=entry.job_id, attempt=entry.attempt, job=gone)
+            facts = JobFacts(uid=entry.cluster_uid, gone=True)
+            message = Observed(job_id=entry.job_id, attempt=entry.attempt, job=facts)
             await self._pending.put((entry.cluster_uid, message))
-        self._missing = {}
+            del self._missing[entry.cluster_uid]
 
     async def _send_forever(self) -> None:
         sent_at = self._clock.monotonic() - PACE_SECONDS
