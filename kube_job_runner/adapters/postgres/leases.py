@@ -78,8 +78,8 @@ class Leases:
 class FencedPool(Pool):
     """A pool whose every transaction is refused when the lease has changed hands; it shares the connections of another."""
 
-    def __init__(self, pool: Pool, fence: Fence) -> None:
-        super().__init__(pool.connections, acquire_seconds=pool.acquire_seconds, working=pool.working)
+    def __init__(self, pool: Pool, fence: Fence) -> None:  # not a pool of its own: what it inherits goes through `run`
+        self._shared = pool
         self._fence = fence
 
     async def run(self, work: Callable[[Connection], Awaitable[_T]], *, transaction: bool = False) -> _T:
@@ -96,7 +96,10 @@ class FencedPool(Pool):
                 raise lost(self._fence)
             return await work(connection)
 
-        return await super().run(fenced, transaction=True)
+        return await self._shared.run(fenced, transaction=True)
+
+    async def close(self) -> None:
+        """Do nothing: the connections belong to the pool that they are shared with."""
 
 
 def lost(fence: Fence) -> LeaseLost:

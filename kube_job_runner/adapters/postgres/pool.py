@@ -27,16 +27,10 @@ _CLOSE_SECONDS = 10.0
 class Pool:
     """A pool of connections to one database."""
 
-    def __init__(
-        self,
-        pool: asyncpg.Pool[asyncpg.Record],
-        *,
-        acquire_seconds: float,
-        working: set[asyncio.Task[Any]] | None = None,
-    ) -> None:
-        self.connections = pool
-        self.acquire_seconds = acquire_seconds
-        self.working: set[asyncio.Task[Any]] = set() if working is None else working
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], *, acquire_seconds: float) -> None:
+        self._pool = pool
+        self._acquire_seconds = acquire_seconds
+        self._working: set[asyncio.Task[Any]] = set()
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, transaction: bool = False) -> T:
         """Return the result of `work(connection)`, in a transaction if asked for.
@@ -52,20 +46,20 @@ class Pool:
         with failure.translated():
             connection = await self._acquire()
             task = asyncio.ensure_future(self._use(connection, work, transaction=transaction))
-            self.working.add(task)
+            self._working.add(task)
             task.add_done_callback(self._ended)
             return await asyncio.shield(task)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self.working.discard(task)
+        self._working.discard(task)
         if not task.cancelled():
             task.exception()  # looked at: a cancelled caller does not, and the loop would complain
 
     async def _acquire(self) -> Connection:
         try:
-            return await self.connections.acquire(timeout=self.acquire_seconds)
+            return await self._pool.acquire(timeout=self._acquire_seconds)
         except TimeoutError:
-            raise DatabaseUnavailable(f"no database connection was free within {self.acquire_seconds:g} s") from None
+            raise DatabaseUnavailable(f"no database connection was free within {self._acquire_seconds:g} s") from None
 
     async def _use(self, connection: Connection, work: Callable[[Connection], Awaitable[T]], *, transaction: bool) -> T:
         try:
@@ -74,11 +68,11 @@ class Pool:
             if not isinstance(error, Exception) or failure.broken(error):
                 connection.terminate()
             if failure.sqlstate(error) == failure.READ_ONLY:
-                await self.connections.expire_connections()  # the others talk to the same demoted server
+                await self._pool.expire_connections()  # the others talk to the same demoted server
             raise
         finally:
             with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await self.connections.release(connection, timeout=_RELEASE_SECONDS)
+                await self._pool.release(connection, timeout=_RELEASE_SECONDS)
 
     async def _tried(
         self, connection: Connection, work: Callable[[Connection], Awaitable[T]], *, transaction: bool
@@ -108,13 +102,13 @@ class Pool:
 
     async def close(self) -> None:
         """Let what is in flight end, then close all connections; within a bound."""
-        if self.working:
-            await asyncio.wait(self.working, timeout=_CLOSE_SECONDS)
+        if self._working:
+            await asyncio.wait(self._working, timeout=_CLOSE_SECONDS)
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await self.connections.close()
+                await self._pool.close()
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            self.connections.terminate()
+            self._pool.terminate()
 
 
 async def _once(connection: Connection, work: Callable[[Connection], Awaitable[T]], *, transaction: bool) -> T:
