@@ -161,12 +161,17 @@ def install(cluster: Cluster) -> tuple[str, dict[str, Path]]:
 
 def install_into(cluster: Cluster, namespace: str, *, beside: str) -> str:
     """Make another namespace for jobs of the accounts that `install` made for the namespace `beside`; return it."""
-    accounts = beside.replace("jobs-", "kjr-", 1)
     cluster.create_namespace(namespace)
+    grant(cluster, namespace, beside=beside)
+    return namespace
+
+
+def grant(cluster: Cluster, namespace: str, *, beside: str) -> None:
+    """Give the accounts that `install` made for the namespace `beside` their rights in another."""
+    accounts = beside.replace("jobs-", "kjr-", 1)
     documents = [
         document
         for document in rbac(accounts_namespace=accounts, jobs_namespace=namespace)
         if document["metadata"].get("namespace") == namespace
     ]
     cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
-    return namespace
