@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
 import secrets
 import signal
@@ -23,6 +24,7 @@ from tests.support.product import COMPONENTS, TERMINAL, Product, free_port, wait
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 
 JOBS = 500
+FOLLOWERS = 24
 MAX_IN_FLIGHT = 120
 REPLICAS = ("", "-b")
 
@@ -72,22 +74,27 @@ class Client:
     """A client of one address that calls again after a connection error, and after nothing else."""
 
     def __init__(self, url: str, namespace: str) -> None:
-        self.http = httpx2.Client(base_url=url, timeout=60, limits=httpx2.Limits(max_connections=32))
+        self.http = httpx2.Client(base_url=url, timeout=60, limits=httpx2.Limits(max_connections=64))
         self.namespace = namespace
         self.acknowledged: dict[str, str | None] = {}
         self.ended: dict[str, str] = {}
         self.refused: list[tuple[int, str]] = []
         self.reconnects = 0
 
-    def submit(self, number: int) -> None:
+    def submit(self, number: int) -> str:
         body = {
             "image": "registry.example.com/tool:1",
             "namespace": self.namespace,
-            "annotations": {"kjr.test/run": f"{number % 4}s", "kjr.test/exit-code": "0"},
+            "annotations": {"kjr.test/run": f"{number % 16}s", "kjr.test/exit-code": "0"},
         }
         key = f"rolling-{number}"
         answer = self._call(lambda: self.http.post("/v1/jobs", json=body, headers={"Idempotency-Key": key}))
         self.acknowledged[str(answer["id"])] = key
+        return str(answer["id"])
+
+    def follow(self, number: int) -> None:
+        """Submit a job and follow it to its end."""
+        self.wait(self.submit(number))
 
     def wait(self, job_id: str) -> None:
         """Follow one job to its end, by long polls."""
@@ -100,6 +107,10 @@ class Client:
             version = job["version"]
             if job["state"] in TERMINAL:
                 self.ended[job_id] = job["state"]
+
+    def read(self, path: str) -> Any:
+        """Return what a path answers."""
+        return self._call(lambda: self.http.get(path))
 
     def _call(self, call: Callable[[], httpx2.Response]) -> Any:
         deadline = time.monotonic() + 60
@@ -140,17 +151,31 @@ def rollout(kube_cluster: Cluster, pg_server: Server) -> Iterator[Rollout]:
 def test_every_component_is_replaced_while_jobs_run(kube_cluster: Cluster, rollout: Rollout) -> None:
     product = rollout.product
     client = Client(rollout.balancer.url, product.namespace)
-    with concurrent.futures.ThreadPoolExecutor(12) as pool:
-        submits = [pool.submit(client.submit, number) for number in range(JOBS)]
+    with contextlib.closing(client.http), concurrent.futures.ThreadPoolExecutor(FOLLOWERS + 8) as pool:
+        # Some follow their job from the start, by long polls; the others submit, and look at the end.
+        following = [pool.submit(client.follow, number) for number in range(FOLLOWERS)]
+        submits = [pool.submit(client.submit, number) for number in range(FOLLOWERS, JOBS)]
         began = time.monotonic()
         for component in COMPONENTS:
             for replica in REPLICAS:
                 rollout.replace(component, replica)
-        print(f"{2 * len(COMPONENTS)} processes replaced in {time.monotonic() - began:.0f} s")  # noqa: T201
+        took_seconds = time.monotonic() - began
+        concurrent.futures.wait([*following, *submits])
+        for future in following:
+            future.result()
         for submit in submits:
             submit.result()
-        for waiting in [pool.submit(client.wait, job_id) for job_id in client.acknowledged]:
-            waiting.result()
+        unfinished = client.read(f"/v1/jobs?state=running,starting,queued&limit={JOBS}")["jobs"]
+        for future in [pool.submit(client.wait, job_id) for job_id in client.acknowledged]:
+            future.result()
+        print(  # noqa: T201
+            f"{2 * len(COMPONENTS)} processes replaced in {took_seconds:.0f} s; {len(unfinished)} of {JOBS} jobs had not ended by"
+            f" then; {client.reconnects} connection errors at the clients"
+        )
+        check_history(kube_cluster, product, client)
+
+
+def check_history(kube_cluster: Cluster, product: Product, client: Client) -> None:
     assert client.refused == []
     assert len(client.acknowledged) == JOBS
     assert set(client.ended.values()) == {"succeeded"}
@@ -160,11 +185,8 @@ def test_every_component_is_replaced_while_jobs_run(kube_cluster: Cluster, rollo
         timeout_seconds=90,
         pause_seconds=0.5,
     )
-    jobs = {job_id: client._call(functools.partial(client.http.get, f"/v1/jobs/{job_id}")) for job_id in client.ended}
-    steps = {
-        job_id: client._call(functools.partial(client.http.get, f"/v1/jobs/{job_id}/transitions"))["transitions"]
-        for job_id in client.ended
-    }
+    jobs = {job_id: client.read(f"/v1/jobs/{job_id}") for job_id in client.ended}
+    steps = {job_id: client.read(f"/v1/jobs/{job_id}/transitions")["transitions"] for job_id in client.ended}
     history = History(
         acknowledged=client.acknowledged,
         jobs=jobs,
