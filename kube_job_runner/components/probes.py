@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Mapping
 
 from kube_job_runner import ports, telemetry
 from kube_job_runner.domain.errors import TemporaryError
@@ -16,15 +17,23 @@ _TEXT = "text/plain; charset=utf-8"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-async def run(health: ports.Health, *, host: str, port: int, stop: asyncio.Event) -> None:
-    """Answer probes until `stop`; readiness turns to 503 as soon as the process begins to stop."""
+Notes = Callable[[], Mapping[str, str]]
+
+
+async def run(
+    health: ports.Health, *, host: str, port: int, stop: asyncio.Event, notes: Notes = dict[str, str]
+) -> None:
+    """Answer probes until `stop`; readiness turns to 503 as soon as the process begins to stop.
+
+    `notes` are lines by name that say how things stand and do not make it less ready: who leads, for one.
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             async with asyncio.timeout(_REQUEST_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
                 path = head.split(b" ", 2)[1].split(b"?")[0].decode("latin-1") if head.count(b" ") >= 2 else ""
-                status, kind, body = await _answer(path, health, stopping=stop.is_set())
+                status, kind, body = await _answer(path, health, stopping=stop.is_set(), notes=notes)
                 writer.write(
                     f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
                     "Connection: close\r\nX-Content-Type-Options: nosniff\r\n\r\n".encode("latin-1")
@@ -39,7 +48,7 @@ async def run(health: ports.Health, *, host: str, port: int, stop: asyncio.Event
         await stop.wait()
 
 
-async def _answer(path: str, health: ports.Health, *, stopping: bool) -> tuple[str, str, bytes]:
+async def _answer(path: str, health: ports.Health, *, stopping: bool, notes: Notes) -> tuple[str, str, bytes]:
     if path in ("/livez", "/healthz"):
         return "200 OK", _TEXT, b"ok\n"
     if path == "/metrics":
@@ -53,6 +62,7 @@ async def _answer(path: str, health: ports.Health, *, stopping: bool) -> tuple[s
     except TemporaryError as error:
         checks = {"database": str(error)}
     lines = [f"[{'-' if wrong else '+'}]{name} {wrong or 'ok'}" for name, wrong in checks.items()]
+    lines += [f"[i]{name} {said}" for name, said in notes().items()]
     ready = not any(checks.values())
     body = ("\n".join(lines) + "\n").encode()
     return ("200 OK" if ready else "503 Service Unavailable"), _TEXT, body

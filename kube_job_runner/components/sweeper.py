@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 
 from kube_job_runner import telemetry
 from kube_job_runner.components import loops
-from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.errors import LeaseLost, TemporaryError
 from kube_job_runner.services.reconcile import Reconciler
 from kube_job_runner.services.sweep import Sweeper
 
@@ -28,6 +27,9 @@ async def run(
     """Sweep every `interval_seconds` (with jitter), at once again while there is more to do, until `stop`.
 
     Every `reconcile_seconds` the store is compared with the cluster, beside that: a cluster that is away holds up no check.
+
+    Raises:
+        LeaseLost: another process sweeps now.
     """
 
     async def one_round() -> float:
@@ -38,14 +40,8 @@ async def run(
 
     beside = None
     if reconciler is not None:
-        beside = asyncio.create_task(_reconcile(reconciler, interval_seconds=reconcile_seconds, stop=stop))
-    try:
-        await loops.repeat(one_round, stop=stop, what="sweeper")
-    finally:
-        if beside is not None:
-            beside.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await beside
+        beside = _reconcile(reconciler, interval_seconds=reconcile_seconds, stop=stop)
+    await loops.run_beside(loops.repeat(one_round, stop=stop, what="sweeper"), beside)
 
 
 async def _reconcile(reconciler: Reconciler, *, interval_seconds: float, stop: asyncio.Event) -> None:
@@ -57,6 +53,8 @@ async def _reconcile(reconciler: Reconciler, *, interval_seconds: float, stop: a
             telemetry.reconcile_failures.inc()
             pause_seconds = min(interval_seconds, FAILED_PAUSE_SECONDS)
             log.warning("store and cluster not compared", error=str(error), again_in_seconds=pause_seconds)
+        except LeaseLost:
+            raise
         except Exception:  # an error of ours here must not stop the checks that every job depends on
             telemetry.reconcile_failures.inc()
             log.exception("store and cluster not compared", again_in_seconds=pause_seconds)

@@ -14,6 +14,7 @@ from kube_job_runner.ports.cluster import (
     ClusterInventory,
     ClusterJob,
     ClusterLogs,
+    ClusterTroubles,
     ClusterWatcher,
     ClusterWriter,
     Listed,
@@ -23,7 +24,12 @@ from kube_job_runner.ports.cluster import (
     SeenEvent,
     SeenJob,
     SeenPod,
+    Unlisted,
     WatchEvent,
+)
+from kube_job_runner.ports.leases import (
+    Fence,
+    LeaseStore,
 )
 from kube_job_runner.ports.logs import (
     ContainerLog,
@@ -40,6 +46,7 @@ from kube_job_runner.ports.logs import (
 from kube_job_runner.ports.queue import (
     Delivery,
     MessageQueue,
+    Sender,
     Topic,
     Wakeup,
 )
@@ -77,16 +84,19 @@ __all__ = [
     "ClusterInventory",
     "ClusterJob",
     "ClusterLogs",
+    "ClusterTroubles",
     "ClusterWatcher",
     "ClusterWriter",
     "ContainerLog",
     "Delivery",
+    "Fence",
     "Health",
     "HistoryRemoved",
     "InstallationStore",
     "JobFilter",
     "JobReader",
     "KnownClusterJob",
+    "LeaseStore",
     "Listed",
     "LoadedJob",
     "LogCollectStore",
@@ -111,6 +121,7 @@ __all__ = [
     "SeenEvent",
     "SeenJob",
     "SeenPod",
+    "Sender",
     "Snapshot",
     "StoredLog",
     "Submission",
@@ -120,6 +131,7 @@ __all__ = [
     "Token",
     "TokenStore",
     "Topic",
+    "Unlisted",
     "Wakeup",
     "WatchEvent",
 ]

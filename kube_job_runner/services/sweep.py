@@ -19,7 +19,12 @@ class Sweeper:
         self._retention = Retention(store=store, logs=logs, clock=clock, settings=settings)
 
     async def run_once(self) -> dict[str, int]:
-        """Do one round; return how much of each duty was done."""
+        """Do one round; return how much of each duty was done. A full batch means that there is more to do.
+
+        Raises:
+            LeaseLost: another process sweeps now.
+            TemporaryError: the store does not answer.
+        """
         counts = {"checks": await self._store.send_due_checks(limit=_BATCH, rearm_seconds=_REARM_SECONDS)}
         telemetry.checks_sent.inc(counts["checks"])
         return counts | await self._retention.run_once()

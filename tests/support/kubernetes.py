@@ -105,13 +105,17 @@ def pod(number: int = 1, *, phase: str = "Pending", namespace: str = "default", 
     }
 
 
-async def until_listed(events: AsyncIterator[WatchEvent]) -> list[SeenJob | SeenPod]:
-    """Return what one list tells: everything from `Relisting` to `Listed`."""
+async def until_listed(events: AsyncIterator[WatchEvent], *, namespaces: int = 1) -> list[SeenJob | SeenPod]:
+    """Return what one list tells: everything from `Relisting` to the `Listed` of the last of so many namespaces."""
     seen: list[SeenJob | SeenPod] = []
     async with asyncio.timeout(20):
         while not isinstance(event := await anext(events), Relisting):
             raise AssertionError(f"expected Relisting, got {event}")
-        while not isinstance(event := await anext(events), Listed):
+        while namespaces:
+            event = await anext(events)
+            if isinstance(event, Listed):
+                namespaces -= 1
+                continue
             assert isinstance(event, (SeenJob, SeenPod)), event
             seen.append(event)
     return seen
@@ -157,12 +161,17 @@ def install(cluster: Cluster) -> tuple[str, dict[str, Path]]:
 
 def install_into(cluster: Cluster, namespace: str, *, beside: str) -> str:
     """Make another namespace for jobs of the accounts that `install` made for the namespace `beside`; return it."""
-    accounts = beside.replace("jobs-", "kjr-", 1)
     cluster.create_namespace(namespace)
+    grant(cluster, namespace, beside=beside)
+    return namespace
+
+
+def grant(cluster: Cluster, namespace: str, *, beside: str) -> None:
+    """Give the accounts that `install` made for the namespace `beside` their rights in another."""
+    accounts = beside.replace("jobs-", "kjr-", 1)
     documents = [
         document
         for document in rbac(accounts_namespace=accounts, jobs_namespace=namespace)
         if document["metadata"].get("namespace") == namespace
     ]
     cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
-    return namespace

@@ -6,6 +6,7 @@ Tests start it against a real PostgreSQL and a cluster, talk to it over HTTP, an
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -31,6 +32,12 @@ COMPONENTS = (
 WATCHING = ("messages-processor", "job-status-processor", "pod-events-processor", "log-collector", "sweeper")
 TERMINAL = {"succeeded", "failed", "cancelled"}
 _MAIN = "from kube_job_runner.cli.main import main; main()"
+_MAIN_AHEAD = """
+import datetime
+from kube_job_runner import bootstrap
+real = bootstrap.SystemClock.now
+bootstrap.SystemClock.now = lambda self: real(self) + datetime.timedelta(seconds={seconds})
+"""
 
 
 def wait_until(check: Callable[[], Any], *, what: str, timeout_seconds: float = 60, pause_seconds: float = 0.05) -> Any:
@@ -103,8 +110,9 @@ class Product:
             self.start(name)
         self.wait_ready()
 
-    def start(self, name: str, *, replica: str = "", **environment: Any) -> None:
+    def start(self, name: str, *, replica: str = "", clock_ahead_seconds: float = 0, **environment: Any) -> None:
         """Start a component (or another replica of it); its output goes to a file in the product's folder."""
+        clock = _MAIN_AHEAD.format(seconds=clock_ahead_seconds) if clock_ahead_seconds else ""
         extra = {f"KJR_{key.upper()}": str(value) for key, value in environment.items()}
         extra.setdefault("KJR_DATABASE_URL", self._database_urls[name])
         kubeconfig = self._kubeconfigs.get(name)
@@ -112,7 +120,7 @@ class Product:
             extra["KJR_KUBECONFIG"] = str(kubeconfig)
         with self.log_file(name + replica).open("ab") as output:
             self._processes[name + replica] = subprocess.Popen(
-                [sys.executable, "-c", _MAIN, "serve", name],
+                [sys.executable, "-c", clock + _MAIN, "serve", name],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -136,6 +144,19 @@ class Product:
                 return False
 
         wait_until(ready, what="the web server is ready", timeout_seconds=timeout_seconds)
+
+    def probe(self, name: str, path: str) -> str:
+        """Return what the probe server of a component answers, started with `KJR_METRICS_PORT=0`; "" when it does not."""
+        found = re.findall(r'"port": (\d+), "event": "probes"', self.log_file(name).read_text())
+        try:
+            return httpx2.get(f"http://127.0.0.1:{found[-1]}{path}", timeout=10).text if found else ""
+        except httpx2.TransportError:
+            return ""
+
+    def metric(self, name: str, metric: str) -> float:
+        """Return the sum of a metric of a component, whatever its labels."""
+        lines = self.probe(name, "/metrics").splitlines()
+        return sum(float(line.split()[-1]) for line in lines if re.match(rf"{metric}[{{ ]", line))
 
     def pid(self, name: str) -> int:
         """Return the process id of a component."""
