@@ -1,7 +1,7 @@
 """The composition root: one builder per component, wired by explicit arguments. Nothing else names a concrete adapter.
 
-CLI, SDK ──HTTP──> web-server ── one commit: job + spec + transition + message ──> PostgreSQL (store + queue)
-                                                                                        │
+CLI, SDK ──HTTP──> web-server ── one commit: job + spec + transition + message ──> PostgreSQL (store + queue, or outbox)
+                                                                                        │ (SQS: outbox-relay sends it on)
     messages-processor: lease a batch -> load its jobs -> decide (pure) -> admit -> create -> one commit, ack
           │ create, delete                                                              ▲
           ▼                                                                             │ observations
@@ -28,6 +28,7 @@ from kube_job_runner.components import (
     lifetime,
     log_collector,
     messages_processor,
+    outbox_relay,
     probes,
     sweeper,
     watchers,
@@ -41,8 +42,9 @@ from kube_job_runner.services.logstream import CollectSettings
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings
+from kube_job_runner.services.relay import QueueHealth, Relay
 from kube_job_runner.services.sweep import Sweeper, SweepSettings
-from kube_job_runner.settings import Settings, kubernetes_environment, secrets, unknown_variables
+from kube_job_runner.settings import Settings, aws_region, kubernetes_environment, secrets, unknown_variables
 from kube_job_runner.web import auth
 
 log = telemetry.get_logger(__name__)
@@ -56,8 +58,11 @@ COMPONENTS = (
     "log-collector",
     "sweeper",
 )
-_STORE_ONLY = {"web-server"}  # it has no business in the cluster
+RELAY = "outbox-relay"  # only where the queue is not in the database
+_STORE_ONLY = {"web-server", RELAY}  # they have no business in the cluster
+_NO_QUEUE = {"web-server", "log-collector"}  # what they send goes into the database
 _SCHEMA_WAIT_SECONDS = 120.0
+POSTGRES_POLL_SECONDS = 1.0
 _LOCAL_TOKEN_NAME = "local"  # noqa: S105 - a name, not a secret
 
 OnReady = Callable[[str, str], None]
@@ -97,19 +102,63 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
     Raises:
         ConfigurationError: an unknown component, or a setting that does not fit.
     """
-    unknown = sorted(set(components) - set(COMPONENTS))
+    everything = all_components(settings)
+    unknown = sorted(set(components) - {*COMPONENTS, RELAY})
     if unknown:
-        raise ConfigurationError(f"unknown component {', '.join(unknown)}; there are: {', '.join(COMPONENTS)}")
-    chosen = tuple(components) or COMPONENTS
-    if settings.cluster != "kubernetes" and set(chosen) != set(COMPONENTS):
+        raise ConfigurationError(f"unknown component {', '.join(unknown)}; there are: {', '.join(everything)}")
+    if RELAY in components and RELAY not in everything:
+        raise ConfigurationError(
+            f"{RELAY}: nothing to relay, the queue is in PostgreSQL (KJR_QUEUE); leave it out, or set KJR_QUEUE=sqs://NAME"
+        )
+    chosen = tuple(components) or everything
+    if settings.cluster != "kubernetes" and set(chosen) != set(everything):
         raise ConfigurationError(
             f"the {settings.cluster} cluster lives in one process: run all components together, or set KJR_CLUSTER=kubernetes"
         )
-    if settings.database_url is None and set(chosen) != set(COMPONENTS):
+    if settings.database_url is None and set(chosen) != set(everything):
         raise ConfigurationError("KJR_DATABASE_URL: must be set when components run apart")
     rulefile.load(settings.failure_rules)
     with _database(settings) as url:
         return _run(settings, _serve(settings, url, chosen, on_ready=None))
+
+
+def all_components(settings: Settings) -> tuple[str, ...]:
+    """Return the components of an installation with these settings.
+
+    Raises:
+        ConfigurationError: KJR_QUEUE cannot be read.
+    """
+    return COMPONENTS if queue_address(settings) is None else (*COMPONENTS, RELAY)
+
+
+def init_queue(settings: Settings) -> list[str] | None:
+    """Make the queue outside the database with its dead-letter queue; return what was done, None when there is no such queue.
+
+    Raises:
+        ConfigurationError: it cannot be made.
+    """
+    address = queue_address(settings)
+    if address is None:
+        return None
+    from kube_job_runner.adapters import sqs
+
+    return lifetime.run_to_end(
+        sqs.init(address, lease_seconds=settings.lease_seconds, max_deliveries=settings.max_deliveries)
+    )
+
+
+def check_queue(settings: Settings) -> tuple[list[str], ports.QueueCounts] | None:
+    """Return what is wrong with the queue outside the database and how many messages there are, None when there is none.
+
+    Raises:
+        ConfigurationError: it cannot be asked.
+    """
+    address = queue_address(settings)
+    if address is None:
+        return None
+    from kube_job_runner.adapters import sqs
+
+    return lifetime.run_to_end(sqs.check(address, max_deliveries=settings.max_deliveries))
 
 
 def migrate(settings: Settings) -> list[str]:
@@ -196,13 +245,59 @@ def admission_limits(settings: Settings) -> AdmissionLimits:
     )
 
 
+def queue_address(settings: Settings) -> Any:
+    """Return the `Address` of the queue outside the database, or None when the database is the queue.
+
+    Raises:
+        ConfigurationError: KJR_QUEUE cannot be read.
+    """
+    if settings.queue == "postgres":
+        return None
+    try:
+        from kube_job_runner.adapters import sqs
+    except ImportError as error:
+        raise ConfigurationError(
+            f"KJR_QUEUE={settings.queue!r} needs the extra sqs: pip install 'kube-job-runner[sqs]' ({error})"
+        ) from error
+    region = settings.queue_region
+    address = sqs.parse(settings.queue, region=region, endpoint=settings.queue_endpoint)
+    return (
+        address if address.region else sqs.parse(settings.queue, region=aws_region(), endpoint=settings.queue_endpoint)
+    )
+
+
+@contextlib.asynccontextmanager
+async def _queue(
+    settings: Settings, pg: postgres.Postgres, components: Sequence[str], *, stop: asyncio.Event
+) -> AsyncIterator[Any]:
+    """The queue of these components. Those that only write to the database have its outbox for one."""
+    address = queue_address(settings)
+    if address is None or set(components) <= _NO_QUEUE:
+        yield pg.queue
+        return
+    from kube_job_runner.adapters import sqs
+
+    async with sqs.connect(address, stop=stop, wait_seconds=_SCHEMA_WAIT_SECONDS) as queue:
+        yield queue
+
+
+def build_relay(pg: postgres.Postgres, sink: ports.MessageSink) -> Relay:
+    """Return the service of the outbox-relay."""
+    return Relay(outbox=pg.queue, sink=sink)
+
+
 def build_processor(
-    settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterWriter, clock: ports.Clock
+    settings: Settings,
+    pg: postgres.Postgres,
+    cluster: ports.ClusterWriter,
+    clock: ports.Clock,
+    *,
+    queue: ports.MessageQueue,
 ) -> Processor:
     """Return the batch pipeline of the messages-processor."""
     return Processor(
         store=pg.store,
-        queue=pg.queue,
+        queue=queue,
         cluster=cluster,
         clock=clock,
         rules=Rules(
@@ -218,15 +313,18 @@ def build_processor(
             lease_seconds=settings.lease_seconds,
             max_deliveries=settings.max_deliveries,
             limits=admission_limits(settings),
+            poll_seconds=POSTGRES_POLL_SECONDS if queue is pg.queue else settings.queue_wait_seconds,
         ),
     )
 
 
-def build_observer(kind: Kind, pg: postgres.Postgres, cluster: ports.Cluster, clock: ports.Clock) -> Observer:
+def build_observer(
+    kind: Kind, pg: postgres.Postgres, cluster: ports.Cluster, clock: ports.Clock, *, queue: ports.MessageQueue
+) -> Observer:
     """Return the service of a watcher: `job` for the job-status-processor, `pod` and `event` for the pod-events-processor."""
     watches = {"job": cluster.watch_jobs, "pod": cluster.watch_pods, "event": cluster.watch_events}
     nodes = cluster if kind == "pod" else None
-    return Observer(kind=kind, events=watches[kind](), store=pg.store, queue=pg.queue, clock=clock, nodes=nodes)
+    return Observer(kind=kind, events=watches[kind](), store=pg.store, queue=queue, clock=clock, nodes=nodes)
 
 
 def build_sweeper(settings: Settings, pg: postgres.Postgres, clock: ports.Clock) -> Sweeper:
@@ -243,13 +341,18 @@ def build_sweeper(settings: Settings, pg: postgres.Postgres, clock: ports.Clock)
 
 
 def build_reconciler(
-    settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterInventory, clock: ports.Clock
+    settings: Settings,
+    pg: postgres.Postgres,
+    cluster: ports.ClusterInventory,
+    clock: ports.Clock,
+    *,
+    queue: ports.MessageQueue,
 ) -> Reconciler:
     """Return the service that compares the store with the cluster."""
     return Reconciler(
         store=pg.store,
         cluster=cluster,
-        queue=pg.queue,
+        queue=queue,
         clock=clock,
         settings=ReconcileSettings(orphan_grace_seconds=settings.orphan_grace_seconds),
     )
@@ -319,7 +422,7 @@ async def _up(settings: Settings, url: str, on_ready: OnReady) -> int:
         auth.write_connection(settings.data_dir, web_url, token)
         on_ready(web_url, token)
 
-    return await _serve(settings, url, COMPONENTS, on_ready=ready)
+    return await _serve(settings, url, all_components(settings), on_ready=ready)
 
 
 async def _serve(
@@ -332,8 +435,11 @@ async def _serve(
         web_server.check_exposure(settings)
         await postgres.migrate(url)
     clock = SystemClock()
-    async with _connections(settings, url, components, clock, stop=stop) as (pg, cluster):
-        tasks = _component_tasks(settings, components, pg, cluster, clock, stop=stop, on_ready=on_ready)
+    async with (
+        _connections(settings, url, components, clock, stop=stop) as (pg, cluster),
+        _queue(settings, pg, components, stop=stop) as queue,
+    ):
+        tasks = _component_tasks(settings, components, pg, cluster, clock, queue=queue, stop=stop, on_ready=on_ready)
         return await lifetime.supervise(tasks, stop=stop, drain_seconds=settings.drain_seconds)
 
 
@@ -364,6 +470,7 @@ def _component_tasks(
     cluster: ports.Cluster | None,
     clock: ports.Clock,
     *,
+    queue: Any,
     stop: asyncio.Event,
     on_ready: Callable[[str], None] | None,
 ) -> dict[str, Coroutine[Any, Any, None]]:
@@ -378,29 +485,35 @@ def _component_tasks(
         if name == "web-server":
             tasks[name] = web_server.run(build_web(settings, pg, clock), settings, stop, web_ready)
             continue
-        assert cluster is not None  # only the web server goes without
+        if name == RELAY:
+            tasks[name] = outbox_relay.run(
+                build_relay(pg, queue), pipelines=settings.pipelines, stop=stop, drain_seconds=settings.drain_seconds
+            )
+            continue
+        assert cluster is not None  # only the web server and the relay go without
         if name == "sweeper":
             tasks[name] = sweeper.run(
                 build_sweeper(settings, pg, clock),
                 interval_seconds=settings.sweep_seconds,
                 stop=stop,
-                reconciler=build_reconciler(settings, pg, cluster, clock),
+                reconciler=build_reconciler(settings, pg, cluster, clock, queue=queue),
                 reconcile_seconds=settings.reconcile_seconds,
             )
         elif name == "log-collector":
             tasks[name] = log_collector.run(build_collector(settings, pg, cluster, clock), stop=stop)
         elif name == "messages-processor":
-            processor = build_processor(settings, pg, cluster, clock)
+            processor = build_processor(settings, pg, cluster, clock, queue=queue)
             tasks[name] = messages_processor.run(
                 processor, pipelines=settings.pipelines, stop=stop, drain_seconds=settings.drain_seconds
             )
         elif name == "job-status-processor":
-            tasks[name] = watchers.run(build_observer("job", pg, cluster, clock), stop=stop)
+            tasks[name] = watchers.run(build_observer("job", pg, cluster, clock, queue=queue), stop=stop)
         else:
-            text = functools.partial(build_observer, "event", pg, cluster, clock)
-            tasks[name] = watchers.run(build_observer("pod", pg, cluster, clock), stop=stop, text=text)
+            text = functools.partial(build_observer, "event", pg, cluster, clock, queue=queue)
+            tasks[name] = watchers.run(build_observer("pod", pg, cluster, clock, queue=queue), stop=stop, text=text)
     if "web-server" not in components and settings.metrics_port >= 0:
-        tasks["probes"] = probes.run(pg.store, host=settings.host, port=settings.metrics_port, stop=stop)
+        health = pg.store if queue is pg.queue else QueueHealth(pg.store, queue)
+        tasks["probes"] = probes.run(health, host=settings.host, port=settings.metrics_port, stop=stop)
     return tasks
 
 

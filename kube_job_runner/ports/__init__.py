@@ -39,6 +39,8 @@ from kube_job_runner.ports.logs import (
 from kube_job_runner.ports.queue import (
     Delivery,
     MessageQueue,
+    MessageSink,
+    QueueCounts,
     Topic,
     Wakeup,
 )
@@ -93,10 +95,12 @@ __all__ = [
     "LogWork",
     "LogWrite",
     "MessageQueue",
+    "MessageSink",
     "NodeReader",
     "ObserveStore",
     "OwnedObject",
     "ProcessStore",
+    "QueueCounts",
     "QueueDepth",
     "ReconcileStore",
     "RecordReader",

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from kube_job_runner.domain.errors import KjrError
 from kube_job_runner.domain.messages import Outgoing
 
 Topic = Literal["messages", "jobs", "logs"]
@@ -27,7 +28,12 @@ class MessageQueue(Protocol):
     """Whether `ProcessStore.commit` acknowledges receipts itself, in its own transaction."""
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
-        """Send messages; on return they are durable."""
+        """Send messages; on return they are durable.
+
+        Raises:
+            TemporaryError: some may not be sent; to send all of them again is harmless.
+            PermanentError: one can never be sent, because of its size say; all others are.
+        """
         ...
 
     async def receive(self, *, limit: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
@@ -44,6 +50,35 @@ class MessageQueue(Protocol):
 
     async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:
         """Take messages out of circulation, kept with their error for a person to look at."""
+        ...
+
+
+class QueueCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many messages there are, about: to be received, held by a receiver, delayed, and taken out of circulation."""
+
+    waiting: int = 0
+    in_flight: int = 0
+    delayed: int = 0
+    dead: int = 0
+
+
+class MessageSink(Protocol):
+    """A queue outside the database, as the outbox relay needs it."""
+
+    async def send_bodies(self, bodies: Sequence[bytes]) -> list[KjrError | None]:
+        """Send encoded messages; return for each None once it is durable, or its `TemporaryError` or `PermanentError`."""
+        ...
+
+    async def counts(self) -> QueueCounts:
+        """Return how many messages there are, about.
+
+        Raises:
+            TemporaryError: the queue does not answer.
+        """
+        ...
+
+    async def problem(self) -> str | None:
+        """Return what is wrong with the queue, or None: for readiness."""
         ...
 
 
