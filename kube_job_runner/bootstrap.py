@@ -17,10 +17,11 @@ import asyncio
 import contextlib
 import datetime as dt
 import functools
+import importlib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from kube_job_runner import __version__, ports, rulefile, telemetry
 from kube_job_runner.adapters import postgres
@@ -140,11 +141,10 @@ def init_queue(settings: Settings) -> list[str] | None:
     address = queue_address(settings)
     if address is None:
         return None
-    from kube_job_runner.adapters import sqs
-
-    return lifetime.run_to_end(
-        sqs.init(address, lease_seconds=settings.lease_seconds, max_deliveries=settings.max_deliveries)
+    making: Coroutine[Any, Any, list[str]] = _sqs("admin").init(
+        address, lease_seconds=settings.lease_seconds, max_deliveries=settings.max_deliveries
     )
+    return lifetime.run_to_end(making)
 
 
 def check_queue(settings: Settings) -> tuple[list[str], ports.QueueCounts] | None:
@@ -156,9 +156,10 @@ def check_queue(settings: Settings) -> tuple[list[str], ports.QueueCounts] | Non
     address = queue_address(settings)
     if address is None:
         return None
-    from kube_job_runner.adapters import sqs
-
-    return lifetime.run_to_end(sqs.check(address, max_deliveries=settings.max_deliveries))
+    checking: Coroutine[Any, Any, tuple[list[str], ports.QueueCounts]] = _sqs("admin").check(
+        address, max_deliveries=settings.max_deliveries
+    )
+    return lifetime.run_to_end(checking)
 
 
 def migrate(settings: Settings) -> list[str]:
@@ -253,17 +254,28 @@ def queue_address(settings: Settings) -> Any:
     """
     if settings.queue == "postgres":
         return None
-    try:
-        from kube_job_runner.adapters import sqs
-    except ImportError as error:
-        raise ConfigurationError(
-            f"KJR_QUEUE={settings.queue!r} needs the extra sqs: pip install 'kube-job-runner[sqs]' ({error})"
-        ) from error
-    region = settings.queue_region
-    address = sqs.parse(settings.queue, region=region, endpoint=settings.queue_endpoint)
-    return (
-        address if address.region else sqs.parse(settings.queue, region=aws_region(), endpoint=settings.queue_endpoint)
+    from kube_job_runner.adapters.sqs import address
+
+    return address.parse(
+        settings.queue,
+        region=settings.queue_region,
+        endpoint=settings.queue_endpoint,
+        default_region=aws_region(),
     )
+
+
+def _sqs(module: Literal["admin", "queue"]) -> Any:
+    """Import a part of the SQS adapter.
+
+    Raises:
+        ConfigurationError: its library is not installed.
+    """
+    try:
+        return importlib.import_module(f"kube_job_runner.adapters.sqs.{module}")
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"KJR_QUEUE names an SQS queue, which needs the extra `sqs`: pip install 'kube-job-runner[sqs]' ({error})"
+        ) from error
 
 
 @contextlib.asynccontextmanager
@@ -275,9 +287,7 @@ async def _queue(
     if address is None or set(components) <= _NO_QUEUE:
         yield pg.queue
         return
-    from kube_job_runner.adapters import sqs
-
-    async with sqs.connect(address, stop=stop, wait_seconds=_SCHEMA_WAIT_SECONDS) as queue:
+    async with _sqs("queue").connect(address, stop=stop, wait_seconds=_SCHEMA_WAIT_SECONDS) as queue:
         yield queue
 
 

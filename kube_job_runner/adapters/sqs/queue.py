@@ -73,9 +73,9 @@ class SqsQueue:
         """
         bodies = [encode(outgoing.message) for outgoing in messages]
         delays = [min(math.ceil(outgoing.delay_seconds), DELAY_MAX_SECONDS) for outgoing in messages]
-        errors = [error for error in await self._send(self._url, bodies, delays=delays) if error is not None]
-        if errors:
-            raise next((error for error in errors if isinstance(error, TemporaryError)), errors[0])
+        failed = [outcome for outcome in await self._send(self._url, bodies, delays=delays) if outcome is not None]
+        if failed:
+            raise next((error for error in failed if isinstance(error, TemporaryError)), failed[0])
 
     async def send_bodies(self, bodies: Sequence[bytes]) -> list[KjrError | None]:
         """Send encoded messages; return for each None once it is durable, or its `TemporaryError` or `PermanentError`."""
