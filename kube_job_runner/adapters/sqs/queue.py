@@ -108,8 +108,8 @@ class SqsQueue:
             sizes.append(len(text.encode()))
         found = await self._at_once(self._send_batch(url, batch) for batch in batches.by_size(entries, sizes))
         for failed in found:
-            for index, error in failed.items():
-                outcomes[index] = error
+            for index, failure in failed.items():
+                outcomes[index] = failure
         return outcomes
 
     async def _send_batch(self, url: str, batch: Sequence[_Entry]) -> dict[int, KjrError]:
