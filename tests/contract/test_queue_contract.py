@@ -250,10 +250,15 @@ class TestOnlySqs:
         with pytest.raises(ConfigurationError, match="kjr queue init"):
             async with sqs.opened(where, wait_seconds=0):
                 pass
-        opening = asyncio.create_task(sqs.opened(where).__aenter__())
+
+        async def send_one() -> None:
+            async with sqs.opened(where) as queue:
+                await queue.send(checks(1))
+
+        sending = asyncio.create_task(send_one())
         await asyncio.sleep(0)
         await sqs.make(where)
-        await (await opening).send(checks(1))
+        await sending
 
     async def test_a_server_that_is_away_is_temporary(self, where: Address, queue: SqsQueue) -> None:
         lost = address.parse(f"sqs://{where.name}", endpoint="http://127.0.0.1:1", default_region="elasticmq")
