@@ -51,7 +51,7 @@ def plain(url: str, messages: int) -> dict[str, float]:
 
 def ours(url: str, messages: int) -> dict[str, float]:
     """The adapter, as the relay and the processor use it."""
-    from kube_job_runner.adapters.sqs import admin, address, queue
+    from kube_job_runner.adapters.sqs import address, admin, queue
 
     where = address.parse(f"sqs://bench-{secrets.token_hex(4)}", endpoint=url, default_region="elasticmq")
 

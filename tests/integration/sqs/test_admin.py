@@ -17,15 +17,19 @@ from kube_job_runner import bootstrap
 from kube_job_runner.adapters.sqs import admin
 from kube_job_runner.adapters.sqs.client import open_client
 from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.ports import QueueCounts
 from kube_job_runner.settings import Settings, aws_region
 from testbed.elasticmq import ElasticMQ
 from tests.support import sqs
 
 
 def settings(server: ElasticMQ, **fields: Any) -> Settings:
-    return Settings(
-        **({"queue": f"sqs://kjr-{secrets.token_hex(4)}", "queue_endpoint": server.url, "max_deliveries": 3} | fields)
-    )
+    defaults: dict[str, Any] = {
+        "queue": f"sqs://kjr-{secrets.token_hex(4)}",
+        "queue_endpoint": server.url,
+        "max_deliveries": 3,
+    }
+    return Settings(**(defaults | fields))
 
 
 @pytest.mark.usefixtures("aws_environment")
@@ -40,7 +44,7 @@ class TestInitAndCheck:
         assert len(done) == 3
         assert "after 8 receives" in done[2]
         assert bootstrap.init_queue(mine) == []
-        assert bootstrap.check_queue(mine) == ([], admin.QueueCounts())
+        assert bootstrap.check_queue(mine) == ([], QueueCounts())
 
     def test_more_deliveries_need_more_receives(self, sqs_server: ElasticMQ) -> None:
         mine = settings(sqs_server)
@@ -51,7 +55,7 @@ class TestInitAndCheck:
         assert "SQS moves a message after 8 receives" in found[0][0]
         [line] = bootstrap.init_queue(more) or []
         assert "after 25 receives" in line
-        assert bootstrap.check_queue(more) == ([], admin.QueueCounts())
+        assert bootstrap.check_queue(more) == ([], QueueCounts())
 
     @pytest.mark.asyncio
     async def test_check_names_what_does_not_fit(self, sqs_server: ElasticMQ) -> None:
