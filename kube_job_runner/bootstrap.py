@@ -1,7 +1,7 @@
 """The composition root: one builder per component, wired by explicit arguments. Nothing else names a concrete adapter.
 
-CLI, SDK ──HTTP──> web-server ── one commit: job + spec + transition + message ──> PostgreSQL (store + queue)
-                                                                                        │
+CLI, SDK ──HTTP──> web-server ── one commit: job + spec + transition + message ──> PostgreSQL (store + queue, or outbox)
+                                                                                        │ (SQS: outbox-relay sends it on)
     messages-processor: lease a batch -> load its jobs -> decide (pure) -> admit -> create -> one commit, ack
           │ create, delete                                                              ▲
           ▼                                                                             │ observations
@@ -17,11 +17,12 @@ import asyncio
 import contextlib
 import datetime as dt
 import functools
+import importlib
 import os
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from kube_job_runner import __version__, ports, rulefile, telemetry
 from kube_job_runner.adapters import postgres
@@ -30,6 +31,7 @@ from kube_job_runner.components import (
     lifetime,
     log_collector,
     messages_processor,
+    outbox_relay,
     probes,
     sweeper,
     watchers,
@@ -43,9 +45,10 @@ from kube_job_runner.services.logstream import CollectSettings
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings
+from kube_job_runner.services.relay import QueueHealth, Relay
 from kube_job_runner.services.retention import RetentionSettings
 from kube_job_runner.services.sweep import Sweeper
-from kube_job_runner.settings import Settings, kubernetes_environment, secrets, unknown_variables
+from kube_job_runner.settings import Settings, aws_region, kubernetes_environment, secrets, unknown_variables
 from kube_job_runner.web import auth
 
 log = telemetry.get_logger(__name__)
@@ -61,9 +64,12 @@ COMPONENTS = (
 )
 LED = {"job-status-processor", "pod-events-processor", "sweeper"}
 """Components of which one process works at a time and the others stand by; of the rest, any number work side by side."""
-_STORE_ONLY = {"web-server"}  # it has no business in the cluster
+RELAY = "outbox-relay"  # only where the queue is not in the database
+_STORE_ONLY = {"web-server", RELAY}  # they have no business in the cluster
+_NO_QUEUE = {"web-server", "log-collector", *LED}  # what they send goes into the database
 _SCHEMA_WAIT_SECONDS = 120.0
 _RIGHTS_WAIT_SECONDS = 20.0  # a migration and its grants are two commits
+POSTGRES_POLL_SECONDS = 1.0
 _LOCAL_TOKEN_NAME = "local"  # noqa: S105 - a name, not a secret
 
 OnReady = Callable[[str, str], None]
@@ -103,19 +109,63 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
     Raises:
         ConfigurationError: an unknown component, or a setting that does not fit.
     """
-    unknown = sorted(set(components) - set(COMPONENTS))
+    everything = all_components(settings)
+    unknown = sorted(set(components) - {*COMPONENTS, RELAY})
     if unknown:
-        raise ConfigurationError(f"unknown component {', '.join(unknown)}; there are: {', '.join(COMPONENTS)}")
-    chosen = tuple(components) or COMPONENTS
-    if settings.cluster != "kubernetes" and set(chosen) != set(COMPONENTS):
+        raise ConfigurationError(f"unknown component {', '.join(unknown)}; there are: {', '.join(everything)}")
+    if RELAY in components and RELAY not in everything:
+        raise ConfigurationError(
+            f"{RELAY}: nothing to relay, the queue is in PostgreSQL (KJR_QUEUE); leave it out, or set KJR_QUEUE=sqs://NAME"
+        )
+    chosen = tuple(components) or everything
+    if settings.cluster != "kubernetes" and set(chosen) != set(everything):
         raise ConfigurationError(
             f"the {settings.cluster} cluster lives in one process: run all components together, or set KJR_CLUSTER=kubernetes"
         )
-    if settings.database_url is None and set(chosen) != set(COMPONENTS):
+    if settings.database_url is None and set(chosen) != set(everything):
         raise ConfigurationError("KJR_DATABASE_URL: must be set when components run apart")
     rulefile.load(settings.failure_rules)
     with _database(settings) as url:
         return _run(settings, _serve(settings, url, chosen, on_ready=None))
+
+
+def all_components(settings: Settings) -> tuple[str, ...]:
+    """Return the components of an installation with these settings.
+
+    Raises:
+        ConfigurationError: KJR_QUEUE cannot be read.
+    """
+    return COMPONENTS if queue_address(settings) is None else (*COMPONENTS, RELAY)
+
+
+def init_queue(settings: Settings) -> list[str] | None:
+    """Make the queue outside the database with its dead-letter queue; return what was done, None when there is no such queue.
+
+    Raises:
+        ConfigurationError: it cannot be made.
+    """
+    address = queue_address(settings)
+    if address is None:
+        return None
+    making: Coroutine[Any, Any, list[str]] = _sqs("admin").init(
+        address, lease_seconds=settings.lease_seconds, max_deliveries=settings.max_deliveries
+    )
+    return lifetime.run_to_end(making)
+
+
+def check_queue(settings: Settings) -> tuple[list[str], ports.QueueCounts] | None:
+    """Return what is wrong with the queue outside the database and how many messages there are, None when there is none.
+
+    Raises:
+        ConfigurationError: it cannot be asked.
+    """
+    address = queue_address(settings)
+    if address is None:
+        return None
+    checking: Coroutine[Any, Any, tuple[list[str], ports.QueueCounts]] = _sqs("admin").check(
+        address, max_deliveries=settings.max_deliveries
+    )
+    return lifetime.run_to_end(checking)
 
 
 def migrate(settings: Settings) -> list[str]:
@@ -213,13 +263,68 @@ def admission_limits(settings: Settings) -> AdmissionLimits:
     )
 
 
+def queue_address(settings: Settings) -> Any:
+    """Return the `Address` of the queue outside the database, or None when the database is the queue.
+
+    Raises:
+        ConfigurationError: KJR_QUEUE cannot be read.
+    """
+    if settings.queue == "postgres":
+        return None
+    from kube_job_runner.adapters.sqs import address
+
+    return address.parse(
+        settings.queue,
+        region=settings.queue_region,
+        endpoint=settings.queue_endpoint,
+        default_region=aws_region(),
+    )
+
+
+def _sqs(module: Literal["admin", "queue"]) -> Any:
+    """Import a part of the SQS adapter.
+
+    Raises:
+        ConfigurationError: its library is not installed.
+    """
+    try:
+        return importlib.import_module(f"kube_job_runner.adapters.sqs.{module}")
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"KJR_QUEUE names an SQS queue, which needs the extra `sqs`: pip install 'kube-job-runner[sqs]' ({error})"
+        ) from error
+
+
+@contextlib.asynccontextmanager
+async def _queue(
+    settings: Settings, pg: postgres.Postgres, components: Sequence[str], *, stop: asyncio.Event
+) -> AsyncIterator[Any]:
+    """The queue of these components. Those that only write to the database have its outbox for one."""
+    address = queue_address(settings)
+    if address is None or set(components) <= _NO_QUEUE:
+        yield pg.queue
+        return
+    async with _sqs("queue").connect(address, stop=stop, wait_seconds=_SCHEMA_WAIT_SECONDS) as queue:
+        yield queue
+
+
+def build_relay(pg: postgres.Postgres, sink: ports.MessageSink) -> Relay:
+    """Return the service of the outbox-relay."""
+    return Relay(outbox=pg.queue, sink=sink)
+
+
 def build_processor(
-    settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterWriter, clock: ports.Clock
+    settings: Settings,
+    pg: postgres.Postgres,
+    cluster: ports.ClusterWriter,
+    clock: ports.Clock,
+    *,
+    queue: ports.MessageQueue,
 ) -> Processor:
     """Return the batch pipeline of the messages-processor."""
     return Processor(
         store=pg.store,
-        queue=pg.queue,
+        queue=queue,
         cluster=cluster,
         clock=clock,
         rules=Rules(
@@ -235,6 +340,7 @@ def build_processor(
             lease_seconds=settings.lease_seconds,
             max_deliveries=settings.max_deliveries,
             limits=admission_limits(settings),
+            poll_seconds=POSTGRES_POLL_SECONDS if queue is pg.queue else settings.queue_wait_seconds,
         ),
     )
 
@@ -350,7 +456,7 @@ async def _up(settings: Settings, url: str, on_ready: OnReady) -> int:
         auth.write_connection(settings.data_dir, web_url, token)
         on_ready(web_url, token)
 
-    return await _serve(settings, url, COMPONENTS, on_ready=ready)
+    return await _serve(settings, url, all_components(settings), on_ready=ready)
 
 
 async def _serve(
@@ -364,8 +470,11 @@ async def _serve(
         if await postgres.may_migrate(url):
             await postgres.migrate(url)
     clock = SystemClock()
-    async with _connections(settings, url, components, clock, stop=stop) as (pg, cluster):
-        tasks = _component_tasks(settings, components, pg, cluster, clock, stop=stop, on_ready=on_ready)
+    async with (
+        _connections(settings, url, components, clock, stop=stop) as (pg, cluster),
+        _queue(settings, pg, components, stop=stop) as queue,
+    ):
+        tasks = _component_tasks(settings, components, pg, cluster, clock, queue=queue, stop=stop, on_ready=on_ready)
         return await lifetime.supervise(tasks, stop=stop, drain_seconds=settings.drain_seconds)
 
 
@@ -396,6 +505,7 @@ def _component_tasks(
     cluster: ports.Cluster | None,
     clock: ports.Clock,
     *,
+    queue: Any,
     stop: asyncio.Event,
     on_ready: Callable[[str], None] | None,
 ) -> dict[str, Coroutine[Any, Any, None]]:
@@ -411,20 +521,26 @@ def _component_tasks(
         if name == "web-server":
             tasks[name] = web_server.run(build_web(settings, pg, clock), settings, stop, web_ready)
             continue
-        assert cluster is not None  # only the web server goes without
+        if name == RELAY:
+            tasks[name] = outbox_relay.run(
+                build_relay(pg, queue), pipelines=settings.pipelines, stop=stop, drain_seconds=settings.drain_seconds
+            )
+            continue
+        assert cluster is not None  # only the web server and the relay go without
         if name in LED:
             leaders[name] = build_leadership(settings, name, pg)
             tasks[name] = leaders[name].run(_led_work(settings, name, pg, cluster, clock, stop=stop), stop=stop)
         elif name == "log-collector":
             tasks[name] = log_collector.run(build_collector(settings, pg, cluster, clock), stop=stop)
         else:
-            processor = build_processor(settings, pg, cluster, clock)
+            processor = build_processor(settings, pg, cluster, clock, queue=queue)
             tasks[name] = messages_processor.run(
                 processor, pipelines=settings.pipelines, stop=stop, drain_seconds=settings.drain_seconds
             )
     if "web-server" not in components and settings.metrics_port >= 0:
+        health = pg.store if queue is pg.queue else QueueHealth(pg.store, queue)
         tasks["probes"] = probes.run(
-            pg.store,
+            health,
             host=settings.host,
             port=settings.metrics_port,
             stop=stop,

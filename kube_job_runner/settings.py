@@ -41,6 +41,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     instance: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "default"
     """Name of this installation: the label that keeps two installations in one cluster apart."""
 
+    # Queue
+    queue: str = "postgres"
+    """What carries the messages: `postgres`, or SQS: `sqs://NAME`, `sqs://ACCOUNT/NAME` or the queue's URL (extra `sqs`)."""
+    queue_endpoint: str | None = None
+    """URL of a service that speaks the SQS protocol, or of a VPC endpoint. None: AWS's own, or the one of the queue's URL."""
+    queue_region: str | None = None
+    """Region of the queue. None: the one of the queue's URL, else as the usual AWS variables and files say."""
+    queue_wait_seconds: Annotated[float, Meta(ge=1, le=20)] = 5.0
+    """How long a request to SQS waits for messages: longer costs fewer requests, and delays a stop by as much."""
+
     # Cluster
     cluster: Literal["kubernetes", "local", "simulated"] = "kubernetes"
     """What runs the jobs. `kjr up` takes `local` unless told otherwise."""
@@ -270,6 +280,12 @@ def kubernetes_environment(environ: Mapping[str, str] | None = None) -> Kubernet
         no_proxy=either("NO_PROXY"),
         variables=dict(environ),
     )
+
+
+def aws_region(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the region of `AWS_REGION`, which AWS sets in its own containers and its Python library does not read."""
+    environ = os.environ if environ is None else environ
+    return environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION") or None
 
 
 SECRET_VARIABLES = ("KJR_TOKEN", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")

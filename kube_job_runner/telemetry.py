@@ -103,6 +103,15 @@ queue_messages = Gauge("kjr_queue_messages", "Messages on the queue.", registry=
 queue_oldest_seconds = Gauge(
     "kjr_queue_oldest_seconds", "Age of the oldest message that may be received.", registry=REGISTRY
 )
+relayed = Counter(
+    "kjr_relayed_messages_total",
+    "Messages of the outbox, by what became of them: sent, put off (the queue was away), refused.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+sqs_messages = Gauge(
+    "kjr_sqs_messages", "Messages on SQS, about: waiting, in flight, delayed, dead.", ["state"], registry=REGISTRY
+)
 dead_letters = Gauge("kjr_dead_letters", "Messages that were taken out of circulation.", registry=REGISTRY)
 log_bytes = Counter("kjr_log_bytes_total", "Bytes of logs stored, as they were printed.", registry=REGISTRY)
 log_lines = Counter("kjr_log_lines_total", "Lines of logs stored.", registry=REGISTRY)

@@ -13,10 +13,11 @@ from typing import NoReturn
 
 import pytest
 
-from testbed import build, cluster, realnode
+from testbed import build, cluster, elasticmq, realnode
 
 REQUIRED_VARIABLE = "KJR_TESTBED_REQUIRED"
 _SHARED = pytest.StashKey[cluster.Cluster]()
+_SHARED_SQS = pytest.StashKey[elasticmq.ElasticMQ]()
 
 
 def unavailable(reason: str) -> NoReturn:
@@ -56,6 +57,21 @@ def kube_cluster(kube_programs: None, request: pytest.FixtureRequest) -> cluster
         config.stash[_SHARED] = cluster.start(audit=True)
         config.add_cleanup(config.stash[_SHARED].stop)
     return config.stash[_SHARED]
+
+
+@pytest.fixture(scope="session")
+def sqs_server(request: pytest.FixtureRequest) -> elasticmq.ElasticMQ:
+    """A shared ElasticMQ; use a queue name of your own. Like the cluster it hangs on the run."""
+    config = request.config
+    if _SHARED_SQS not in config.stash:
+        try:
+            server = elasticmq.ElasticMQ()
+            config.add_cleanup(server.close)
+            server.start()
+        except elasticmq.ElasticMQUnavailable as error:
+            unavailable(str(error))
+        config.stash[_SHARED_SQS] = server
+    return config.stash[_SHARED_SQS]
 
 
 @pytest.fixture

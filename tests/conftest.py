@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from testbed.elasticmq import ElasticMQ
+from testbed.pytest_plugin import sqs_server
 from tests.support.postgres import database_url, empty_database_url, pg, pg_server
 
-__all__ = ["database_url", "empty_database_url", "pg", "pg_server"]
+__all__ = ["database_url", "empty_database_url", "pg", "pg_server", "sqs_server"]
 
 # The looptime plugin asks the policy for a loop even in synchronous tests, and gets a new one that nobody closes.
 asyncio.set_event_loop(None)
+
+
+@pytest.fixture
+def aws_environment(sqs_server: ElasticMQ, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that ElasticMQ takes, and nothing of the machine's own AWS settings."""
+    for name, value in sqs_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent/config")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")

@@ -41,6 +41,7 @@ COMMANDS: dict[str, Entry] = {
     "demo": Entry("demo", "Start a server, run three jobs on it, show what became of them.", "Server"),
     "serve": Entry("serve", "Start components of the server (all of them, or those named).", "Server"),
     "migrate": Entry("migrate", "Bring the database schema up to date.", "Server"),
+    "queue": Entry("queue", "Make and check the queue on SQS.", "Server"),
     "token": Entry("token", "Create, list and revoke API tokens.", "Server"),
     "config": Entry("config", "Print every setting with its default and meaning.", "Server"),
     "version": Entry("version", "Print the versions of this client and of the server.", "Server"),

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from kube_job_runner.domain.errors import KjrError
 from kube_job_runner.domain.messages import Outgoing
 
 Topic = Literal["messages", "jobs", "logs"]
@@ -24,7 +25,12 @@ class Sender(Protocol):
     """All that the watchers and the sweeper need of the queue."""
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
-        """Send messages; on return they are durable."""
+        """Send messages; on return they are durable.
+
+        Raises:
+            TemporaryError: some may not be sent; to send all of them again is harmless.
+            PermanentError: one can never be sent, because of its size say; all others are.
+        """
         ...
 
 
@@ -48,6 +54,35 @@ class MessageQueue(Sender, Protocol):
 
     async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:
         """Take messages out of circulation, kept with their error for a person to look at."""
+        ...
+
+
+class QueueCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many messages there are, about: to be received, held by a receiver, delayed, and taken out of circulation."""
+
+    waiting: int = 0
+    in_flight: int = 0
+    delayed: int = 0
+    dead: int = 0
+
+
+class MessageSink(Protocol):
+    """A queue outside the database, as the outbox relay needs it."""
+
+    async def send_bodies(self, bodies: Sequence[bytes]) -> list[KjrError | None]:
+        """Send encoded messages; return for each None once it is durable, or its `TemporaryError` or `PermanentError`."""
+        ...
+
+    async def counts(self) -> QueueCounts:
+        """Return how many messages there are, about.
+
+        Raises:
+            TemporaryError: the queue does not answer.
+        """
+        ...
+
+    async def problem(self) -> str | None:
+        """Return what is wrong with the queue, or None: for readiness."""
         ...
 
 

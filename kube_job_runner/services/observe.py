@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Literal, TypeVar
 
 from kube_job_runner import ports, telemetry
-from kube_job_runner.domain.errors import LeaseLost, TemporaryError
+from kube_job_runner.domain.errors import LeaseLost, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.services.witness import NodeWitness
@@ -124,7 +124,11 @@ class Observer:
 
     async def _send(self, batch: Sequence[Observed]) -> None:
         async def send() -> None:
-            await self._queue.send([Outgoing(message=message) for message in batch])
+            try:
+                await self._queue.send([Outgoing(message=message) for message in batch])
+            except PermanentError as error:
+                # One is too large; all others are sent. Its job ends by what is known without it.
+                log.error("an observation was not sent", kind=self._kind, error=str(error))
 
         # A batch taken from the buffer is sent even when the process is asked to stop, within a bound.
         sending = asyncio.ensure_future(_persistently(send, what="sending observations"))

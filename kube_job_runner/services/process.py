@@ -96,7 +96,7 @@ class Processor:
 
     async def _work(self, batch: Batch, lease_holds: Callable[[], bool]) -> None:
         await self._sort(batch)
-        removing = asyncio.gather(*(self._delete(delivery, message) for delivery, message in batch.deletes))
+        removing = asyncio.ensure_future(self._remove(batch))
         try:
             await self._decide_and_commit(batch, lease_holds)
         finally:
@@ -122,8 +122,13 @@ class Processor:
 
     async def _dead_letter(self, delivery: ports.Delivery, type_: str, error: str) -> None:
         log.error("message dead-lettered", type=type_, error=error)
+        try:
+            await self._queue.dead_letter([delivery], error=error)
+        except TemporaryError as failed:
+            # It comes back at its lease's end; the rest of its batch has nothing to do with it.
+            log.warning("a dead letter could not be put away", error=str(failed))
+            return
         telemetry.messages_handled.labels(type_, "dead_lettered").inc()
-        await self._queue.dead_letter([delivery], error=error)
 
     async def _decide_and_commit(self, batch: Batch, lease_holds: Callable[[], bool]) -> None:
         acting = await self._decide_all(batch.work) if batch.work else []
@@ -287,7 +292,14 @@ class Processor:
             telemetry.commit_conflicts.inc(len(lost))
             await self._overtaken([item for item in items if item.job_id in lost])
         if not self._queue.transactional:
-            await self._queue.ack([receipt for item in done for receipt in item.receipts])
+            await self._acknowledge([receipt for item in done for receipt in item.receipts])
+
+    async def _acknowledge(self, receipts: Sequence[str]) -> None:
+        try:
+            await self._queue.ack(receipts)
+        except TemporaryError as error:
+            # All is recorded: when the messages come again, they tell nothing new.
+            log.warning("messages not acknowledged", error=str(error), messages=len(receipts))
 
     async def _overtaken(self, items: Sequence[Work]) -> None:
         """Another processor changed these jobs first: remove what we made for a job that ended meanwhile, look again."""
@@ -333,7 +345,14 @@ class Processor:
                 delay_seconds = min(2.0**delivery.deliveries, 60.0)
                 await self._queue.extend([delivery.receipt], visibility_seconds=delay_seconds)
 
-    async def _delete(self, delivery: ports.Delivery, message: Delete) -> None:
+    async def _remove(self, batch: Batch) -> None:
+        """Carry out the deletes of a batch, and acknowledge them together."""
+        done = await asyncio.gather(*(self._delete(delivery, message) for delivery, message in batch.deletes))
+        if receipts := [receipt for receipt in done if receipt]:
+            await self._acknowledge(receipts)
+
+    async def _delete(self, delivery: ports.Delivery, message: Delete) -> str:
+        """Carry out a delete; return the receipt to acknowledge, or nothing when the message comes back."""
         try:
             await self._effects.delete(message)
         except Exception as error:  # noqa: BLE001 - one bad delete must not take its batch down
@@ -342,7 +361,7 @@ class Processor:
             if delivery.deliveries < self._settings.max_deliveries:
                 delay_seconds = min(2.0**delivery.deliveries, 30.0)
                 await self._queue.extend([delivery.receipt], visibility_seconds=delay_seconds)
-                return
+                return ""
             # Past the cap the job's own check sends a new delete.
-        await self._queue.ack([delivery.receipt])
         bookkeeping.count_messages([message])
+        return delivery.receipt

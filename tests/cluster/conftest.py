@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from testbed.cluster import Cluster
+from testbed.elasticmq import ElasticMQ
 from testbed.pytest_plugin import kube_cluster, kube_namespace, kube_programs, kube_real_node, pytest_collection_finish
 from tests.support.kubernetes import install, install_into
-from tests.support.postgres import Server
+from tests.support.postgres import Server, in_other_loop
 from tests.support.product import Product
 
 __all__ = [
@@ -25,7 +28,28 @@ __all__ = [
 
 
 @pytest.fixture(scope="module")
-def product(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
+def product_queue() -> str:
+    """What carries the product's messages; a module that runs with each of them has its own, with parameters."""
+    return "postgres"
+
+
+def queue_settings(name: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the settings of the product for a queue: `postgres`, or `sqs` with a queue that is made here."""
+    if name == "postgres":
+        return {}
+    from tests.support import sqs
+
+    server: ElasticMQ = request.getfixturevalue("sqs_server")
+    os.environ.update(server.environment)  # components inherit it; nothing else here talks to AWS
+    where = sqs.new_address(server.url)
+    in_other_loop(sqs.make(where, max_deliveries=200))
+    return sqs.settings_of(server, where)
+
+
+@pytest.fixture(scope="module")
+def product(
+    kube_cluster: Cluster, pg_server: Server, product_queue: str, request: pytest.FixtureRequest
+) -> Iterator[Product]:
     """The whole product on the shared cluster, with graces that suit a test."""
     namespace, configs = install(kube_cluster)
     url = pg_server.create_database()
@@ -38,6 +62,7 @@ def product(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
         config_grace_seconds=2,
         lease_seconds=10,
         sweep_seconds=0.2,
+        **queue_settings(product_queue, request),
     )
     with made:
         yield made

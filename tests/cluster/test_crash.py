@@ -14,20 +14,26 @@ import httpx2
 import pytest
 
 from testbed.cluster import Cluster
-from tests.cluster.conftest import install, left_in_cluster
+from tests.cluster.conftest import install, left_in_cluster, queue_settings
 from tests.support.history import History, violations
 from tests.support.postgres import Server
-from tests.support.product import COMPONENTS, TERMINAL, Product, wait_until
+from tests.support.product import TERMINAL, Product, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.crash, pytest.mark.timeout(600)]
 
-JOBS = 500
-KILLS = 40
+JOBS = {"postgres": 500, "sqs": 200}
+KILLS = {"postgres": 40, "sqs": 21}
 MAX_IN_FLIGHT = 100
 
 
+@pytest.fixture(params=["postgres", "sqs"])
+def queue(request: pytest.FixtureRequest) -> str:
+    """What carries the messages."""
+    return str(request.param)
+
+
 @pytest.fixture
-def fragile(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
+def fragile(kube_cluster: Cluster, pg_server: Server, queue: str, request: pytest.FixtureRequest) -> Iterator[Product]:
     """The product with short leases and an early cleanup, so that recovery is quick to watch."""
     namespace, configs = install(kube_cluster)
     url = pg_server.create_database()
@@ -45,6 +51,7 @@ def fragile(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
         sweep_seconds=0.2,
         batch_size=50,
         max_in_flight=MAX_IN_FLIGHT,
+        **queue_settings(queue, request),
     )
     with made:
         yield made
@@ -95,10 +102,10 @@ class Client:
         return len(self.ended)
 
 
-def kill_in_turn(product: Product, progress: Callable[[], int]) -> None:
+def kill_in_turn(product: Product, progress: Callable[[], int], *, kills: int) -> None:
     """Kill one component after the other; let the rest get on a little between two kills."""
-    turns = itertools.cycle(COMPONENTS)
-    for _ in range(KILLS):
+    turns = itertools.cycle(product.components)
+    for _ in range(kills):
         name = next(turns)
         product.kill(name)
         product.start(name)
@@ -114,15 +121,15 @@ def _await_progress(progress: Callable[[], int]) -> None:
     )
 
 
-def test_nothing_is_lost_doubled_or_left_behind(kube_cluster: Cluster, fragile: Product) -> None:
-    client = Client(fragile)
+def test_nothing_is_lost_doubled_or_left_behind(kube_cluster: Cluster, fragile: Product, queue: str) -> None:
+    client, jobs_count = Client(fragile), JOBS[queue]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        submits = [pool.submit(client.submit, number) for number in range(JOBS)]
-        kill_in_turn(fragile, client.look)
+        submits = [pool.submit(client.submit, number) for number in range(jobs_count)]
+        kill_in_turn(fragile, client.look, kills=KILLS[queue])
         for submit in submits:
             submit.result()
     fragile.wait_ready()
-    wait_until(lambda: client.look() == JOBS, what="every job has ended", timeout_seconds=240, pause_seconds=0.5)
+    wait_until(lambda: client.look() == jobs_count, what="every job has ended", timeout_seconds=240, pause_seconds=0.5)
     left = wait_until_nothing_is_left(kube_cluster, fragile)
     jobs = {job_id: fragile.job(job_id) for job_id in client.acknowledged}
     history = History(
@@ -140,7 +147,7 @@ def test_nothing_is_lost_doubled_or_left_behind(kube_cluster: Cluster, fragile: 
     )
     assert client.errors == []
     assert violations(history) == []
-    assert len(history.creates) >= JOBS - len(client.cancelled)
+    assert len(history.creates) >= jobs_count - len(client.cancelled)
     for job_id, job in jobs.items():
         if job_id not in client.cancelled:
             assert job["reason"] in ("Completed", "ApplicationExit"), job

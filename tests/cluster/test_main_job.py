@@ -16,6 +16,12 @@ from tests.support.product import Product, wait_until
 pytestmark = pytest.mark.cluster
 
 
+@pytest.fixture(scope="module", params=["postgres", "sqs"])
+def product_queue(request: pytest.FixtureRequest) -> str:
+    """All of this holds whatever carries the messages."""
+    return str(request.param)
+
+
 def states(product: Product, job_id: str) -> list[str]:
     return [row["to_state"] for row in product.transitions(job_id)]
 

@@ -240,7 +240,7 @@ class QueueSuite(abc.ABC):
         taken: list[Delivery] = []
 
         async def receive() -> None:
-            taken.extend(await queue.receive(limit=3, wait_seconds=5, visibility_seconds=5 * harness.tick_seconds))
+            taken.extend(await queue.receive(limit=3, wait_seconds=1, visibility_seconds=5 * harness.tick_seconds))
 
         for turn in range(10):
             task = asyncio.create_task(receive())

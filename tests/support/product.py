@@ -29,6 +29,7 @@ COMPONENTS = (
     "log-collector",
     "sweeper",
 )
+RELAY = "outbox-relay"
 WATCHING = ("messages-processor", "job-status-processor", "pod-events-processor", "log-collector", "sweeper")
 TERMINAL = {"succeeded", "failed", "cancelled"}
 _MAIN = "from kube_job_runner.cli.main import main; main()"
@@ -78,6 +79,8 @@ class Product:
         self.namespace = namespace
         self.database_url = database_url
         self._database_urls = in_other_loop(component_urls(database_url))
+        with_relay = str(environment.get("queue", "postgres")) != "postgres"
+        self.components = (*COMPONENTS, RELAY) if with_relay else COMPONENTS
         self._kubeconfigs = dict(kubeconfigs or {})
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = {
@@ -106,7 +109,7 @@ class Product:
 
     def start_all(self) -> None:
         """Start every component and wait until requests are served."""
-        for name in COMPONENTS:
+        for name in self.components:
             self.start(name)
         self.wait_ready()
 

@@ -12,7 +12,8 @@ from kube_job_runner.cli import server
 def command(components: tuple[str, ...]) -> int:
     """Start the components named in one process, or all of them; settings come from the environment (`kjr config`).
 
-    COMPONENT is web-server, messages-processor, job-status-processor, pod-events-processor or sweeper. SIGTERM drains.
+    COMPONENT is web-server, messages-processor, job-status-processor, pod-events-processor, log-collector, sweeper or, with
+    the queue on SQS, outbox-relay. SIGTERM drains.
     """
     settings = server.settings()
     from kube_job_runner import bootstrap

@@ -56,6 +56,20 @@ class Bootstrap(types.ModuleType):
         self._note("script", settings.database_role_prefix)
         return "BEGIN;\n"
 
+    queue: Any = None
+
+    def init_queue(self, settings: Settings) -> list[str] | None:
+        """Note it."""
+        self._note("init_queue", settings.queue)
+        found: list[str] | None = self.queue
+        return found
+
+    def check_queue(self, settings: Settings) -> tuple[list[str], ports.QueueCounts] | None:
+        """Note it."""
+        self._note("check_queue", settings.queue)
+        found: tuple[list[str], ports.QueueCounts] | None = self.queue
+        return found
+
     def create_token(self, settings: Settings, name: str) -> str:
         """Note it."""
         self._note("create", name)
@@ -131,6 +145,33 @@ def test_migrate_prints_the_roles_and_changes_nothing(kjr: Kjr, bootstrap: Boots
     result = kjr("migrate", "--print")
     assert result.code == 2
     assert "--print goes with --roles" in result.err
+
+
+def test_a_queue_in_the_database_needs_neither_init_nor_check(kjr: Kjr, bootstrap: Bootstrap) -> None:
+    for verb in ("init", "check"):
+        result = kjr("queue", verb)
+        assert (result.code, result.text) == (0, "")
+        assert "`kjr migrate` makes it" in result.err
+
+
+def test_queue_init_tells_what_it_did(kjr: Kjr, bootstrap: Bootstrap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KJR_QUEUE", "sqs://kjr")
+    bootstrap.queue = ["kjr: made"]
+    assert kjr("queue", "init").text == "kjr: made\n"
+    bootstrap.queue = []
+    assert "the queue is there" in kjr("queue", "init").err
+    assert bootstrap.asked == [("init_queue", "sqs://kjr")] * 2
+
+
+def test_queue_check_fails_when_something_does_not_fit(kjr: Kjr, bootstrap: Bootstrap) -> None:
+    counts = ports.QueueCounts(waiting=2, delayed=1, in_flight=4, dead=5)
+    bootstrap.queue = ([], counts)
+    result = kjr("queue", "check")
+    assert (result.code, result.text) == (0, "3 messages wait, 4 are being handled, 5 are dead letters\n")
+    bootstrap.queue = (["it has no redrive policy"], counts)
+    result = kjr("queue", "check")
+    assert result.code == 1
+    assert "kjr: it has no redrive policy" in result.err
 
 
 def test_tokens(kjr: Kjr, bootstrap: Bootstrap) -> None:

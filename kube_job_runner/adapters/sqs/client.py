@@ -1,0 +1,129 @@
+"""Requests to SQS: a client over the whole credential chain, a bound on every call, and what its errors mean to us.
+
+While we run, every refusal but that of a message is temporary: a queue that was deleted, a right that was taken away and
+credentials that ran out may all come back, and until then everything waits in the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore import exceptions
+
+from kube_job_runner.adapters.sqs.address import Address
+from kube_job_runner.domain.errors import ConfigurationError, PermanentError, TemporaryError
+
+CALL_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
+LONG_POLL_MAX_SECONDS = 20
+_CONNECTIONS = 64
+_TRIES = 3  # botocore's own, with its jittered backoff; whoever called backs off further
+_THROTTLED_SECONDS = 2.0
+_REFUSED_SECONDS = 5.0
+
+_THROTTLED = ("Throttl", "RequestLimitExceeded", "TooManyRequests", "SlowDown", "KmsThrottled")
+_MISSING = ("QueueDoesNotExist", "NonExistentQueue", "QueueDeletedRecently")
+_FULL = ("OverLimit",)  # 120,000 messages in flight: nothing can be received until some are acknowledged
+_UNFIT = (
+    "InvalidMessageContents",
+    "BatchRequestTooLong",
+    "InvalidParameterValue",
+    "InvalidAttributeValue",
+    "MessageTooLong",
+)
+_REFUSED = (
+    "AccessDenied",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClient",
+    "ExpiredToken",
+    "Kms",
+)
+
+
+class UnfitRequest(PermanentError):
+    """SQS will never take this request as it is."""
+
+
+class QueueMissing(TemporaryError):
+    """There is no such queue."""
+
+
+class Client:
+    """SQS for one queue. `where` names it in errors."""
+
+    def __init__(self, raw: Any, *, where: str) -> None:
+        self._raw = raw
+        self.where = where
+
+    async def call(self, operation: str, *, timeout_seconds: float = CALL_SECONDS, **parameters: Any) -> dict[str, Any]:
+        """Return the answer to a request, `operation` as botocore spells it.
+
+        Raises:
+            TemporaryError: no answer, throttled, or refused for now.
+            UnfitRequest: the request itself is wrong.
+            ConfigurationError: there are no credentials at all.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                answer: dict[str, Any] = await getattr(self._raw, operation)(**parameters)
+                return answer
+        except (exceptions.ClientError, exceptions.BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise translate(error, f"{self.where}: {operation.replace('_', ' ')}") from error
+
+
+@contextlib.asynccontextmanager
+async def open_client(address: Address) -> AsyncIterator[Client]:
+    """Connect: credentials come from the environment, a profile, a web identity, a container's or an instance's role.
+
+    Raises:
+        ConfigurationError: no region is known, or an AWS setting cannot be read.
+    """
+    config = AioConfig(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=LONG_POLL_MAX_SECONDS + CALL_SECONDS,
+        max_pool_connections=_CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": _TRIES},
+        parameter_validation=False,
+        user_agent_extra="kube-job-runner",
+    )
+    where = f"SQS queue {address.name}"
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            making = get_session().create_client(
+                "sqs", region_name=address.region, endpoint_url=address.endpoint, config=config
+            )
+            raw = await stack.enter_async_context(making)
+        except exceptions.NoRegionError as error:
+            raise ConfigurationError(f"{where}: no region is known; set KJR_QUEUE_REGION or AWS_REGION") from error
+        except (exceptions.BotoCoreError, ValueError) as error:
+            raise ConfigurationError(f"{where}: {error}") from error
+        yield Client(raw, where=where)
+
+
+def translate(error: Exception, doing: str) -> Exception:
+    """Return our error for one of botocore, aiohttp or the socket."""
+    if isinstance(error, exceptions.NoCredentialsError):
+        return ConfigurationError(
+            f"{doing}: no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE,"
+            " or give the pod's service account a role"
+        )
+    if not isinstance(error, exceptions.ClientError):
+        said = str(error).strip() or type(error).__name__
+        return TemporaryError(f"{doing}: {said[:300]}")
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    said = f"{doing}: {code}: {error.response.get('Error', {}).get('Message', '')}"[:400]
+    if any(part in code for part in _THROTTLED):
+        return TemporaryError(said, delay_seconds=_THROTTLED_SECONDS)
+    if any(part in code for part in _MISSING):
+        return QueueMissing(f"{said} (`kjr queue init` makes it)", delay_seconds=_REFUSED_SECONDS)
+    if any(part in code for part in _UNFIT):
+        return UnfitRequest(said)
+    refused = any(part in code for part in (*_REFUSED, *_FULL))
+    return TemporaryError(said, delay_seconds=_REFUSED_SECONDS if refused else 1.0)

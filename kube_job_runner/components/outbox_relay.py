@@ -1,0 +1,36 @@
+"""outbox-relay: sends the messages that were committed to the database to the queue outside of it, and measures that queue."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+from kube_job_runner.components import loops
+from kube_job_runner.services.relay import Relay
+
+MEASURE_SECONDS = 30.0
+PACE_SECONDS = 0.03
+FULL_ENOUGH = 100  # messages: a batch of so many is worth its requests
+
+
+async def run(relay: Relay, *, pipelines: int, stop: asyncio.Event, drain_seconds: float) -> None:
+    """Send with so many batches at once, until `stop`; then finish the batches begun."""
+
+    async def one_batch() -> float:
+        began = time.monotonic()
+        count = await relay.run_once()
+        if not 0 < count < FULL_ENOUGH:
+            return 0.0
+        # What comes right after a few messages goes with the next request: requests are what a queue is paid by.
+        return max(0.0, PACE_SECONDS - (time.monotonic() - began))
+
+    async def measure() -> float:
+        await relay.measure()
+        return MEASURE_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not a secret
+
+    async def all_loops() -> None:
+        sending = (loops.repeat(one_batch, stop=stop, what="outbox-relay") for _ in range(pipelines))
+        await asyncio.gather(*sending, loops.repeat(measure, stop=stop, what="outbox-relay"))
+
+    await loops.run_until_stopped(all_loops(), stop=stop, drain_seconds=drain_seconds)

@@ -1,0 +1,121 @@
+"""The outbox relay: what was committed to the database with its reason goes on to a queue outside of it, at least once.
+
+Rows are leased, not read from a cursor: a row that commits late is not passed over, two relays share the work, and what a
+killed one held comes back at its lease's end. Between the send and the removal of the row a crash makes a second message,
+never a lost one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+import msgspec
+
+from kube_job_runner import ports, telemetry
+from kube_job_runner.domain.errors import KjrError, TemporaryError
+
+log = telemetry.get_logger(__name__)
+
+
+class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes and times. `lease_seconds` is how late a message may come whose relay was killed."""
+
+    batch_size: int = 400
+    lease_seconds: float = 15.0
+    wait_seconds: float = 1.0
+
+
+DEFAULTS = RelaySettings()
+
+
+class Relay:
+    """Sends from the outbox to a queue. Any number may run at once."""
+
+    def __init__(
+        self, *, outbox: ports.MessageQueue, sink: ports.MessageSink, settings: RelaySettings = DEFAULTS
+    ) -> None:
+        self._outbox = outbox
+        self._sink = sink
+        self._settings = settings
+
+    async def run_once(self) -> int:
+        """Send one batch; return how many messages it held.
+
+        Raises:
+            TemporaryError: the database or the queue does not answer; what was not sent waits in the outbox.
+        """
+        batch = await self._outbox.receive(
+            limit=self._settings.batch_size,
+            wait_seconds=self._settings.wait_seconds,
+            visibility_seconds=self._settings.lease_seconds,
+        )
+        if batch:
+            await self._send(batch)
+        return len(batch)
+
+    async def measure(self) -> None:
+        """Bring the gauges of the queue up to date.
+
+        Raises:
+            TemporaryError: the queue does not answer.
+        """
+        counts = await self._sink.counts()
+        for state, messages in (
+            ("waiting", counts.waiting),
+            ("in_flight", counts.in_flight),
+            ("delayed", counts.delayed),
+            ("dead", counts.dead),
+        ):
+            telemetry.sqs_messages.labels(state).set(messages)
+
+    async def _send(self, batch: Sequence[ports.Delivery]) -> None:
+        try:
+            outcomes = await self._sink.send_bodies([delivery.body for delivery in batch])
+        except BaseException:
+            with contextlib.suppress(TemporaryError):
+                await asyncio.shield(self._give_back(batch, delay_seconds=0.0))
+            raise
+        sent: list[ports.Delivery] = []
+        waiting: list[ports.Delivery] = []
+        temporary: TemporaryError | None = None
+        for delivery, outcome in zip(batch, outcomes, strict=True):
+            if outcome is None:
+                sent.append(delivery)
+            elif isinstance(outcome, TemporaryError):
+                temporary = outcome
+                waiting.append(delivery)
+            else:
+                await self._refused(delivery, outcome)
+        await self._outbox.ack([delivery.receipt for delivery in sent])
+        telemetry.relayed.labels("sent").inc(len(sent))
+        if temporary is not None:
+            telemetry.relayed.labels("put_off").inc(len(waiting))
+            await self._give_back(waiting, delay_seconds=temporary.delay_seconds)
+            raise temporary
+
+    async def _refused(self, delivery: ports.Delivery, error: KjrError) -> None:
+        """Put a message that can never be sent where a person looks, instead of before all others for ever."""
+        log.error("a message was not sent", error=str(error))
+        telemetry.relayed.labels("refused").inc()
+        await self._outbox.dead_letter([delivery], error=str(error))
+
+    async def _give_back(self, batch: Sequence[ports.Delivery], *, delay_seconds: float) -> None:
+        await self._outbox.extend([delivery.receipt for delivery in batch], visibility_seconds=delay_seconds)
+
+
+class QueueHealth:
+    """`Health` of a component that needs the queue outside the database as well."""
+
+    def __init__(self, store: ports.Health, sink: ports.MessageSink) -> None:
+        self._store = store
+        self._sink = sink
+
+    async def check(self) -> dict[str, str | None]:
+        """Return the readiness checks of the store, and `queue`."""
+        return {**await self._store.check(), "queue": await self._sink.problem()}
+
+    async def depth(self) -> ports.QueueDepth:
+        """Return the figures of the store: its messages are the outbox."""
+        return await self._store.depth()
