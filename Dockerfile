@@ -33,10 +33,10 @@ ENV PATH=/opt/kjr/bin:/usr/local/bin:/usr/bin:/bin \
     KJR_DATA_DIR=/var/lib/kube-job-runner \
     KJR_HOST=0.0.0.0 \
     KJR_PORT=8080 \
-    KJR_METRICS_PORT=8081
+    KJR_METRICS_PORT=9090
 WORKDIR /
 USER 65532:65532
-EXPOSE 8080 8081
+EXPOSE 8080 9090
 ENTRYPOINT ["kjr"]
 CMD ["--help"]
 
