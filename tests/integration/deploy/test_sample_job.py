@@ -93,6 +93,13 @@ def test_the_jobs_end_as_the_tutorial_says(server: Server) -> None:
     }
 
 
+def test_the_tutorial_shows_the_file_as_it_is() -> None:
+    page = (ROOT / "docs" / "tutorial" / "first-job.md").read_text()
+    shown = page.partition("```yaml\n")[2].partition("```")[0]
+    assert (FOLDER / "job.yaml").read_text().endswith(shown)
+    assert shown.startswith("apiVersion")
+
+
 def test_nothing_but_the_program_goes_to_the_builder() -> None:
     rules = (FOLDER / ".dockerignore").read_text().split()
     assert not dockerfile.ignored("sample-job", rules)
