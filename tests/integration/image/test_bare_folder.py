@@ -123,11 +123,10 @@ def test_kjr_up_of_the_image_needs_its_state_folder_and_nothing_else(image: Bare
 
 
 def test_nothing_of_the_image_can_be_written(image: BareImage) -> None:
-    for place in (image.prefix, "/", "/nonexistent", "/etc"):
+    for place in (image.prefix, "/", "/nonexistent", "/etc") if image.confined else ():
         tried = image.run("python", "-c", f"open({place + '/x'!r}, 'w')")
-        if image.confined:
-            assert tried.returncode == 1, place
-            assert "Read-only file system" in tried.stderr or "No such file" in tried.stderr
+        assert tried.returncode == 1, place
+        assert "Read-only file system" in tried.stderr or "No such file" in tried.stderr
     modes = [path.stat().st_mode for path in image.tree.rglob("*") if not path.is_symlink()]
     assert not [mode for mode in modes if mode & 0o222]
 
