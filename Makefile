@@ -22,10 +22,13 @@ RUNTIME_STAMP := $(VENV)/.runtime
 DEV_STAMP := $(VENV)/.dev
 PYTEST = $(BIN)/python -m pytest
 COMPONENTS := web-server messages-processor job-status-processor pod-events-processor log-collector sweeper
+IMAGE ?= kube-job-runner
+TAG ?= $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' kube_job_runner/__init__.py)
+PLATFORMS ?= linux/amd64,linux/arm64
 
 .PHONY: help
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python"; exit 1; }
@@ -84,6 +87,22 @@ format: $(DEV_STAMP) ## Format the code and mend what the linter can mend.
 .PHONY: build
 build: $(DEV_STAMP) ## Build the wheel and the source distribution into dist/.
 	@$(UV) build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
+
+.PHONY: docker
+docker: ## Build the image for this machine (IMAGE, TAG, DOCKER).
+	@deploy/docker/build.sh local "$(IMAGE)" "$(TAG)"
+
+.PHONY: docker-publish
+docker-publish: ## Build it for PLATFORMS, with SBOM and provenance, and push it to IMAGE:TAG.
+	@deploy/docker/build.sh publish "$(IMAGE)" "$(TAG)" "$(PLATFORMS)"
+
+.PHONY: deploy-local
+deploy-local: ## Put everything into minikube: PostgreSQL, ElasticMQ, the image of this checkout, the chart.
+	@deploy/minikube/local.sh up
+
+.PHONY: undeploy-local
+undeploy-local: ## Take it out of minikube again, with its data.
+	@deploy/minikube/local.sh down
 
 .PHONY: watch
 watch: $(RUNTIME_STAMP) ## Show the jobs of the running service, live.

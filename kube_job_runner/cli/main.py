@@ -40,6 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "up": Entry("up", "Start a server with its own database on this machine.", "Server"),
     "demo": Entry("demo", "Start a server, run three jobs on it, show what became of them.", "Server"),
     "serve": Entry("serve", "Start components of the server (all of them, or those named).", "Server"),
+    "health": Entry("health", "Ask whether the components started here are well.", "Server"),
     "migrate": Entry("migrate", "Bring the database schema up to date.", "Server"),
     "queue": Entry("queue", "Make and check the queue on SQS.", "Server"),
     "token": Entry("token", "Create, list and revoke API tokens.", "Server"),
