@@ -40,6 +40,7 @@ from kube_job_runner.services.collect import Collector
 from kube_job_runner.services.logstream import CollectSettings
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
+from kube_job_runner.services.readiness import DepthMeter, Probe, Readiness, round_age, watch_age
 from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings
 from kube_job_runner.services.sweep import Sweeper, SweepSettings
 from kube_job_runner.settings import Settings, kubernetes_environment, secrets, unknown_variables
@@ -286,9 +287,28 @@ def build_collector(
     )
 
 
-def build_web(settings: Settings, pg: postgres.Postgres, clock: ports.Clock) -> Any:
+def build_readiness(
+    settings: Settings, components: Sequence[str], pg: postgres.Postgres, clock: ports.Clock
+) -> Readiness:
+    """Return the readiness of a process with these components: of its store, its watches and its loops."""
+    watches = {"job-status-processor": "job", "pod-events-processor": "pod"}
+    probes: dict[str, Probe] = {}
+    for name in components:
+        if (
+            name in watches and settings.cluster == "kubernetes"
+        ):  # the others have no bookmarks, and may be silent for long
+            probes[f"watch-{watches[name]}s"] = watch_age(watches[name], clock)
+        elif name in ("messages-processor", "log-collector", "sweeper"):
+            probes[name] = round_age(name, clock)
+    return Readiness(pg.store, clock, probes, advisory="web-server" in components)
+
+
+def build_web(
+    settings: Settings, pg: postgres.Postgres, clock: ports.Clock, *, readiness: Readiness | None = None
+) -> Any:
     """Return the ASGI application of the web server."""
     return web_server.build_app(
+        readiness=readiness,
         settings=settings,
         submit_store=pg.store,
         reader=pg.store,
@@ -328,13 +348,20 @@ async def _serve(
     stop = asyncio.Event()
     lifetime.handle_signals(stop)
     telemetry.build_info.labels(__version__).set(1)
+    telemetry.queue_label.keep(["default", *settings.queue_limits])
     if "web-server" in components:
         web_server.check_exposure(settings)
         await postgres.migrate(url)
     clock = SystemClock()
     async with _connections(settings, url, components, clock, stop=stop) as (pg, cluster):
-        tasks = _component_tasks(settings, components, pg, cluster, clock, stop=stop, on_ready=on_ready)
-        return await lifetime.supervise(tasks, stop=stop, drain_seconds=settings.drain_seconds)
+        readiness = build_readiness(settings, components, pg, clock)
+        tasks = _component_tasks(
+            settings, components, pg, cluster, clock, stop=stop, on_ready=on_ready, readiness=readiness
+        )
+        beside = []
+        if "web-server" not in components and settings.metrics_port >= 0:
+            beside.append(probes.run(readiness, host=settings.host, port=settings.metrics_port, stop=stop))
+        return await lifetime.supervise(tasks, stop=stop, drain_seconds=settings.drain_seconds, beside=beside)
 
 
 @contextlib.asynccontextmanager
@@ -366,6 +393,7 @@ def _component_tasks(
     *,
     stop: asyncio.Event,
     on_ready: Callable[[str], None] | None,
+    readiness: Readiness,
 ) -> dict[str, Coroutine[Any, Any, None]]:
     tasks: dict[str, Coroutine[Any, Any, None]] = {}
 
@@ -376,7 +404,7 @@ def _component_tasks(
 
     for name in components:
         if name == "web-server":
-            tasks[name] = web_server.run(build_web(settings, pg, clock), settings, stop, web_ready)
+            tasks[name] = web_server.run(build_web(settings, pg, clock, readiness=readiness), settings, stop, web_ready)
             continue
         assert cluster is not None  # only the web server goes without
         if name == "sweeper":
@@ -386,6 +414,7 @@ def _component_tasks(
                 stop=stop,
                 reconciler=build_reconciler(settings, pg, cluster, clock),
                 reconcile_seconds=settings.reconcile_seconds,
+                depth=DepthMeter(pg.store),
             )
         elif name == "log-collector":
             tasks[name] = log_collector.run(build_collector(settings, pg, cluster, clock), stop=stop)
@@ -399,8 +428,6 @@ def _component_tasks(
         else:
             text = functools.partial(build_observer, "event", pg, cluster, clock)
             tasks[name] = watchers.run(build_observer("pod", pg, cluster, clock), stop=stop, text=text)
-    if "web-server" not in components and settings.metrics_port >= 0:
-        tasks["probes"] = probes.run(pg.store, host=settings.host, port=settings.metrics_port, stop=stop)
     return tasks
 
 

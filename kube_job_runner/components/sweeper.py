@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 
 from kube_job_runner import telemetry
 from kube_job_runner.components import loops
 from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.services.readiness import DepthMeter
 from kube_job_runner.services.reconcile import Reconciler
 from kube_job_runner.services.sweep import Sweeper
 
 log = telemetry.get_logger(__name__)
 
 FAILED_PAUSE_SECONDS = 60.0
+DEPTH_SECONDS = 10.0
 
 
 async def run(
@@ -24,35 +25,51 @@ async def run(
     stop: asyncio.Event,
     reconciler: Reconciler | None = None,
     reconcile_seconds: float = 600.0,
+    depth: DepthMeter | None = None,
 ) -> None:
     """Sweep every `interval_seconds` (with jitter), at once again while there is more to do, until `stop`.
 
-    Every `reconcile_seconds` the store is compared with the cluster, beside that: a cluster that is away holds up no check.
+    Beside that, every `reconcile_seconds` the store is compared with the cluster, and every ten seconds the depth of the
+    queue is measured: a cluster that is away, or a slow count, holds up no check.
     """
 
     async def one_round() -> float:
-        counts = await sweeper.run_once()
+        with telemetry.sweep_seconds.time():
+            counts = await sweeper.run_once()
         if sweeper.more_to_do(counts):
             return 0.0
         return _jittered(interval_seconds)
 
-    beside = None
+    beside: list[asyncio.Task[None]] = []
     if reconciler is not None:
-        beside = asyncio.create_task(_reconcile(reconciler, interval_seconds=reconcile_seconds, stop=stop))
+        beside.append(asyncio.create_task(_reconcile(reconciler, interval_seconds=reconcile_seconds, stop=stop)))
+    if depth is not None:
+        beside.append(asyncio.create_task(_measure(depth, stop=stop)))
     try:
         await loops.repeat(one_round, stop=stop, what="sweeper")
     finally:
-        if beside is not None:
-            beside.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await beside
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+        telemetry.depth_figures.clear()
+
+
+async def _measure(depth: DepthMeter, *, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        try:
+            await depth.run_once()
+        except Exception:  # figures are no reason to stop the checks that every job depends on
+            telemetry.depth_failures.inc()
+            log.exception("the queue was not measured", action="depth.measure")
+        await loops.sleep_unless_stopped(_jittered(DEPTH_SECONDS), stop)
 
 
 async def _reconcile(reconciler: Reconciler, *, interval_seconds: float, stop: asyncio.Event) -> None:
     while not stop.is_set():
         pause_seconds = interval_seconds
         try:
-            await reconciler.run_once()
+            with telemetry.reconcile_seconds.time():
+                await reconciler.run_once()
         except TemporaryError as error:
             telemetry.reconcile_failures.inc()
             pause_seconds = min(interval_seconds, FAILED_PAUSE_SECONDS)

@@ -316,6 +316,7 @@ class Collector:
         settings = self._settings
         following = sum(attempt.following for attempt in self._logs.values())
         telemetry.log_follows.set(following)
+        telemetry.log_follows_max.set(settings.follows_max)
         # Those of a node that does not answer wait for it most of the time, and must not hold up the others.
         waiting = sum(attempt.waiting for attempt in self._logs.values() if not attempt.following)
         room = 4 * settings.snapshots_max - (len(self._logs) - following - waiting) - waiting // _WAITING_PER_PLACE

@@ -132,7 +132,8 @@ def spec_hash(spec: msgspec.Struct) -> str:
 
 async def _counted(verb: str, call: Awaitable[_T]) -> _T:
     try:
-        result = await call
+        with telemetry.cluster_in_flight.track_inprogress(), telemetry.cluster_seconds.labels(verb).time():
+            result = await call
     except Exception as error:
         telemetry.cluster_requests.labels(verb, type(error).__name__).inc()
         raise

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Literal, TypeVar
 
 from kube_job_runner import ports, telemetry
+from kube_job_runner.domain import facts
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
@@ -52,6 +53,8 @@ class Observer:
         self._pending: asyncio.Queue[tuple[str, Observed]] = asyncio.Queue(maxsize=BUFFERED_MESSAGES)
         self._batch: dict[str, Observed] = {}
         self._missing: dict[str, ports.KnownClusterJob] = {}
+        self._listing = True
+        telemetry.watch_buffered.labels(kind).set_function(self._pending.qsize)
 
     async def run(self) -> None:
         """Forward until cancelled; what was read by then is sent first."""
@@ -70,18 +73,26 @@ class Observer:
 
     async def _read(self) -> None:
         async for event in self._events:
-            telemetry.watch_last_event.labels(self._kind).set(self._clock.now().timestamp())
+            telemetry.watch_heard.beat(self._kind, self._clock.now().timestamp())
             if isinstance(event, ports.Relisting):
                 await self._begin_list()
             elif isinstance(event, ports.Listed):
                 await self._end_list()
             else:
                 self._missing.pop(event.facts.uid, None)
+                self._measure_lag(event)
                 await self._pending.put((event.facts.uid, _message(event)))
                 if self._nodes is not None and isinstance(event, ports.SeenPod):
                     self._nodes.look(event, self._pending.put)
 
+    def _measure_lag(self, event: ports.SeenJob | ports.SeenPod | ports.SeenEvent) -> None:
+        happened_at = None if self._listing else facts.latest_at(event.facts)
+        if happened_at is not None:
+            lag_seconds = (self._clock.now() - happened_at).total_seconds()
+            telemetry.watch_lag_seconds.labels(self._kind).observe(max(0.0, lag_seconds))
+
     async def _begin_list(self) -> None:
+        self._listing = True
         telemetry.watch_relists.labels(self._kind).inc()
         self._missing = {}
         if self._kind == "job":
@@ -89,6 +100,7 @@ class Observer:
             self._missing = {entry.cluster_uid: entry for entry in known}
 
     async def _end_list(self) -> None:
+        self._listing = False
         for entry in self._missing.values():
             log.info("a cluster job is gone", job_id=str(entry.job_id), attempt=entry.attempt)
             gone = JobFacts(uid=entry.cluster_uid, gone=True)
@@ -122,7 +134,8 @@ class Observer:
         # A batch taken from the buffer is sent even when the process is asked to stop, within a bound.
         sending = asyncio.ensure_future(_persistently(send, what="sending observations"))
         try:
-            await asyncio.shield(sending)
+            with telemetry.observation_send_seconds.labels(self._kind).time():
+                await asyncio.shield(sending)
         except asyncio.CancelledError:
             await asyncio.wait({sending}, timeout=_LAST_SEND_SECONDS)
             sending.cancel()

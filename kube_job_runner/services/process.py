@@ -77,7 +77,7 @@ class Processor:
         if not deliveries and self._clock.monotonic() < self._admit_at:
             return 0
         batch = Batch(deliveries=deliveries)
-        with telemetry.batch_seconds.time():
+        with telemetry.batch_seconds.time(), telemetry.pipelines_busy.track_inprogress():
             lease = leases.held(batch, self._queue, self._clock, lease_seconds=self._settings.lease_seconds)
             async with lease as lease_holds:
                 await self._work(batch, lease_holds)

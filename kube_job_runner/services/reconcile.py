@@ -192,8 +192,8 @@ def claimed(owned: ports.OwnedObject, claim: ports.Claim | None) -> bool:
 
 
 def _measure(found: Found) -> None:
-    telemetry.reconciled.labels("orphan_job").inc(found.orphan_jobs)
-    telemetry.reconciled.labels("orphan_pod").inc(found.orphan_pods)
-    telemetry.reconciled.labels("zombie").inc(found.zombies)
-    telemetry.reconciled.labels("failed").inc(found.failed)
+    telemetry.drift.labels("orphan_job").inc(found.orphan_jobs)
+    telemetry.drift.labels("orphan_pod").inc(found.orphan_pods)
+    telemetry.drift.labels("zombie").inc(found.zombies)
+    telemetry.drift.labels("failed").inc(found.failed)
     telemetry.foreign_objects.set(found.foreign)

@@ -37,12 +37,12 @@ def test_no_secret_and_no_control_character_reaches_a_log(format_: str) -> None:
     assert "\x1b[0m" not in done.stderr.splitlines()[-1]
     if format_ == "json":
         first = json.loads(done.stderr.splitlines()[0])
-        assert (first["url"], first["job"], first["number"]) == ("postgresql://kjr:***@db/kjr", "a\\x1b[2Jb", 3)
+        assert (first["url"], first["job"], first["number"]) == ("postgresql://kjr:***@db/kjr", "a\\e[2Jb", 3)
 
 
 def test_a_text_without_anything_to_hide_is_left_as_it_is() -> None:
     assert Cleaner().text("two\nlines\tand more, \N{SNOWMAN}") == "two\nlines\tand more, \N{SNOWMAN}"
-    assert Cleaner().text("\x9b31m \N{RIGHT-TO-LEFT OVERRIDE}") == "\\x9b31m \\x202e"
+    assert Cleaner().text("\x9b31m \N{RIGHT-TO-LEFT OVERRIDE}") == "\\x9b31m \\u202e"
 
 
 def test_the_secrets_of_the_configuration_are_known_as_written_and_as_meant(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ class Scope(Generic[Facts]):
     def heard(self) -> None:
         """Take note that the server said anything at all."""
         self.wiring.stats.last_heard_at = self.wiring.monotonic()
-        telemetry.watch_last_event.labels(self.wiring.kind).set_to_current_time()
+        telemetry.watch_heard.beat(self.wiring.kind)
 
     async def pause(self, why: str, *, least_seconds: float = 0.0, most_seconds: float | None = None) -> None:
         """Wait before the next try: the backoff, within bounds."""
