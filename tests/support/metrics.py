@@ -71,7 +71,7 @@ def registered() -> list[Metric]:
     collectors: dict[Any, list[str]] = telemetry.REGISTRY._collector_to_names
     for collector in collectors:
         for family in collector.describe() if hasattr(collector, "describe") else collector.collect():
-            labels = getattr(collector, "_labelnames", None) or getattr(family, "_labelnames", ())
+            labels: tuple[str, ...] = getattr(collector, "_labelnames", ()) or getattr(family, "_labelnames", ()) or ()
             name = f"{family.name}_total" if family.type == "counter" else family.name
             found[name] = Metric(name, family.type, tuple(labels), family.documentation)
     return [found[name] for name in sorted(found)]
