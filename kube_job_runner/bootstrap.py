@@ -18,13 +18,15 @@ import contextlib
 import datetime as dt
 import functools
 import os
+import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from kube_job_runner import __version__, ports, rulefile, telemetry
 from kube_job_runner.adapters import postgres
 from kube_job_runner.components import (
+    leadership,
     lifetime,
     log_collector,
     messages_processor,
@@ -57,6 +59,8 @@ COMPONENTS = (
     "log-collector",
     "sweeper",
 )
+LED = {"job-status-processor", "pod-events-processor", "sweeper"}
+"""Components of which one process works at a time and the others stand by; of the rest, any number work side by side."""
 _STORE_ONLY = {"web-server"}  # it has no business in the cluster
 _SCHEMA_WAIT_SECONDS = 120.0
 _LOCAL_TOKEN_NAME = "local"  # noqa: S105 - a name, not a secret
@@ -223,14 +227,16 @@ def build_processor(
     )
 
 
-def build_observer(kind: Kind, pg: postgres.Postgres, cluster: ports.Cluster, clock: ports.Clock) -> Observer:
+def build_observer(
+    kind: Kind, pg: postgres.Postgres | postgres.Fenced, cluster: ports.Cluster, clock: ports.Clock
+) -> Observer:
     """Return the service of a watcher: `job` for the job-status-processor, `pod` and `event` for the pod-events-processor."""
     watches = {"job": cluster.watch_jobs, "pod": cluster.watch_pods, "event": cluster.watch_events}
     nodes = cluster if kind == "pod" else None
     return Observer(kind=kind, events=watches[kind](), store=pg.store, queue=pg.queue, clock=clock, nodes=nodes)
 
 
-def build_sweeper(settings: Settings, pg: postgres.Postgres, clock: ports.Clock) -> Sweeper:
+def build_sweeper(settings: Settings, pg: postgres.Postgres | postgres.Fenced, clock: ports.Clock) -> Sweeper:
     """Return the service of the sweeper."""
     return Sweeper(
         store=pg.store,
@@ -244,7 +250,10 @@ def build_sweeper(settings: Settings, pg: postgres.Postgres, clock: ports.Clock)
 
 
 def build_reconciler(
-    settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterInventory, clock: ports.Clock
+    settings: Settings,
+    pg: postgres.Postgres | postgres.Fenced,
+    cluster: ports.ClusterInventory,
+    clock: ports.Clock,
 ) -> Reconciler:
     """Return the service that compares the store with the cluster."""
     return Reconciler(
@@ -256,7 +265,13 @@ def build_reconciler(
     )
 
 
-def build_logs(settings: Settings, pg: postgres.Postgres) -> Any:
+def build_leadership(settings: Settings, component: str, pg: postgres.Postgres) -> leadership.Leadership:
+    """Return this process's part in the lease of a component."""
+    holder = f"{socket.gethostname()}/{os.getpid()}"
+    return leadership.Leadership(component, pg.leases, holder=holder, lease_seconds=settings.leader_lease_seconds)
+
+
+def build_logs(settings: Settings, pg: postgres.Postgres | postgres.Fenced) -> Any:
     """Return the store of logs that the settings name: `ports.LogCollectStore`, `ports.LogReader` and `ports.LogKeeper`."""
     if settings.log_store == "postgres":
         return pg.logs
@@ -288,19 +303,29 @@ def build_collector(
 
 
 def build_readiness(
-    settings: Settings, components: Sequence[str], pg: postgres.Postgres, clock: ports.Clock
+    settings: Settings,
+    components: Sequence[str],
+    pg: postgres.Postgres,
+    clock: ports.Clock,
+    *,
+    leaders: Mapping[str, leadership.Leadership],
+    notes: Callable[[], Mapping[str, str]] = dict[str, str],
 ) -> Readiness:
-    """Return the readiness of a process with these components: of its store, its watches and its loops."""
+    """Return the readiness of a process with these components: of its store, its watches while it leads, and its loops."""
+
+    def while_leading(component: str, probe: Probe) -> Probe:
+        return lambda: probe() if leaders[component].leads else None
+
     watches = {"job-status-processor": "job", "pod-events-processor": "pod"}
     probes: dict[str, Probe] = {}
     for name in components:
         if (
             name in watches and settings.cluster == "kubernetes"
         ):  # the others have no bookmarks, and may be silent for long
-            probes[f"watch-{watches[name]}s"] = watch_age(watches[name], clock)
+            probes[f"watch-{watches[name]}s"] = while_leading(name, watch_age(watches[name], clock))
         elif name in ("messages-processor", "log-collector", "sweeper"):
             probes[name] = round_age(name, clock)
-    return Readiness(pg.store, clock, probes, advisory="web-server" in components)
+    return Readiness(pg.store, clock, probes, notes=notes, advisory="web-server" in components)
 
 
 def build_web(
@@ -354,9 +379,20 @@ async def _serve(
         await postgres.migrate(url)
     clock = SystemClock()
     async with _connections(settings, url, components, clock, stop=stop) as (pg, cluster):
-        readiness = build_readiness(settings, components, pg, clock)
+        leaders = {name: build_leadership(settings, name, pg) for name in components if name in LED}
+        readiness = build_readiness(
+            settings, components, pg, clock, leaders=leaders, notes=lambda: _notes(leaders, cluster)
+        )
         tasks = _component_tasks(
-            settings, components, pg, cluster, clock, stop=stop, on_ready=on_ready, readiness=readiness
+            settings,
+            components,
+            pg,
+            cluster,
+            clock,
+            stop=stop,
+            on_ready=on_ready,
+            readiness=readiness,
+            leaders=leaders,
         )
         beside = []
         if "web-server" not in components and settings.metrics_port >= 0:
@@ -394,6 +430,7 @@ def _component_tasks(
     stop: asyncio.Event,
     on_ready: Callable[[str], None] | None,
     readiness: Readiness,
+    leaders: Mapping[str, leadership.Leadership],
 ) -> dict[str, Coroutine[Any, Any, None]]:
     tasks: dict[str, Coroutine[Any, Any, None]] = {}
 
@@ -407,28 +444,60 @@ def _component_tasks(
             tasks[name] = web_server.run(build_web(settings, pg, clock, readiness=readiness), settings, stop, web_ready)
             continue
         assert cluster is not None  # only the web server goes without
-        if name == "sweeper":
-            tasks[name] = sweeper.run(
-                build_sweeper(settings, pg, clock),
-                interval_seconds=settings.sweep_seconds,
-                stop=stop,
-                reconciler=build_reconciler(settings, pg, cluster, clock),
-                reconcile_seconds=settings.reconcile_seconds,
-                depth=DepthMeter(pg.store),
-            )
+        if name in LED:
+            tasks[name] = leaders[name].run(_led_work(settings, name, pg, cluster, clock, stop=stop), stop=stop)
         elif name == "log-collector":
             tasks[name] = log_collector.run(build_collector(settings, pg, cluster, clock), stop=stop)
-        elif name == "messages-processor":
+        else:
             processor = build_processor(settings, pg, cluster, clock)
             tasks[name] = messages_processor.run(
                 processor, pipelines=settings.pipelines, stop=stop, drain_seconds=settings.drain_seconds
             )
-        elif name == "job-status-processor":
-            tasks[name] = watchers.run(build_observer("job", pg, cluster, clock), stop=stop)
-        else:
-            text = functools.partial(build_observer, "event", pg, cluster, clock)
-            tasks[name] = watchers.run(build_observer("pod", pg, cluster, clock), stop=stop, text=text)
     return tasks
+
+
+def _notes(leaders: Mapping[str, leadership.Leadership], cluster: ports.Cluster | None) -> dict[str, str]:
+    """Return what /readyz tells beside the checks: who leads, and which namespaces cannot be watched."""
+    troubles = {} if cluster is None else cluster.troubles()
+    return {
+        **{name: leader.standing for name, leader in leaders.items()},
+        **{f"namespace {name}": f"degraded: {why}" for name, why in sorted(troubles.items())},
+    }
+
+
+def _led_work(
+    settings: Settings,
+    name: str,
+    pg: postgres.Postgres,
+    cluster: ports.Cluster,
+    clock: ports.Clock,
+    *,
+    stop: asyncio.Event,
+) -> leadership.Work:
+    """Return what a component does in one term as the leader: everything is built anew, and writes with the term's fence."""
+
+    def sweep(fence: ports.Fence) -> Coroutine[Any, Any, None]:
+        fenced = pg.fenced(fence)
+        return sweeper.run(
+            build_sweeper(settings, fenced, clock),
+            interval_seconds=settings.sweep_seconds,
+            stop=stop,
+            reconciler=build_reconciler(settings, fenced, cluster, clock),
+            reconcile_seconds=settings.reconcile_seconds,
+            depth=DepthMeter(pg.store),
+        )
+
+    def watch_jobs(fence: ports.Fence) -> Coroutine[Any, Any, None]:
+        telemetry.watch_heard.beat("job")  # its age counts from now: another process heard what came before
+        return watchers.run(build_observer("job", pg.fenced(fence), cluster, clock), stop=stop)
+
+    def watch_pods(fence: ports.Fence) -> Coroutine[Any, Any, None]:
+        fenced = pg.fenced(fence)
+        telemetry.watch_heard.beat("pod")
+        text = functools.partial(build_observer, "event", fenced, cluster, clock)
+        return watchers.run(build_observer("pod", fenced, cluster, clock), stop=stop, text=text)
+
+    return {"sweeper": sweep, "job-status-processor": watch_jobs, "pod-events-processor": watch_pods}[name]
 
 
 async def _wait_for_schema(pg: postgres.Postgres, stop: asyncio.Event) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 PREFIX = "KJR_"
-_QUEUE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # a DNS label, as in a spec
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class SettingsError(ValueError):
@@ -134,6 +134,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Silence after which a watch is taken for dead; above the server's own 240 to 300 s."""
     relist_seconds: Annotated[float, Meta(gt=0)] = 900.0
     """How often a watcher lists everything anew, against what the store believes."""
+    leader_lease_seconds: Annotated[float, Meta(ge=1, le=60)] = 9.0
+    """How long a silent watcher or sweeper keeps its standby waiting; one that is stopped or killed hands over at once."""
     sweep_seconds: Annotated[float, Meta(gt=0)] = 1.0
     """How often the sweeper looks for what is due."""
     reconcile_seconds: Annotated[float, Meta(gt=0)] = 600.0
@@ -170,7 +172,7 @@ def _queue_limits(text: str) -> dict[str, str]:
     limits: dict[str, str] = {}
     for part in text.split(","):
         queue, _, limit = (piece.strip() for piece in part.partition("="))
-        if not _QUEUE.fullmatch(queue) or not limit.isdecimal():
+        if not _DNS_LABEL.fullmatch(queue) or not limit.isdecimal():
             raise ValueError(
                 f"{part.strip()!r} must be a queue and its limit, such as etl=10; pairs are joined by commas"
             )
@@ -200,9 +202,19 @@ def load(overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] 
         if text:
             values[field.name] = _convert(name, text, field)
     values.update({key: value for key, value in (overrides or {}).items() if value is not None})
-    if not values.get("namespaces", ("default",)):
-        raise SettingsError("KJR_NAMESPACES: must name at least one namespace")
+    _check_namespaces(values.get("namespaces", ("default",)))
     return Settings(**values)
+
+
+def _check_namespaces(namespaces: Sequence[str]) -> None:
+    if not namespaces:
+        raise SettingsError("KJR_NAMESPACES: must name at least one namespace")
+    for name in namespaces:
+        if not _DNS_LABEL.fullmatch(name):
+            raise SettingsError(
+                f"KJR_NAMESPACES: {name!r} is no name of a namespace (at most 63 of a-z, 0-9 and '-'); name each one,"
+                " joined by commas"
+            )
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:

@@ -77,6 +77,12 @@ watch_last_event = Gauge(
     "kjr_watch_last_event_timestamp_seconds", "When a watcher last heard anything.", ["kind"], registry=REGISTRY
 )
 watch_heard = Heartbeats(watch_last_event)
+namespaces_unlisted = Gauge(
+    "kjr_namespace_unlisted",
+    "Whether a namespace cannot be listed by this watcher (1), by kind: its jobs are not seen.",
+    ["kind", "namespace"],
+    registry=REGISTRY,
+)
 unknown_signals = Counter(
     "kjr_unknown_signals_total",
     "Waiting reasons of containers that the failure rules do not know; their jobs wait on.",
@@ -116,6 +122,18 @@ logs_lost = Counter(
     "kjr_logs_lost_total", "Logs that could not be had, or not entirely.", ["reason"], registry=REGISTRY
 )
 log_gaps = Counter("kjr_log_gaps_total", "Marks put where lines may be missing.", registry=REGISTRY)
+lease_held = Gauge(
+    "kjr_lease_held", "Whether this process leads the component (1) or stands by (0).", ["component"], registry=REGISTRY
+)
+lease_changes = Counter(
+    "kjr_lease_changes_total", "Leases that this process took, by component.", ["component"], registry=REGISTRY
+)
+fenced_writes = Counter(
+    "kjr_fenced_writes_total",
+    "Writes of this process that were refused because another one leads, by component.",
+    ["component"],
+    registry=REGISTRY,
+)
 http_requests = Counter(
     "kjr_http_requests_total", "HTTP requests, by operation and status.", ["operation", "status"], registry=REGISTRY
 )

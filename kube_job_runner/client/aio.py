@@ -112,6 +112,7 @@ class AsyncClient(base.BaseClient):
         created_before: datetime | None = None,
         reason: str | None = None,
         rerun_of: str | None = None,
+        namespace: str | None = None,
         limit: int | None = None,
         page_size: int = 100,
     ) -> AsyncIterator[models.Job]:
@@ -128,6 +129,7 @@ class AsyncClient(base.BaseClient):
             "created_before": created_before,
             "reason": reason,
             "rerun_of": rerun_of,
+            "namespace": namespace,
         }
         cursor: str | None = None
         left = limit

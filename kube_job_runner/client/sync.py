@@ -111,6 +111,7 @@ class Client(base.BaseClient):
         created_before: datetime | None = None,
         reason: str | None = None,
         rerun_of: str | None = None,
+        namespace: str | None = None,
         limit: int | None = None,
         page_size: int = 100,
     ) -> Iterator[models.Job]:
@@ -127,6 +128,7 @@ class Client(base.BaseClient):
             "created_before": created_before,
             "reason": reason,
             "rerun_of": rerun_of,
+            "namespace": namespace,
         }
         cursor: str | None = None
         left = limit

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from kube_job_runner import telemetry
 from kube_job_runner.domain.errors import TemporaryError
@@ -52,6 +53,24 @@ async def repeat(
             failures = 0
         if pause_seconds > 0:
             await sleep_unless_stopped(pause_seconds, stop)
+
+
+async def run_beside(main: Coroutine[Any, Any, None], beside: Coroutine[Any, Any, None] | None) -> None:
+    """Run `main` to its end; `beside` runs as long as that at most. An error of either ends both and is raised."""
+    task = asyncio.create_task(main)
+    tasks = {task} if beside is None else {task, asyncio.create_task(beside)}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for first in done:
+            first.result()
+        await task
+    finally:
+        for each in tasks:
+            each.cancel()
+        await asyncio.wait(tasks)
+        for each in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                each.exception()  # looked at: of two errors only the first is raised
 
 
 async def run_until_stopped(work: Awaitable[None], *, stop: asyncio.Event, drain_seconds: float = 0.0) -> None:

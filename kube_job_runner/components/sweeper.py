@@ -7,7 +7,7 @@ import random
 
 from kube_job_runner import telemetry
 from kube_job_runner.components import loops
-from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.errors import LeaseLost, TemporaryError
 from kube_job_runner.services.readiness import DepthMeter
 from kube_job_runner.services.reconcile import Reconciler
 from kube_job_runner.services.sweep import Sweeper
@@ -31,6 +31,9 @@ async def run(
 
     Beside that, every `reconcile_seconds` the store is compared with the cluster, and every ten seconds the depth of the
     queue is measured: a cluster that is away, or a slow count, holds up no check.
+
+    Raises:
+        LeaseLost: another process sweeps now.
     """
 
     async def one_round() -> float:
@@ -40,17 +43,14 @@ async def run(
             return 0.0
         return _jittered(interval_seconds)
 
-    beside: list[asyncio.Task[None]] = []
+    measuring = _measure(depth, stop=stop) if depth is not None else None
+    beside = measuring
     if reconciler is not None:
-        beside.append(asyncio.create_task(_reconcile(reconciler, interval_seconds=reconcile_seconds, stop=stop)))
-    if depth is not None:
-        beside.append(asyncio.create_task(_measure(depth, stop=stop)))
+        comparing = _reconcile(reconciler, interval_seconds=reconcile_seconds, stop=stop)
+        beside = loops.run_beside(comparing, measuring)
     try:
-        await loops.repeat(one_round, stop=stop, what="sweeper")
+        await loops.run_beside(loops.repeat(one_round, stop=stop, what="sweeper"), beside)
     finally:
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
         telemetry.depth_figures.clear()
 
 
@@ -74,6 +74,8 @@ async def _reconcile(reconciler: Reconciler, *, interval_seconds: float, stop: a
             telemetry.reconcile_failures.inc()
             pause_seconds = min(interval_seconds, FAILED_PAUSE_SECONDS)
             log.warning("store and cluster not compared", error=str(error), again_in_seconds=pause_seconds)
+        except LeaseLost:
+            raise
         except Exception:  # an error of ours here must not stop the checks that every job depends on
             telemetry.reconcile_failures.inc()
             log.exception("store and cluster not compared", again_in_seconds=pause_seconds)

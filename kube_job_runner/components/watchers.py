@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
 from kube_job_runner import telemetry
 from kube_job_runner.components import loops
+from kube_job_runner.domain.errors import LeaseLost
 from kube_job_runner.services.observe import Observer
 
 log = telemetry.get_logger(__name__)
@@ -19,21 +19,20 @@ async def run(observer: Observer, *, stop: asyncio.Event, text: Callable[[], Obs
     """Forward observations until `stop`; those already read are sent first.
 
     `text` makes the observer of Kubernetes Events that runs beside it: what becomes of that one stops nothing.
+
+    Raises:
+        LeaseLost: another process watches now.
     """
-    beside = asyncio.create_task(_keep_reading(text, stop=stop)) if text is not None else None
-    try:
-        await loops.run_until_stopped(observer.run(), stop=stop)
-    finally:
-        if beside is not None:
-            beside.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await beside
+    beside = _keep_reading(text, stop=stop) if text is not None else None
+    await loops.run_beside(loops.run_until_stopped(observer.run(), stop=stop), beside)
 
 
 async def _keep_reading(make: Callable[[], Observer], *, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             await loops.run_until_stopped(make().run(), stop=stop)
+        except LeaseLost:
+            raise
         except Exception:  # text is best effort: an error in it is told, and the watch of the pods goes on
             telemetry.watch_failures.labels("event").inc()
             log.exception("the watch of events failed", again_in_seconds=TEXT_PAUSE_SECONDS)

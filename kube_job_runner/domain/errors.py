@@ -48,6 +48,10 @@ class NotFound(KjrError):
     """There is no such object, or you may not see it."""
 
 
+class LeaseLost(KjrError):
+    """Another process leads now; nothing was written."""
+
+
 class DatabaseUnavailable(TemporaryError):
     """The database does not answer."""
 

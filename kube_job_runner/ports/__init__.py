@@ -14,6 +14,7 @@ from kube_job_runner.ports.cluster import (
     ClusterInventory,
     ClusterJob,
     ClusterLogs,
+    ClusterTroubles,
     ClusterWatcher,
     ClusterWriter,
     Listed,
@@ -23,7 +24,12 @@ from kube_job_runner.ports.cluster import (
     SeenEvent,
     SeenJob,
     SeenPod,
+    Unlisted,
     WatchEvent,
+)
+from kube_job_runner.ports.leases import (
+    Fence,
+    LeaseStore,
 )
 from kube_job_runner.ports.logs import (
     ContainerLog,
@@ -39,6 +45,7 @@ from kube_job_runner.ports.logs import (
 from kube_job_runner.ports.queue import (
     Delivery,
     MessageQueue,
+    Sender,
     Topic,
     Wakeup,
 )
@@ -74,15 +81,18 @@ __all__ = [
     "ClusterInventory",
     "ClusterJob",
     "ClusterLogs",
+    "ClusterTroubles",
     "ClusterWatcher",
     "ClusterWriter",
     "ContainerLog",
     "Delivery",
+    "Fence",
     "Health",
     "InstallationStore",
     "JobFilter",
     "JobReader",
     "KnownClusterJob",
+    "LeaseStore",
     "Listed",
     "LoadedJob",
     "LogCollectStore",
@@ -105,6 +115,7 @@ __all__ = [
     "SeenEvent",
     "SeenJob",
     "SeenPod",
+    "Sender",
     "Snapshot",
     "StoredLog",
     "Submission",
@@ -114,6 +125,7 @@ __all__ = [
     "Token",
     "TokenStore",
     "Topic",
+    "Unlisted",
     "Wakeup",
     "WatchEvent",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 from uuid import UUID
@@ -83,11 +83,16 @@ class ClusterWriter(Protocol):
 
 
 class Relisting(msgspec.Struct, frozen=True):
-    """A watcher is about to list everything: what is known now and not seen before `Listed` has gone."""
+    """A watcher is about to list everything: what is known now and not seen before its namespace is `Listed` has gone."""
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """The list that began at the last `Relisting` is complete."""
+    """The list of a namespace (None: of all) that began at the last `Relisting` is complete.
+
+    Each namespace is told by itself: one that cannot be listed, because a right is missing say, holds up no other.
+    """
+
+    namespace: str | None = None
 
 
 class SeenJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +131,10 @@ class ClusterWatcher(Protocol):
     """
 
     def watch_jobs(self) -> AsyncIterator[WatchEvent]:
-        """Yield `Relisting`, `SeenJob`..., `Listed`, then `SeenJob` as changes come; and again from the start on a relist."""
+        """Yield `Relisting`, `SeenJob`..., `Listed`, then `SeenJob` as changes come; and again from the start on a relist.
+
+        There is one `Listed` for each namespace; what is seen of others may come between.
+        """
         ...
 
     def watch_pods(self) -> AsyncIterator[WatchEvent]:
@@ -186,18 +194,25 @@ class OwnedObject(msgspec.Struct, frozen=True, kw_only=True):
     deleting: bool = False
 
 
+class Unlisted(msgspec.Struct, frozen=True, kw_only=True):
+    """A namespace could not be listed, or not completely: that something of it was not seen proves nothing."""
+
+    namespace: str | None
+    why: str
+
+
 class ClusterInventory(Protocol):
     """What the sweep for orphans and zombies does with the cluster."""
 
-    def list_owned(self) -> AsyncIterator[list[OwnedObject]]:
-        """Yield, page by page, everything with the labels of this instance: all Jobs before the first pod.
+    def list_owned(self) -> AsyncIterator[list[OwnedObject] | Unlisted]:
+        """Yield, page by page, everything with the labels of this instance: of each namespace all Jobs before the first pod.
 
-        Only namespaces that `covers` tells of are listed.
+        Only namespaces that `covers` tells of are listed. One that cannot be listed comes as `Unlisted`, where others can.
 
         Objects of other installations under the same instance name are among them; `installation` tells them apart.
 
         Raises:
-            TemporaryError: the cluster did not answer, or the list could not be completed: it proves nothing then.
+            TemporaryError: nothing could be listed.
         """
         ...
 
@@ -230,7 +245,15 @@ class NodeReader(Protocol):
         ...
 
 
-class Cluster(ClusterWriter, ClusterWatcher, ClusterLogs, ClusterInventory, NodeReader, Protocol):
+class ClusterTroubles(Protocol):
+    """What an operator wants to know of the namespaces."""
+
+    def troubles(self) -> Mapping[str, str]:
+        """Return, by namespace ("*" for all), why it cannot be watched now; those that can are left out."""
+        ...
+
+
+class Cluster(ClusterWriter, ClusterWatcher, ClusterLogs, ClusterInventory, ClusterTroubles, NodeReader, Protocol):
     """All of a cluster; an adapter offers this, and each component takes the part that it needs."""
 
     async def close(self) -> None:

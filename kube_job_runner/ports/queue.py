@@ -20,15 +20,19 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: int = 1
 
 
-class MessageQueue(Protocol):
-    """At-least-once delivery with a visibility timeout, as SQS words it; batches of any size (an adapter splits them)."""
-
-    transactional: bool
-    """Whether `ProcessStore.commit` acknowledges receipts itself, in its own transaction."""
+class Sender(Protocol):
+    """All that the watchers and the sweeper need of the queue."""
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
         """Send messages; on return they are durable."""
         ...
+
+
+class MessageQueue(Sender, Protocol):
+    """At-least-once delivery with a visibility timeout, as SQS words it; batches of any size (an adapter splits them)."""
+
+    transactional: bool
+    """Whether `ProcessStore.commit` acknowledges receipts itself, in its own transaction."""
 
     async def receive(self, *, limit: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
         """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`."""

@@ -61,6 +61,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     states: tuple[State, ...] = ()
     queue: str | None = None
+    namespace: str | None = None
     name: str | None = None
     labels: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
     created_after: datetime | None = None
@@ -173,6 +174,7 @@ class KnownClusterJob(msgspec.Struct, frozen=True, kw_only=True):
 
     job_id: UUID
     attempt: int
+    namespace: str
     cluster_uid: str
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Literal, TypeVar
 
 from kube_job_runner import ports, telemetry
-from kube_job_runner.domain import facts
-from kube_job_runner.domain.errors import TemporaryError
-from kube_job_runner.domain.facts import JobFacts
+from kube_job_runner.domain.errors import LeaseLost, TemporaryError
+from kube_job_runner.domain.facts import JobFacts, latest_at
 from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.services.witness import NodeWitness
 
@@ -32,7 +32,10 @@ _T = TypeVar("_T")
 
 
 class Observer:
-    """Forwards what one watch yields. Two at once are correct: merging facts makes a second report harmless."""
+    """Forwards what one watch yields. Two at once are correct: merging facts makes a second report harmless.
+
+    What `queue` raises besides `TemporaryError` ends it: `LeaseLost`, when another process watches now.
+    """
 
     def __init__(
         self,
@@ -40,7 +43,7 @@ class Observer:
         kind: Kind,
         events: AsyncIterator[ports.WatchEvent],
         store: ports.ObserveStore,
-        queue: ports.MessageQueue,
+        queue: ports.Sender,
         clock: ports.Clock,
         nodes: ports.NodeReader | None = None,
     ) -> None:
@@ -53,7 +56,7 @@ class Observer:
         self._pending: asyncio.Queue[tuple[str, Observed]] = asyncio.Queue(maxsize=BUFFERED_MESSAGES)
         self._batch: dict[str, Observed] = {}
         self._missing: dict[str, ports.KnownClusterJob] = {}
-        self._listing = True
+        self._listed_from: datetime | None = None
         telemetry.watch_buffered.labels(kind).set_function(self._pending.qsize)
 
     async def run(self) -> None:
@@ -70,6 +73,8 @@ class Observer:
             if self._nodes is not None:
                 self._nodes.close()
             await self._flush_rest()
+            with contextlib.suppress(KeyError):  # a standby has no age of its watch to tell
+                telemetry.watch_last_event.remove(self._kind)
 
     async def _read(self) -> None:
         async for event in self._events:
@@ -77,7 +82,7 @@ class Observer:
             if isinstance(event, ports.Relisting):
                 await self._begin_list()
             elif isinstance(event, ports.Listed):
-                await self._end_list()
+                await self._end_list(event.namespace)
             else:
                 self._missing.pop(event.facts.uid, None)
                 self._measure_lag(event)
@@ -86,27 +91,29 @@ class Observer:
                     self._nodes.look(event, self._pending.put)
 
     def _measure_lag(self, event: ports.SeenJob | ports.SeenPod | ports.SeenEvent) -> None:
-        happened_at = None if self._listing else facts.latest_at(event.facts)
-        if happened_at is not None:
+        happened_at = latest_at(event.facts)
+        if happened_at is not None and self._listed_from is not None and happened_at >= self._listed_from:
+            # What is older is told by a list, not by the watch.
             lag_seconds = (self._clock.now() - happened_at).total_seconds()
             telemetry.watch_lag_seconds.labels(self._kind).observe(max(0.0, lag_seconds))
 
     async def _begin_list(self) -> None:
-        self._listing = True
+        self._listed_from = self._clock.now()
         telemetry.watch_relists.labels(self._kind).inc()
         self._missing = {}
         if self._kind == "job":
             known = await _persistently(self._store.known_cluster_jobs, what="reading what the store knows")
             self._missing = {entry.cluster_uid: entry for entry in known}
 
-    async def _end_list(self) -> None:
-        self._listing = False
-        for entry in self._missing.values():
+    async def _end_list(self, namespace: str | None) -> None:
+        """Report what the list of a namespace should have held; what is elsewhere, or where nobody looks, is left alone."""
+        gone = [entry for entry in self._missing.values() if namespace in (None, entry.namespace)]
+        for entry in gone:
             log.info("a cluster job is gone", job_id=str(entry.job_id), attempt=entry.attempt)
-            gone = JobFacts(uid=entry.cluster_uid, gone=True)
-            message = Observed(job_id=entry.job_id, attempt=entry.attempt, job=gone)
+            facts = JobFacts(uid=entry.cluster_uid, gone=True)
+            message = Observed(job_id=entry.job_id, attempt=entry.attempt, job=facts)
             await self._pending.put((entry.cluster_uid, message))
-        self._missing = {}
+            del self._missing[entry.cluster_uid]
 
     async def _send_forever(self) -> None:
         sent_at = self._clock.monotonic() - PACE_SECONDS
@@ -138,7 +145,7 @@ class Observer:
                 await asyncio.shield(sending)
         except asyncio.CancelledError:
             await asyncio.wait({sending}, timeout=_LAST_SEND_SECONDS)
-            sending.cancel()
+            await _stop(sending)
             raise
         telemetry.observations.labels(self._kind).inc(len(batch))
 
@@ -146,7 +153,7 @@ class Observer:
         while not self._pending.empty():
             self._take(*self._pending.get_nowait())
         if self._batch:
-            with contextlib.suppress(TemporaryError):
+            with contextlib.suppress(TemporaryError, LeaseLost):
                 await self._queue.send([Outgoing(message=message) for message in self._batch.values()])
 
 
@@ -171,7 +178,9 @@ async def _persistently(call: Callable[[], Awaitable[_T]], *, what: str) -> _T:
             await asyncio.sleep(delay_seconds)
 
 
-async def _stop(task: asyncio.Task[None]) -> None:
-    """End a task, however it ended: what it raised was told by `run` already."""
+async def _stop(task: asyncio.Future[None]) -> None:
+    """End a task, however it ended: what it raised was told by `run` already, or is too late to matter."""
     task.cancel()
     await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()

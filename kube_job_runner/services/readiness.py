@@ -27,15 +27,22 @@ class Readiness:
     """Whether this process can do its work: the store's checks, asked at most once a second, and probes of its own parts.
 
     With `advisory` the probes are shown and decide nothing: a process that also takes submits is to take them while its
-    watches are silent.
+    watches are silent. `notes` are lines by name that say how things stand: who leads, for one.
     """
 
     def __init__(
-        self, health: Health, clock: Clock, probes: Mapping[str, Probe] | None = None, *, advisory: bool = False
+        self,
+        health: Health,
+        clock: Clock,
+        probes: Mapping[str, Probe] | None = None,
+        *,
+        notes: Callable[[], Mapping[str, str]] = dict[str, str],
+        advisory: bool = False,
     ) -> None:
         self._health = health
         self._clock = clock
         self._probes = dict(probes or {})
+        self._notes = notes
         self._advisory = frozenset(self._probes) if advisory else frozenset()
         self._checks: dict[str, str | None] = {}
         self._checked_at = float("-inf")
@@ -62,6 +69,7 @@ class Readiness:
         checks = await self.checks()
         ready = not any(wrong for name, wrong in checks.items() if name not in self._advisory)
         lines = [self._line(name, wrong) for name, wrong in checks.items()]
+        lines += [f"[i]{name} {said}" for name, said in self._notes().items()]
         lines.append("ready" if ready else "not ready")
         return ready, "".join(line + "\n" for line in lines)
 

@@ -52,6 +52,7 @@ class _Round(msgspec.Struct, kw_only=True):
     listed_jobs: set[str] = msgspec.field(default_factory=set)
     listed_pods: set[str] = msgspec.field(default_factory=set)
     suspects: list[ports.OwnedObject] = msgspec.field(default_factory=list)
+    unlisted: set[str | None] = msgspec.field(default_factory=set)
     found: Found = msgspec.field(default_factory=Found)
 
 
@@ -63,7 +64,7 @@ class Reconciler:
         *,
         store: ports.ReconcileStore,
         cluster: ports.ClusterInventory,
-        queue: ports.MessageQueue,
+        queue: ports.Sender,
         clock: ports.Clock,
         settings: ReconcileSettings,
     ) -> None:
@@ -77,12 +78,18 @@ class Reconciler:
         """Compare everything once; return what was found.
 
         Raises:
-            TemporaryError: the store, or a list of the cluster, could not be read; nothing is concluded from half of it.
+            LeaseLost: another process sweeps now; nothing is removed any more.
+            TemporaryError: the store, or any list of the cluster, could not be read.
         """
         installation = await self._store.installation_id()
         known = await self._recorded()  # before the list begins: what it does not show was gone then
         compared = _Round(known=known, missing=dict(known))
         async for page in self._cluster.list_owned():
+            if isinstance(page, ports.Unlisted):
+                compared.unlisted.add(page.namespace)
+                compared.found.failed += 1
+                log.warning("a namespace could not be listed", namespace=page.namespace, error=page.why)
+                continue
             for owned in page:
                 self._look_at(owned, compared, installation=installation)
         await self._remove_orphans(compared.suspects, compared.found)
@@ -150,9 +157,14 @@ class Reconciler:
             log.warning("more orphans than are removed in one round", orphans=len(orphans), removed=MOST_DELETES)
 
     async def _report_zombies(self, compared: _Round) -> None:
-        """Report the cluster jobs that are gone: after one more look at each, for a list shows only our own namespaces."""
+        """Report the cluster jobs that are gone: after one more look at each, for a list shows only our own namespaces.
+
+        Nothing is said of a namespace that could not be listed, and rows of a namespace that is ours no more come last.
+        """
         gone: list[Outgoing] = []
-        for row in list(compared.missing.values())[:MOST_ZOMBIES]:
+        rows = [row for row in compared.missing.values() if row.namespace not in compared.unlisted]
+        rows.sort(key=lambda row: not self._cluster.covers(row.namespace))
+        for row in rows[:MOST_ZOMBIES]:
             try:
                 facts = await self._cluster.find(row.namespace, row.cluster_name)
             except TemporaryError as error:

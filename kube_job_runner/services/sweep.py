@@ -31,7 +31,12 @@ class Sweeper:
         self._housekeeping_at = clock.monotonic()
 
     async def run_once(self) -> dict[str, int]:
-        """Do one round; return how much of each duty was done. A full batch means that there is more to do."""
+        """Do one round; return how much of each duty was done. A full batch means that there is more to do.
+
+        Raises:
+            LeaseLost: another process sweeps now.
+            TemporaryError: the store does not answer.
+        """
         counts = {"checks": await self._store.send_due_checks(limit=_BATCH, rearm_seconds=_REARM_SECONDS)}
         telemetry.checks_sent.inc(counts["checks"])
         if self._clock.monotonic() >= self._housekeeping_at:

@@ -220,7 +220,9 @@ async def test_known_cluster_jobs_are_those_not_gone(pg: Postgres) -> None:
         make_attempt(job, 3),
     )
     await pg.store.commit([make_change(job, State.RUNNING, number=3, attempts=attempts)], receipts={})
-    assert await pg.store.known_cluster_jobs() == [KnownClusterJob(job_id=job.id, attempt=2, cluster_uid="u2")]
+    assert await pg.store.known_cluster_jobs() == [
+        KnownClusterJob(job_id=job.id, attempt=2, namespace=job.namespace, cluster_uid="u2")
+    ]
 
 
 async def test_an_empty_change_still_moves_the_version(pg: Postgres) -> None:

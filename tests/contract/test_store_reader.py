@@ -106,6 +106,14 @@ async def test_states_are_merged_newest_first_and_paged(pg: Postgres) -> None:
     assert await listed(pg, states=(State.SUCCEEDED,)) == ["job-5", "job-1"]
 
 
+async def test_jobs_of_a_namespace(pg: Postgres) -> None:
+    await store_jobs(pg, *(make_submission(name=f"in-{name}", namespace=name) for name in ("a", "b")))
+    assert await listed(pg, namespace="b") == ["in-b"]
+    assert await listed(pg, namespace="b", states=(State.QUEUED, State.RUNNING)) == ["in-b"]
+    assert await listed(pg, namespace="b", queue="odd") == []
+    assert await listed(pg, namespace="c") == []
+
+
 async def test_an_unknown_label_operator_is_a_bug(pg: Postgres) -> None:
     with pytest.raises(ValueError, match="operator"):
         await pg.store.list_jobs(JobFilter(labels=(("n", "~", ("0",)),)))

@@ -105,13 +105,17 @@ def pod(number: int = 1, *, phase: str = "Pending", namespace: str = "default", 
     }
 
 
-async def until_listed(events: AsyncIterator[WatchEvent]) -> list[SeenJob | SeenPod]:
-    """Return what one list tells: everything from `Relisting` to `Listed`."""
+async def until_listed(events: AsyncIterator[WatchEvent], *, namespaces: int = 1) -> list[SeenJob | SeenPod]:
+    """Return what one list tells: everything from `Relisting` to the `Listed` of the last of so many namespaces."""
     seen: list[SeenJob | SeenPod] = []
     async with asyncio.timeout(20):
         while not isinstance(event := await anext(events), Relisting):
             raise AssertionError(f"expected Relisting, got {event}")
-        while not isinstance(event := await anext(events), Listed):
+        while namespaces:
+            event = await anext(events)
+            if isinstance(event, Listed):
+                namespaces -= 1
+                continue
             assert isinstance(event, (SeenJob, SeenPod)), event
             seen.append(event)
     return seen

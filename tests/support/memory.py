@@ -139,7 +139,12 @@ class MemoryStore:
     async def known_cluster_jobs(self) -> list[KnownClusterJob]:
         """Return the cluster jobs that should exist."""
         return [
-            KnownClusterJob(job_id=attempt.job_id, attempt=attempt.number, cluster_uid=attempt.cluster_uid)
+            KnownClusterJob(
+                job_id=attempt.job_id,
+                attempt=attempt.number,
+                namespace=attempt.namespace,
+                cluster_uid=attempt.cluster_uid,
+            )
             for of_job in self.attempts.values()
             for attempt in of_job.values()
             if attempt.cluster_uid is not None and attempt.gone_at is None

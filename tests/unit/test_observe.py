@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from kube_job_runner import ports
-from kube_job_runner.domain.errors import DatabaseUnavailable
+from kube_job_runner.domain.errors import DatabaseUnavailable, LeaseLost
 from kube_job_runner.domain.facts import EventFacts, JobFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.services.observe import Observer
@@ -52,7 +52,7 @@ class World:
         self.batches.append([m.message for m in messages if isinstance(m.message, Observed)])
 
     def observer(self) -> Observer:
-        return Observer(kind="job", events=self.events(), store=self, queue=self, clock=LoopClock())  # type: ignore[arg-type]
+        return Observer(kind="job", events=self.events(), store=self, queue=self, clock=LoopClock())
 
     @property
     def sent(self) -> list[Observed]:
@@ -74,15 +74,28 @@ async def play(world: World, *events: ports.WatchEvent, seconds: float = 5.0) ->
 
 
 async def test_what_the_store_knows_and_a_list_does_not_hold_is_gone() -> None:
-    known = [ports.KnownClusterJob(job_id=JOB, attempt=1, cluster_uid=uid) for uid in ("a", "b")]
+    known = [ports.KnownClusterJob(job_id=JOB, attempt=1, namespace="a", cluster_uid=uid) for uid in ("a", "b")]
     world = World(known)
     await play(world, ports.Relisting(), seen("a", 5), ports.Listed())
     assert world.asked == 1
     assert [(m.job.uid, m.job.gone) for m in world.sent if m.job] == [("a", False), ("b", True)]
 
 
+async def test_what_is_in_a_namespace_that_was_not_listed_is_not_called_gone() -> None:
+    known = [
+        ports.KnownClusterJob(job_id=JOB, attempt=1, namespace=namespace, cluster_uid=f"in {namespace}")
+        for namespace in ("a", "b", "no longer ours")
+    ]
+    world = World(known)
+    await play(world, ports.Relisting(), ports.Listed("a"))
+    assert [m.job.uid for m in world.sent if m.job] == ["in a"]
+    world = World(known)
+    await play(world, ports.Relisting(), ports.Listed("a"), seen("in b", 1), ports.Listed("b"))
+    assert [(m.job.uid, m.job.gone) for m in world.sent if m.job] == [("in a", True), ("in b", False)]
+
+
 async def test_nothing_is_gone_before_the_list_is_complete() -> None:
-    world = World([ports.KnownClusterJob(job_id=JOB, attempt=1, cluster_uid="a")])
+    world = World([ports.KnownClusterJob(job_id=JOB, attempt=1, namespace="a", cluster_uid="a")])
     await play(world, ports.Relisting(), ports.Relisting())
     assert world.sent == []
 
@@ -100,6 +113,34 @@ async def test_a_queue_that_is_away_loses_nothing() -> None:
     world.away = 6
     await play(world, seen("a", 1), seated := seen("b", 2), seconds=60)
     assert [m.job for m in world.sent] == [seen("a", 1).facts, seated.facts]
+
+
+async def test_a_refused_send_ends_the_observer() -> None:
+    class Fenced(World):
+        refused = 0
+
+        async def send(self, messages: Sequence[Outgoing]) -> None:
+            self.refused += 1
+            raise LeaseLost
+
+    world = Fenced()
+    world.feed.put_nowait(seen("a", 1))
+    with pytest.raises(LeaseLost):
+        await world.observer().run()
+    assert world.refused == 1
+
+
+async def test_what_is_left_when_it_is_ended_is_tried_once_and_may_be_refused() -> None:
+    class Fenced(World):
+        refused = 0
+
+        async def send(self, messages: Sequence[Outgoing]) -> None:
+            self.refused += 1
+            raise LeaseLost
+
+    world = Fenced()
+    await play(world, seen("a", 1), seconds=0.001)
+    assert (world.refused, world.sent) == (1, [])
 
 
 async def test_what_was_read_is_sent_before_it_stops() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from kube_job_runner import ports, telemetry
 from kube_job_runner.components import sweeper
-from kube_job_runner.domain.errors import DatabaseUnavailable, TemporaryError
+from kube_job_runner.domain.errors import DatabaseUnavailable, LeaseLost, TemporaryError
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.services import reconcile
@@ -39,9 +39,9 @@ def pod(uid: str, owner_uid: str, **fields: Any) -> ports.OwnedObject:
     return job(uid, kind="Pod", owner_uid=owner_uid, **fields)
 
 
-def row(uid: str, job_id: uuid.UUID = JOB, attempt: int = 1) -> ports.RecordedClusterJob:
+def row(uid: str, job_id: uuid.UUID = JOB, attempt: int = 1, *, namespace: str = "default") -> ports.RecordedClusterJob:
     return ports.RecordedClusterJob(
-        job_id=job_id, attempt=attempt, namespace="default", cluster_name=f"name-of-{uid}", cluster_uid=uid
+        job_id=job_id, attempt=attempt, namespace=namespace, cluster_name=f"name-of-{uid}", cluster_uid=uid
     )
 
 
@@ -58,6 +58,7 @@ class World:
         self.removed: list[str] = []
         self.sent: list[Observed] = []
         self.list_error: Exception | None = None
+        self.unlisted: list[str] = []
         self.remove_error: Exception | None = None
         self.present: dict[str, JobFacts | Exception] = {}
         self.before_list: Any = lambda: None
@@ -79,8 +80,10 @@ class World:
             self.before_second_look()
         return {key: self.claims_now[key] for key in attempts if key in self.claims_now}
 
-    async def list_owned(self) -> AsyncIterator[list[ports.OwnedObject]]:
+    async def list_owned(self) -> AsyncIterator[list[ports.OwnedObject] | ports.Unlisted]:
         self.before_list()
+        for namespace in self.unlisted:
+            yield ports.Unlisted(namespace=namespace, why="forbidden")
         for kind in ("Job", "Pod"):
             for owned in [owned for owned in self.owned if owned.kind == kind]:
                 yield [owned]
@@ -363,3 +366,35 @@ async def test_a_sweeper_alone() -> None:
     rounds = Rounds()
     await sweep_for(10, rounds, None)
     assert rounds.sweeps > 5
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_concluded_of_a_namespace_that_could_not_be_listed() -> None:
+    world = World(job("u-3", job_id=OTHER), rows=[row("u-1"), row("u-2", OTHER, namespace="closed")])
+    world.unlisted = ["closed"]
+    found = await run(world)
+    assert (found.zombies, found.failed) == (1, 1)
+    assert [(m.job_id, m.job.uid) for m in world.sent if m.job] == [(JOB, "u-1")]
+    assert world.removed == ["u-3"]  # what is seen in the others is judged as always
+
+
+@pytest.mark.asyncio
+async def test_rows_of_namespaces_that_are_ours_no_more_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "MOST_ZOMBIES", 1)
+    world = World(rows=[row("u-1", namespace="elsewhere"), row("u-2", OTHER)])
+    found = await run(world)
+    assert [m.job_id for m in world.sent] == [OTHER]
+    assert found.zombies == 1
+
+
+@pytest.mark.asyncio
+async def test_a_sweeper_whose_claims_are_refused_removes_nothing() -> None:
+    world = World(job("u-1"))
+
+    async def claims(_attempts: object) -> dict[tuple[uuid.UUID, int], ports.Claim]:
+        raise LeaseLost
+
+    world.claims = claims  # type: ignore[assignment]
+    with pytest.raises(LeaseLost):
+        await run(world)
+    assert world.removed == []

@@ -52,6 +52,14 @@ def test_limits_of_queues_are_read_as_pairs() -> None:
         settings.load(environ={"KJR_QUEUE_LIMITS": "etl=1,etl=2"})
 
 
+def test_namespaces_are_names() -> None:
+    for wrong in ("*", "Upper", "a,b c", "-a", "a" * 64):
+        with pytest.raises(settings.SettingsError, match=r"KJR_NAMESPACES: .* is no name of a namespace"):
+            settings.load(environ={"KJR_NAMESPACES": wrong})
+    with pytest.raises(settings.SettingsError, match="at least one"):
+        settings.load(environ={"KJR_NAMESPACES": " , "})
+
+
 def test_a_flag_wins_over_the_environment() -> None:
     assert settings.load({"port": 1, "host": None}, environ={"KJR_PORT": "2"}).port == 1
 

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import quote
 
 import msgspec
@@ -25,9 +25,9 @@ from kube_job_runner.adapters.kubernetes.informer import Informer
 from kube_job_runner.adapters.kubernetes.known import Known, KnownEvents
 from kube_job_runner.adapters.kubernetes.scope import Kind, Tuning, WatchStats, Wiring
 from kube_job_runner.domain import names
-from kube_job_runner.domain.errors import NameTaken
+from kube_job_runner.domain.errors import NameTaken, TemporaryError
 from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts
-from kube_job_runner.ports import ClusterJob, OwnedObject, SeenEvent, SeenJob, SeenPod, WatchEvent
+from kube_job_runner.ports import ClusterJob, OwnedObject, SeenEvent, SeenJob, SeenPod, Unlisted, WatchEvent
 from kube_job_runner.settings import KubernetesEnvironment, Settings
 
 ALL_NAMESPACES = "*"
@@ -203,15 +203,32 @@ class KubernetesCluster:
         """Tell whether a namespace is among those of this installation; see `ports.ClusterInventory`."""
         return None in self._scopes or namespace in self._scopes
 
-    async def list_owned(self) -> AsyncGenerator[list[OwnedObject]]:
-        """Yield everything with our labels, Jobs first; see `ports.ClusterInventory`."""
-        limit = self._tuning.page_limit
-        jobs = [_path("/apis/batch/v1", "jobs", scope) for scope in self._scopes]
-        pods = [_path("/api/v1", "pods", scope) for scope in self._scopes]
-        async for page in inventory.pages(self._client, "Job", jobs, selector=self._by_label, limit=limit):
-            yield page
-        async for page in inventory.pages(self._client, "Pod", pods, selector=self._by_label, limit=limit):
-            yield page
+    def troubles(self) -> Mapping[str, str]:
+        """Return why namespaces cannot be watched now; see `ports.ClusterTroubles`. Without Events one can do."""
+        return self.watch_stats["job"].troubles | self.watch_stats["pod"].troubles
+
+    async def list_owned(self) -> AsyncGenerator[list[OwnedObject] | Unlisted]:
+        """Yield everything with our labels, by namespace, Jobs first; see `ports.ClusterInventory`."""
+        failed = 0
+        for scope in self._scopes:
+            try:
+                async for page in self._owned_in(scope):
+                    yield page
+            except TemporaryError as error:
+                failed += 1
+                if failed == len(self._scopes):
+                    raise
+                yield Unlisted(namespace=scope, why=str(error))
+
+    async def _owned_in(self, scope: str | None) -> AsyncGenerator[list[OwnedObject]]:
+        kinds: tuple[tuple[Literal["Job", "Pod"], str], ...] = (
+            ("Job", _path("/apis/batch/v1", "jobs", scope)),
+            ("Pod", _path("/api/v1", "pods", scope)),
+        )
+        for kind, path in kinds:
+            limit = self._tuning.page_limit
+            async for page in inventory.pages(self._client, kind, path, selector=self._by_label, limit=limit):
+                yield page
 
     async def remove_owned(self, found: OwnedObject) -> None:
         """Delete an object by uid; see `ports.ClusterInventory`."""

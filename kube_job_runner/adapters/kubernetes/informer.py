@@ -2,7 +2,7 @@
 
 Three loops, one inside the other, each with one reason to begin again: `events` when everything must be listed anew (a
 410, or the periodic list), `watch.watch_on` when one connection is over, and the connection itself, which never does.
-All namespaces are listed and watched side by side; `Listed` is told when the last of them is complete.
+All namespaces are listed and watched side by side, and none waits for another: `Listed` is told of each by itself.
 """
 
 from __future__ import annotations
@@ -54,10 +54,12 @@ class Informer(Generic[Facts]):
 
         async def follow(scope: Scope[Facts]) -> None:
             await listing.list_all(scope, buffer)
+            buffer.put([Listed(scope.namespace)])
             missing.discard(scope.namespace)
             if not missing:
-                self._complete(buffer)
-                listed.set()
+                self._wiring.stats.lists += 1
+                self._wiring.stats.listed_at = self._wiring.monotonic()
+            listed.set()
             await watch.watch_on(scope, buffer)
             buffer.close()
 
@@ -76,8 +78,3 @@ class Informer(Generic[Facts]):
             _log.exception("watch_crashed", kind=self._wiring.kind, error=str(error))
             await self._wiring.sleep(CRASH_PAUSE_SECONDS)
             buffer.close()
-
-    def _complete(self, buffer: Buffer[WatchEvent]) -> None:
-        buffer.put([Listed()])
-        self._wiring.stats.lists += 1
-        self._wiring.stats.listed_at = self._wiring.monotonic()

@@ -5,7 +5,7 @@ Source: Kubernetes API concepts, "Metadata-only fetches" (PartialObjectMetadata 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from typing import Literal
 from urllib.parse import quote
 
@@ -29,21 +29,20 @@ _decoder = msgspec.json.Decoder(_Page)
 
 
 async def pages(
-    client: Client, kind: Literal["Job", "Pod"], paths: Iterable[str], *, selector: str, limit: int
+    client: Client, kind: Literal["Job", "Pod"], path: str, *, selector: str, limit: int
 ) -> AsyncGenerator[list[OwnedObject]]:
-    """Yield the objects of a kind at these paths, page by page.
+    """Yield the objects of a kind at a path, page by page.
 
     Raises:
         TemporaryError: a page did not come, or the list expired before its last one (410): it proves nothing then.
     """
-    for path in paths:
-        token = ""
-        while True:
-            page = await _page(client, kind, f"{path}?{selector}&limit={limit}&continue={quote(token, safe='')}")
-            yield [_owned(kind, item.metadata) for item in page.items or () if item.metadata.uid]
-            token = page.metadata.continue_ or ""
-            if not token:
-                break
+    token = ""
+    while True:
+        page = await _page(client, kind, f"{path}?{selector}&limit={limit}&continue={quote(token, safe='')}")
+        yield [_owned(kind, item.metadata) for item in page.items or () if item.metadata.uid]
+        token = page.metadata.continue_ or ""
+        if not token:
+            return
 
 
 async def _page(client: Client, kind: str, target: str) -> _Page:

@@ -28,9 +28,11 @@ async def list_all(scope: Scope[Facts], buffer: Buffer[WatchEvent]) -> None:
             scope.wiring.stats.expired += 1
             await scope.pause("the list expired before its last page")
         except (Rejected, TemporaryError) as error:
+            scope.troubled(str(error))
             await scope.pause(str(error), least_seconds=error.delay_seconds)
         else:
             scope.backoff.reset()
+            scope.troubled(None)
             return
 
 

@@ -62,6 +62,8 @@ class WatchStats(msgspec.Struct):
     stale_lists: int = 0
     crashes: int = 0
     last_error: str = ""
+    troubles: dict[str, str] = {}
+    """Why a namespace ("*": all of them) cannot be listed now."""
 
 
 class Wiring(msgspec.Struct, Generic[Facts], frozen=True, kw_only=True):
@@ -101,6 +103,15 @@ class Scope(Generic[Facts]):
         """Take note that the server said anything at all."""
         self.wiring.stats.last_heard_at = self.wiring.monotonic()
         telemetry.watch_heard.beat(self.wiring.kind)
+
+    def troubled(self, why: str | None) -> None:
+        """Take note that the namespace cannot be listed, and why; or, with None, that it can."""
+        name = self.namespace or "*"
+        if why is None:
+            self.wiring.stats.troubles.pop(name, None)
+        else:
+            self.wiring.stats.troubles[name] = why
+        telemetry.namespaces_unlisted.labels(self.wiring.kind, name).set(why is not None)
 
     async def pause(self, why: str, *, least_seconds: float = 0.0, most_seconds: float | None = None) -> None:
         """Wait before the next try: the backoff, within bounds."""

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -210,6 +210,10 @@ class LocalCluster:
             raise TemporaryError(f"the log of pod {pod_name} cannot be read: {error}") from error
 
     # -- inventory ---------------------------------------------------------------------------------------------------
+
+    def troubles(self) -> Mapping[str, str]:
+        """Tell that every namespace can be watched."""
+        return {}
 
     def covers(self, namespace: str) -> bool:
         """Tell that every namespace is listed."""

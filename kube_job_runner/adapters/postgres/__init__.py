@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from kube_job_runner.adapters.postgres import embedded
+from kube_job_runner.adapters.postgres.leases import FencedPool, Leases
 from kube_job_runner.adapters.postgres.logs import Logs
 from kube_job_runner.adapters.postgres.pool import ACQUIRE_SECONDS, STATEMENT_SECONDS, Pool, open_pool
 from kube_job_runner.adapters.postgres.queue import POLL_SECONDS, PostgresQueue
 from kube_job_runner.adapters.postgres.schema import migrate
 from kube_job_runner.adapters.postgres.store import Store
 from kube_job_runner.adapters.postgres.wakeup import PostgresWakeup
+from kube_job_runner.ports import Fence
 
-__all__ = ["Logs", "Postgres", "Store", "connect", "embedded", "migrate"]
+__all__ = ["Fenced", "Logs", "Postgres", "Store", "connect", "embedded", "migrate"]
 
 
 class Postgres:
-    """One process's way to the database: `store` (all store ports), `logs`, `queue`, `wakeup`."""
+    """One process's way to the database: `store` (all store ports), `logs`, `queue`, `leases`, `wakeup`."""
 
-    def __init__(self, *, pool: Pool, store: Store, queue: PostgresQueue, wakeup: PostgresWakeup) -> None:
+    def __init__(self, url: str, *, pool: Pool, store: Store, queue: PostgresQueue, wakeup: PostgresWakeup) -> None:
+        self._url = url
+        self.leases = Leases(url)
         self.pool = pool
         self.store = store
         self.logs = Logs(pool)
         self.queue = queue
         self.wakeup = wakeup
 
+    def fenced(self, fence: Fence) -> Fenced:
+        """Return the store, the queue and the logs as the leader of that term may use them."""
+        pool = FencedPool(self.pool, fence)
+        return Fenced(store=Store(pool, self._url), logs=Logs(pool), queue=PostgresQueue(pool, self.wakeup))
+
     async def close(self) -> None:
         """Let what is in flight end, then close every connection."""
         await self.wakeup.close()
         await self.store.close()
+        await self.leases.close()
         await self.pool.close()
+
+
+class Fenced(msgspec.Struct, frozen=True, kw_only=True):
+    """What a leader writes with: all of it raises `LeaseLost` once another process has taken its lease."""
+
+    store: Store
+    logs: Logs
+    queue: PostgresQueue
 
 
 async def connect(
@@ -38,7 +58,7 @@ async def connect(
     statement_seconds: float = STATEMENT_SECONDS,
     poll_seconds: float = POLL_SECONDS,
 ) -> Postgres:
-    """Connect to the database of that URL, with at most `pool_size` connections and two more (hints, health).
+    """Connect to the database of that URL, with at most `pool_size` connections and three more (hints, health, leases).
 
     The URL must lead to the server itself or to a session pooler: hints do not pass a transaction pooler.
 
@@ -50,4 +70,4 @@ async def connect(
     wakeup = PostgresWakeup(url)
     wakeup.start()
     queue = PostgresQueue(pool, wakeup, poll_seconds=poll_seconds)
-    return Postgres(pool=pool, store=Store(pool, url), queue=queue, wakeup=wakeup)
+    return Postgres(url, pool=pool, store=Store(pool, url), queue=queue, wakeup=wakeup)

@@ -55,6 +55,8 @@ def _plain(wanted: JobFilter, arguments: _Arguments) -> list[str]:
     conditions = []
     if wanted.queue is not None:
         conditions.append(f"queue = {arguments.add(wanted.queue)}")
+    if wanted.namespace is not None:
+        conditions.append(f"namespace = {arguments.add(wanted.namespace)}")
     if wanted.name is not None:
         conditions.append(f"name = {arguments.add(wanted.name)}")
     if wanted.owner is not None:

@@ -34,11 +34,18 @@ _KINDS = {
 class Pool:
     """A pool of connections to one database."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], *, size: int, acquire_seconds: float) -> None:
-        self._pool = pool
+    def __init__(
+        self,
+        pool: asyncpg.Pool[asyncpg.Record],
+        *,
+        acquire_seconds: float,
+        size: int = 0,
+        working: set[asyncio.Task[Any]] | None = None,
+    ) -> None:
+        self.connections = pool
+        self.acquire_seconds = acquire_seconds
         self._size = size
-        self._acquire_seconds = acquire_seconds
-        self._working: set[asyncio.Task[Any]] = set()
+        self.working: set[asyncio.Task[Any]] = set() if working is None else working
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, transaction: bool = False) -> T:
         """Return the result of `work(connection)`, in a transaction if asked for.
@@ -62,20 +69,20 @@ class Pool:
             with telemetry.db_wait_seconds.time():
                 connection = await self._acquire()
             task = asyncio.ensure_future(self._use(connection, work, transaction=transaction))
-            self._working.add(task)
+            self.working.add(task)
             task.add_done_callback(self._ended)
             return await asyncio.shield(task)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._working.discard(task)
+        self.working.discard(task)
         if not task.cancelled():
             task.exception()  # looked at: a cancelled caller does not, and the loop would complain
 
     async def _acquire(self) -> Connection:
         try:
-            return await self._pool.acquire(timeout=self._acquire_seconds)
+            return await self.connections.acquire(timeout=self.acquire_seconds)
         except TimeoutError:
-            raise DatabaseUnavailable(f"no database connection was free within {self._acquire_seconds:g} s") from None
+            raise DatabaseUnavailable(f"no database connection was free within {self.acquire_seconds:g} s") from None
 
     async def _use(self, connection: Connection, work: Callable[[Connection], Awaitable[T]], *, transaction: bool) -> T:
         try:
@@ -85,11 +92,11 @@ class Pool:
             if not isinstance(error, Exception) or failure.broken(error):
                 connection.terminate()
             if failure.sqlstate(error) == failure.READ_ONLY:
-                await self._pool.expire_connections()  # the others talk to the same demoted server
+                await self.connections.expire_connections()  # the others talk to the same demoted server
             raise
         finally:
             with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await self._pool.release(connection, timeout=_RELEASE_SECONDS)
+                await self.connections.release(connection, timeout=_RELEASE_SECONDS)
 
     async def _tried(
         self, connection: Connection, work: Callable[[Connection], Awaitable[T]], *, transaction: bool
@@ -119,14 +126,14 @@ class Pool:
 
     async def close(self) -> None:
         """Let what is in flight end, then close all connections; within a bound."""
-        if self._working:
-            await asyncio.wait(self._working, timeout=_CLOSE_SECONDS)
+        if self.working:
+            await asyncio.wait(self.working, timeout=_CLOSE_SECONDS)
         telemetry.db_connections_max.dec(self._size)
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._pool.close()
+                await self.connections.close()
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            self._pool.terminate()
+            self.connections.terminate()
 
 
 def _kind(error: Exception) -> str:

@@ -71,7 +71,9 @@ class Process:
     async def known_cluster_jobs(self) -> list[KnownClusterJob]:
         """Return the cluster jobs with a uid that are not recorded as gone."""
         return [
-            KnownClusterJob(job_id=row["job_id"], attempt=row["number"], cluster_uid=row["cluster_uid"])
+            KnownClusterJob(
+                job_id=row["job_id"], attempt=row["number"], namespace=row["namespace"], cluster_uid=row["cluster_uid"]
+            )
             for row in await self._pool.fetch(SQL["known_cluster_jobs"])
         ]
 

@@ -7,7 +7,7 @@ seed. What it was asked and what it did is in `history`; what may go wrong is se
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -200,6 +200,10 @@ class SimulatedCluster:
                 await sim.changed.wait()
 
     # -- inventory ---------------------------------------------------------------------------------------------------
+
+    def troubles(self) -> Mapping[str, str]:
+        """Tell that every namespace can be watched."""
+        return {}
 
     def covers(self, namespace: str) -> bool:
         """Tell that every namespace is listed."""

@@ -22,6 +22,7 @@ WATCH_SECONDS = 2.0
     "--state", "states", multiple=True, type=click.Choice(options.STATES), help="Only in this state; may be repeated."
 )
 @click.option("--queue", help="Only of this queue.")
+@click.option("--namespace", help="Only of this Kubernetes namespace.")
 @click.option("-l", "--label", "selectors", multiple=True, metavar="SELECTOR", help="Label selector, as kubectl's.")
 @click.option("--name", help="Only with this name.")
 @click.option("--reason", "--cause", metavar="REASON", help="Only those that failed for this reason, like OutOfMemory.")
@@ -35,6 +36,7 @@ def command(
     *,
     states: tuple[str, ...],
     queue: str | None,
+    namespace: str | None,
     selectors: tuple[str, ...],
     name: str | None,
     reason: str | None,
@@ -50,6 +52,7 @@ def command(
     filters: dict[str, Any] = {
         "state": states,
         "queue": queue,
+        "namespace": namespace,
         "labels": ",".join(selectors),
         "name": name,
         "reason": reason,

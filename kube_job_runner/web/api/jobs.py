@@ -187,6 +187,7 @@ def _filter(query: queries.ListQuery) -> JobFilter:
     return JobFilter(
         states=query.state,
         queue=query.queue,
+        namespace=query.namespace,
         name=query.name,
         reason=views.reason_code(query.reason) if query.reason is not None else None,
         rerun_of=query.rerun_of,

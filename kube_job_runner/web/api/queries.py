@@ -67,6 +67,10 @@ class ListQuery(msgspec.Struct, frozen=True):
     queue: Annotated[str, Meta(max_length=63, extra_json_schema=_NO_NUL, description="Jobs of this queue.")] | None = (
         None
     )
+    namespace: (
+        Annotated[str, Meta(max_length=63, extra_json_schema=_NO_NUL, description="Jobs of this Kubernetes namespace.")]
+        | None
+    ) = None
     name: Annotated[str, Meta(max_length=63, extra_json_schema=_NO_NUL, description="Jobs of this name.")] | None = None
     reason: (
         Annotated[

@@ -35,7 +35,20 @@ class Clock:
 
 
 async def listed(cluster: KubernetesCluster) -> list[ports.OwnedObject]:
-    return [owned async for page in cluster.list_owned() for owned in page]
+    pages = [page async for page in cluster.list_owned()]
+    return [owned for page in pages if not isinstance(page, ports.Unlisted) for owned in page]
+
+
+def forbidden(*namespaces: str) -> Any:
+    """Refuse lists in these namespaces, always."""
+
+    async def refuse(server: FakeApiServer, call: fake.Call, request: Any) -> Any:
+        server.fail("list", refuse)
+        if call.namespace not in namespaces:
+            return await server.normally(call, request)
+        return await fake.answer(403, 'User "x" cannot list resource', "Forbidden")(server, call, request)
+
+    return refuse
 
 
 def job_object(
@@ -165,3 +178,24 @@ async def test_store_and_cluster_are_compared_in_both_directions(pg: Postgres, s
     reported = await observed(pg)
     assert {(m.job_id, m.attempt) for m in reported} == {(zombie.id, 1)}
     assert reported[0].job == JobFacts(uid="u-zombie", gone=True)
+
+
+async def test_a_namespace_that_cannot_be_listed_holds_up_no_other(server: FakeApiServer) -> None:
+    await server.put("pods", pod(1, namespace="a"))
+    await server.put("pods", pod(2, namespace="b"))
+    server.fail("list", forbidden("a"))
+    cluster = make_cluster(server.url, namespaces=("a", "b"))
+    pages = [page async for page in cluster.list_owned()]
+    refused = [page for page in pages if isinstance(page, ports.Unlisted)]
+    assert [page.namespace for page in refused] == ["a"]
+    assert "cannot list resource" in refused[0].why
+    assert [owned.name for page in pages if not isinstance(page, ports.Unlisted) for owned in page] == ["pod-2"]
+    await cluster.close()
+
+
+async def test_when_no_namespace_can_be_listed_that_is_an_error(server: FakeApiServer) -> None:
+    server.fail("list", forbidden("a", "b"))
+    cluster = make_cluster(server.url, namespaces=("a", "b"))
+    with pytest.raises(TemporaryError, match="cannot list resource"):
+        await listed(cluster)
+    await cluster.close()

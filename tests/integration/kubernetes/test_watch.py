@@ -455,14 +455,15 @@ async def test_several_namespaces_are_one_list_and_one_stream(server: FakeApiSer
     await server.put("pods", pod(2, namespace="b"))
     await server.put("pods", pod(3, namespace="c"))
     async with watching(make_cluster(server.url, namespaces=("a", "b"))) as events:
-        assert sorted(phases(await until_listed(events))) == [("pod-1", "Pending"), ("pod-2", "Pending")]
+        listed = await until_listed(events, namespaces=2)
+        assert sorted(phases(listed)) == [("pod-1", "Pending"), ("pod-2", "Pending")]
         await server.put("pods", pod(4, namespace="b"))
         await server.put("pods", pod(5, namespace="c"))
         await server.put("pods", pod(6, namespace="a"))
         assert sorted(phases(await take(events, 2))) == [("pod-4", "Pending"), ("pod-6", "Pending")]
 
 
-async def test_listed_waits_for_the_last_namespace_and_the_others_are_watched_meanwhile(server: FakeApiServer) -> None:
+async def test_a_namespace_that_cannot_be_listed_holds_up_no_other(server: FakeApiServer) -> None:
     await server.put("pods", pod(1, namespace="a"))
     allowed = asyncio.Event()
 
@@ -476,13 +477,18 @@ async def test_listed_waits_for_the_last_namespace_and_the_others_are_watched_me
 
     server.fail("list", not_b, not_b)
     sleeps = Sleeps()
-    async with watching(make_cluster(server.url, namespaces=("a", "b"), sleep=sleeps)) as events:
+    cluster = make_cluster(server.url, namespaces=("a", "b"), sleep=sleeps)
+    async with watching(cluster) as events:
         assert isinstance(await anext(events), Relisting)
         assert phases(await take(events, 1)) == [("pod-1", "Pending")]
+        assert await take(events, 1) == [Listed("a")]
         await server.put("pods", pod(2, namespace="a"))
         assert phases(await take(events, 1)) == [("pod-2", "Pending")]
+        assert list(cluster.troubles()) == ["b"]
+        assert "cannot list resource" in cluster.troubles()["b"]
         allowed.set()
-        assert isinstance((await take(events, 1))[0], Listed)
+        assert await take(events, 1) == [Listed("b")]
+        assert cluster.troubles() == {}
     assert sleeps.delays
 
 
@@ -491,8 +497,25 @@ async def test_a_410_in_one_namespace_lists_all_of_them_anew(server: FakeApiServ
     await server.put("pods", pod(2, namespace="b"))
     server.fail("watch", fake.answer(410))
     async with watching(make_cluster(server.url, namespaces=("a", "b"))) as events:
-        assert len(await until_listed(events)) == 2
-        assert len(await until_listed(events)) == 2
+        assert len(await until_listed(events, namespaces=2)) == 2
+        assert len(await until_listed(events, namespaces=2)) == 2
+
+
+async def test_a_namespace_that_is_never_listed_does_not_keep_the_others_from_being_listed_again(
+    server: FakeApiServer,
+) -> None:
+    await server.put("pods", pod(1, namespace="a"))
+
+    async def not_b(fake_server: FakeApiServer, call: fake.Call, request: Any) -> Any:
+        fake_server.fail("list", not_b)
+        if call.namespace == "b":
+            return await fake.answer(403, "no", "Forbidden")(fake_server, call, request)
+        return await fake_server.normally(call, request)
+
+    server.fail("list", not_b, not_b)
+    async with watching(make_cluster(server.url, namespaces=("a", "b"), relist_seconds=0.2)) as events:
+        for _ in range(3):
+            assert phases(await until_listed(events)) == [("pod-1", "Pending")]
 
 
 async def test_a_star_watches_all_namespaces(server: FakeApiServer) -> None:

@@ -162,6 +162,7 @@ def test_hot_statements(filled_url: str, statement: str, arguments: tuple[Any, .
         ({"states": (State.FAILED,)}, ("jobs_by_state",)),
         ({"states": (State.QUEUED, State.RUNNING, State.STOPPING)}, ("jobs_by_state",)),
         ({"queue": "queue-7"}, ("jobs_by_queue",)),
+        ({"namespace": "namespace-7"}, ("jobs_by_namespace",)),
         ({"reason": "Reason7"}, ("jobs_by_reason",)),
         ({"reason": "Reason7", "before_id": AN_ID}, ("jobs_by_reason",)),
         ({"rerun_of": uuid.UUID(int=7)}, ("jobs_by_rerun",)),

@@ -245,6 +245,8 @@ class Handler(BaseHTTPRequestHandler):
         jobs = sorted(self.stub.jobs.values(), key=lambda job: job["id"], reverse=True)
         if "name" in query:
             jobs = [job for job in jobs if job["name"] == query["name"]]
+        if "namespace" in query:
+            jobs = [job for job in jobs if job["namespace"] == query["namespace"]]
         if "queue" in query:
             jobs = [job for job in jobs if job["queue"] == query["queue"]]
         if "state" in query:

@@ -244,11 +244,21 @@ def test_filters_are_passed_on(kjr_on: Kjr, stub: Stub, verb: str) -> None:
         "c",
         "--name",
         "n",
+        "--namespace",
+        "ns",
         "--since",
         "2h",
     )
     ((_, path),) = stub.requests
-    for part in ("state=failed%2Crunning", "queue=q", "labels=a%3Db%2Cc", "name=n", "created_after=2", "limit=21"):
+    for part in (
+        "state=failed%2Crunning",
+        "queue=q",
+        "labels=a%3Db%2Cc",
+        "name=n",
+        "namespace=ns",
+        "created_after=2",
+        "limit=21",
+    ):
         assert part in path
 
 

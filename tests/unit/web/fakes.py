@@ -128,6 +128,7 @@ class FakeStore:
         return bool(
             (not query.states or job.state in query.states)
             and query.queue in (None, job.queue)
+            and query.namespace in (None, job.namespace)
             and query.name in (None, job.name)
             and query.rerun_of in (None, job.rerun_of)
             and (query.reason is None or (job.reason == query.reason and (query.states or job.state is State.FAILED)))

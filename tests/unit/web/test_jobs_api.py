@@ -126,6 +126,20 @@ async def test_a_lost_database_is_a_503_that_may_be_repeated(world: World, clien
         assert response.headers["retry-after"] == ("7" if body else "1")
 
 
+async def test_jobs_run_in_the_allowed_namespaces_and_are_listed_by_them() -> None:
+    world = World(namespaces=("first", "second"))
+    async with world.client() as client:
+        ids = {name: str(await submit(client, **({"namespace": name} if name else {}))) for name in ("", "second")}
+        for name, id_ in (("first", ids[""]), ("second", ids["second"])):
+            page = (await client.get(f"/v1/jobs?namespace={name}")).json()["jobs"]
+            assert [(job["id"], job["namespace"]) for job in page] == [(id_, name)]
+        refused = await client.post("/v1/jobs", json={"image": "a", "namespace": "third"})
+    assert refused.status_code == 422
+    (error,) = refused.json()["errors"]
+    assert error["pointer"] == "/namespace"
+    assert error["detail"] == "'third' is not allowed here; allowed: first, second"
+
+
 async def test_pages_follow_the_cursor_to_the_end(world: World, client: httpx2.AsyncClient) -> None:
     ids = []
     for number in range(7):

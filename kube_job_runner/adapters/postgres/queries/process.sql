@@ -85,7 +85,7 @@ SET namespace = excluded.namespace, cluster_name = excluded.cluster_name, cluste
 
 -- name: known_cluster_jobs
 -- The cluster jobs that should exist.
-SELECT job_id, number, cluster_uid FROM attempts WHERE cluster_uid IS NOT NULL AND gone_at IS NULL
+SELECT job_id, number, namespace, cluster_uid FROM attempts WHERE cluster_uid IS NOT NULL AND gone_at IS NULL
 
 -- name: lock_admissions
 -- One admission at a time, until the end of the transaction. A statement of its own: the next one's snapshot must be taken
