@@ -45,7 +45,7 @@ from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.readiness import DepthMeter, Probe, Readiness, round_age, watch_age
 from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings
 from kube_job_runner.services.sweep import Sweeper, SweepSettings
-from kube_job_runner.settings import Settings, kubernetes_environment, secrets, unknown_variables
+from kube_job_runner.settings import Settings, changed, kubernetes_environment, secrets, suggestion, unknown_variables
 from kube_job_runner.web import auth
 
 log = telemetry.get_logger(__name__)
@@ -519,5 +519,8 @@ async def _wait_for_schema(pg: postgres.Postgres, stop: asyncio.Event) -> None:
 def _run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:
     telemetry.configure(log_format=settings.log_format, log_level=settings.log_level, secrets=secrets(settings))
     for name in unknown_variables():
-        log.warning("unknown setting", variable=name, hint="see `kjr config`")
+        log.warning(
+            "unknown setting" + suggestion(name), action="process.start", variable=name, hint="see `kjr config`"
+        )
+    log.info("starting", action="process.start", version=__version__, settings=changed(settings))
     return lifetime.run_to_end(work)

@@ -42,7 +42,8 @@ COMMANDS: dict[str, Entry] = {
     "serve": Entry("serve", "Start components of the server (all of them, or those named).", "Server"),
     "migrate": Entry("migrate", "Bring the database schema up to date.", "Server"),
     "token": Entry("token", "Create, list and revoke API tokens.", "Server"),
-    "config": Entry("config", "Print every setting with its default and meaning.", "Server"),
+    "config": Entry("config", "Print, show or check the settings of the server.", "Server"),
+    "health": Entry("health", "Ask a process of the server here whether it is ready.", "Server"),
     "version": Entry("version", "Print the versions of this client and of the server.", "Server"),
 }
 ALIASES = {"ls": "list", "ps": "list", "timeline": "events"}

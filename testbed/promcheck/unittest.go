@@ -66,7 +66,10 @@ func testFile(file string) []string {
 	rules := map[string]rulefmt.Rule{}
 	var faults []string
 	for _, path := range document.RuleFiles {
-		groups, wrong := readRules(filepath.Join(filepath.Dir(file), path))
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(file), path)
+		}
+		groups, wrong := readRules(path)
 		faults = append(faults, wrong...)
 		if groups == nil {
 			continue
