@@ -38,6 +38,7 @@ from kube_job_runner.components import (
 from kube_job_runner.domain.admission import AdmissionLimits
 from kube_job_runner.domain.draft import Rules
 from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.ports.doctor import Finding, fail, ok, warn
 from kube_job_runner.services.collect import Collector
 from kube_job_runner.services.logstream import CollectSettings
 from kube_job_runner.services.observe import Kind, Observer
@@ -142,6 +143,63 @@ def list_tokens(settings: Settings) -> list[ports.Token]:
 def revoke_token(settings: Settings, name: str) -> int:
     """Revoke the API tokens of that name; return how many there were."""
     return _with_store(settings, lambda pg: pg.store.revoke_token(name))
+
+
+def doctor(settings: Settings, components: Sequence[str] = ()) -> list[Finding]:
+    """Return what is found well and wrong with what these components (all of them when none is named) need.
+
+    Raises:
+        ConfigurationError: an unknown component.
+    """
+    unknown = sorted(set(components) - set(COMPONENTS))
+    if unknown:
+        raise ConfigurationError(f"unknown component {', '.join(unknown)}; there are: {', '.join(COMPONENTS)}")
+    return lifetime.run_to_end(_examine(settings, components or COMPONENTS))
+
+
+async def _examine(settings: Settings, components: Sequence[str]) -> list[Finding]:
+    found = [ok("settings", f"{len(changed(settings))} are not the default")]
+    try:
+        rulefile.load(settings.failure_rules)
+    except ConfigurationError as error:
+        found.append(fail("failure rules", str(error), "correct the file, or unset KJR_FAILURE_RULES"))
+    url = settings.database_url or postgres.embedded.running_url(settings.data_dir)
+    if url is None:
+        remedy = "set KJR_DATABASE_URL, or start `kjr up` first"
+        found.append(warn("database", "the embedded PostgreSQL does not run", remedy))
+    else:
+        found += await postgres.examine(url)
+    if settings.cluster != "kubernetes":
+        found.append(ok("cluster", f"jobs are {settings.cluster}: no Kubernetes is needed"))
+    elif set(components) - _STORE_ONLY:
+        found += await _examine_cluster(settings, sorted(set(components) - _STORE_ONLY))
+    found.append(await _examine_logs(settings))
+    return found
+
+
+async def _examine_cluster(settings: Settings, components: Sequence[str]) -> list[Finding]:
+    from kube_job_runner.adapters import kubernetes
+
+    try:
+        cluster = await kubernetes.connect(settings, kubernetes_environment(os.environ))
+    except ConfigurationError as error:
+        return [fail("cluster", str(error), "set KJR_KUBECONFIG, or KJR_CLUSTER=local for jobs as processes here")]
+    try:
+        return await cluster.examine(components)
+    finally:
+        await cluster.close()
+
+
+async def _examine_logs(settings: Settings) -> Finding:
+    if settings.log_store == "postgres":
+        return ok("log store", "PostgreSQL, as above")
+    from kube_job_runner.adapters import objectstore
+
+    try:
+        objectstore.connect(settings.log_store, endpoint=settings.log_store_endpoint, region=settings.log_store_region)
+    except Exception as error:  # noqa: BLE001 - a diagnosis tells what is wrong, whatever it is
+        return fail("log store", str(error), "check KJR_LOG_STORE, its endpoint and region, and the extra s3")
+    return ok("log store", f"{settings.log_store} is configured; it is not written to here")
 
 
 # --- Builders ---------------------------------------------------------------------------------------------------------
@@ -520,7 +578,7 @@ def _run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:
     telemetry.configure(log_format=settings.log_format, log_level=settings.log_level, secrets=secrets(settings))
     for name in unknown_variables():
         log.warning(
-            "unknown setting" + suggestion(name), action="process.start", variable=name, hint="see `kjr config`"
+            "unknown setting", action="process.start", variable=name, hint=f"see `kjr config`{suggestion(name)}"
         )
     log.info("starting", action="process.start", version=__version__, settings=changed(settings))
     return lifetime.run_to_end(work)

@@ -44,6 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "token": Entry("token", "Create, list and revoke API tokens.", "Server"),
     "config": Entry("config", "Print, show or check the settings of the server.", "Server"),
     "health": Entry("health", "Ask a process of the server here whether it is ready.", "Server"),
+    "doctor": Entry("doctor", "Check configuration, database, cluster and rights; say what to mend.", "Server"),
     "version": Entry("version", "Print the versions of this client and of the server.", "Server"),
 }
 ALIASES = {"ls": "list", "ps": "list", "timeline": "events"}

@@ -73,12 +73,17 @@ async def _reconcile(reconciler: Reconciler, *, interval_seconds: float, stop: a
         except TemporaryError as error:
             telemetry.reconcile_failures.inc()
             pause_seconds = min(interval_seconds, FAILED_PAUSE_SECONDS)
-            log.warning("store and cluster not compared", error=str(error), again_in_seconds=pause_seconds)
+            log.warning(
+                "store and cluster not compared",
+                action="cluster.compare",
+                error=str(error),
+                again_in_seconds=pause_seconds,
+            )
         except LeaseLost:
             raise
         except Exception:  # an error of ours here must not stop the checks that every job depends on
             telemetry.reconcile_failures.inc()
-            log.exception("store and cluster not compared", again_in_seconds=pause_seconds)
+            log.exception("store and cluster not compared", action="cluster.compare", again_in_seconds=pause_seconds)
         await loops.sleep_unless_stopped(_jittered(pause_seconds), stop)
 
 

@@ -100,7 +100,14 @@ class Effects:
         reason = "NameTaken" if isinstance(error, NameTaken) else error.reason
         if isinstance(error, TemporaryError) or reason == "Forbidden":
             delay_seconds = error.delay_seconds if isinstance(error, TemporaryError) else _FORBIDDEN_SECONDS
-            log.warning("not created, will be tried again", job_id=str(job.id), reason=reason, error=str(error))
+            log.warning(
+                "not created, will be tried again",
+                action="job.create",
+                job_id=str(job.id),
+                attempt=job.attempt + 1,
+                reason=reason,
+                error=str(error),
+            )
             return lifecycle.postponed(
                 job, attempts, why=str(error), delay_seconds=delay_seconds, now=now, rules=self._rules
             )

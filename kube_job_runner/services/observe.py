@@ -109,7 +109,7 @@ class Observer:
         """Report what the list of a namespace should have held; what is elsewhere, or where nobody looks, is left alone."""
         gone = [entry for entry in self._missing.values() if namespace in (None, entry.namespace)]
         for entry in gone:
-            log.info("a cluster job is gone", job_id=str(entry.job_id), attempt=entry.attempt)
+            log.info("a cluster job is gone", action="job.observe", job_id=str(entry.job_id), attempt=entry.attempt)
             facts = JobFacts(uid=entry.cluster_uid, gone=True)
             message = Observed(job_id=entry.job_id, attempt=entry.attempt, job=facts)
             await self._pending.put((entry.cluster_uid, message))
@@ -173,7 +173,13 @@ async def _persistently(call: Callable[[], Awaitable[_T]], *, what: str) -> _T:
             return await call()
         except TemporaryError as error:
             delay_seconds = _RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)]
-            log.warning("observer: trying again", what=what, error=str(error), delay_seconds=delay_seconds)
+            log.warning(
+                "observer: trying again",
+                action="observe.retry",
+                what=what,
+                error=str(error),
+                delay_seconds=delay_seconds,
+            )
             tries += 1
             await asyncio.sleep(delay_seconds)
 

@@ -138,7 +138,13 @@ class Reconciler:
                 await self._cluster.remove_owned(owned)
             except TemporaryError as error:
                 found.failed += 1
-                log.warning("an orphan could not be removed", kind=owned.kind, name=owned.name, error=str(error))
+                log.warning(
+                    "an orphan could not be removed",
+                    action="orphan.remove",
+                    kind=owned.kind,
+                    name=owned.name,
+                    error=str(error),
+                )
                 continue
             log.warning(
                 "an orphan was removed",
@@ -154,7 +160,12 @@ class Reconciler:
             else:
                 found.orphan_pods += 1
         if len(orphans) > MOST_DELETES:
-            log.warning("more orphans than are removed in one round", orphans=len(orphans), removed=MOST_DELETES)
+            log.warning(
+                "more orphans than are removed in one round",
+                action="orphan.remove",
+                orphans=len(orphans),
+                removed=MOST_DELETES,
+            )
 
     async def _report_zombies(self, compared: _Round) -> None:
         """Report the cluster jobs that are gone: after one more look at each, for a list shows only our own namespaces.
@@ -169,11 +180,16 @@ class Reconciler:
                 facts = await self._cluster.find(row.namespace, row.cluster_name)
             except TemporaryError as error:
                 compared.found.failed += 1
-                log.warning("a cluster job could not be looked at", job_id=str(row.job_id), error=str(error))
+                log.warning(
+                    "a cluster job could not be looked at",
+                    action="zombie.look",
+                    job_id=str(row.job_id),
+                    error=str(error),
+                )
                 continue
             if facts is not None and facts.uid == row.cluster_uid:
                 continue
-            log.warning("a cluster job is gone", job_id=str(row.job_id), attempt=row.attempt)
+            log.warning("a cluster job is gone", action="zombie.report", job_id=str(row.job_id), attempt=row.attempt)
             gone += self._gone(row, compared)
             compared.found.zombies += 1
         if gone:

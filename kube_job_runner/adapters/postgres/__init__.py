@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from kube_job_runner.adapters.postgres import embedded
+from kube_job_runner.adapters.postgres.examine import examine
 from kube_job_runner.adapters.postgres.leases import FencedPool, Leases
 from kube_job_runner.adapters.postgres.logs import Logs
 from kube_job_runner.adapters.postgres.pool import ACQUIRE_SECONDS, STATEMENT_SECONDS, Pool, open_pool
@@ -14,7 +15,7 @@ from kube_job_runner.adapters.postgres.store import Store
 from kube_job_runner.adapters.postgres.wakeup import PostgresWakeup
 from kube_job_runner.ports import Fence
 
-__all__ = ["Fenced", "Logs", "Postgres", "Store", "connect", "embedded", "migrate"]
+__all__ = ["Fenced", "Logs", "Postgres", "Store", "connect", "embedded", "examine", "migrate"]
 
 
 class Postgres:

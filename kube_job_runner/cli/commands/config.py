@@ -43,7 +43,8 @@ def check() -> int:
 
     Variables that are not known are told, with what may be meant, and count as wrong: a typing error is silently a default.
     """
-    from kube_job_runner import rulefile, settings as settings_module
+    from kube_job_runner import rulefile
+    from kube_job_runner import settings as settings_module
     from kube_job_runner.cli import text
     from kube_job_runner.domain.errors import KjrError
 

@@ -170,7 +170,12 @@ class App:
         problem = error if isinstance(error, problems.RequestProblem) else self._explain(error)
         if problem is None:
             _log.error(
-                "request failed", exc_info=error, request_id=request_id, method=scope["method"], path=scope["path"]
+                "request failed",
+                action="http.request",
+                exc_info=error,
+                request_id=request_id,
+                method=scope["method"],
+                path=scope["path"],
             )
             problem = problems.RequestProblem(problems.INTERNAL_ERROR)
         document = problems.details(problem, instance=_instance(scope), request_id=request_id)
@@ -204,7 +209,9 @@ class App:
         try:
             await first_of(pump, _gone(receive), self.draining.wait())
         except Exception as error:  # noqa: BLE001 - the answer has begun: all that is left is to break it off
-            _log.warning("stream broke off", error=str(error), request_id=request_id, path=scope["path"])
+            _log.warning(
+                "stream broke off", action="http.stream", error=str(error), request_id=request_id, path=scope["path"]
+            )
             return  # without the last chunk: the client must see that the answer is not complete
         with contextlib.suppress(OSError):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
