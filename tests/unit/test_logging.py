@@ -8,7 +8,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -69,16 +71,18 @@ def test_every_line_of_services_and_components_names_its_action() -> None:
         actions = [keyword.value for keyword in call.keywords if keyword.arg == "action"]
         assert actions, f"{where}: no action"
         assert isinstance(actions[0], ast.Constant), where
-        assert re.fullmatch(r"[a-z]+\\.[a-z_]+", str(actions[0].value)), f"{where}: {actions[0].value}"
+        assert re.fullmatch(r"[a-z]+\.[a-z_]+", str(actions[0].value)), f"{where}: {actions[0].value!r}"
 
 
 @pytest.mark.asyncio
 async def test_lines_name_their_component_in_all_that_it_starts() -> None:
-    lines: list[dict[str, object]] = []
-    log = structlog.wrap_logger(
-        structlog.PrintLogger(),
-        processors=[structlog.contextvars.merge_contextvars, lambda _l, _n, event: lines.append(event) or ""],
-    )
+    lines: list[dict[str, Any]] = []
+
+    def keep(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> str:
+        lines.append(dict(event))
+        return ""
+
+    log = structlog.wrap_logger(structlog.PrintLogger(), processors=[structlog.contextvars.merge_contextvars, keep])
 
     async def deeper() -> None:
         log.info("within", action="unit.test")
