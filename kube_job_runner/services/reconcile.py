@@ -88,7 +88,9 @@ class Reconciler:
             if isinstance(page, ports.Unlisted):
                 compared.unlisted.add(page.namespace)
                 compared.found.failed += 1
-                log.warning("a namespace could not be listed", namespace=page.namespace, error=page.why)
+                log.warning(
+                    "a namespace could not be listed", action="cluster.list", namespace=page.namespace, error=page.why
+                )
                 continue
             for owned in page:
                 self._look_at(owned, compared, installation=installation)
@@ -148,6 +150,7 @@ class Reconciler:
                 continue
             log.warning(
                 "an orphan was removed",
+                action="orphan.remove",
                 kind=owned.kind,
                 namespace=owned.namespace,
                 name=owned.name,
