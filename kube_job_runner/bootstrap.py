@@ -40,15 +40,25 @@ from kube_job_runner.components import (
 from kube_job_runner.domain.admission import AdmissionLimits
 from kube_job_runner.domain.draft import Rules
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
+from kube_job_runner.ports.doctor import Finding, fail, ok, warn
 from kube_job_runner.services.collect import Collector
 from kube_job_runner.services.logstream import CollectSettings
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
+from kube_job_runner.services.readiness import DepthMeter, Probe, Readiness, round_age, watch_age
 from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings
-from kube_job_runner.services.relay import QueueHealth, Relay
+from kube_job_runner.services.relay import Relay
 from kube_job_runner.services.retention import RetentionSettings
 from kube_job_runner.services.sweep import Sweeper
-from kube_job_runner.settings import Settings, aws_region, kubernetes_environment, secrets, unknown_variables
+from kube_job_runner.settings import (
+    Settings,
+    aws_region,
+    changed,
+    kubernetes_environment,
+    secrets,
+    suggestion,
+    unknown_variables,
+)
 from kube_job_runner.web import auth
 
 log = telemetry.get_logger(__name__)
@@ -204,6 +214,63 @@ def list_tokens(settings: Settings) -> list[ports.Token]:
 def revoke_token(settings: Settings, name: str) -> int:
     """Revoke the API tokens of that name; return how many there were."""
     return _with_store(settings, lambda pg: pg.store.revoke_token(name))
+
+
+def doctor(settings: Settings, components: Sequence[str] = ()) -> list[Finding]:
+    """Return what is found well and wrong with what these components (all of them when none is named) need.
+
+    Raises:
+        ConfigurationError: an unknown component.
+    """
+    unknown = sorted(set(components) - set(COMPONENTS))
+    if unknown:
+        raise ConfigurationError(f"unknown component {', '.join(unknown)}; there are: {', '.join(COMPONENTS)}")
+    return lifetime.run_to_end(_examine(settings, components or COMPONENTS))
+
+
+async def _examine(settings: Settings, components: Sequence[str]) -> list[Finding]:
+    found = [ok("settings", f"{len(changed(settings))} are not the default")]
+    try:
+        rulefile.load(settings.failure_rules)
+    except ConfigurationError as error:
+        found.append(fail("failure rules", str(error), "correct the file, or unset KJR_FAILURE_RULES"))
+    url = settings.database_url or postgres.embedded.running_url(settings.data_dir)
+    if url is None:
+        remedy = "set KJR_DATABASE_URL, or start `kjr up` first"
+        found.append(warn("database", "the embedded PostgreSQL does not run", remedy))
+    else:
+        found += await postgres.examine(url)
+    if settings.cluster != "kubernetes":
+        found.append(ok("cluster", f"jobs are {settings.cluster}: no Kubernetes is needed"))
+    elif set(components) - _STORE_ONLY:
+        found += await _examine_cluster(settings, sorted(set(components) - _STORE_ONLY))
+    found.append(await _examine_logs(settings))
+    return found
+
+
+async def _examine_cluster(settings: Settings, components: Sequence[str]) -> list[Finding]:
+    from kube_job_runner.adapters import kubernetes
+
+    try:
+        cluster = await kubernetes.connect(settings, kubernetes_environment(os.environ))
+    except ConfigurationError as error:
+        return [fail("cluster", str(error), "set KJR_KUBECONFIG, or KJR_CLUSTER=local for jobs as processes here")]
+    try:
+        return await cluster.examine(components)
+    finally:
+        await cluster.close()
+
+
+async def _examine_logs(settings: Settings) -> Finding:
+    if settings.log_store == "postgres":
+        return ok("log store", "PostgreSQL, as above")
+    from kube_job_runner.adapters import objectstore
+
+    try:
+        objectstore.connect(settings.log_store, endpoint=settings.log_store_endpoint, region=settings.log_store_region)
+    except Exception as error:  # noqa: BLE001 - a diagnosis tells what is wrong, whatever it is
+        return fail("log store", str(error), "check KJR_LOG_STORE, its endpoint and region, and the extra s3")
+    return ok("log store", f"{settings.log_store} is configured; it is not written to here")
 
 
 # --- Builders ---------------------------------------------------------------------------------------------------------
@@ -423,9 +490,40 @@ def build_collector(
     )
 
 
-def build_web(settings: Settings, pg: postgres.Postgres, clock: ports.Clock) -> Any:
+def build_readiness(
+    settings: Settings,
+    components: Sequence[str],
+    pg: postgres.Postgres,
+    clock: ports.Clock,
+    *,
+    queue: Any,
+    leaders: Mapping[str, leadership.Leadership],
+    notes: Callable[[], Mapping[str, str]] = dict[str, str],
+) -> Readiness:
+    """Return the readiness of a process with these components: of its store, its watches while it leads, and its loops."""
+
+    def while_leading(component: str, probe: Probe) -> Probe:
+        return lambda: probe() if leaders[component].leads else None
+
+    watches = {"job-status-processor": "job", "pod-events-processor": "pod"}
+    probes: dict[str, Probe] = {}
+    for name in components:
+        if (
+            name in watches and settings.cluster == "kubernetes"
+        ):  # the others have no bookmarks, and may be silent for long
+            probes[f"watch-{watches[name]}s"] = while_leading(name, watch_age(watches[name], clock))
+        elif name in ("messages-processor", "log-collector", "sweeper"):
+            probes[name] = round_age(name, clock)
+    health = pg.store if queue is pg.queue else QueueHealth(pg.store, queue)
+    return Readiness(health, clock, probes, notes=notes, advisory="web-server" in components)
+
+
+def build_web(
+    settings: Settings, pg: postgres.Postgres, clock: ports.Clock, *, readiness: Readiness | None = None
+) -> Any:
     """Return the ASGI application of the web server."""
     return web_server.build_app(
+        readiness=readiness,
         settings=settings,
         submit_store=pg.store,
         reader=pg.store,
@@ -465,6 +563,7 @@ async def _serve(
     stop = asyncio.Event()
     lifetime.handle_signals(stop)
     telemetry.build_info.labels(__version__).set(1)
+    telemetry.queue_label.keep(["default", *settings.queue_limits])
     if "web-server" in components:
         web_server.check_exposure(settings)
         if await postgres.may_migrate(url):
@@ -474,8 +573,26 @@ async def _serve(
         _connections(settings, url, components, clock, stop=stop) as (pg, cluster),
         _queue(settings, pg, components, stop=stop) as queue,
     ):
-        tasks = _component_tasks(settings, components, pg, cluster, clock, queue=queue, stop=stop, on_ready=on_ready)
-        return await lifetime.supervise(tasks, stop=stop, drain_seconds=settings.drain_seconds)
+        leaders = {name: build_leadership(settings, name, pg) for name in components if name in LED}
+        readiness = build_readiness(
+            settings, components, pg, clock, queue=queue, leaders=leaders, notes=lambda: _notes(leaders, cluster)
+        )
+        tasks = _component_tasks(
+            settings,
+            components,
+            pg,
+            cluster,
+            clock,
+            queue=queue,
+            stop=stop,
+            on_ready=on_ready,
+            readiness=readiness,
+            leaders=leaders,
+        )
+        beside = []
+        if "web-server" not in components and settings.metrics_port >= 0:
+            beside.append(probes.run(readiness, host=settings.host, port=settings.metrics_port, stop=stop))
+        return await lifetime.supervise(tasks, stop=stop, drain_seconds=settings.drain_seconds, beside=beside)
 
 
 @contextlib.asynccontextmanager
@@ -508,9 +625,10 @@ def _component_tasks(
     queue: Any,
     stop: asyncio.Event,
     on_ready: Callable[[str], None] | None,
+    readiness: Readiness,
+    leaders: Mapping[str, leadership.Leadership],
 ) -> dict[str, Coroutine[Any, Any, None]]:
     tasks: dict[str, Coroutine[Any, Any, None]] = {}
-    leaders: dict[str, leadership.Leadership] = {}
 
     def web_ready(web_url: str) -> None:
         log.info("listening", url=web_url)
@@ -519,7 +637,7 @@ def _component_tasks(
 
     for name in components:
         if name == "web-server":
-            tasks[name] = web_server.run(build_web(settings, pg, clock), settings, stop, web_ready)
+            tasks[name] = web_server.run(build_web(settings, pg, clock, readiness=readiness), settings, stop, web_ready)
             continue
         if name == RELAY:
             tasks[name] = outbox_relay.run(
@@ -528,7 +646,6 @@ def _component_tasks(
             continue
         assert cluster is not None  # only the web server and the relay go without
         if name in LED:
-            leaders[name] = build_leadership(settings, name, pg)
             tasks[name] = leaders[name].run(_led_work(settings, name, pg, cluster, clock, stop=stop), stop=stop)
         elif name == "log-collector":
             tasks[name] = log_collector.run(build_collector(settings, pg, cluster, clock), stop=stop)
@@ -537,15 +654,6 @@ def _component_tasks(
             tasks[name] = messages_processor.run(
                 processor, pipelines=settings.pipelines, stop=stop, drain_seconds=settings.drain_seconds
             )
-    if "web-server" not in components and settings.metrics_port >= 0:
-        health = pg.store if queue is pg.queue else QueueHealth(pg.store, queue)
-        tasks["probes"] = probes.run(
-            health,
-            host=settings.host,
-            port=settings.metrics_port,
-            stop=stop,
-            notes=lambda: _notes(leaders, cluster),
-        )
     return tasks
 
 
@@ -577,13 +685,16 @@ def _led_work(
             stop=stop,
             reconciler=build_reconciler(settings, fenced, cluster, clock),
             reconcile_seconds=settings.reconcile_seconds,
+            depth=DepthMeter(pg.store),
         )
 
     def watch_jobs(fence: ports.Fence) -> Coroutine[Any, Any, None]:
+        telemetry.watch_heard.beat("job")  # its age counts from now: another process heard what came before
         return watchers.run(build_observer("job", pg.fenced(fence), cluster, clock), stop=stop)
 
     def watch_pods(fence: ports.Fence) -> Coroutine[Any, Any, None]:
         fenced = pg.fenced(fence)
+        telemetry.watch_heard.beat("pod")
         text = functools.partial(build_observer, "event", fenced, cluster, clock)
         return watchers.run(build_observer("pod", fenced, cluster, clock), stop=stop, text=text)
 
@@ -620,5 +731,8 @@ async def _lacking_rights(pg: postgres.Postgres, components: Sequence[str], role
 def _run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:
     telemetry.configure(log_format=settings.log_format, log_level=settings.log_level, secrets=secrets(settings))
     for name in unknown_variables():
-        log.warning("unknown setting", variable=name, hint="see `kjr config`")
+        log.warning(
+            "unknown setting", action="process.start", variable=name, hint=f"see `kjr config`{suggestion(name)}"
+        )
+    log.info("starting", action="process.start", version=__version__, settings=changed(settings))
     return lifetime.run_to_end(work)

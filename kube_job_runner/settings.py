@@ -6,6 +6,7 @@ Precedence: command-line flag, environment, default.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -241,6 +242,35 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     known = {PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)}
     known |= {"KJR_SERVER", "KJR_TOKEN", "KJR_CACHE_DIR", "KJR_TESTBED_REQUIRED"}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
+def suggestion(name: str) -> str:
+    """Return " (did you mean KJR_X?)" for an unknown variable that is nearly the name of a setting, else an empty string."""
+    known = [PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+_CREDENTIALS = re.compile(r"://[^/@\s]*@")
+
+
+def shown(settings: Settings) -> dict[str, str]:
+    """Return all settings as text, by variable, for people: credentials in URLs are left out."""
+    found = {}
+    for field in msgspec.structs.fields(Settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, dict):
+            value = ",".join(f"{key}={limit}" for key, limit in value.items())
+        elif isinstance(value, tuple):
+            value = ",".join(value)
+        found[PREFIX + field.name.upper()] = "" if value is None else _CREDENTIALS.sub("://***@", str(value))
+    return found
+
+
+def changed(settings: Settings) -> dict[str, str]:
+    """Return the settings that are not the default, as `shown` shows them."""
+    defaults = shown(Settings())
+    return {name: value for name, value in shown(settings).items() if value != defaults[name]}
 
 
 class KubernetesEnvironment(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,33 +1,49 @@
-"""Logs and metrics: the one place that sets them up, so that names and labels stay within their bounds.
+"""Metrics: the one place that defines them, so that names and labels stay within their bounds. Logs are set up in `ownlogs`.
 
-A metric never carries a job id or a free label of a user; a log line never carries a spec, an argument or a secret.
+A metric never carries a job id or a free label of a user. A label whose values come from outside goes through `Bounded`:
+the first values are told apart, the rest is `other`, so that the number of series has an end. What the whole installation
+has in common (how deep the queue is) is measured by one process, the sweeper, every ten seconds, and never by a scrape.
 """
 
 from __future__ import annotations
 
-import logging
-import re
-import sys
-from collections.abc import Collection, MutableMapping
-from typing import Any
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
-import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from kube_job_runner.figures import Bounded, DepthFigures, Heartbeats
+from kube_job_runner.ownlogs import Cleaner, about, configure, get_logger
 
+__all__ = ["Cleaner", "about", "configure", "get_logger"]
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, that nobody asks for
 REGISTRY = CollectorRegistry(auto_describe=True)
 
-# C0 but tab and line feed, C1, and what turns the direction of text.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
+queue_label = Bounded(32)
+cause_label = Bounded(150)
+signal_label = Bounded(50)
 _LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _PHASE_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 
 jobs_submitted = Counter("kjr_jobs_submitted_total", "Jobs accepted and stored.", registry=REGISTRY)
 jobs_finished = Counter(
-    "kjr_jobs_finished_total", "Jobs that ended, by outcome and reason.", ["outcome", "reason"], registry=REGISTRY
+    "kjr_jobs_finished_total",
+    "Jobs that ended, by queue, outcome and cause (the reason code).",
+    ["queue", "outcome", "cause"],
+    registry=REGISTRY,
 )
 job_phase_seconds = Histogram(
-    "kjr_job_phase_seconds", "How long a state lasted.", ["phase"], buckets=_PHASE_BUCKETS, registry=REGISTRY
+    "kjr_job_phase_seconds",
+    "How long a phase lasted: queue (until admitted), start (until the container runs), run, total.",
+    ["phase", "queue"],
+    buckets=_PHASE_BUCKETS,
+    registry=REGISTRY,
 )
 messages_handled = Counter(
     "kjr_messages_handled_total", "Messages handled, by type and outcome.", ["type", "outcome"], registry=REGISTRY
@@ -60,6 +76,7 @@ watch_failures = Counter(
 watch_last_event = Gauge(
     "kjr_watch_last_event_timestamp_seconds", "When a watcher last heard anything.", ["kind"], registry=REGISTRY
 )
+watch_heard = Heartbeats(watch_last_event)
 namespaces_unlisted = Gauge(
     "kjr_namespace_unlisted",
     "Whether a namespace cannot be listed by this watcher (1), by kind: its jobs are not seen.",
@@ -84,9 +101,9 @@ retention_deleted = Counter(
 retention_waits = Counter(
     "kjr_retention_waits_total", "Pauses of retention because vacuum was behind.", registry=REGISTRY
 )
-reconciled = Counter(
-    "kjr_reconciled_total",
-    "Differences between store and cluster that were put right, by kind.",
+drift = Counter(
+    "kjr_drift_total",
+    "Differences between store and cluster: orphans removed, zombies reported, and what failed to be put right.",
     ["kind"],
     registry=REGISTRY,
 )
@@ -98,11 +115,6 @@ foreign_objects = Gauge(
     "Objects with our instance's name that another installation made; left alone.",
     registry=REGISTRY,
 )
-queue_jobs = Gauge("kjr_jobs", "Jobs that have not ended, by state.", ["state"], registry=REGISTRY)
-queue_messages = Gauge("kjr_queue_messages", "Messages on the queue.", registry=REGISTRY)
-queue_oldest_seconds = Gauge(
-    "kjr_queue_oldest_seconds", "Age of the oldest message that may be received.", registry=REGISTRY
-)
 relayed = Counter(
     "kjr_relayed_messages_total",
     "Messages of the outbox, by what became of them: sent, put off (the queue was away), refused.",
@@ -112,7 +124,6 @@ relayed = Counter(
 sqs_messages = Gauge(
     "kjr_sqs_messages", "Messages on SQS, about: waiting, in flight, delayed, dead.", ["state"], registry=REGISTRY
 )
-dead_letters = Gauge("kjr_dead_letters", "Messages that were taken out of circulation.", registry=REGISTRY)
 log_bytes = Counter("kjr_log_bytes_total", "Bytes of logs stored, as they were printed.", registry=REGISTRY)
 log_lines = Counter("kjr_log_lines_total", "Lines of logs stored.", registry=REGISTRY)
 log_follows = Gauge("kjr_log_follows", "Attempts whose logs this process follows.", registry=REGISTRY)
@@ -143,83 +154,115 @@ http_requests = Counter(
 )
 build_info = Gauge("kjr_build_info", "Version of this process.", ["version"], registry=REGISTRY)
 
+# --- Rate, errors, duration, saturation, per component ---------------------------------------------------------------
+
+component_up = Gauge(
+    "kjr_component_up", "1 for each component that this process runs.", ["component"], registry=REGISTRY
+)
+rounds = Counter(
+    "kjr_rounds_total",
+    "Rounds of a component's loop, by outcome: ok, temporary (it is tried again), error (the process ends).",
+    ["component", "outcome"],
+    registry=REGISTRY,
+)
+round_ended = Heartbeats(
+    Gauge(
+        "kjr_round_last_success_timestamp_seconds",
+        "When a round of a component's loop last ended well.",
+        ["component"],
+        registry=REGISTRY,
+    )
+)
+http_seconds = Histogram(
+    "kjr_http_request_seconds",
+    "From a request to the head of its answer; a long poll waits as long as its client asked for.",
+    ["operation"],
+    buckets=_LATENCY_BUCKETS,
+    registry=REGISTRY,
+)
+http_in_flight = Gauge("kjr_http_requests_in_flight", "HTTP requests that are being answered.", registry=REGISTRY)
+submits_waiting = Gauge("kjr_submits_waiting", "Submits that wait for a commit.", registry=REGISTRY)
+pipelines = Gauge("kjr_pipelines", "Batches that this process may work on at once.", registry=REGISTRY)
+pipelines_busy = Gauge("kjr_pipelines_busy", "Batches that this process works on.", registry=REGISTRY)
+cluster_seconds = Histogram(
+    "kjr_cluster_request_seconds",
+    "How long an effect on the cluster took, by verb.",
+    ["verb"],
+    buckets=_LATENCY_BUCKETS,
+    registry=REGISTRY,
+)
+cluster_in_flight = Gauge("kjr_cluster_requests_in_flight", "Effects on the cluster in flight.", registry=REGISTRY)
+watch_lag_seconds = Histogram(
+    "kjr_watch_lag_seconds",
+    "From what happened in the cluster, by its own times in whole seconds, to its observation; lists left out.",
+    ["kind"],
+    buckets=(0.5, 1, 2, 3, 5, 10, 30, 60, 300),
+    registry=REGISTRY,
+)
+watch_buffered = Gauge(
+    "kjr_watch_buffered_messages", "Observations that wait to be sent to the queue.", ["kind"], registry=REGISTRY
+)
+observation_send_seconds = Histogram(
+    "kjr_observation_send_seconds",
+    "How long a batch of observations took to reach the queue, with all tries.",
+    ["kind"],
+    buckets=_LATENCY_BUCKETS,
+    registry=REGISTRY,
+)
+log_follows_max = Gauge("kjr_log_follows_max", "Logs that this process may follow at once.", registry=REGISTRY)
+sweep_seconds = Histogram(
+    "kjr_sweep_seconds", "How long a round of the sweeper took.", buckets=_LATENCY_BUCKETS, registry=REGISTRY
+)
+reconcile_seconds = Histogram(
+    "kjr_reconcile_seconds",
+    "How long a comparison of store and cluster took.",
+    buckets=(0.1, 0.5, 1, 5, 10, 30, 60, 300, 900),
+    registry=REGISTRY,
+)
+depth_failures = Counter(
+    "kjr_depth_failures_total", "Measurements of the queue that could not be made.", registry=REGISTRY
+)
+db_seconds = Histogram(
+    "kjr_db_seconds",
+    "How long a piece of work held a database connection.",
+    buckets=_LATENCY_BUCKETS,
+    registry=REGISTRY,
+)
+db_wait_seconds = Histogram(
+    "kjr_db_wait_seconds",
+    "How long a piece of work waited for a database connection.",
+    buckets=_LATENCY_BUCKETS,
+    registry=REGISTRY,
+)
+db_errors = Counter(
+    "kjr_db_errors_total",
+    "Work on the database that failed: unavailable, temporary, refused, configuration, other.",
+    ["kind"],
+    registry=REGISTRY,
+)
+db_connections = Gauge("kjr_db_connections", "Database connections in use.", registry=REGISTRY)
+db_connections_max = Gauge("kjr_db_connections_max", "Database connections that may be in use.", registry=REGISTRY)
+ready = Gauge("kjr_ready", "Readiness checks of this process: 1 good, 0 not.", ["check"], registry=REGISTRY)
+stopping_since = Gauge(
+    "kjr_stopping_since_timestamp_seconds", "When this process was told to stop; 0 before.", registry=REGISTRY
+)
+drain_limit_seconds = Gauge(
+    "kjr_drain_limit_seconds", "How long this process may take to finish what it began.", registry=REGISTRY
+)
+loop_lag_seconds = Histogram(
+    "kjr_event_loop_lag_seconds",
+    "How late the event loop runs what is due: the share of its one CPU that is missing.",
+    buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 5),
+    registry=REGISTRY,
+)
+ProcessCollector(registry=REGISTRY)
+
+# --- How deep the queue is: one process measures it ------------------------------------------------------------------
+
+depth_figures = DepthFigures(queue_label)
+REGISTRY.register(depth_figures)
+
 
 def exposition() -> bytes:
     """Return all metrics in the Prometheus text format."""
     return generate_latest(REGISTRY)
-
-
-def get_logger(name: str) -> Any:
-    """Return the structured logger of a module."""
-    return structlog.get_logger(name)
-
-
-class Cleaner:
-    """Makes text fit for a log: known secrets are hidden, and control characters, which can drive a terminal, are escaped."""
-
-    def __init__(self, secrets: Collection[str] = ()) -> None:
-        longest_first = sorted(set(secrets), key=len, reverse=True)
-        self._secrets = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
-
-    def text(self, text: str) -> str:
-        """Return a text as it may be shown; line feeds and tabs stay."""
-        if self._secrets is not None:
-            text = self._secrets.sub("***", text)
-        return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
-
-    def __call__(self, _logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """Clean all values of a structlog event; what is no text is shown by its repr when it holds something to hide."""
-        for key, value in event.items():
-            if isinstance(value, str):
-                event[key] = self.text(value)
-            elif value is not None and not isinstance(value, (bool, int, float)):
-                shown = self.text(repr(value))
-                if shown != repr(value):
-                    event[key] = shown
-        return event
-
-
-class _CleanFormatter(logging.Formatter):
-    """The format of what libraries log."""
-
-    def __init__(self, cleaner: Cleaner) -> None:
-        super().__init__("%(levelname)s %(name)s %(message)s")
-        self._cleaner = cleaner
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a record."""
-        return self._cleaner.text(super().format(record))
-
-
-def configure(*, log_format: str, log_level: str, secrets: Collection[str] = ()) -> None:
-    """Set up logging for the process: JSON lines, or aligned text on a terminal; always to standard error.
-
-    None of `secrets` is ever written, whatever an error message quotes.
-    """
-    cleaner = Cleaner(secrets)
-    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if console else structlog.processors.JSONRenderer()
-    )
-    level = getattr(logging, log_level.upper())
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    structlog.configure(
-        processors=[
-            *shared,
-            structlog.processors.StackInfoRenderer(),
-            structlog.processors.format_exc_info,
-            structlog.processors.UnicodeDecoder(),
-            cleaner,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_CleanFormatter(cleaner))
-    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler])

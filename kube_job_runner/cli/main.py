@@ -44,7 +44,8 @@ COMMANDS: dict[str, Entry] = {
     "migrate": Entry("migrate", "Bring the database schema up to date.", "Server"),
     "queue": Entry("queue", "Make and check the queue on SQS.", "Server"),
     "token": Entry("token", "Create, list and revoke API tokens.", "Server"),
-    "config": Entry("config", "Print every setting with its default and meaning.", "Server"),
+    "config": Entry("config", "Print, show or check the settings of the server.", "Server"),
+    "doctor": Entry("doctor", "Check configuration, database, cluster and rights; say what to mend.", "Server"),
     "version": Entry("version", "Print the versions of this client and of the server.", "Server"),
 }
 ALIASES = {"ls": "list", "ps": "list", "timeline": "events"}

@@ -20,7 +20,11 @@ def settings(**overrides: Any) -> Settings:
     from kube_job_runner import settings as settings_module
 
     for name in settings_module.unknown_variables():
-        click.echo(f"kjr: warning: the variable {name} is not known; `kjr config` lists those that are", err=True)
+        click.echo(
+            f"kjr: warning: the variable {name} is not known{settings_module.suggestion(name)};"
+            " `kjr config` lists those that are",
+            err=True,
+        )
     if overrides.get("data_dir") is not None:
         overrides["data_dir"] = Path(overrides["data_dir"]).expanduser().absolute()
     return settings_module.load(overrides)

@@ -1,38 +1,12 @@
-"""Text from elsewhere on a terminal: whatever a job prints or a server says must not be able to move the cursor, hide or
-rewrite what is there, or make the terminal answer. What could is shown as an escape that can be read."""
+"""Text from elsewhere on a terminal: what `safetext` does, under a short name, and the bytes of a log."""
 
 from __future__ import annotations
 
 import codecs
-import re
 
-# C0 but tab and line feed, DEL, C1; bidirectional overrides and isolates, line separators, invisible operators, BOM.
-_UNSAFE = (
-    "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
-)
-_UNSAFE_BLOCK = re.compile(f"[{_UNSAFE}]")
-_UNSAFE_LINE = re.compile(f"[{_UNSAFE}\t\n]")
+from kube_job_runner.safetext import block, json_safe, line
 
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match.group())
-    named = {9: "\\t", 10: "\\n", 13: "\\r", 27: "\\e"}.get(code)
-    return named or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
-
-
-def line(text: object) -> str:
-    """Return text for one line of a terminal or table: no control character is left, not even a line break."""
-    return _UNSAFE_LINE.sub(_escape, str(text))
-
-
-def block(text: str) -> str:
-    """Return text for a terminal that may hold tabs and line feeds; other control characters are escaped."""
-    return _UNSAFE_BLOCK.sub(_escape, text)
-
-
-def json_safe(text: str) -> str:
-    """Return JSON text in which characters that JSON leaves as they are, and terminals do not, are escaped as JSON does."""
-    return _UNSAFE_BLOCK.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+__all__ = ["LogText", "block", "json_safe", "line"]
 
 
 class LogText:

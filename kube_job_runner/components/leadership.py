@@ -49,6 +49,11 @@ class Leadership:
         """What this process is, for people: `standby`, or `leader` with its epoch."""
         return "standby" if self._epoch is None else f"leader, epoch {self._epoch}"
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process does the component's work."""
+        return self._epoch is not None
+
     async def run(self, work: Work, *, stop: asyncio.Event) -> None:
         """Do `work` whenever this process leads, until `stop`, which `work` itself obeys as well.
 
@@ -68,14 +73,16 @@ class Leadership:
         self._epoch = fence.epoch
         self._held.set(1)
         telemetry.lease_changes.labels(self._component).inc()
-        log.info("leading", component=self._component, epoch=fence.epoch)
+        log.info("leading", action="lease.take", component=self._component, epoch=fence.epoch)
         tasks = [asyncio.ensure_future(work(fence)), asyncio.create_task(self._keep(fence))]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         except LeaseLost as error:
-            log.warning("standing by", component=self._component, epoch=fence.epoch, why=str(error))
+            log.warning(
+                "standing by", action="lease.lose", component=self._component, epoch=fence.epoch, why=str(error)
+            )
         finally:
             for task in tasks:
                 await self._ended(task)
@@ -90,7 +97,13 @@ class Leadership:
             try:
                 await self._leases.renew(fence, lease_seconds=self._lease_seconds)
             except TemporaryError as error:
-                log.warning("lease not renewed", component=self._component, epoch=fence.epoch, error=str(error))
+                log.warning(
+                    "lease not renewed",
+                    action="lease.renew",
+                    component=self._component,
+                    epoch=fence.epoch,
+                    error=str(error),
+                )
 
     async def _ended(self, task: asyncio.Future[Any]) -> None:
         """End a task, whatever it was doing; an error that nobody has heard of yet is told."""
@@ -99,4 +112,6 @@ class Leadership:
         await asyncio.wait({task})
         error = None if task.cancelled() else task.exception()
         if error is not None and not was_done and not isinstance(error, LeaseLost | TemporaryError):
-            log.error("the work of a leader ended badly", component=self._component, exc_info=error)
+            log.error(
+                "the work of a leader ended badly", action="lease.work", component=self._component, exc_info=error
+            )

@@ -6,32 +6,81 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Collection, Coroutine
 from typing import Any, TypeVar
 
 from kube_job_runner import telemetry
 from kube_job_runner.domain.errors import ConfigurationError
 
 log = telemetry.get_logger(__name__)
+LAG_INTERVAL_SECONDS = 1.0
 _T = TypeVar("_T")
 
 
 async def supervise(
-    coroutines: dict[str, Coroutine[Any, Any, None]], *, stop: asyncio.Event, drain_seconds: float
+    coroutines: dict[str, Coroutine[Any, Any, None]],
+    *,
+    stop: asyncio.Event,
+    drain_seconds: float,
+    beside: Collection[Coroutine[Any, Any, None]] = (),
 ) -> int:
-    """Run the components until `stop`, or until one of them fails: then the process ends, for a person or a kubelet to see."""
-    tasks = {asyncio.create_task(work, name=name): name for name, work in coroutines.items()}
+    """Run the components until `stop`, or until one of them fails: then the process ends, for a person or a kubelet to see.
+
+    What runs `beside` them (probes, which have to answer while components drain) ends after the last of them.
+    """
+    telemetry.drain_limit_seconds.set(drain_seconds)
+    helpers = [asyncio.create_task(work) for work in (*beside, _measure_lag(), _tell_stop(stop))]
+    tasks = {asyncio.create_task(_named(name, work), name=name): name for name, work in coroutines.items()}
+    try:
+        return await _until_the_end(tasks, helpers, stop=stop, drain_seconds=drain_seconds)
+    finally:
+        for helper in helpers:
+            helper.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
+
+
+async def _named(component: str, work: Coroutine[Any, Any, None]) -> None:
+    telemetry.component_up.labels(component).set(1)
+    try:
+        with telemetry.about(component=component):
+            await work
+    finally:
+        telemetry.component_up.remove(component)
+
+
+async def _measure_lag() -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due_at = loop.time() + LAG_INTERVAL_SECONDS
+        await asyncio.sleep(LAG_INTERVAL_SECONDS)
+        telemetry.loop_lag_seconds.observe(max(0.0, loop.time() - due_at))
+
+
+async def _tell_stop(stop: asyncio.Event) -> None:
+    await stop.wait()
+    telemetry.stopping_since.set_to_current_time()
+    await asyncio.Event().wait()
+
+
+async def _until_the_end(
+    tasks: dict[asyncio.Task[None], str],
+    helpers: list[asyncio.Task[None]],
+    *,
+    stop: asyncio.Event,
+    drain_seconds: float,
+) -> int:
     stopped = asyncio.create_task(stop.wait())
     exit_code = 0
     wrong: ConfigurationError | None = None
-    await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({stopped, *tasks, *helpers}, return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():
         exit_code = 1
         stop.set()
     _, pending = await asyncio.wait(tasks, timeout=drain_seconds + 5.0)
     for task in pending:
         task.cancel()
-    for task, name in tasks.items():
+    ended = {helper: "probes" for helper in helpers if helper.done()}  # the port is taken, say
+    for task, name in (*tasks.items(), *ended.items()):
         with contextlib.suppress(asyncio.CancelledError):
             try:
                 await task
@@ -39,7 +88,7 @@ async def supervise(
                 wrong = error
             except Exception as error:
                 exit_code = 1
-                log.error("component failed", component=name, exc_info=error)
+                log.error("component failed", action="component.fail", component=name, exc_info=error)
     await stopped
     if wrong is not None:
         raise wrong
@@ -52,7 +101,7 @@ def handle_signals(stop: asyncio.Event) -> None:
     def handle(number: int) -> None:
         if stop.is_set():
             os._exit(128 + number)
-        log.info("stopping", signal=signal.Signals(number).name)
+        log.info("stopping", action="process.stop", signal=signal.Signals(number).name)
         stop.set()
 
     loop = asyncio.get_running_loop()

@@ -34,10 +34,22 @@ async def repeat(
         try:
             pause_seconds = await round_()
         except TemporaryError as error:
+            telemetry.rounds.labels(what, "temporary").inc()
             pause_seconds = min(backoff_seconds * 2.0**failures, _BACKOFF_MAX_SECONDS)
             failures += 1
-            log.warning("trying again", component=what, error=str(error), delay_seconds=round(pause_seconds, 2))
+            log.warning(
+                "trying again",
+                action="component.retry",
+                component=what,
+                error=str(error),
+                delay_seconds=round(pause_seconds, 2),
+            )
+        except Exception:
+            telemetry.rounds.labels(what, "error").inc()
+            raise
         else:
+            telemetry.rounds.labels(what, "ok").inc()
+            telemetry.round_ended.beat(what)
             failures = 0
         if pause_seconds > 0:
             await sleep_unless_stopped(pause_seconds, stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from kube_job_runner import telemetry
 from kube_job_runner.components import loops
 from kube_job_runner.services.process import Processor
 from kube_job_runner.services.work import Batch
@@ -55,4 +56,5 @@ async def run(processor: Processor, *, pipelines: int, stop: asyncio.Event, drai
     async def all_pipelines() -> None:
         await asyncio.gather(*(pipeline() for _ in range(pipelines)))
 
+    telemetry.pipelines.set(pipelines)
     await loops.run_until_stopped(all_pipelines(), stop=stop, drain_seconds=drain_seconds)

@@ -8,12 +8,14 @@ import random
 from kube_job_runner import telemetry
 from kube_job_runner.components import loops
 from kube_job_runner.domain.errors import LeaseLost, TemporaryError
+from kube_job_runner.services.readiness import DepthMeter
 from kube_job_runner.services.reconcile import Reconciler
 from kube_job_runner.services.sweep import Sweeper
 
 log = telemetry.get_logger(__name__)
 
 FAILED_PAUSE_SECONDS = 60.0
+DEPTH_SECONDS = 10.0
 
 
 async def run(
@@ -23,41 +25,65 @@ async def run(
     stop: asyncio.Event,
     reconciler: Reconciler | None = None,
     reconcile_seconds: float = 600.0,
+    depth: DepthMeter | None = None,
 ) -> None:
     """Sweep every `interval_seconds` (with jitter), at once again while there is more to do, until `stop`.
 
-    Every `reconcile_seconds` the store is compared with the cluster, beside that: a cluster that is away holds up no check.
+    Beside that, every `reconcile_seconds` the store is compared with the cluster, and every ten seconds the depth of the
+    queue is measured: a cluster that is away, or a slow count, holds up no check.
 
     Raises:
         LeaseLost: another process sweeps now.
     """
 
     async def one_round() -> float:
-        counts = await sweeper.run_once()
+        with telemetry.sweep_seconds.time():
+            counts = await sweeper.run_once()
         if sweeper.more_to_do(counts):
             return 0.0
         return _jittered(interval_seconds)
 
-    beside = None
+    measuring = _measure(depth, stop=stop) if depth is not None else None
+    beside = measuring
     if reconciler is not None:
-        beside = _reconcile(reconciler, interval_seconds=reconcile_seconds, stop=stop)
-    await loops.run_beside(loops.repeat(one_round, stop=stop, what="sweeper"), beside)
+        comparing = _reconcile(reconciler, interval_seconds=reconcile_seconds, stop=stop)
+        beside = loops.run_beside(comparing, measuring)
+    try:
+        await loops.run_beside(loops.repeat(one_round, stop=stop, what="sweeper"), beside)
+    finally:
+        telemetry.depth_figures.clear()
+
+
+async def _measure(depth: DepthMeter, *, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        try:
+            await depth.run_once()
+        except Exception:  # figures are no reason to stop the checks that every job depends on
+            telemetry.depth_failures.inc()
+            log.exception("the queue was not measured", action="depth.measure")
+        await loops.sleep_unless_stopped(_jittered(DEPTH_SECONDS), stop)
 
 
 async def _reconcile(reconciler: Reconciler, *, interval_seconds: float, stop: asyncio.Event) -> None:
     while not stop.is_set():
         pause_seconds = interval_seconds
         try:
-            await reconciler.run_once()
+            with telemetry.reconcile_seconds.time():
+                await reconciler.run_once()
         except TemporaryError as error:
             telemetry.reconcile_failures.inc()
             pause_seconds = min(interval_seconds, FAILED_PAUSE_SECONDS)
-            log.warning("store and cluster not compared", error=str(error), again_in_seconds=pause_seconds)
+            log.warning(
+                "store and cluster not compared",
+                action="cluster.compare",
+                error=str(error),
+                again_in_seconds=pause_seconds,
+            )
         except LeaseLost:
             raise
         except Exception:  # an error of ours here must not stop the checks that every job depends on
             telemetry.reconcile_failures.inc()
-            log.exception("store and cluster not compared", again_in_seconds=pause_seconds)
+            log.exception("store and cluster not compared", action="cluster.compare", again_in_seconds=pause_seconds)
         await loops.sleep_unless_stopped(_jittered(pause_seconds), stop)
 
 

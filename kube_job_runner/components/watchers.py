@@ -35,5 +35,5 @@ async def _keep_reading(make: Callable[[], Observer], *, stop: asyncio.Event) ->
             raise
         except Exception:  # text is best effort: an error in it is told, and the watch of the pods goes on
             telemetry.watch_failures.labels("event").inc()
-            log.exception("the watch of events failed", again_in_seconds=TEXT_PAUSE_SECONDS)
+            log.exception("the watch of events failed", action="watch.events", again_in_seconds=TEXT_PAUSE_SECONDS)
             await loops.sleep_unless_stopped(TEXT_PAUSE_SECONDS, stop)

@@ -40,6 +40,7 @@ from kube_job_runner.services.evidence import LastLines
 from kube_job_runner.services.explain import Explainer
 from kube_job_runner.services.logs import LogService
 from kube_job_runner.services.read import ChangeHub
+from kube_job_runner.services.readiness import Readiness
 from kube_job_runner.services.simulate import Simulator
 from kube_job_runner.services.submit import Submitter
 from kube_job_runner.settings import Settings
@@ -50,7 +51,7 @@ from kube_job_runner.web.api.policies import PoliciesApi
 from kube_job_runner.web.api.records import RecordsApi
 from kube_job_runner.web.api.reruns import RerunApi
 from kube_job_runner.web.api.submits import SubmitApi
-from kube_job_runner.web.api.system import HealthProbe, SystemApi
+from kube_job_runner.web.api.system import SystemApi
 from kube_job_runner.web.kit.app import App, Limits
 
 _HEAD_MAX_BYTES = 64 * 1024
@@ -101,6 +102,7 @@ def build_app(
     clock: Clock,
     admission: AdmissionLimits = DEFAULT_LIMITS,
     table: Table = failures.TABLE,
+    readiness: Readiness | None = None,
 ) -> WebApp:
     """Return the ASGI application of the web server.
 
@@ -128,7 +130,7 @@ def build_app(
         admission=admission,
     )
     records = RecordsApi(Explainer(reader, clock, last_lines=LastLines(logs), limits=admission, table=table))
-    system = SystemApi(HealthProbe(health, clock))
+    system = SystemApi(readiness or Readiness(health, clock))
     app = App(
         [
             *operations.submit_operations(submits),
@@ -144,6 +146,8 @@ def build_app(
         observe=_Counters(),
         headers=_HEADERS,
     )
+    telemetry.http_in_flight.set_function(lambda: app.in_flight)
+    telemetry.submits_waiting.set_function(lambda: submitter.waiting)
     system.document = operations.encode_document(app.operations)
     return WebApp(app, submitter=submitter, hub=hub, log_hub=log_hub)
 
@@ -172,17 +176,21 @@ def is_loopback(host: str) -> bool:
 
 
 class _Counters:
-    """Counts requests; the counter of each pair of labels is looked up once."""
+    """Counts and times requests; the metrics of each pair of labels are looked up once."""
 
     def __init__(self) -> None:
-        self._children: dict[tuple[str, int], Any] = {}
+        self._children: dict[tuple[str, int], tuple[Any, Any]] = {}
 
-    def __call__(self, operation: str, status: int) -> None:
+    def __call__(self, operation: str, status: int, seconds: float) -> None:
         key = (operation, status)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = telemetry.http_requests.labels(operation, str(status))
-        child.inc()
+        found = self._children.get(key)
+        if found is None:
+            found = self._children[key] = (
+                telemetry.http_requests.labels(operation, str(status)),
+                telemetry.http_seconds.labels(operation),
+            )
+        found[0].inc()
+        found[1].observe(seconds)
 
 
 class _Protocol(HttpToolsProtocol):

@@ -133,6 +133,20 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 Seen = JobFacts | PodFacts | EventFacts | NodeFacts
 
 
+def latest_at(seen: Seen) -> datetime | None:
+    """Return the newest time that facts tell of, or None: when what they show happened, by the cluster's own clocks."""
+    times: list[datetime | None] = []
+    if isinstance(seen, EventFacts):
+        times = [seen.last_at, seen.first_at]
+    elif isinstance(seen, JobFacts | PodFacts) and not (seen.gone or seen.deleting):
+        times = [seen.created_at, *(condition.at for condition in seen.conditions)]
+        if isinstance(seen, PodFacts):
+            times += [time for c in seen.containers for time in (c.started_at, c.finished_at)]
+        else:
+            times.append(seen.started_at)
+    return max((time for time in times if time is not None), default=None)
+
+
 class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All that is known about the cluster objects of one attempt."""
 

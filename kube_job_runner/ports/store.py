@@ -303,8 +303,12 @@ class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
     """How the store and the queue stand, for metrics: approximate where exact would be dear."""
 
     jobs_by_state: Mapping[str, int]
+    jobs_by_queue: Mapping[tuple[str, str], int] = {}
+    """Jobs that have not ended, by queue and state."""
     messages: int
     oldest_message_seconds: float
+    outbox_oldest_seconds: float = 0.0
+    """Age of the oldest message in the database that is due to go out: the same where the database is the queue."""
     dead_letters: int
 
 

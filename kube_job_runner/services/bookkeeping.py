@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import msgspec
 
@@ -11,8 +12,10 @@ from kube_job_runner.domain import diagnosis
 from kube_job_runner.domain.draft import Decision
 from kube_job_runner.domain.facts import PodFacts
 from kube_job_runner.domain.failures import Table
-from kube_job_runner.domain.job import TERMINAL, Attempt, Job, State
+from kube_job_runner.domain.job import TERMINAL, Attempt, Job, State, Transition
 from kube_job_runner.domain.messages import Message
+
+log = telemetry.get_logger(__name__)
 
 
 def type_name(message: Message) -> str:
@@ -40,22 +43,40 @@ def count_changes(changes: Iterable[ports.Change]) -> None:
     for entry in changes:
         job = entry.job
         for transition in entry.transitions:
-            if transition.to_state is State.RUNNING and job.started_at is not None:
-                _phase("start", (job.started_at - job.created_at).total_seconds())
-            elif transition.to_state in TERMINAL and job.finished_at is not None:
-                telemetry.jobs_finished.labels(transition.to_state.value, transition.reason).inc()
-                _phase("total", (job.finished_at - job.created_at).total_seconds())
+            if transition.to_state is State.RUNNING:
+                _phase("queue", job, max(job.created_at, job.due_at), job.admitted_at)
+                _phase("start", job, job.admitted_at, job.started_at)
+            elif transition.to_state in TERMINAL:
+                _count_end(job, transition)
 
 
-def _phase(phase: str, seconds: float) -> None:
-    telemetry.job_phase_seconds.labels(phase).observe(max(0.0, seconds))
+def _count_end(job: Job, transition: Transition) -> None:
+    queue, cause = telemetry.queue_label(job.queue), telemetry.cause_label(transition.reason or "none")
+    telemetry.jobs_finished.labels(queue, transition.to_state.value, cause).inc()
+    _phase("run", job, job.started_at, job.finished_at)
+    _phase("total", job, job.created_at, job.finished_at)
+    log.info(
+        "job ended",
+        action="job.end",
+        job_id=str(job.id),
+        attempt=transition.attempt,
+        state=transition.to_state.value,
+        reason=transition.reason,
+        exit_code=transition.exit_code,
+    )
+
+
+def _phase(phase: str, job: Job, since: datetime | None, until: datetime | None) -> None:
+    if since is not None and until is not None:
+        seconds = max(0.0, (until - since).total_seconds())
+        telemetry.job_phase_seconds.labels(phase, telemetry.queue_label(job.queue)).observe(seconds)
 
 
 def count_unknown(pod: PodFacts, table: Table) -> None:
     """Count a waiting reason that the failure rules do not know: it is never fatal, and somebody should add a rule."""
     reason = diagnosis.unknown_signal(pod, table)
     if reason:
-        telemetry.unknown_signals.labels(reason[:63]).inc()
+        telemetry.unknown_signals.labels(telemetry.signal_label(reason)).inc()
 
 
 def count_messages(handled: Iterable[Message]) -> None:

@@ -139,7 +139,9 @@ class AttemptLog:
                 waited_seconds = (work.now - work.decided_at).total_seconds() if late and work.decided_at else 0.0
                 if waited_seconds >= self._settings.deadline_seconds:
                     return Lost("Deadline", f"not within {self._settings.deadline_seconds:g} s: {error}")
-                log.info("log not read; trying again", pod=work.pod_name, container=name, error=str(error))
+                log.info(
+                    "log not read; trying again", action="log.read", pod=work.pod_name, container=name, error=str(error)
+                )
             else:
                 whole = ended
                 if over and ended:
@@ -258,7 +260,9 @@ class AttemptLog:
                 if stream.read_bytes:
                     stream.mark(f"the rest of the log is lost: {text}")
             telemetry.logs_lost.labels(lost[0].code).inc()
-            log.warning("log lost", job_id=str(self.work.job_id), attempt=self.work.attempt, why=text)
+            log.warning(
+                "log lost", action="log.lose", job_id=str(self.work.job_id), attempt=self.work.attempt, why=text
+            )
         async with self._writing:
             chunks, dropped = self._take(final=True)
             status: LogStatus = "lost" if lost else "stored"
@@ -316,6 +320,7 @@ class Collector:
         settings = self._settings
         following = sum(attempt.following for attempt in self._logs.values())
         telemetry.log_follows.set(following)
+        telemetry.log_follows_max.set(settings.follows_max)
         # Those of a node that does not answer wait for it most of the time, and must not hold up the others.
         waiting = sum(attempt.waiting for attempt in self._logs.values() if not attempt.following)
         room = 4 * settings.snapshots_max - (len(self._logs) - following - waiting) - waiting // _WAITING_PER_PLACE
@@ -371,7 +376,7 @@ class Collector:
         try:
             await attempt.run()
         except LeaseLost:
-            log.info("log left to another collector", job_id=str(key[0]), attempt=key[1])
+            log.info("log left to another collector", action="log.lease", job_id=str(key[0]), attempt=key[1])
             return
         except asyncio.CancelledError:
             delay_seconds = 0.0
@@ -379,9 +384,13 @@ class Collector:
                 await attempt.flush(following=attempt.following)
             raise
         except TemporaryError as error:
-            log.warning("log not collected; tried again later", job_id=str(key[0]), error=str(error))
+            log.warning(
+                "log not collected; tried again later", action="log.collect", job_id=str(key[0]), error=str(error)
+            )
         except Exception as error:
-            log.error("collecting a log failed", job_id=str(key[0]), attempt=key[1], exc_info=error)
+            log.error(
+                "collecting a log failed", action="log.collect", job_id=str(key[0]), attempt=key[1], exc_info=error
+            )
         finally:
             if not attempt.done:
                 with contextlib.suppress(TemporaryError, LeaseLost):

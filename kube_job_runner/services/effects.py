@@ -100,7 +100,14 @@ class Effects:
         reason = "NameTaken" if isinstance(error, NameTaken) else error.reason
         if isinstance(error, TemporaryError) or reason == "Forbidden":
             delay_seconds = error.delay_seconds if isinstance(error, TemporaryError) else _FORBIDDEN_SECONDS
-            log.warning("not created, will be tried again", job_id=str(job.id), reason=reason, error=str(error))
+            log.warning(
+                "not created, will be tried again",
+                action="job.create",
+                job_id=str(job.id),
+                attempt=job.attempt + 1,
+                reason=reason,
+                error=str(error),
+            )
             return lifecycle.postponed(
                 job, attempts, why=str(error), delay_seconds=delay_seconds, now=now, rules=self._rules
             )
@@ -132,7 +139,8 @@ def spec_hash(spec: msgspec.Struct) -> str:
 
 async def _counted(verb: str, call: Awaitable[_T]) -> _T:
     try:
-        result = await call
+        with telemetry.cluster_in_flight.track_inprogress(), telemetry.cluster_seconds.labels(verb).time():
+            result = await call
     except Exception as error:
         telemetry.cluster_requests.labels(verb, type(error).__name__).inc()
         raise

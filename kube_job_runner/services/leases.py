@@ -35,7 +35,7 @@ async def held(
             try:
                 await queue.extend(receipts, visibility_seconds=lease_seconds)
             except TemporaryError as error:
-                log.warning("lease not extended", error=str(error))
+                log.warning("lease not extended", action="batch.lease", error=str(error))
             else:
                 held_until = asked_at + lease_seconds
 

@@ -99,7 +99,7 @@ class Writer:
                 )
                 break
             except TemporaryError as error:
-                log.warning("logs not stored; trying again", error=str(error), attempts=len(batch))
+                log.warning("logs not stored; trying again", action="log.store", error=str(error), attempts=len(batch))
                 await asyncio.sleep(delay_seconds)
                 delay_seconds = min(delay_seconds * 2, _BACKOFF_MAX_SECONDS)
             except Exception as error:  # noqa: BLE001 - it belongs to some of the streams: each alone, the others live
@@ -239,13 +239,19 @@ class Stream:
         if not pieces:
             return True
         if resume.gap and not gap and not self._joins(resume, pieces[0]):
-            log.warning("log rotated while it was not read", container=self.container, **resume.describe())
+            log.warning(
+                "log rotated while it was not read", action="log.rotate", container=self.container, **resume.describe()
+            )
             self._assembler.gap(_GAP)
         self._watch_start(pieces[0].stamp)
         repeats = loglines.step_back(pieces, last_stamp=self._last_stamp) if self._rotatable else -1
         if repeats >= 0:
             self._ask_from = pieces[repeats].stamp
-            log.info("log comes again, or the node's clock was set back; asking anew", container=self.container)
+            log.info(
+                "log comes again, or the node's clock was set back; asking anew",
+                action="log.repeat",
+                container=self.container,
+            )
             pieces = pieces[:repeats]
         self._take_in(pieces)
         self._mark_start()

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Literal, TypeVar
 
 from kube_job_runner import ports, telemetry
 from kube_job_runner.domain.errors import LeaseLost, PermanentError, TemporaryError
-from kube_job_runner.domain.facts import JobFacts
+from kube_job_runner.domain.facts import JobFacts, latest_at
 from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.services.witness import NodeWitness
 
@@ -55,6 +56,8 @@ class Observer:
         self._pending: asyncio.Queue[tuple[str, Observed]] = asyncio.Queue(maxsize=BUFFERED_MESSAGES)
         self._batch: dict[str, Observed] = {}
         self._missing: dict[str, ports.KnownClusterJob] = {}
+        self._listed_from: datetime | None = None
+        telemetry.watch_buffered.labels(kind).set_function(self._pending.qsize)
 
     async def run(self) -> None:
         """Forward until cancelled; what was read by then is sent first."""
@@ -75,18 +78,27 @@ class Observer:
 
     async def _read(self) -> None:
         async for event in self._events:
-            telemetry.watch_last_event.labels(self._kind).set(self._clock.now().timestamp())
+            telemetry.watch_heard.beat(self._kind, self._clock.now().timestamp())
             if isinstance(event, ports.Relisting):
                 await self._begin_list()
             elif isinstance(event, ports.Listed):
                 await self._end_list(event.namespace)
             else:
                 self._missing.pop(event.facts.uid, None)
+                self._measure_lag(event)
                 await self._pending.put((event.facts.uid, _message(event)))
                 if self._nodes is not None and isinstance(event, ports.SeenPod):
                     self._nodes.look(event, self._pending.put)
 
+    def _measure_lag(self, event: ports.SeenJob | ports.SeenPod | ports.SeenEvent) -> None:
+        happened_at = latest_at(event.facts)
+        if happened_at is not None and self._listed_from is not None and happened_at >= self._listed_from:
+            # What is older is told by a list, not by the watch.
+            lag_seconds = (self._clock.now() - happened_at).total_seconds()
+            telemetry.watch_lag_seconds.labels(self._kind).observe(max(0.0, lag_seconds))
+
     async def _begin_list(self) -> None:
+        self._listed_from = self._clock.now()
         telemetry.watch_relists.labels(self._kind).inc()
         self._missing = {}
         if self._kind == "job":
@@ -97,7 +109,7 @@ class Observer:
         """Report what the list of a namespace should have held; what is elsewhere, or where nobody looks, is left alone."""
         gone = [entry for entry in self._missing.values() if namespace in (None, entry.namespace)]
         for entry in gone:
-            log.info("a cluster job is gone", job_id=str(entry.job_id), attempt=entry.attempt)
+            log.info("a cluster job is gone", action="job.observe", job_id=str(entry.job_id), attempt=entry.attempt)
             facts = JobFacts(uid=entry.cluster_uid, gone=True)
             message = Observed(job_id=entry.job_id, attempt=entry.attempt, job=facts)
             await self._pending.put((entry.cluster_uid, message))
@@ -133,7 +145,8 @@ class Observer:
         # A batch taken from the buffer is sent even when the process is asked to stop, within a bound.
         sending = asyncio.ensure_future(_persistently(send, what="sending observations"))
         try:
-            await asyncio.shield(sending)
+            with telemetry.observation_send_seconds.labels(self._kind).time():
+                await asyncio.shield(sending)
         except asyncio.CancelledError:
             await asyncio.wait({sending}, timeout=_LAST_SEND_SECONDS)
             await _stop(sending)
@@ -164,7 +177,13 @@ async def _persistently(call: Callable[[], Awaitable[_T]], *, what: str) -> _T:
             return await call()
         except TemporaryError as error:
             delay_seconds = _RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)]
-            log.warning("observer: trying again", what=what, error=str(error), delay_seconds=delay_seconds)
+            log.warning(
+                "observer: trying again",
+                action="observe.retry",
+                what=what,
+                error=str(error),
+                delay_seconds=delay_seconds,
+            )
             tries += 1
             await asyncio.sleep(delay_seconds)
 

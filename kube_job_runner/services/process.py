@@ -88,7 +88,7 @@ class Processor:
         Raises:
             TemporaryError: the store or the queue does not answer; the messages come back by themselves.
         """
-        with telemetry.batch_seconds.time():
+        with telemetry.batch_seconds.time(), telemetry.pipelines_busy.track_inprogress():
             lease = leases.held(batch, self._queue, self._clock, lease_seconds=self._settings.lease_seconds)
             async with lease as lease_holds:
                 await self._work(batch, lease_holds)
@@ -121,12 +121,12 @@ class Processor:
                 batch.work.setdefault(message.job_id, Work(job_id=message.job_id)).entries.append((delivery, message))
 
     async def _dead_letter(self, delivery: ports.Delivery, type_: str, error: str) -> None:
-        log.error("message dead-lettered", type=type_, error=error)
+        log.error("message dead-lettered", action="message.dead_letter", type=type_, error=error)
         try:
             await self._queue.dead_letter([delivery], error=error)
         except TemporaryError as failed:
             # It comes back at its lease's end; the rest of its batch has nothing to do with it.
-            log.warning("a dead letter could not be put away", error=str(failed))
+            log.warning("a dead letter could not be put away", action="message.dead_letter", error=str(failed))
             return
         telemetry.messages_handled.labels(type_, "dead_lettered").inc()
 
@@ -177,7 +177,7 @@ class Processor:
             ]
             for job_id, why in snapshot.unreadable.items():
                 # Its own check finds it again, and has it dead-lettered with this in the end.
-                log.error("an admitted job was not created", job_id=str(job_id), error=why)
+                log.error("an admitted job was not created", action="job.create", job_id=str(job_id), error=why)
         if len(batch.admitted) >= self._settings.batch_size:
             # There may be more than one batch holds: whoever is free takes the next.
             await self._ask_for_admission(batch.admitted[0].job_id)
@@ -202,7 +202,7 @@ class Processor:
             raise RuntimeError(item.unreadable)
         if item.loaded is None:
             # Removed by retention, or never ours: there is nothing to decide, and the messages are done with.
-            log.warning("message for an unknown job", job_id=str(item.job_id))
+            log.warning("message for an unknown job", action="message.unknown_job", job_id=str(item.job_id))
             telemetry.unknown_objects.inc(len(item.entries))
             return
         item.attempts = dict(item.loaded.attempts)
@@ -271,7 +271,7 @@ class Processor:
             applied = await self._store.commit(changes, receipts=receipts)
         except TemporaryError as error:
             # The outcome is unknown; every handler is safe to repeat, so the messages simply come back.
-            log.warning("batch not committed", error=str(error), jobs=len(items))
+            log.warning("batch not committed", action="batch.commit", error=str(error), jobs=len(items))
             await self._give_back(items, delay_seconds=error.delay_seconds)
             return
         except PermanentError as error:
@@ -331,10 +331,16 @@ class Processor:
     async def _failed(self, item: Work, error: Exception) -> None:
         """Send the messages of a job back after an error: soon when it was temporary, to the dead letters at the cap."""
         if isinstance(error, TemporaryError):
-            log.info("try again later", job_id=str(item.job_id), error=str(error), delay_seconds=error.delay_seconds)
+            log.info(
+                "try again later",
+                action="job.retry",
+                job_id=str(item.job_id),
+                error=str(error),
+                delay_seconds=error.delay_seconds,
+            )
             await self._give_back([item], delay_seconds=error.delay_seconds)
             return
-        log.error("a decision failed", job_id=str(item.job_id), exc_info=error)
+        log.error("a decision failed", action="job.decide", job_id=str(item.job_id), exc_info=error)
         if item.act_until is not None:
             # The check counts its deliveries, and is dead-lettered with this error in the end.
             await self._give_back([item], delay_seconds=_RETRY_FAILED_SECONDS)
@@ -357,7 +363,14 @@ class Processor:
             await self._effects.delete(message)
         except Exception as error:  # noqa: BLE001 - one bad delete must not take its batch down
             temporary = isinstance(error, TemporaryError)
-            log.warning("delete failed", job_id=str(message.job_id), error=repr(error), temporary=temporary)
+            log.warning(
+                "delete failed",
+                action="job.delete",
+                job_id=str(message.job_id),
+                attempt=message.attempt,
+                error=repr(error),
+                temporary=temporary,
+            )
             if delivery.deliveries < self._settings.max_deliveries:
                 delay_seconds = min(2.0**delivery.deliveries, 30.0)
                 await self._queue.extend([delivery.receipt], visibility_seconds=delay_seconds)

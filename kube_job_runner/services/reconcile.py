@@ -88,7 +88,9 @@ class Reconciler:
             if isinstance(page, ports.Unlisted):
                 compared.unlisted.add(page.namespace)
                 compared.found.failed += 1
-                log.warning("a namespace could not be listed", namespace=page.namespace, error=page.why)
+                log.warning(
+                    "a namespace could not be listed", action="cluster.list", namespace=page.namespace, error=page.why
+                )
                 continue
             for owned in page:
                 self._look_at(owned, compared, installation=installation)
@@ -138,10 +140,17 @@ class Reconciler:
                 await self._cluster.remove_owned(owned)
             except TemporaryError as error:
                 found.failed += 1
-                log.warning("an orphan could not be removed", kind=owned.kind, name=owned.name, error=str(error))
+                log.warning(
+                    "an orphan could not be removed",
+                    action="orphan.remove",
+                    kind=owned.kind,
+                    name=owned.name,
+                    error=str(error),
+                )
                 continue
             log.warning(
                 "an orphan was removed",
+                action="orphan.remove",
                 kind=owned.kind,
                 namespace=owned.namespace,
                 name=owned.name,
@@ -154,7 +163,12 @@ class Reconciler:
             else:
                 found.orphan_pods += 1
         if len(orphans) > MOST_DELETES:
-            log.warning("more orphans than are removed in one round", orphans=len(orphans), removed=MOST_DELETES)
+            log.warning(
+                "more orphans than are removed in one round",
+                action="orphan.remove",
+                orphans=len(orphans),
+                removed=MOST_DELETES,
+            )
 
     async def _report_zombies(self, compared: _Round) -> None:
         """Report the cluster jobs that are gone: after one more look at each, for a list shows only our own namespaces.
@@ -169,11 +183,16 @@ class Reconciler:
                 facts = await self._cluster.find(row.namespace, row.cluster_name)
             except TemporaryError as error:
                 compared.found.failed += 1
-                log.warning("a cluster job could not be looked at", job_id=str(row.job_id), error=str(error))
+                log.warning(
+                    "a cluster job could not be looked at",
+                    action="zombie.look",
+                    job_id=str(row.job_id),
+                    error=str(error),
+                )
                 continue
             if facts is not None and facts.uid == row.cluster_uid:
                 continue
-            log.warning("a cluster job is gone", job_id=str(row.job_id), attempt=row.attempt)
+            log.warning("a cluster job is gone", action="zombie.report", job_id=str(row.job_id), attempt=row.attempt)
             gone += self._gone(row, compared)
             compared.found.zombies += 1
         if gone:
@@ -204,8 +223,8 @@ def claimed(owned: ports.OwnedObject, claim: ports.Claim | None) -> bool:
 
 
 def _measure(found: Found) -> None:
-    telemetry.reconciled.labels("orphan_job").inc(found.orphan_jobs)
-    telemetry.reconciled.labels("orphan_pod").inc(found.orphan_pods)
-    telemetry.reconciled.labels("zombie").inc(found.zombies)
-    telemetry.reconciled.labels("failed").inc(found.failed)
+    telemetry.drift.labels("orphan_job").inc(found.orphan_jobs)
+    telemetry.drift.labels("orphan_pod").inc(found.orphan_pods)
+    telemetry.drift.labels("zombie").inc(found.zombies)
+    telemetry.drift.labels("failed").inc(found.failed)
     telemetry.foreign_objects.set(found.foreign)

@@ -100,6 +100,11 @@ class Submitter:
             self._start()
         return await future
 
+    @property
+    def waiting(self) -> int:
+        """How many submissions wait for a committer."""
+        return len(self._queue)
+
     async def submit_many(self, submissions: Sequence[Submission]) -> list[SubmitOutcome | Exception]:
         """Store submissions in a commit of their own; outcomes in the same order.
 

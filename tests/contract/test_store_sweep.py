@@ -138,6 +138,10 @@ async def test_health_and_depth(pg: Postgres, database_url: str) -> None:
     await execute(database_url, "ANALYZE jobs")
     depth = await pg.store.depth()
     assert depth.jobs_by_state == {"queued": 3, "starting": 0, "running": 1, "stopping": 0, "succeeded": 2}
+    assert depth.jobs_by_queue == {("default", "queued"): 3}, "what is set running by hand was never admitted"
+    await execute(database_url, "UPDATE jobs SET admitted_at = now() WHERE state = 'running'")
+    assert (await pg.store.depth()).jobs_by_queue == {("default", "queued"): 3, ("default", "running"): 1}
+    assert depth.outbox_oldest_seconds == depth.oldest_message_seconds
     assert depth.messages == 6
     assert 80 < depth.oldest_message_seconds < 200
     assert depth.dead_letters == 1

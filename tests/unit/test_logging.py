@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
 import json
+import re
 import subprocess
 import sys
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
+import structlog
 
-from kube_job_runner import settings
+from kube_job_runner import settings, telemetry
+from kube_job_runner.components import lifetime
 from kube_job_runner.settings import Settings
 from kube_job_runner.telemetry import Cleaner
 
@@ -37,12 +45,70 @@ def test_no_secret_and_no_control_character_reaches_a_log(format_: str) -> None:
     assert "\x1b[0m" not in done.stderr.splitlines()[-1]
     if format_ == "json":
         first = json.loads(done.stderr.splitlines()[0])
-        assert (first["url"], first["job"], first["number"]) == ("postgresql://kjr:***@db/kjr", "a\\x1b[2Jb", 3)
+        assert (first["url"], first["job"], first["number"]) == ("postgresql://kjr:***@db/kjr", "a\\e[2Jb", 3)
+
+
+ROOT = Path(__file__).parents[2] / "kube_job_runner"
+ABOUT_JOBS = [ROOT / "services", ROOT / "components"]
+
+
+def log_calls() -> list[tuple[str, ast.Call]]:
+    """Return every call of a logger in services and components."""
+    found = []
+    for path in sorted(file for folder in ABOUT_JOBS for file in folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner = node.func.value
+                if isinstance(owner, ast.Name) and owner.id == "log" and node.func.attr != "log":
+                    found.append((f"{path.name}:{node.lineno}", node))
+    return found
+
+
+def test_every_line_of_services_and_components_names_its_action() -> None:
+    calls = log_calls()
+    assert len(calls) > 30
+    for where, call in calls:
+        actions = [keyword.value for keyword in call.keywords if keyword.arg == "action"]
+        assert actions, f"{where}: no action"
+        assert isinstance(actions[0], ast.Constant), where
+        assert re.fullmatch(r"[a-z]+\.[a-z_]+", str(actions[0].value)), f"{where}: {actions[0].value!r}"
+
+
+@pytest.mark.asyncio
+async def test_lines_name_their_component_in_all_that_it_starts() -> None:
+    lines: list[dict[str, Any]] = []
+
+    def keep(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> str:
+        lines.append(dict(event))
+        return ""
+
+    log = structlog.wrap_logger(structlog.PrintLogger(), processors=[structlog.contextvars.merge_contextvars, keep])
+
+    async def deeper() -> None:
+        log.info("within", action="unit.test")
+
+    async def component() -> None:
+        await asyncio.create_task(deeper())
+        with telemetry.about(job_id=UUID(int=7), attempt=2):
+            log.info("about a job", action="unit.test")
+
+    async def beside() -> None:
+        await component()
+
+    stop = asyncio.Event()
+    ending = asyncio.create_task(
+        lifetime.supervise({"sweeper": component(), "web-server": beside()}, stop=stop, drain_seconds=1)
+    )
+    stop.set()
+    await ending
+    assert {line["component"] for line in lines} == {"sweeper", "web-server"}
+    about = [line for line in lines if "job_id" in line]
+    assert [(line["job_id"], line["attempt"]) for line in about] == [(str(UUID(int=7)), 2)] * 2
 
 
 def test_a_text_without_anything_to_hide_is_left_as_it_is() -> None:
     assert Cleaner().text("two\nlines\tand more, \N{SNOWMAN}") == "two\nlines\tand more, \N{SNOWMAN}"
-    assert Cleaner().text("\x9b31m \N{RIGHT-TO-LEFT OVERRIDE}") == "\\x9b31m \\x202e"
+    assert Cleaner().text("\x9b31m \N{RIGHT-TO-LEFT OVERRIDE}") == "\\x9b31m \\u202e"
 
 
 def test_the_secrets_of_the_configuration_are_known_as_written_and_as_meant(tmp_path: Path) -> None:

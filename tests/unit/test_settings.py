@@ -94,5 +94,17 @@ def test_unknown_variables_are_found() -> None:
     assert settings.unknown_variables(environ) == ["KJR_PROT"]
 
 
+def test_a_typing_error_is_answered_with_what_was_meant() -> None:
+    assert settings.suggestion("KJR_PROT") == " (did you mean KJR_PORT?)"
+    assert settings.suggestion("KJR_WHATEVER_ELSE") == ""
+
+
+def test_settings_are_shown_without_credentials() -> None:
+    found = settings.load(environ={"KJR_DATABASE_URL": "postgresql://kjr:pa55word@db/kjr", "KJR_NAMESPACES": "a,b"})
+    assert settings.changed(found) == {"KJR_DATABASE_URL": "postgresql://***@db/kjr", "KJR_NAMESPACES": "a,b"}
+    everything = settings.shown(settings.load(environ={"KJR_QUEUE_LIMITS": "etl=1,gpu=2"}))
+    assert (everything["KJR_QUEUE_LIMITS"], everything["KJR_DATABASE_URL"]) == ("etl=1,gpu=2", "")
+
+
 if __name__ == "__main__":
     PAGE.write_text(page())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 from urllib.parse import quote
@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from kube_job_runner import telemetry
-from kube_job_runner.adapters.kubernetes import answers, decode, inventory, manifest, podlogs
+from kube_job_runner.adapters.kubernetes import answers, decode, examine, inventory, manifest, podlogs
 from kube_job_runner.adapters.kubernetes.answers import Answer
 from kube_job_runner.adapters.kubernetes.client import Client
 from kube_job_runner.adapters.kubernetes.config import ConnectionConfig
@@ -28,6 +28,7 @@ from kube_job_runner.domain import names
 from kube_job_runner.domain.errors import NameTaken, TemporaryError
 from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts
 from kube_job_runner.ports import ClusterJob, OwnedObject, SeenEvent, SeenJob, SeenPod, Unlisted, WatchEvent
+from kube_job_runner.ports.doctor import Finding
 from kube_job_runner.settings import KubernetesEnvironment, Settings
 
 ALL_NAMESPACES = "*"
@@ -64,6 +65,10 @@ class KubernetesCluster:
         self._sleep = sleep
         self._now = now
         self.watch_stats: Mapping[Kind, WatchStats] = {kind: WatchStats() for kind in get_args(Kind)}
+
+    async def examine(self, components: Collection[str]) -> list[Finding]:
+        """Return what `kjr doctor` tells of this cluster: version, and the rights that these components need."""
+        return await examine.examine(self._client, namespaces=self._scopes, components=components)
 
     async def create(self, job: ClusterJob) -> JobFacts:
         """Create the cluster job, or adopt our own of that name; see `ports.ClusterWriter.create`."""
@@ -264,7 +269,13 @@ class KubernetesCluster:
         same_work = item.annotations.get(names.SPEC_HASH_ANNOTATION) == job.work_hash
         if not (self._is_ours(item) and item.job_id == job.job_id and item.attempt == job.attempt and same_work):
             raise NameTaken(f"the name {job.namespace}/{job.cluster_name} is taken by a Job that is not ours")
-        _log.info("cluster_job_adopted", job_id=str(job.job_id), attempt=job.attempt, cluster_uid=item.facts.uid)
+        _log.info(
+            "cluster_job_adopted",
+            action="job.adopt",
+            job_id=str(job.job_id),
+            attempt=job.attempt,
+            cluster_uid=item.facts.uid,
+        )
         return item.facts
 
     async def _get(self, namespace: str, cluster_name: str) -> Item[JobFacts] | None:
@@ -315,7 +326,7 @@ async def connect(
         ConfigurationError: there is no such configuration, or it is wrong.
     """
     config = discover(settings, environment)
-    _log.info("cluster_configured", server=config.server, origin=config.origin)
+    _log.info("cluster_configured", action="cluster.connect", server=config.server, origin=config.origin)
     client = Client(
         config,
         _source(config, environment),

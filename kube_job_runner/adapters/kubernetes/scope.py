@@ -102,7 +102,7 @@ class Scope(Generic[Facts]):
     def heard(self) -> None:
         """Take note that the server said anything at all."""
         self.wiring.stats.last_heard_at = self.wiring.monotonic()
-        telemetry.watch_last_event.labels(self.wiring.kind).set_to_current_time()
+        telemetry.watch_heard.beat(self.wiring.kind)
 
     def troubled(self, why: str | None) -> None:
         """Take note that the namespace cannot be listed, and why; or, with None, that it can."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from kube_job_runner.adapters.postgres import embedded, roles
+from kube_job_runner.adapters.postgres.examine import examine
 from kube_job_runner.adapters.postgres.leases import FencedPool, Leases
 from kube_job_runner.adapters.postgres.logs import Logs
 from kube_job_runner.adapters.postgres.pool import ACQUIRE_SECONDS, STATEMENT_SECONDS, Pool, open_pool
@@ -16,7 +17,18 @@ from kube_job_runner.adapters.postgres.store import Store
 from kube_job_runner.adapters.postgres.wakeup import PostgresWakeup
 from kube_job_runner.ports import Fence
 
-__all__ = ["Fenced", "Logs", "Postgres", "Store", "connect", "embedded", "may_migrate", "migrate", "roles"]
+__all__ = [
+    "Fenced",
+    "Logs",
+    "Postgres",
+    "Store",
+    "connect",
+    "embedded",
+    "examine",
+    "may_migrate",
+    "migrate",
+    "roles",
+]
 
 
 class Postgres:

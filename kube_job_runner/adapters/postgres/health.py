@@ -56,11 +56,14 @@ class HealthCheck:
         """Return the depth figures for metrics: exact up to 100,000 of a kind; ended jobs as of the last ANALYZE."""
         live = await self._pool.fetch(SQL["live_jobs"], COUNT_LIMIT)
         ended = await self._pool.fetch(SQL["ended_jobs"])
+        queues = await self._pool.fetch(SQL["jobs_by_queue"], COUNT_LIMIT)
         queue = await self._pool.fetchrow(SQL["messages"], COUNT_LIMIT)
         assert queue is not None
         return QueueDepth(
             jobs_by_state={row["state"]: row["jobs"] for row in (*live, *ended)},
+            jobs_by_queue={(row["queue"], row["state"]): row["jobs"] for row in queues},
             messages=queue["messages"],
             oldest_message_seconds=queue["oldest_seconds"],
+            outbox_oldest_seconds=queue["oldest_seconds"],
             dead_letters=queue["dead_letters"],
         )

@@ -10,8 +10,9 @@ from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
+from kube_job_runner import telemetry
 from kube_job_runner.adapters.postgres import failure
-from kube_job_runner.domain.errors import DatabaseUnavailable
+from kube_job_runner.domain.errors import ConfigurationError, DatabaseUnavailable, PermanentError, TemporaryError
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 T = TypeVar("T")
@@ -22,14 +23,21 @@ STATEMENT_SECONDS = 30.0
 _TRIES = 5
 _RELEASE_SECONDS = 5.0
 _CLOSE_SECONDS = 10.0
+_KINDS = {
+    "unavailable": DatabaseUnavailable,
+    "temporary": TemporaryError,
+    "refused": PermanentError,
+    "configuration": ConfigurationError,
+}
 
 
 class Pool:
     """A pool of connections to one database."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], *, acquire_seconds: float) -> None:
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], *, acquire_seconds: float, size: int = 0) -> None:
         self._pool = pool
         self._acquire_seconds = acquire_seconds
+        self._size = size
         self._working: set[asyncio.Task[Any]] = set()
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, transaction: bool = False) -> T:
@@ -43,8 +51,16 @@ class Pool:
             DatabaseUnavailable: the database does not answer, or no connection was free in time.
             TemporaryError, PermanentError, ConfigurationError: as `failure.translate` says.
         """
+        try:
+            return await self._run(work, transaction=transaction)
+        except Exception as error:
+            telemetry.db_errors.labels(_kind(error)).inc()
+            raise
+
+    async def _run(self, work: Callable[[Connection], Awaitable[T]], *, transaction: bool) -> T:
         with failure.translated():
-            connection = await self._acquire()
+            with telemetry.db_wait_seconds.time():
+                connection = await self._acquire()
             task = asyncio.ensure_future(self._use(connection, work, transaction=transaction))
             self._working.add(task)
             task.add_done_callback(self._ended)
@@ -63,7 +79,8 @@ class Pool:
 
     async def _use(self, connection: Connection, work: Callable[[Connection], Awaitable[T]], *, transaction: bool) -> T:
         try:
-            return await self._tried(connection, work, transaction=transaction)
+            with telemetry.db_seconds.time(), telemetry.db_connections.track_inprogress():
+                return await self._tried(connection, work, transaction=transaction)
         except BaseException as error:
             if not isinstance(error, Exception) or failure.broken(error):
                 connection.terminate()
@@ -106,11 +123,19 @@ class Pool:
         """Let what is in flight end, then close all connections; within a bound."""
         if self._working:
             await asyncio.wait(self._working, timeout=_CLOSE_SECONDS)
+        telemetry.db_connections_max.dec(self._size)
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._pool.close()
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             self._pool.terminate()
+
+
+def _kind(error: Exception) -> str:
+    for kind, type_ in _KINDS.items():
+        if isinstance(error, type_):
+            return kind
+    return "other"
 
 
 async def _once(connection: Connection, work: Callable[[Connection], Awaitable[T]], *, transaction: bool) -> T:
@@ -153,4 +178,5 @@ async def open_pool(
                 "jit": "off",
             },
         )
-    return Pool(pool, acquire_seconds=acquire_seconds)
+    telemetry.db_connections_max.inc(size)
+    return Pool(pool, size=size, acquire_seconds=acquire_seconds)

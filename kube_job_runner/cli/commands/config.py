@@ -1,4 +1,4 @@
-"""`kjr config`: the reference of all settings, made from the settings themselves."""
+"""`kjr config`: the reference of all settings, made from the settings themselves; what is in force here; what is wrong."""
 
 from __future__ import annotations
 
@@ -15,10 +15,56 @@ from kube_job_runner.cli import options, session
 _SECRET = re.compile(r"://[^/@]*@")
 
 
-@click.command("config", short_help="Print every setting with its default and meaning.")
+@click.group("config", short_help="Print, show or check the settings of the server.", invoke_without_command=True)
 @options.output("table", "json", "jsonl", "yaml")
-def command() -> int:
+@click.pass_context
+def command(ctx: click.Context) -> int:
     """Print every setting of the server: its variable, its default, its meaning, and its value when it is set here."""
+    return 0 if ctx.invoked_subcommand is not None else _print_reference()
+
+
+@command.command("show", short_help="Print the settings in force here.")
+@click.option("--changed", is_flag=True, help="Only those that are not the default.")
+def show(changed: bool) -> int:
+    """Print the settings in force here, one NAME=VALUE a line; passwords in URLs are left out."""
+    from kube_job_runner import settings as settings_module
+    from kube_job_runner.cli import server, text
+
+    current = server.settings()
+    found = settings_module.changed(current) if changed else settings_module.shown(current)
+    for name, value in found.items():
+        click.echo(text.line(f"{name}={value}"))
+    return 0
+
+
+@command.command("check", short_help="Say what is wrong with the settings here.")
+def check() -> int:
+    """Read the settings as a server would; exit code 0 when it could start with them, else 1. Nothing is connected to.
+
+    Variables that are not known are told, with what may be meant, and count as wrong: a typing error is silently a default.
+    """
+    from kube_job_runner import rulefile
+    from kube_job_runner import settings as settings_module
+    from kube_job_runner.cli import text
+    from kube_job_runner.domain.errors import KjrError
+
+    faults = [
+        f"the variable {name} is not known{settings_module.suggestion(name)}"
+        for name in settings_module.unknown_variables()
+    ]
+    try:
+        current = settings_module.load()
+        rulefile.load(current.failure_rules)
+    except (settings_module.SettingsError, KjrError) as error:
+        faults.append(str(error))
+    for fault in faults:
+        click.echo(f"kjr: {text.block(fault)}", err=True)
+    if not faults:
+        click.echo("kjr: the settings can be read", err=True)
+    return 1 if faults else 0
+
+
+def _print_reference() -> int:
     from kube_job_runner.cli import output
 
     current = session.current()

@@ -33,7 +33,7 @@ def command(components: tuple[str, ...], *, live: bool, timeout: float, quiet: b
     settings = server.settings()
     host = _ANYWHERE.get(settings.host.strip("[]"), settings.host.strip("[]"))
     port = _port(settings, components)
-    path = "/livez" if live else "/readyz"
+    path = "/livez" if live else "/readyz?verbose"
     shown = f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
     try:
         status, body = _ask(host, port, path, timeout_seconds=timeout)

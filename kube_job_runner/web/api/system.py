@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
 import importlib.resources
 
@@ -10,8 +9,7 @@ import msgspec
 
 import kube_job_runner
 from kube_job_runner import telemetry
-from kube_job_runner.domain.errors import KjrError, TemporaryError
-from kube_job_runner.ports import Clock, Health
+from kube_job_runner.services.readiness import Readiness
 from kube_job_runner.web.api import queries, views
 from kube_job_runner.web.api.problems import ALL_PROBLEMS
 from kube_job_runner.web.kit.calls import HTML, TEXT, Call, Nothing, Reply
@@ -19,8 +17,6 @@ from kube_job_runner.web.kit.problems import NOT_FOUND, RequestProblem
 
 MINIMUM_CLIENT = "0.1.0"
 METRICS = b"text/plain; version=0.0.4; charset=utf-8"
-_HEALTH_SECONDS = 1.0
-_DEPTH_SECONDS = 5.0
 _CSP = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
     b" base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -28,50 +24,11 @@ _CSP = (
 _PAGE_HEADERS = ((b"content-security-policy", _CSP),)
 
 
-class HealthProbe:
-    """The store's health, asked at most once a second: health and metrics need no token, so they must cost little."""
-
-    def __init__(self, health: Health, clock: Clock) -> None:
-        self._health = health
-        self._clock = clock
-        self._checks: dict[str, str | None] = {}
-        self._checked_at = float("-inf")
-        self._depth_at = float("-inf")
-        self._lock = asyncio.Lock()
-
-    async def checks(self) -> dict[str, str | None]:
-        """Return the checks of the store by name: None when good, else what is wrong."""
-        async with self._lock:
-            if self._clock.monotonic() - self._checked_at >= _HEALTH_SECONDS:
-                try:
-                    self._checks = await self._health.check()
-                except KjrError as error:
-                    self._checks = {"database": str(error)}
-                self._checked_at = self._clock.monotonic()
-            return self._checks
-
-    async def measure(self) -> None:
-        """Bring the gauges of the store and the queue up to date; without the database they keep their last values."""
-        async with self._lock:
-            if self._clock.monotonic() - self._depth_at < _DEPTH_SECONDS:
-                return
-            self._depth_at = self._clock.monotonic()
-            try:
-                depth = await self._health.depth()
-            except TemporaryError:
-                return
-        for state, count in depth.jobs_by_state.items():
-            telemetry.queue_jobs.labels(state).set(count)
-        telemetry.queue_messages.set(depth.messages)
-        telemetry.queue_oldest_seconds.set(depth.oldest_message_seconds)
-        telemetry.dead_letters.set(depth.dead_letters)
-
-
 class SystemApi:
     """The operations about the server itself. `document` is set once all operations are known."""
 
-    def __init__(self, probe: HealthProbe) -> None:
-        self._probe = probe
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
         self.document = b"{}"
         static = importlib.resources.files("kube_job_runner.web") / "static"
         self._page, self._script, self._style = (
@@ -92,21 +49,15 @@ class SystemApi:
 
     async def ready(self, call: Call[Nothing, queries.ReadyQuery, Nothing]) -> Reply[Nothing]:
         """Tell whether requests should be sent here: the store can serve and the server is not stopping."""
-        checks = {
-            "draining": "the server is stopping" if call.draining.is_set() else None,
-            **await self._probe.checks(),
-        }
-        ready = not any(checks.values())
+        self._readiness.stopping = call.draining.is_set()
+        ready, lines = await self._readiness.report()
         if ready and not call.query.verbose:
             return Reply(content=b"ok\n", media_type=TEXT)
-        lines = [f"[-]{name} failed: {wrong}" if wrong else f"[+]{name} ok" for name, wrong in checks.items()]
-        lines.append("ready" if ready else "not ready")
-        content = "".join(line + "\n" for line in lines).encode("utf-8", "replace")
-        return Reply(content=content, media_type=TEXT, status=200 if ready else 503)
+        return Reply(content=lines.encode("utf-8", "replace"), media_type=TEXT, status=200 if ready else 503)
 
     async def metrics(self, _call: Call[Nothing, Nothing, Nothing]) -> Reply[Nothing]:
-        """Return the metrics of this process and the depth of the queue."""
-        await self._probe.measure()
+        """Return the metrics of this process."""
+        await self._readiness.checks()
         return Reply(content=telemetry.exposition(), media_type=METRICS)
 
     async def openapi(self, _call: Call[Nothing, Nothing, Nothing]) -> Reply[Nothing]:

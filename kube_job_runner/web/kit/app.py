@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import os
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ _log = structlog.get_logger(__name__)
 
 Authenticate = Callable[[Mapping[bytes, bytes]], Awaitable[str]]
 Explain = Callable[[Exception], problems.RequestProblem | None]
-Observe = Callable[[str, int], None]
+Observe = Callable[[str, int, float], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ class App:
     ) -> None:
         self.operations = [Bound(operation, body_max_bytes=limits.body_max_bytes) for operation in operations]
         self.draining = asyncio.Event()
+        self.in_flight = 0
         self._limits = limits
         self._authenticate = authenticate
         self._explain = explain
@@ -85,6 +87,14 @@ class App:
 
     async def serve(self, bound: Bound, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request of an operation; whatever goes wrong becomes a problem."""
+        began = time.perf_counter()
+        self.in_flight += 1
+        try:
+            await self._serve(bound, scope, receive, send, began)
+        finally:
+            self.in_flight -= 1
+
+    async def _serve(self, bound: Bound, scope: Scope, receive: Receive, send: Send, began: float) -> None:
         headers = dict(scope["headers"])
         request_id = self._request_id(headers)
         try:
@@ -95,13 +105,13 @@ class App:
         except Exception as error:  # noqa: BLE001 - the outermost handler: nothing may pass it unanswered
             reply = self._problem(scope, error, request_id)
         status = reply.status or bound.operation.status
-        self._observe(bound.operation.operation_id, status)
+        self._observe(bound.operation.operation_id, status, time.perf_counter() - began)
         await self._send(scope, receive, send, reply, status, request_id)
 
     async def refuse(self, scope: Scope, receive: Receive, send: Send, problem: problems.RequestProblem) -> None:
         """Answer a request that belongs to no operation."""
         request_id = self._request_id(dict(scope["headers"]))
-        self._observe("none", problem.type.status)
+        self._observe("none", problem.type.status, 0.0)
         reply = self._problem(scope, problem, request_id)
         await self._send(scope, receive, send, reply, problem.type.status, request_id)
 
@@ -160,7 +170,12 @@ class App:
         problem = error if isinstance(error, problems.RequestProblem) else self._explain(error)
         if problem is None:
             _log.error(
-                "request failed", exc_info=error, request_id=request_id, method=scope["method"], path=scope["path"]
+                "request failed",
+                action="http.request",
+                exc_info=error,
+                request_id=request_id,
+                method=scope["method"],
+                path=scope["path"],
             )
             problem = problems.RequestProblem(problems.INTERNAL_ERROR)
         document = problems.details(problem, instance=_instance(scope), request_id=request_id)
@@ -194,7 +209,9 @@ class App:
         try:
             await first_of(pump, _gone(receive), self.draining.wait())
         except Exception as error:  # noqa: BLE001 - the answer has begun: all that is left is to break it off
-            _log.warning("stream broke off", error=str(error), request_id=request_id, path=scope["path"])
+            _log.warning(
+                "stream broke off", action="http.stream", error=str(error), request_id=request_id, path=scope["path"]
+            )
             return  # without the last chunk: the client must see that the answer is not complete
         with contextlib.suppress(OSError):
             await send({"type": "http.response.body", "body": b"", "more_body": False})

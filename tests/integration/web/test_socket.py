@@ -75,7 +75,7 @@ async def test_while_it_drains_readyz_says_so_on_new_connections() -> None:
         await world.app.drain()
         answer = await served.exchange(request_of("GET", "/readyz"))
         assert b"503 Service Unavailable" in answer
-        assert b"the server is stopping" in answer
+        assert b"the process is stopping" in answer
 
 
 async def test_a_request_that_never_ends_is_cut_off_within_the_bound() -> None:

@@ -176,8 +176,8 @@ async def test_readyz_and_metrics_ask_the_real_store(client: httpx2.AsyncClient)
     await client.post("/v1/jobs", json={"image": "a"})
     assert (await client.get("/readyz?verbose")).text.endswith("ready\n")
     text = (await client.get("/metrics")).text
-    assert 'kjr_jobs{state="queued"} 1.0' in text
-    assert "kjr_queue_messages 1.0" in text
+    assert 'kjr_ready{check="database"} 1.0' in text
+    assert 'kjr_ready{check="schema"} 1.0' in text
 
 
 async def test_an_unknown_id_of_any_version_is_a_404(client: httpx2.AsyncClient) -> None:

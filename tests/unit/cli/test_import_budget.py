@@ -13,7 +13,7 @@ import pytest
 from tests.unit.cli.stub import TOKEN, Stub
 
 OURS = "kube_job_runner"
-CLIENT_SIDE = (f"{OURS}.cli", f"{OURS}.client")
+CLIENT_SIDE = (f"{OURS}.cli", f"{OURS}.client", f"{OURS}.safetext")
 _PROBE = """
 import json, sys
 from kube_job_runner.cli import main

@@ -49,18 +49,19 @@ async def test_readiness_when_the_store_cannot_even_be_asked(world: World, clien
 async def test_a_draining_server_is_not_ready_but_alive(world: World, client: httpx2.AsyncClient) -> None:
     await world.app.drain()
     answer = await client.get("/readyz")
-    assert (answer.status_code, answer.text.splitlines()[0]) == (503, "[-]draining failed: the server is stopping")
+    assert (answer.status_code, answer.text.splitlines()[0]) == (503, "[-]draining failed: the process is stopping")
     assert answer.headers["connection"] == "close"
     assert (await client.get("/livez")).status_code == 200
 
 
 @pytest.mark.asyncio
-async def test_metrics_hold_the_depth_of_the_queue(client: httpx2.AsyncClient) -> None:
+async def test_metrics_hold_requests_and_readiness(client: httpx2.AsyncClient) -> None:
     await client.post("/v1/jobs", json={"image": "busybox"})
     text = (await client.get("/metrics")).text
     assert 'kjr_http_requests_total{operation="submitJob",status="201"}' in text
-    for line in ('kjr_jobs{state="queued"} 3.0', "kjr_queue_messages 5.0", "kjr_queue_oldest_seconds 1.5"):
-        assert line in text
+    assert 'kjr_http_request_seconds_count{operation="submitJob"}' in text
+    assert "kjr_http_requests_in_flight 1.0" in text, "this very request"
+    assert 'kjr_ready{check="database"} 1.0' in text
     assert f'kjr_build_info{{version="{kube_job_runner.__version__}"}} 1.0' in text
 
 

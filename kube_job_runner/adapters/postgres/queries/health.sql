@@ -8,6 +8,17 @@ SELECT s.state, (SELECT count(*) FROM (SELECT FROM jobs j WHERE j.state = s.stat
     AS jobs
 FROM unnest(ARRAY['queued', 'starting', 'running', 'stopping']) AS s (state)
 
+-- name: jobs_by_queue
+-- Jobs that have not ended, by queue and state: those that wait from their index alone, up to a limit; those in flight, which
+-- the limits of admission bound, from their rows.
+SELECT queue, state, count(*) AS jobs FROM (
+    (SELECT queue, 'queued' AS state FROM jobs
+     WHERE state = 'queued' AND admitted_at IS NULL AND cancel_requested_at IS NULL LIMIT $1)
+    UNION ALL
+    (SELECT queue, state FROM jobs
+     WHERE admitted_at IS NOT NULL AND state IN ('queued', 'starting', 'running', 'stopping') LIMIT $1)
+) live GROUP BY queue, state
+
 -- name: ended_jobs
 -- Jobs that have ended, by state, as of the last ANALYZE: an exact count would read the whole table.
 SELECT v.state, (v.frequency * greatest(c.reltuples, 0))::bigint AS jobs

@@ -1,0 +1,81 @@
+"""What `kjr doctor` asks of a database: version, schema, rights of the role that we are, clock, what waits."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import asyncpg
+
+from kube_job_runner.adapters.postgres import failure, schema
+from kube_job_runner.ports.doctor import Finding, fail, ok, warn
+
+CLOCK_SKEW_SECONDS = 5.0
+_TIMEOUT_SECONDS = 10.0
+_RIGHTS = """
+SELECT t.name AS table, r.name AS right FROM unnest($1::text[]) AS t (name) CROSS JOIN unnest($2::text[]) AS r (name)
+WHERE to_regclass(t.name) IS NOT NULL AND NOT has_table_privilege(t.name, r.name)
+"""
+_QUEUE = """
+SELECT (SELECT count(*) FROM (SELECT FROM dead_letters LIMIT 1000) d) AS dead,
+       coalesce(extract(epoch FROM now() - min(available_at)), 0)::double precision AS oldest
+FROM (SELECT available_at FROM messages WHERE available_at <= now() LIMIT 100000) m
+"""
+
+
+async def examine(url: str) -> list[Finding]:
+    """Return what is found, the most basic first; what cannot be asked because of it is left out. Never raises."""
+    try:
+        with failure.translated():
+            connection = await asyncpg.connect(
+                url, timeout=_TIMEOUT_SECONDS, server_settings={"application_name": "kjr doctor"}
+            )
+            try:
+                return await _examine(connection)
+            finally:
+                await connection.close(timeout=_TIMEOUT_SECONDS)
+    except Exception as error:  # noqa: BLE001 - a diagnosis tells what is wrong, whatever it is
+        return [fail("database", str(failure.translate(error)), "check KJR_DATABASE_URL, the network and the server")]
+
+
+async def _examine(connection: asyncpg.Connection[Any]) -> list[Finding]:
+    version = connection.get_server_version()
+    found = [ok("database", f"PostgreSQL {version.major}.{version.minor}")]
+    if version.major < 15:
+        found[0] = fail("database", f"PostgreSQL {version.major} is too old", "use PostgreSQL 15 or newer")
+    if await connection.fetchval("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"):
+        found.append(fail("database writes", "it is read-only", "point KJR_DATABASE_URL at the primary"))
+    wrong = schema.problem(await schema.read_applied(connection), schema.known())
+    found.append(fail("schema", wrong, "run `kjr migrate`") if wrong else ok("schema", "as this program needs it"))
+    now = await connection.fetchval("SELECT clock_timestamp()")
+    skew_seconds = abs((dt.datetime.now(dt.UTC) - now).total_seconds())
+    found.append(_skew("clock of the database", skew_seconds))
+    if wrong is None:
+        found += await _rights_and_queue(connection)
+    return found
+
+
+async def _rights_and_queue(connection: asyncpg.Connection[Any]) -> list[Finding]:
+    lacking = await connection.fetch(_RIGHTS, ["jobs", "messages"], ["SELECT", "INSERT"])
+    user = await connection.fetchval("SELECT current_user")
+    if lacking:
+        text = ", ".join(f"{row['right']} on {row['table']}" for row in lacking)
+        remedy = "a role of one component need not have it; else GRANT it, or connect as another role"
+        return [warn("database rights", f"the role {user} lacks {text}", remedy)]
+    found = [ok("database rights", f"the role {user} may read and send")]
+    queue = await connection.fetchrow(_QUEUE)
+    assert queue is not None
+    if queue["oldest"] > 120:
+        text = f"the oldest message waits for {queue['oldest']:.0f} s"
+        found.append(warn("queue", text, "see docs/runbooks/KjrMessagesOld.md"))
+    elif queue["dead"]:
+        found.append(warn("queue", f"{queue['dead']} dead letters", "see docs/runbooks/KjrDeadLetters.md"))
+    else:
+        found.append(ok("queue", f"the oldest message waits for {queue['oldest']:.0f} s; no dead letters"))
+    return found
+
+
+def _skew(name: str, seconds: float) -> Finding:
+    if seconds > CLOCK_SKEW_SECONDS:
+        return warn(name, f"{seconds:.0f} s from the clock here", "synchronise both clocks (NTP)")
+    return ok(name, f"within {seconds:.1f} s")

@@ -1,0 +1,125 @@
+"""Readiness of a process, and the depth of the queue for metrics: asked seldom, however often somebody asks us."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from kube_job_runner import telemetry
+from kube_job_runner.domain.errors import KjrError, TemporaryError
+from kube_job_runner.figures import Heartbeats
+from kube_job_runner.ports import Clock, Health
+
+CHECK_SECONDS = 1.0
+WATCH_AGE_MAX_SECONDS = 600.0
+"""A watch hears a bookmark each minute and is opened anew after five minutes at the most: silence this long is a fault."""
+
+ROUND_AGE_MAX_SECONDS = 300.0
+"""A round is a batch, a sweep or a look for work: seconds, and minutes when the API server hardly answers."""
+
+Probe = Callable[[], str | None]
+"""Returns what is wrong, or None. It must neither wait nor raise."""
+
+log = telemetry.get_logger(__name__)
+
+
+class Readiness:
+    """Whether this process can do its work: the store's checks, asked at most once a second, and probes of its own parts.
+
+    With `advisory` the probes are shown and decide nothing: a process that also takes submits is to take them while its
+    watches are silent. `notes` are lines by name that say how things stand: who leads, for one.
+    """
+
+    def __init__(
+        self,
+        health: Health,
+        clock: Clock,
+        probes: Mapping[str, Probe] | None = None,
+        *,
+        notes: Callable[[], Mapping[str, str]] = dict[str, str],
+        advisory: bool = False,
+    ) -> None:
+        self._health = health
+        self._clock = clock
+        self._probes = dict(probes or {})
+        self._notes = notes
+        self._advisory = frozenset(self._probes) if advisory else frozenset()
+        self._checks: dict[str, str | None] = {}
+        self._checked_at = float("-inf")
+        self._lock = asyncio.Lock()
+        self.stopping = False
+
+    async def checks(self) -> dict[str, str | None]:
+        """Return all checks by name: None when good, else what is wrong."""
+        async with self._lock:
+            if self._clock.monotonic() - self._checked_at >= CHECK_SECONDS:
+                try:
+                    self._checks = await self._health.check()
+                except KjrError as error:
+                    self._checks = {"database": str(error)}
+                self._checked_at = self._clock.monotonic()
+        stopping = {"draining": "the process is stopping" if self.stopping else None}
+        found = {**stopping, **self._checks, **{name: probe() for name, probe in self._probes.items()}}
+        for name, wrong in found.items():
+            telemetry.ready.labels(name).set(0 if wrong else 1)
+        return found
+
+    async def report(self) -> tuple[bool, str]:
+        """Return whether all is well, and one line for each check and one for the whole, as kube-apiserver words them."""
+        checks = await self.checks()
+        ready = not any(wrong for name, wrong in checks.items() if name not in self._advisory)
+        lines = [self._line(name, wrong) for name, wrong in checks.items()]
+        lines += [f"[i]{name} {said}" for name, said in self._notes().items()]
+        lines.append("ready" if ready else "not ready")
+        return ready, "".join(line + "\n" for line in lines)
+
+    def _line(self, name: str, wrong: str | None) -> str:
+        if wrong is None:
+            return f"[+]{name} ok"
+        return f"[!]{name} warning: {wrong}" if name in self._advisory else f"[-]{name} failed: {wrong}"
+
+
+class Age:
+    """The probe of something that must happen again and again: how long ago it last did."""
+
+    def __init__(self, beats: Heartbeats, name: str, clock: Clock, *, max_seconds: float, silence: str) -> None:
+        self._beats = beats
+        self._name = name
+        self._clock = clock
+        self._max_seconds = max_seconds
+        self._silence = silence
+        self._began = clock.now().timestamp()
+
+    def __call__(self) -> str | None:
+        """Return None, or that it did not happen for too long."""
+        age_seconds = self._clock.now().timestamp() - max(self._beats.last(self._name), self._began)
+        return None if age_seconds <= self._max_seconds else f"{self._silence} for {age_seconds:.0f} s"
+
+
+def watch_age(kind: str, clock: Clock) -> Age:
+    """Return the probe of a watch: when its watcher last heard anything at all."""
+    return Age(telemetry.watch_heard, kind, clock, max_seconds=WATCH_AGE_MAX_SECONDS, silence="nothing heard")
+
+
+def round_age(component: str, clock: Clock) -> Age:
+    """Return the probe of a component's loop: when a round of it last ended well."""
+    return Age(
+        telemetry.round_ended, component, clock, max_seconds=ROUND_AGE_MAX_SECONDS, silence="no round ended well"
+    )
+
+
+class DepthMeter:
+    """Measures how deep the queue is, for the metrics of the whole installation."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    async def run_once(self) -> None:
+        """Measure once; what cannot be measured now is counted, and its old figures fade by themselves."""
+        try:
+            depth = await self._health.depth()
+        except TemporaryError as error:
+            telemetry.depth_failures.inc()
+            log.warning("the queue was not measured", action="depth.measure", error=str(error))
+            return
+        telemetry.depth_figures.set(depth)

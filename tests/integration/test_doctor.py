@@ -1,0 +1,115 @@
+"""`kjr doctor`: what it finds on a real PostgreSQL, and on an API server that answers as told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kube_job_runner.adapters import postgres
+from kube_job_runner.adapters.kubernetes import examine as cluster_examine
+from kube_job_runner.adapters.kubernetes.answers import Answer
+from kube_job_runner.adapters.postgres import Postgres
+from kube_job_runner.cli import main
+from kube_job_runner.domain.errors import TemporaryError
+from tests.support.postgres import execute
+
+
+@pytest.mark.asyncio
+async def test_a_database_that_is_well(pg: Postgres, database_url: str) -> None:
+    found = await postgres.examine(database_url)
+    assert [finding.level for finding in found] == ["ok"] * 5, found
+    assert [finding.name for finding in found] == [
+        "database", "schema", "clock of the database", "database rights", "queue",
+    ]  # fmt: skip
+
+
+@pytest.mark.asyncio
+async def test_a_schema_that_is_behind_and_a_queue_that_is_late(pg: Postgres, database_url: str) -> None:
+    await execute(database_url, "INSERT INTO messages (body, available_at) VALUES ('', now() - interval '10 minutes')")
+    (queue,) = [finding for finding in await postgres.examine(database_url) if finding.name == "queue"]
+    assert (queue.level, queue.text) == ("warn", "the oldest message waits for 600 s")
+    await execute(database_url, "DELETE FROM messages")
+    dead = "INSERT INTO dead_letters (message_id, sent_at, deliveries, priority, body, error) VALUES (1, now(), 1, 1, '', '')"
+    await execute(database_url, dead)
+    (queue,) = [finding for finding in await postgres.examine(database_url) if finding.name == "queue"]
+    assert (queue.level, queue.text) == ("warn", "1 dead letters")
+    await execute(database_url, "DELETE FROM schema_migrations WHERE number > 1")
+    (schema,) = [finding for finding in await postgres.examine(database_url) if finding.name == "schema"]
+    assert (schema.level, schema.remedy) == ("fail", "run `kjr migrate`")
+
+
+@pytest.mark.asyncio
+async def test_a_database_that_is_not_there() -> None:
+    (only,) = await postgres.examine("postgresql://kjr@127.0.0.1:1/kjr")
+    assert (only.name, only.level) == ("database", "fail")
+    assert "KJR_DATABASE_URL" in only.remedy
+
+
+class ApiServer:
+    """`Client`, as far as a diagnosis asks; `denied` are verb and resource."""
+
+    def __init__(self, *, minor: str = "36", denied: tuple[tuple[str, str], ...] = (), away: bool = False) -> None:
+        self.minor = minor
+        self.denied = denied
+        self.away = away
+        self.asked: list[dict[str, Any]] = []
+
+    async def request(self, method: str, target: str, *, action: str, body: bytes | None = None) -> Answer:
+        if self.away:
+            raise TemporaryError("the API server does not answer")
+        if target == "/version":
+            version = {"major": "1", "minor": self.minor, "gitVersion": f"v1.{self.minor}.0"}
+            return Answer(200, json.dumps(version).encode())
+        assert (method, target) == ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")
+        attributes = json.loads(body or b"")["spec"]["resourceAttributes"]
+        self.asked.append(attributes)
+        allowed = (attributes["verb"], attributes["resource"]) not in self.denied
+        return Answer(201, json.dumps({"status": {"allowed": allowed}}).encode())
+
+
+async def examine(server: ApiServer, *components: str) -> list[tuple[str, str, str]]:
+    found = await cluster_examine.examine(server, namespaces=["jobs"], components=components)  # type: ignore[arg-type]
+    return [(finding.name, finding.level, finding.text) for finding in found]
+
+
+@pytest.mark.asyncio
+async def test_the_rights_of_the_components_are_asked_for_and_no_others() -> None:
+    server = ApiServer()
+    assert await examine(server, "log-collector") == [
+        ("cluster", "ok", "Kubernetes v1.36.0"),
+        ("rights in jobs", "ok", "all 1 that log-collector need"),
+    ]
+    assert server.asked == [{"namespace": "jobs", "verb": "get", "group": "", "resource": "pods", "subresource": "log"}]
+
+
+@pytest.mark.asyncio
+async def test_rights_that_lack_and_a_cluster_that_is_old_or_away() -> None:
+    found = await examine(ApiServer(minor="24+", denied=(("delete", "jobs"),)), "sweeper", "messages-processor")
+    assert [level for _, level, _ in found] == ["warn", "fail"]
+    assert found[1][2] == "we may not delete jobs"
+    assert await examine(ApiServer(away=True), "sweeper") == [("cluster", "fail", "the API server does not answer")]
+
+
+def test_the_command_ends_with_what_it_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KJR_DATABASE_URL", "postgresql://kjr:pa55word@127.0.0.1:1/kjr")
+    monkeypatch.setenv("KJR_CLUSTER", "local")
+    monkeypatch.setenv("KJR_PROT", "1")
+    assert main.invoke("doctor") == 1
+    out = capsys.readouterr().out
+    assert "[!]settings: KJR_PROT is not known (did you mean KJR_PORT?)" in out
+    assert "[-]database: " in out
+    assert "   to do: check KJR_DATABASE_URL" in out
+    assert "[+]cluster: jobs are local" in out
+    assert "pa55word" not in out
+    monkeypatch.setenv("KJR_CLUSTER", "kubernetes")
+    monkeypatch.setenv("KJR_KUBECONFIG", str(tmp_path / "missing"))
+    assert main.invoke("doctor", "sweeper") == 1
+    assert "[-]cluster: " in capsys.readouterr().out
+    assert main.invoke("doctor", "web-server") == 1
+    assert "cluster" not in capsys.readouterr().out, "the web server has no business there"
+    assert main.invoke("doctor", "nobody") != 0
