@@ -13,7 +13,13 @@ KJR_LOG_FORMAT: json
 KJR_DATA_DIR: /tmp/kube-job-runner
 HOME: /tmp
 {{- if eq .Values.queue.type "sqs" }}
-KJR_QUEUE_URL: {{ .Values.queue.sqs.url | quote }}
+KJR_QUEUE: {{ .Values.queue.sqs.url | quote }}
+{{- with .Values.queue.sqs.region }}
+KJR_QUEUE_REGION: {{ . | quote }}
+{{- end }}
+{{- with .Values.queue.sqs.endpoint }}
+KJR_QUEUE_ENDPOINT: {{ . | quote }}
+{{- end }}
 {{- end }}
 {{- if .Values.failureRules }}
 KJR_FAILURE_RULES: /etc/kube-job-runner/failure-rules.yaml
@@ -61,10 +67,6 @@ KJR_{{ upper $name }}: {{ include "kjr.setting" $value | quote }}
       key: {{ .secretAccessKeyKey }}
 {{- end }}
 {{- end }}
-{{- with .Values.queue.sqs.region }}
-- name: AWS_REGION
-  value: {{ . }}
-{{- end }}
 {{- end }}
 {{- end -}}
 
@@ -73,7 +75,7 @@ KJR_{{ upper $name }}: {{ include "kjr.setting" $value | quote }}
 - name: migrate
   image: {{ include "kjr.image" . }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
-  args: [migrate, --wait, "{{ .Values.migrations.waitSeconds }}s"]
+  args: [migrate, --wait, "{{ .Values.migrations.waitSeconds }}s"{{ if .Values.migrations.roles }}, --roles{{ end }}]
   env:
     - name: HOME
       value: /tmp
