@@ -215,7 +215,9 @@ def _url_in(file: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"KJR_DATABASE_URL_FILE={file}: cannot be read: {error}") from None
     if not url:
-        raise SettingsError(f"KJR_DATABASE_URL_FILE={file}: is empty; it must hold a URL like postgresql://user@host/name")
+        raise SettingsError(
+            f"KJR_DATABASE_URL_FILE={file}: is empty; it must hold a URL like postgresql://user@host/name"
+        )
     return url
 
 

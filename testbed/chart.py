@@ -75,7 +75,9 @@ def base() -> dict[Path, str]:
     """The Kustomize base: what the chart makes of deploy/kubernetes/values.yaml, without the marks of Helm."""
     rendered = objects(render("--values", str(BASE / "values.yaml"), "--set", "rbac.nodeConditions=true"))
     kept = [_unmarked(item) for item in rendered if "helm.sh/hook" not in item["metadata"].get("annotations", {})]
-    files: dict[Path, list[dict[str, Any]]] = {BASE / name: [] for name in ("rbac.yaml", "nodes.yaml", "workloads.yaml")}
+    files: dict[Path, list[dict[str, Any]]] = {
+        BASE / name: [] for name in ("rbac.yaml", "nodes.yaml", "workloads.yaml")
+    }
     for item in kept:
         kind = item["kind"]
         name = "rbac.yaml" if kind in _RBAC_KINDS else "nodes.yaml" if kind in _CLUSTER_KINDS else "workloads.yaml"
@@ -108,7 +110,9 @@ def rights(items: list[dict[str, Any]], component: str) -> dict[tuple[str, str],
 def rights_page() -> str:
     """The page of the rights, with its table as the chart's Roles have it."""
     items = objects(render("--set", "database.existingSecret.name=x,queue.type=sqs,queue.sqs.url=sqs://x"))
-    components = [item["metadata"]["labels"]["app.kubernetes.io/component"] for item in items if item["kind"] == "Deployment"]
+    components = [
+        item["metadata"]["labels"]["app.kubernetes.io/component"] for item in items if item["kind"] == "Deployment"
+    ]
     rows = ["| component | resource | verbs |", "|---|---|---|"]
     for component in sorted(components):
         given = rights(items, component)

@@ -102,11 +102,7 @@ def test_a_change_of_settings_rolls_the_pods() -> None:
 def test_no_release_and_namespace_share_names_of_cluster_wide_objects() -> None:
     def names(release: str, namespace: str) -> set[str]:
         text = chart.render("--set", f"{DATABASE},rbac.nodeConditions=true", release=release, namespace=namespace)
-        return {
-            item["metadata"]["name"]
-            for item in chart.objects(text)
-            if item["kind"] in ("ClusterRole", "Role")
-        }
+        return {item["metadata"]["name"] for item in chart.objects(text) if item["kind"] in ("ClusterRole", "Role")}
 
     assert not names("one", "a") & names("one", "b")
     assert not names("one", "a") & names("two", "a")
