@@ -79,7 +79,7 @@ def run(
     """Runs Helm with folders of its own instead of the user's; returns what it said, whatever its exit code."""
     program = ensure_built()
     with tempfile.TemporaryDirectory(prefix="kjr-helm-") as home:
-        own = {name: home for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME", "HOME")}
+        own = dict.fromkeys(("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME", "HOME"), home)
         variables = {key: value for key, value in os.environ.items() if not key.startswith(("HELM_", "KUBE"))}
         return subprocess.run(
             [str(program), *arguments],

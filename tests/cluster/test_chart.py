@@ -165,9 +165,9 @@ def test_an_account_may_do_nothing_that_is_forbidden_nor_anything_elsewhere(
         for group, resource, subresource, verbs in FORBIDDEN:
             allowed = [verb for verb in verbs if may(verb, group, resource, subresource, namespace)]
             assert not allowed, f"{component} may {allowed} {resource}/{subresource} in {namespace or 'all namespaces'}"
-    for (group, resource), verbs in chart.rights(_rbac(), component).items():
+    for (group, resource), given in chart.rights(_rbac(), component).items():
         name, _, subresource = resource.partition("/")
-        for verb in verbs:
+        for verb in given:
             assert may(verb, group, name, subresource, jobs), "else the questions above prove nothing"
             assert not may(verb, group, name, subresource, "kube-system")
             assert not may(verb, group, name, subresource, "")

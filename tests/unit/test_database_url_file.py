@@ -21,7 +21,7 @@ def test_the_variable_itself_wins(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_absent_or_empty_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(settings.SettingsError, match="KJR_DATABASE_URL_FILE=.*cannot be read"):
+    with pytest.raises(settings.SettingsError, match=r"KJR_DATABASE_URL_FILE=.*cannot be read"):
         settings.load(environ={"KJR_DATABASE_URL_FILE": str(tmp_path / "absent")})
     (tmp_path / "empty").write_text("\n")
     with pytest.raises(settings.SettingsError, match="is empty"):
