@@ -61,7 +61,7 @@ up: $(RUNTIME_STAMP) ## Start the service here, with jobs as local processes.
 
 .PHONY: test
 test: $(DEV_STAMP) ## Run the tests that need no cluster.
-	@$(PYTEST) -m "not cluster and not realnode and not crash" $(ARGS)
+	@$(PYTEST) -m "not cluster and not realnode and not crash and not chart" $(ARGS)
 
 .PHONY: test-cluster
 test-cluster: $(DEV_STAMP) ## Run the tests on a real Kubernetes API server (needs Go; builds the test bed once).
@@ -78,6 +78,17 @@ lint: $(DEV_STAMP) ## Check format, lint, types and the import contracts.
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+.PHONY: chart-lint
+chart-lint: $(DEV_STAMP) ## Check the Helm chart with Helm itself (needs Go; builds Helm once).
+	@$(PYTEST) -m chart tests/chart $(ARGS)
+
+.PHONY: chart
+chart: $(DEV_STAMP) ## Write what is made from the chart: golden renders, Kustomize base, pages of reference.
+	@$(BIN)/python -m testbed chart
+
+.PHONY: kustomize
+kustomize: chart ## Write the Kustomize base from the chart (the same as `make chart`).
 
 .PHONY: format
 format: $(DEV_STAMP) ## Format the code and mend what the linter can mend.

@@ -47,7 +47,7 @@ from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.readiness import DepthMeter, Probe, Readiness, round_age, watch_age
 from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings
-from kube_job_runner.services.relay import Relay
+from kube_job_runner.services.relay import QueueHealth, Relay
 from kube_job_runner.services.retention import RetentionSettings
 from kube_job_runner.services.sweep import Sweeper
 from kube_job_runner.settings import (

@@ -37,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """PostgreSQL URL (`postgresql://user:password@host:5432/name`). None starts the embedded PostgreSQL in the data directory."""
     database_role_prefix: Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_]{0,30}$")] = "kjr_"
     """What the names of the components' roles in PostgreSQL begin with; `kjr migrate --roles` makes and grants them."""
+    database_url_file: Path | None = None
+    """File that holds that URL, as a mounted Secret does; read at start, when `KJR_DATABASE_URL` is not set."""
     data_dir: Path = msgspec.field(default_factory=lambda: _cache_home() / "kube-job-runner")
     """Folder of the embedded PostgreSQL, local job logs and the token of `kjr up`."""
     instance: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "default"
@@ -221,8 +223,22 @@ def load(overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] 
         if text:
             values[field.name] = _convert(name, text, field)
     values.update({key: value for key, value in (overrides or {}).items() if value is not None})
+    if values.get("database_url") is None and values.get("database_url_file") is not None:
+        values["database_url"] = _url_in(values["database_url_file"])
     _check_namespaces(values.get("namespaces", ("default",)))
     return Settings(**values)
+
+
+def _url_in(file: Path) -> str:
+    try:
+        url = file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"KJR_DATABASE_URL_FILE={file}: cannot be read: {error}") from None
+    if not url:
+        raise SettingsError(
+            f"KJR_DATABASE_URL_FILE={file}: is empty; it must hold a URL like postgresql://user@host/name"
+        )
+    return url
 
 
 def _check_namespaces(namespaces: Sequence[str]) -> None:

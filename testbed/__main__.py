@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from testbed import apiclient, build, cluster, config, floor, launch, realnode, state
+from testbed import apiclient, build, chart, cluster, config, floor, helm, launch, realnode, state
 
 DEFAULT_NAME = "default"
 
@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (
         build.GoMissing,
         build.BuildError,
+        helm.HelmError,
         apiclient.NotReadyError,
         floor.FloorError,
         realnode.RealNodeUnavailable,
@@ -54,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("--all", action="store_true", help="every running cluster")
     verb("list", _list, "show the clusters on record")
     kubectl = verb("kubectl", _kubectl, "run kubectl as admin: python -m testbed kubectl get pods")
+    helming = verb("helm", _helm, "run Helm, built from source: python -m testbed helm lint CHART")
+    helming.add_argument("arguments", nargs=argparse.REMAINDER)
+    verb("chart", _chart, "write what is made from the chart: Kustomize base, golden renders, pages of reference")
     measure = verb("floor", _floor, "measure plain client-go on a running cluster; prints JSON")
     measure.add_argument("--jobs", type=int, default=1000)
     measure.add_argument("--creators", type=int, default=32, help="creates in flight at once (default: 32)")
@@ -103,6 +107,19 @@ def _list(options: argparse.Namespace) -> int:
         found = cluster.Cluster(launch.Launcher(record))
         life = "running" if record.is_running() else "dead"
         print(f"{record.name}\t{life}\t{record.profile}\t{found.url}\t{found.kubeconfig()}")
+    return 0
+
+
+def _helm(options: argparse.Namespace) -> int:
+    done = helm.run(*options.arguments)
+    sys.stdout.write(done.stdout)
+    sys.stderr.write(done.stderr)
+    return done.returncode
+
+
+def _chart(options: argparse.Namespace) -> int:
+    for path in chart.write():
+        print(path.relative_to(chart.ROOT))
     return 0
 
 

@@ -134,10 +134,19 @@ async def eventually(condition: Any, *, seconds: float = 10.0) -> None:
             await asyncio.sleep(0.005)
 
 
+def account(component: str) -> str:
+    """Return the name of a component's ServiceAccount."""
+    return f"kube-job-runner-{component}"
+
+
 def rbac(*, accounts_namespace: str = "kube-job-runner", jobs_namespace: str = "default") -> list[dict[str, Any]]:
-    """Return the shipped RBAC objects for other namespaces than those they are written for."""
+    """Return the shipped accounts and roles for other namespaces than those they are rendered for.
+
+    They are the chart's: a test keeps the file that is read here equal to what the chart renders.
+    """
     mapping = {"kube-job-runner": accounts_namespace, "default": jobs_namespace}
-    documents = [d for d in yaml.safe_load_all((RBAC_FOLDER / "rbac.yaml").read_text()) if d]
+    texts = [(RBAC_FOLDER / name).read_text() for name in ("namespace.yaml", "rbac.yaml")]
+    documents = [document for text in texts for document in yaml.safe_load_all(text) if document]
     for document in documents:
         metadata = document["metadata"]
         if document["kind"] == "Namespace":
@@ -156,7 +165,10 @@ def install(cluster: Cluster) -> tuple[str, dict[str, Path]]:
     cluster.create_namespace(jobs)
     documents = rbac(accounts_namespace=accounts, jobs_namespace=jobs)
     cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
-    return jobs, {name: cluster.service_account_kubeconfig(accounts, name, duration_seconds=7200) for name in WATCHING}
+    configs = {
+        name: cluster.service_account_kubeconfig(accounts, account(name), duration_seconds=7200) for name in WATCHING
+    }
+    return jobs, configs
 
 
 def install_into(cluster: Cluster, namespace: str, *, beside: str) -> str:

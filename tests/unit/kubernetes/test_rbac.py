@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.kubernetes import RBAC_FOLDER, rbac
+from tests.support.kubernetes import RBAC_FOLDER, account, rbac
 
 WANTED = {
     "messages-processor": {("batch", "jobs"): {"create", "get", "delete"}, ("", "pods"): {"delete"}},
@@ -15,6 +15,7 @@ WANTED = {
     "sweeper": {("batch", "jobs"): {"get", "list", "delete"}, ("", "pods"): {"list", "delete"}},
     "log-collector": {("", "pods"): {"get"}, ("", "pods/log"): {"get"}},
 }
+LABEL = "app.kubernetes.io/component"
 FORBIDDEN_RESOURCES = {
     "secrets",
     "serviceaccounts",
@@ -42,20 +43,18 @@ def _rules(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
 
 @pytest.mark.parametrize("component", WANTED)
 def test_each_component_has_exactly_its_rights(component: str) -> None:
-    (role,) = [role for role in _kind("Role") if role["metadata"]["name"] == f"kube-job-runner-{component}"]
+    (role,) = [role for role in _kind("Role") if role["metadata"]["labels"][LABEL] == component]
     assert _rules(role) == WANTED[component]
     assert role["metadata"]["namespace"] == "default"
 
 
 @pytest.mark.parametrize("component", WANTED)
-def test_each_role_is_bound_to_its_component_and_to_the_account_of_all(component: str) -> None:
-    (binding,) = [b for b in _kind("RoleBinding") if b["roleRef"]["name"] == f"kube-job-runner-{component}"]
-    assert binding["roleRef"]["kind"] == "Role"
+def test_each_role_is_bound_to_its_component_alone(component: str) -> None:
+    (binding,) = [b for b in _kind("RoleBinding") if b["metadata"]["labels"][LABEL] == component]
+    (role,) = [role for role in _kind("Role") if role["metadata"]["labels"][LABEL] == component]
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("Role", role["metadata"]["name"])
     subjects = {(s["kind"], s["namespace"], s["name"]) for s in binding["subjects"]}
-    assert subjects == {
-        ("ServiceAccount", "kube-job-runner", component),
-        ("ServiceAccount", "kube-job-runner", "kube-job-runner"),
-    }
+    assert subjects == {("ServiceAccount", "kube-job-runner", account(component))}
 
 
 def test_nothing_is_cluster_wide_and_nothing_forbidden_is_granted() -> None:
@@ -71,8 +70,8 @@ def test_nothing_is_cluster_wide_and_nothing_forbidden_is_granted() -> None:
 def test_every_subject_is_an_account_that_is_shipped() -> None:
     accounts = {document["metadata"]["name"] for document in _kind("ServiceAccount")}
     subjects = {subject["name"] for binding in _kind("RoleBinding") for subject in binding["subjects"]}
-    assert subjects == {*WANTED, "kube-job-runner"}
-    assert accounts == subjects | {"web-server"}, "the web server has an account, and no right"
+    assert subjects == {account(component) for component in WANTED}
+    assert accounts == subjects | {account("web-server")}, "the web server has an account, and no right"
 
 
 def test_it_can_be_rendered_for_other_namespaces() -> None:

@@ -1,0 +1,69 @@
+"""`kjr migrate --wait`: an init container comes before its database as often as not."""
+
+from __future__ import annotations
+
+import pytest
+
+from kube_job_runner import bootstrap
+from kube_job_runner.cli import main
+from kube_job_runner.cli.commands import migrate
+from kube_job_runner.domain.errors import ConfigurationError, DatabaseUnavailable
+
+
+class _Clock:
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
+    made = _Clock()
+    monkeypatch.setattr(migrate, "time", made)
+    monkeypatch.setenv("KJR_DATABASE_URL", "postgresql://h/d")
+    return made
+
+
+def test_it_waits_for_a_database_and_says_so_once(
+    clock: _Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def migrated(_: object) -> list[str]:
+        if clock.now < 30:
+            raise DatabaseUnavailable("connection refused")
+        return ["0001_one"]
+
+    monkeypatch.setattr(bootstrap, "migrate", migrated)
+    assert main.invoke("migrate", "--wait", "1m") == 0
+    captured = capsys.readouterr()
+    assert captured.out == "0001_one\n"
+    assert captured.err.count("waiting for the database: connection refused") == 1
+
+
+def test_it_gives_up_when_the_time_is_over(clock: _Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: object) -> list[str]:
+        raise DatabaseUnavailable("connection refused")
+
+    monkeypatch.setattr(bootstrap, "migrate", refused)
+    assert main.invoke("migrate", "--wait", "10s") == 1
+    assert clock.now <= 10
+    clock.now = 0.0
+    assert main.invoke("migrate") == 1
+    assert clock.now == 0, "without --wait it does not wait"
+
+
+def test_it_does_not_wait_for_what_will_not_mend(clock: _Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(_: object) -> list[str]:
+        raise ConfigurationError("the schema is newer")
+
+    monkeypatch.setattr(bootstrap, "migrate", wrong)
+    assert main.invoke("migrate", "--wait", "1m") == 2
+    assert clock.now == 0
+
+
+def test_a_wait_that_is_no_duration_is_a_usage_error(clock: _Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.invoke("migrate", "--wait", "soon") == 2
+    assert "--wait" in capsys.readouterr().err
