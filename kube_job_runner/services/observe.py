@@ -140,7 +140,7 @@ class Observer:
                 await self._queue.send([Outgoing(message=message) for message in batch])
             except PermanentError as error:
                 # One is too large; all others are sent. Its job ends by what is known without it.
-                log.error("an observation was not sent", kind=self._kind, error=str(error))
+                log.error("an observation was not sent", action="observe.send", kind=self._kind, error=str(error))
 
         # A batch taken from the buffer is sent even when the process is asked to stop, within a bound.
         sending = asyncio.ensure_future(_persistently(send, what="sending observations"))

@@ -299,7 +299,9 @@ class Processor:
             await self._queue.ack(receipts)
         except TemporaryError as error:
             # All is recorded: when the messages come again, they tell nothing new.
-            log.warning("messages not acknowledged", error=str(error), messages=len(receipts))
+            log.warning(
+                "messages not acknowledged", action="message.acknowledge", error=str(error), messages=len(receipts)
+            )
 
     async def _overtaken(self, items: Sequence[Work]) -> None:
         """Another processor changed these jobs first: remove what we made for a job that ended meanwhile, look again."""

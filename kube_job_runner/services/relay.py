@@ -97,7 +97,7 @@ class Relay:
 
     async def _refused(self, delivery: ports.Delivery, error: KjrError) -> None:
         """Put a message that can never be sent where a person looks, instead of before all others for ever."""
-        log.error("a message was not sent", error=str(error))
+        log.error("a message was not sent", action="message.relay", error=str(error))
         telemetry.relayed.labels("refused").inc()
         await self._outbox.dead_letter([delivery], error=str(error))
 

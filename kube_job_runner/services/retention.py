@@ -76,7 +76,9 @@ class Retention:
     async def _pause_seconds(self, began: float) -> float:
         behind = await self._store.vacuum_behind()
         if behind is not None:
-            log.info("retention waits for vacuum", table=behind, pause_seconds=PAUSE_MAX_SECONDS)
+            log.info(
+                "retention waits for vacuum", action="retention.wait", table=behind, pause_seconds=PAUSE_MAX_SECONDS
+            )
             telemetry.retention_waits.inc()
             return PAUSE_MAX_SECONDS
         took_seconds = self._clock.monotonic() - began

@@ -83,7 +83,9 @@ class Repository:
         return [migration for migration in schema.known(self.migrations) if migration.number not in old]
 
     def edited(self, base: Base) -> list[Fault]:
-        """Return the migrations of the base that were changed or removed since: they may have been applied anywhere."""
+        """Return the migrations of the last tag that were changed or removed since: they may have been applied anywhere."""
+        if base.tag is None:
+            return []
         return [
             Fault(migration=name[:-4], what="was changed since it was released", remedy="write a new migration instead")
             for name, text in self.migrations_of(base.commit).items()

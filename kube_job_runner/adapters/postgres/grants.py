@@ -47,6 +47,7 @@ TABLES = (
     "anomalies",
     "attempt_logs",
     "attempts",
+    "component_leases",
     "dead_letters",
     "idempotency_keys",
     "installation",
@@ -68,6 +69,15 @@ _LEASE: Columns = ("available_at", "lease_token", "deliveries")
 
 _SCHEMA = {"schema_migrations": Rights(select=ALL, why="whether the schema fits the program")}
 _INSTALLATION = {"installation": Rights(select=ALL, why="the id that marks its objects in the cluster")}
+
+_LED = {
+    "component_leases": Rights(
+        select=ALL,
+        insert=("component", "holder", "session", "expires_at"),
+        update=("holder", "epoch", "session", "taken_at", "expires_at"),
+        why="to lead, or to stand by",
+    )
+}
 
 _WEB_SERVER = Role(
     duty="stores jobs, answers for them, and records cancel requests",
@@ -135,8 +145,10 @@ _PROCESSOR = Role(
 _WATCHER_TABLES = {
     **_SCHEMA,
     **_INSTALLATION,
+    **_LED,
     "attempts": Rights(
-        select=("job_id", "number", "cluster_uid", "gone_at"), why="what should be in the cluster, after a relist"
+        select=("job_id", "number", "namespace", "cluster_uid", "gone_at"),
+        why="what should be in the cluster, after a relist",
     ),
     "messages": Rights(insert=_SEND, why="to report what was seen"),
 }
@@ -170,11 +182,15 @@ _SWEEPER = Role(
     tables={
         **_SCHEMA,
         **_INSTALLATION,
+        **_LED,
         "jobs": Rights(
-            select=("id", "state", "attempt", "next_check_at", "finished_at"),
+            select=(
+                *("id", "state", "attempt", "next_check_at", "finished_at"),
+                *("queue", "admitted_at", "cancel_requested_at"),
+            ),
             update=("next_check_at",),
             delete=True,
-            why="what is due, and what is old",
+            why="what is due, what is old, and how many wait",
         ),
         "job_specs": Rights(select=("job_id",), delete=True, why="retention; specs are not read"),
         "attempts": Rights(
@@ -200,7 +216,11 @@ _SWEEPER = Role(
             why="retention; a row lock asks for UPDATE on some column, and nothing is updated",
         ),
         "dead_letters": Rights(select=("id", "died_at"), delete=True, why="retention; bodies are not read"),
-        "messages": Rights(insert=_SEND, why="checks, and what was found missing"),
+        "messages": Rights(
+            select=("priority", "available_at"),
+            insert=_SEND,
+            why="checks, what was found missing, and how many there are",
+        ),
     },
 )
 

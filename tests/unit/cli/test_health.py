@@ -17,7 +17,7 @@ class Probes(http.server.ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.answers = {"/livez": (200, "ok\n"), "/readyz": (200, "[+]database ok\n[+]schema ok\n")}
+        self.answers = {"/livez": (200, "ok\n"), "/readyz?verbose": (200, "[+]database ok\n[+]schema ok\n")}
         self.asked: list[str] = []
         self.silent = threading.Event()
         self.silent.set()
@@ -70,24 +70,24 @@ def test_a_web_server_is_asked_on_its_port(kjr: Kjr, probes: Probes, monkeypatch
     for components in ([], ["web-server"], ["sweeper", "web-server"]):
         result = kjr("health", *components)
         assert (result.code, result.text, result.err) == (0, "[+]database ok\n[+]schema ok\n", "")
-    assert probes.asked == ["/readyz"] * 3
+    assert probes.asked == ["/readyz?verbose"] * 3
 
 
 @pytest.mark.usefixtures("both_ports")
 def test_other_components_are_asked_on_theirs(kjr: Kjr, probes: Probes) -> None:
     assert kjr("health", "sweeper", "log-collector").code == 0
     assert kjr("health").code == 1
-    assert probes.asked == ["/readyz"]
+    assert probes.asked == ["/readyz?verbose"]
 
 
 @pytest.mark.usefixtures("both_ports")
 def test_live_asks_only_whether_it_lives(kjr: Kjr, probes: Probes) -> None:
-    probes.answers["/readyz"] = (503, "[-]database no answer\n")
+    probes.answers["/readyz?verbose"] = (503, "[-]database no answer\n")
     result = kjr("health", "sweeper", "--live")
     assert (result.code, result.text) == (0, "ok\n")
     result = kjr("health", "sweeper")
     assert (result.code, result.text) == (1, "[-]database no answer\n")
-    assert result.last_line.endswith("/readyz answers 503")
+    assert result.last_line.endswith("/readyz?verbose answers 503")
     assert kjr("health", "sweeper", "--quiet").out == b""
 
 
@@ -106,7 +106,7 @@ def test_no_answer_is_said_with_the_address(kjr: Kjr, monkeypatch: pytest.Monkey
     monkeypatch.setenv("KJR_HOST", "[::]")
     result = kjr("health")
     assert result.code == 1
-    assert f"http://[::1]:{port}/readyz does not answer" in result.last_line
+    assert f"http://[::1]:{port}/readyz?verbose does not answer" in result.last_line
 
 
 @pytest.mark.usefixtures("both_ports")

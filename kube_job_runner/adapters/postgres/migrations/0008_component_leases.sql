@@ -11,6 +11,3 @@ CREATE TABLE component_leases (
     expires_at timestamptz NOT NULL,
     CONSTRAINT component_leases_pkey PRIMARY KEY (component)
 ) WITH (fillfactor = 50);
-
--- Jobs of one namespace, newest first.
-CREATE INDEX jobs_by_namespace ON jobs (namespace, id);
