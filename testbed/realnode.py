@@ -76,8 +76,9 @@ def missing_tools() -> list[str]:
 
 
 def install_tools() -> None:
-    """Installs what is missing with apt-get. Raises RealNodeUnavailable where that cannot be done."""
-    packages = missing_tools()
+    """Installs what is missing with apt-get, and what ElasticMQ needs too. Raises RealNodeUnavailable where it cannot."""
+    beside = {"default-jre-headless": "java", "maven": "mvn"}
+    packages = [*missing_tools(), *(package for package, program in beside.items() if shutil.which(program) is None)]
     if not packages:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
