@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from kube_job_runner.domain import admission
+from kube_job_runner.domain import admission, categories
 from kube_job_runner.domain.admission import QueueStanding
 from kube_job_runner.domain.job import Attempt, CancelRequest, Job, State, Transition
 from kube_job_runner.web.kit.problems import Fault, ProblemDetails
@@ -170,10 +170,9 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def reason_code(name: str) -> str:
-    """Return the reason code that a name means: `out_of_memory` and `out-of-memory` are `OutOfMemory`."""
-    if name[:1].isupper() and "_" not in name and "-" not in name:
-        return name
-    return "".join(part[:1].upper() + part[1:] for part in name.replace("-", "_").split("_"))
+    """Return the reason code of a name: `out_of_memory` and `out-of-memory` are `OutOfMemory`; others stay as they are."""
+    category = categories.find(name)
+    return category.code if category is not None else name
 
 
 def job_view(job: Job, *, warnings: Sequence[Fault] = (), standing: QueueStanding | None = None) -> JobView:
