@@ -21,7 +21,7 @@ import importlib
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from kube_job_runner import __version__, ports, rulefile, telemetry
@@ -57,6 +57,8 @@ from kube_job_runner.settings import (
     kubernetes_environment,
     secrets,
     suggestion,
+    tracing_protocol,
+    tracing_wanted,
     unknown_variables,
 )
 from kube_job_runner.web import auth
@@ -77,12 +79,15 @@ LED = {"job-status-processor", "pod-events-processor", "sweeper"}
 RELAY = "outbox-relay"  # only where the queue is not in the database
 _STORE_ONLY = {"web-server", RELAY}  # they have no business in the cluster
 _NO_QUEUE = {"web-server", "log-collector", *LED}  # what they send goes into the database
+_TRACED = frozenset({"web-server", "messages-processor", "log-collector"})  # the others make no spans
 _SCHEMA_WAIT_SECONDS = 120.0
 _RIGHTS_WAIT_SECONDS = 20.0  # a migration and its grants are two commits
 POSTGRES_POLL_SECONDS = 1.0
 _LOCAL_TOKEN_NAME = "local"  # noqa: S105 - a name, not a secret
 
 OnReady = Callable[[str, str], None]
+TracerOf = Callable[[str], ports.Tracer | None]
+"""Gives a component, by its name, what takes its spans."""
 
 
 class SystemClock:
@@ -387,6 +392,7 @@ def build_processor(
     clock: ports.Clock,
     *,
     queue: ports.MessageQueue,
+    tracer: ports.Tracer | None = None,
 ) -> Processor:
     """Return the batch pipeline of the messages-processor."""
     return Processor(
@@ -409,6 +415,7 @@ def build_processor(
             limits=admission_limits(settings),
             poll_seconds=POSTGRES_POLL_SECONDS if queue is pg.queue else settings.queue_wait_seconds,
         ),
+        tracer=tracer,
     )
 
 
@@ -472,7 +479,12 @@ def build_logs(settings: Settings, pg: postgres.Postgres | postgres.Fenced) -> A
 
 
 def build_collector(
-    settings: Settings, pg: postgres.Postgres, cluster: ports.ClusterLogs, clock: ports.Clock
+    settings: Settings,
+    pg: postgres.Postgres,
+    cluster: ports.ClusterLogs,
+    clock: ports.Clock,
+    *,
+    tracer: ports.Tracer | None = None,
 ) -> Collector:
     """Return the service of the log-collector."""
     return Collector(
@@ -487,6 +499,7 @@ def build_collector(
             deadline_seconds=settings.log_deadline_seconds,
             cleanup_delay_seconds=settings.cleanup_delay_seconds,
         ),
+        tracer=tracer,
     )
 
 
@@ -519,7 +532,12 @@ def build_readiness(
 
 
 def build_web(
-    settings: Settings, pg: postgres.Postgres, clock: ports.Clock, *, readiness: Readiness | None = None
+    settings: Settings,
+    pg: postgres.Postgres,
+    clock: ports.Clock,
+    *,
+    readiness: Readiness | None = None,
+    tracer: ports.Tracer | None = None,
 ) -> Any:
     """Return the ASGI application of the web server."""
     return web_server.build_app(
@@ -533,7 +551,40 @@ def build_web(
         logs=build_logs(settings, pg),
         clock=clock,
         admission=admission_limits(settings),
+        tracer=tracer,
     )
+
+
+@contextlib.asynccontextmanager
+async def tracing(components: Collection[str]) -> AsyncIterator[TracerOf]:
+    """Yield what gives each component its tracer, or None where the environment does not ask for traces, or cannot have them.
+
+    Without traces nothing of OpenTelemetry is imported. At the end what was recorded is sent.
+    """
+    pipeline = _trace_pipeline() if tracing_wanted() and not _TRACED.isdisjoint(components) else None
+    if pipeline is None:
+        yield lambda _: None
+        return
+    try:
+        yield pipeline.tracer
+    finally:
+        await asyncio.to_thread(pipeline.close)
+
+
+def _trace_pipeline() -> Any:
+    if (protocol := tracing_protocol()) != "http/protobuf":
+        hint = "set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, and the port of OTLP over HTTP (4318)"
+        log.warning("no traces: this OTLP protocol is not supported", action="trace.off", protocol=protocol, hint=hint)
+        return None
+    try:
+        otel = importlib.import_module("kube_job_runner.adapters.otel")
+        return otel.Tracing()
+    except ImportError as error:
+        hint = "pip install 'kube-job-runner[otel]'"
+        log.warning("no traces: the extra is missing", action="trace.off", error=str(error), hint=hint)
+    except Exception as error:  # noqa: BLE001 - a wrong OTEL_* value must not keep jobs from running
+        log.warning("no traces: an OTEL_* variable does not fit", action="trace.off", error=str(error))
+    return None
 
 
 # --- Running ----------------------------------------------------------------------------------------------------------
@@ -570,6 +621,7 @@ async def _serve(
             await postgres.migrate(url)
     clock = SystemClock()
     async with (
+        tracing(components) as tracer_of,
         _connections(settings, url, components, clock, stop=stop) as (pg, cluster),
         _queue(settings, pg, components, stop=stop) as queue,
     ):
@@ -588,6 +640,7 @@ async def _serve(
             on_ready=on_ready,
             readiness=readiness,
             leaders=leaders,
+            tracer_of=tracer_of,
         )
         beside = []
         if "web-server" not in components and settings.metrics_port >= 0:
@@ -627,6 +680,7 @@ def _component_tasks(
     on_ready: Callable[[str], None] | None,
     readiness: Readiness,
     leaders: Mapping[str, leadership.Leadership],
+    tracer_of: TracerOf,
 ) -> dict[str, Coroutine[Any, Any, None]]:
     tasks: dict[str, Coroutine[Any, Any, None]] = {}
 
@@ -637,7 +691,8 @@ def _component_tasks(
 
     for name in components:
         if name == "web-server":
-            tasks[name] = web_server.run(build_web(settings, pg, clock, readiness=readiness), settings, stop, web_ready)
+            app = build_web(settings, pg, clock, readiness=readiness, tracer=tracer_of(name))
+            tasks[name] = web_server.run(app, settings, stop, web_ready)
             continue
         if name == RELAY:
             tasks[name] = outbox_relay.run(
@@ -648,9 +703,11 @@ def _component_tasks(
         if name in LED:
             tasks[name] = leaders[name].run(_led_work(settings, name, pg, cluster, clock, stop=stop), stop=stop)
         elif name == "log-collector":
-            tasks[name] = log_collector.run(build_collector(settings, pg, cluster, clock), stop=stop)
+            tasks[name] = log_collector.run(
+                build_collector(settings, pg, cluster, clock, tracer=tracer_of(name)), stop=stop
+            )
         else:
-            processor = build_processor(settings, pg, cluster, clock, queue=queue)
+            processor = build_processor(settings, pg, cluster, clock, queue=queue, tracer=tracer_of(name))
             tasks[name] = messages_processor.run(
                 processor, pipelines=settings.pipelines, stop=stop, drain_seconds=settings.drain_seconds
             )

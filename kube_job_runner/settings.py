@@ -334,6 +334,23 @@ def aws_region(environ: Mapping[str, str] | None = None) -> str | None:
     return environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION") or None
 
 
+def tracing_wanted(environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether the standard variables of OpenTelemetry ask for traces: a receiver is named, and nothing says no."""
+    environ = os.environ if environ is None else environ
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    if environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
+        return False
+    return any(environ.get(name) for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+
+
+def tracing_protocol(environ: Mapping[str, str] | None = None) -> str:
+    """Return the OTLP protocol that the environment asks for; we speak `http/protobuf`, which is also the default."""
+    environ = os.environ if environ is None else environ
+    names = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    return next((value for name in names if (value := environ.get(name, "").strip())), "http/protobuf")
+
+
 SECRET_VARIABLES = ("KJR_TOKEN", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 SECRET_MIN_LENGTH = 5
 """A shorter value is left: it would be found in half of all words, and hides nothing from anybody who guesses."""
@@ -343,6 +360,9 @@ def secrets(settings: Settings, environ: Mapping[str, str] | None = None) -> fro
     """Return the secret values of our own configuration, as they are written and as they are meant: none belongs in a log."""
     environ = os.environ if environ is None else environ
     found = {environ.get(name, "") for name in SECRET_VARIABLES}
+    for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
+        values = [pair.partition("=")[2].strip() for pair in environ.get(name, "").split(",")]
+        found |= {*values, *map(unquote, values)}
     if settings.database_url is not None:
         credentials = urlsplit(settings.database_url).netloc.rpartition("@")[0]
         password = credentials.partition(":")[2]

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 import kube_job_runner
-from kube_job_runner.client import errors, models
+from kube_job_runner.client import errors, models, tracing
 
 USER_AGENT = f"kjr/{kube_job_runner.__version__}"
 BATCH_MAX = 1000
@@ -68,7 +68,7 @@ def submit_many(specs: Sequence[Mapping[str, Any]], idempotency_key: str, *, str
 
 
 def _submit(path: str, body: Any, idempotency_key: str, *, strict: bool) -> Call:
-    call = _json("POST", path, body, **{"Idempotency-Key": idempotency_key})
+    call = _json("POST", path, body, **{"Idempotency-Key": idempotency_key}, **tracing.headers())
     return msgspec.structs.replace(call, params={"strict": "true"}) if strict else call
 
 
@@ -121,7 +121,8 @@ def rerun(job_id: str, changes: Mapping[str, Any] | None, idempotency_key: str, 
     body: dict[str, Any] = {"set": dict(changes or {})}
     if force:
         body["force"] = True
-    return _json("POST", _job_path(job_id, ":rerun"), body, **{"Idempotency-Key": idempotency_key})
+    headers = {"Idempotency-Key": idempotency_key, **tracing.headers()}
+    return _json("POST", _job_path(job_id, ":rerun"), body, **headers)
 
 
 def simulate(

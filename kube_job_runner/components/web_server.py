@@ -34,6 +34,7 @@ from kube_job_runner.ports import (
     RecordReader,
     SubmitStore,
     TokenStore,
+    Tracer,
     Wakeup,
 )
 from kube_job_runner.services.evidence import LastLines
@@ -103,6 +104,7 @@ def build_app(
     admission: AdmissionLimits = DEFAULT_LIMITS,
     table: Table = failures.TABLE,
     readiness: Readiness | None = None,
+    tracer: Tracer | None = None,
 ) -> WebApp:
     """Return the ASGI application of the web server.
 
@@ -119,7 +121,7 @@ def build_app(
     hub: ChangeHub[UUID] = ChangeHub(reader.versions, wakeup, clock)
     log_hub: ChangeHub[LogKey] = ChangeHub(logs.log_versions, wakeup, clock, topic="logs")
     log_service = LogService(reader, logs, clock, hub=hub, log_hub=log_hub)
-    submits = SubmitApi(submitter, clock, limits)
+    submits = SubmitApi(submitter, clock, limits, tracer=tracer)
     jobs = JobsApi(
         reader,
         submit_store,

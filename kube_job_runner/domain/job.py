@@ -122,7 +122,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     `attempt` is the number of the newest attempt that exists or existed in the cluster, 0 before the first.
     `due_at` is when a queued job may be created; `next_check_at` when `decide` wants to look again without a message.
     `admitted_at` is when the limits let this attempt in; None while it waits. A job that ended keeps its last one.
-    `rerun_of` is the job that this one runs again.
+    `rerun_of` is the job that this one runs again. `traceparent` is the trace that it belongs to, None without one.
     """
 
     id: UUID
@@ -147,6 +147,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     explanation: str = ""
     exit_code: int | None = None
     rerun_of: UUID | None = None
+    traceparent: str | None = None
 
     @property
     def terminal(self) -> bool:

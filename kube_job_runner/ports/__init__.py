@@ -77,6 +77,9 @@ from kube_job_runner.ports.store import (
     Token,
     TokenStore,
 )
+from kube_job_runner.ports.tracing import (
+    Tracer,
+)
 
 __all__ = [
     "Change",
@@ -135,6 +138,7 @@ __all__ = [
     "Token",
     "TokenStore",
     "Topic",
+    "Tracer",
     "Unlisted",
     "Wakeup",
     "WatchEvent",

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from kube_job_runner.domain import tracing
 from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts
 from kube_job_runner.domain.spec import JobSpec
 
@@ -18,6 +19,7 @@ class ClusterJob(msgspec.Struct, frozen=True, kw_only=True):
 
     `avoid_nodes` are nodes to keep away from where there are others: a preference, never a reason not to run. `memory`,
     when set, takes the place of `spec.resources.memory` for this attempt, and is part of what adoption compares.
+    `traceparent` is the trace that the program belongs to; it is no part of the work.
     """
 
     job_id: UUID
@@ -29,6 +31,15 @@ class ClusterJob(msgspec.Struct, frozen=True, kw_only=True):
     spec_hash: str
     avoid_nodes: tuple[str, ...] = ()
     memory: str | None = None
+    traceparent: str | None = None
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The plain variables of the main container; a TRACEPARENT of the spec, plain or of a Secret, goes before ours."""
+        spec = self.spec
+        if self.traceparent is None or any(secret.env == tracing.VARIABLE for secret in spec.secrets):
+            return spec.env
+        return {tracing.VARIABLE: self.traceparent, **spec.env}
 
     @property
     def work_hash(self) -> str:

@@ -35,6 +35,7 @@ class LogWork(msgspec.Struct, frozen=True, kw_only=True):
     stale: bool = False
     decided_at: datetime | None = None
     facts: AttemptFacts = AttemptFacts()
+    traceparent: str | None = None
     now: datetime
 
     @property

@@ -15,8 +15,8 @@ from datetime import datetime
 
 import msgspec
 
-from kube_job_runner import telemetry
-from kube_job_runner.domain import names
+from kube_job_runner import ports, telemetry
+from kube_job_runner.domain import names, tracing
 from kube_job_runner.domain.errors import ClusterRefused, NotFound, TemporaryError
 from kube_job_runner.domain.job import LogStatus
 from kube_job_runner.domain.loglines import Chunk
@@ -54,6 +54,7 @@ class AttemptLog:
         self.following = not work.ended
         self.waiting = False
         self.done = False
+        self.lost = False
         self._cluster = cluster
         self._store = store
         self._writer = writer
@@ -275,7 +276,7 @@ class AttemptLog:
                     drop=tuple(dropped),
                 )
             )
-        self.done = True
+        self.done, self.lost = True, bool(lost)
         if self.work.decided_at is not None:
             lag_seconds = (self.work.now - self.work.decided_at).total_seconds()
             telemetry.log_lag_seconds.observe(max(0.0, lag_seconds))
@@ -292,7 +293,9 @@ class Collector:
         wakeup: Wakeup,
         clock: Clock,
         settings: CollectSettings,
+        tracer: ports.Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._store = store
         self._cluster = cluster
         self._wakeup = wakeup
@@ -373,8 +376,10 @@ class Collector:
     async def _collect(self, attempt: AttemptLog) -> None:
         key = attempt.work.key
         delay_seconds = self._settings.retry_max_seconds
+        began = self._clock.now()
         try:
             await attempt.run()
+            self._trace(attempt, began)
         except LeaseLost:
             log.info("log left to another collector", action="log.lease", job_id=str(key[0]), attempt=key[1])
             return
@@ -395,6 +400,21 @@ class Collector:
             if not attempt.done:
                 with contextlib.suppress(TemporaryError, LeaseLost):
                     await self._store.release([key], token=self._token, delay_seconds=delay_seconds)
+
+    def _trace(self, attempt: AttemptLog, began: datetime) -> None:
+        if self._tracer is None:
+            return
+        work = attempt.work
+        spans = tracing.of_log(
+            work.traceparent,
+            work.key,
+            started_at=began,
+            ended_at=self._clock.now(),
+            namespace=work.namespace,
+            pod_name=work.pod_name,
+            lost=attempt.lost,
+        )
+        self._tracer.record(spans)
 
     async def _look(self) -> None:
         """Keep the leases, and hear what has become of the attempts that are followed."""

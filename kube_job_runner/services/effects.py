@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from kube_job_runner import ports, telemetry
-from kube_job_runner.domain import lifecycle
+from kube_job_runner.domain import lifecycle, tracing
 from kube_job_runner.domain.draft import Create, Decision, Effect, Rules
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, TemporaryError
 from kube_job_runner.domain.facts import JobFacts
@@ -38,9 +38,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Effects:
     """Carries out effects through the cluster port."""
 
-    def __init__(self, *, cluster: ports.ClusterWriter, rules: Rules) -> None:
+    def __init__(self, *, cluster: ports.ClusterWriter, rules: Rules, tracing: bool = False) -> None:
         self._cluster = cluster
         self._rules = rules
+        self._tracing = tracing
 
     async def act(
         self, effect: Effect, loaded: ports.LoadedJob, attempts: Mapping[int, Attempt], *, now: datetime
@@ -76,6 +77,7 @@ class Effects:
             spec_hash=spec_hash(loaded.spec),
             avoid_nodes=effect.avoid_nodes,
             memory=attempt.memory or None,
+            traceparent=self._traceparent(job, attempt.number),
         )
         try:
             facts = await _counted("create", self._cluster.create(request))
@@ -84,6 +86,11 @@ class Effects:
             return Outcome(decision=decision, attempt=attempt)
         decision = lifecycle.created(job, attempts, attempt, facts, now=now, rules=rules)
         return Outcome(decision=decision, attempt=attempt, made=facts)
+
+    def _traceparent(self, job: Job, attempt: int) -> str | None:
+        """Return the parent of the program's spans: the phase `running`, or, where we make no spans, who submitted the job."""
+        context = tracing.of_container(job, attempt) if self._tracing else tracing.of(job)
+        return None if context is None else context.header
 
     def _not_created(
         self,

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner import ports, telemetry
-from kube_job_runner.domain import lifecycle, messages
+from kube_job_runner.domain import lifecycle, messages, tracing
 from kube_job_runner.domain.admission import AdmissionLimits
 from kube_job_runner.domain.draft import Rules
 from kube_job_runner.domain.errors import PermanentError, TemporaryError
@@ -53,10 +53,12 @@ class Processor:
         clock: ports.Clock,
         rules: Rules,
         settings: ProcessSettings,
+        tracer: ports.Tracer | None = None,
     ) -> None:
         self._store = store
         self._queue = queue
-        self._effects = Effects(cluster=cluster, rules=rules)
+        self._effects = Effects(cluster=cluster, rules=rules, tracing=tracer is not None)
+        self._tracer = tracer
         self._clock = clock
         self._rules = rules
         self._settings = settings
@@ -288,6 +290,9 @@ class Processor:
         for item in done:
             item.settled = True
         bookkeeping.count_messages(message for item in done for _, message in item.entries)
+        if self._tracer is not None:
+            for ended in filter(None, (item.ended() for item in done)):
+                self._tracer.record(tracing.of_ended(*ended))
         if lost:
             telemetry.commit_conflicts.inc(len(lost))
             await self._overtaken([item for item in items if item.job_id in lost])

@@ -42,7 +42,13 @@ class Overloaded(TemporaryError):
 
 
 def new_job(
-    spec: JobSpec, *, owner: str, default_namespace: str, now: datetime, rerun_of: UUID | None = None
+    spec: JobSpec,
+    *,
+    owner: str,
+    default_namespace: str,
+    now: datetime,
+    rerun_of: UUID | None = None,
+    traceparent: str | None = None,
 ) -> tuple[Job, bytes]:
     """Return the job of a checked spec, in its first state, and the encoded spec that is stored beside it."""
     job = Job(
@@ -58,6 +64,7 @@ def new_job(
         due_at=now,
         next_check_at=lifecycle.queue_deadline(now, spec.timeouts),
         rerun_of=rerun_of,
+        traceparent=traceparent,
     )
     return job, _encoder.encode(spec)
 

@@ -9,7 +9,7 @@ import msgspec
 
 from kube_job_runner import ports
 from kube_job_runner.domain.draft import Decision
-from kube_job_runner.domain.job import Attempt, State
+from kube_job_runner.domain.job import TERMINAL, Attempt, Job, State
 from kube_job_runner.domain.messages import Delete, Message
 from kube_job_runner.services import bookkeeping
 from kube_job_runner.services.effects import Outcome
@@ -63,6 +63,12 @@ class Work(msgspec.Struct, kw_only=True):
         if decision.job == loaded.job and not attempts and not decision.anomalies and not decision.messages:
             return None
         return bookkeeping.change(loaded.job, decision, tuple(attempts.values()))
+
+    def ended(self) -> tuple[Job, dict[int, Attempt]] | None:
+        """Return the job with all its attempts when this work ended it, else None."""
+        if self.decision is None or not any(step.to_state in TERMINAL for step in self.decision.transitions):
+            return None
+        return self.decision.job, {**self.attempts, **{attempt.number: attempt for attempt in self.decision.attempts}}
 
 
 class Batch(msgspec.Struct, kw_only=True):

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from kube_job_runner.domain import names
-from kube_job_runner.domain.spec import JobSpec, Resources, Toleration, Volume
+from kube_job_runner.domain.spec import Resources, Toleration, Volume
 from kube_job_runner.ports import ClusterJob
 
 BACKSTOP_SECONDS = 600
@@ -89,7 +89,7 @@ def _pod(job: ClusterJob) -> dict[str, Any]:
         "terminationGracePeriodSeconds": spec.stop_grace_seconds,
         "enableServiceLinks": False,
         "automountServiceAccountToken": spec.service_account is not None,
-        "containers": [_container(spec, memory=job.memory or spec.resources.memory)],
+        "containers": [_container(job)],
     }
     if spec.service_account is not None:
         pod["serviceAccountName"] = spec.service_account
@@ -114,7 +114,8 @@ def _away_from(nodes: tuple[str, ...]) -> dict[str, Any]:
     return {"preferredDuringSchedulingIgnoredDuringExecution": [term]}
 
 
-def _container(spec: JobSpec, *, memory: str | None) -> dict[str, Any]:
+def _container(job: ClusterJob) -> dict[str, Any]:
+    spec = job.spec
     container: dict[str, Any] = {
         "name": names.MAIN_CONTAINER,
         "image": spec.image,
@@ -126,11 +127,11 @@ def _container(spec: JobSpec, *, memory: str | None) -> dict[str, Any]:
         container["command"] = [literal(part) for part in spec.command]
     if spec.args:
         container["args"] = [literal(part) for part in spec.args]
-    if spec.env or spec.secrets:
-        container["env"] = _env(spec)
+    if env := _env(job):
+        container["env"] = env
     if spec.working_dir is not None:
         container["workingDir"] = spec.working_dir
-    resources = _resources(spec.resources, memory=memory)
+    resources = _resources(spec.resources, memory=job.memory or spec.resources.memory)
     if resources:
         container["resources"] = resources
     if spec.volumes:
@@ -138,11 +139,11 @@ def _container(spec: JobSpec, *, memory: str | None) -> dict[str, Any]:
     return container
 
 
-def _env(spec: JobSpec) -> list[dict[str, Any]]:
-    env: list[dict[str, Any]] = [{"name": name, "value": literal(value)} for name, value in spec.env.items()]
+def _env(job: ClusterJob) -> list[dict[str, Any]]:
+    env: list[dict[str, Any]] = [{"name": name, "value": literal(value)} for name, value in job.env.items()]
     env.extend(
         {"name": secret.env, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": secret.key}}}
-        for secret in spec.secrets
+        for secret in job.spec.secrets
     )
     return env
 

@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
+
 from kube_job_runner import telemetry
 from kube_job_runner.adapters.local import facts, logs, records
 from kube_job_runner.adapters.local.jobs import Jobs
@@ -148,7 +150,7 @@ class LocalCluster:
             cluster_name=job.cluster_name,
             spec_hash=job.work_hash,
             installation=self._installation,
-            spec=job.spec,
+            spec=msgspec.structs.replace(job.spec, env=job.env),
             job=JobFacts(uid=uid, resource_version=self._jobs.next_version(), created_at=now, started_at=now),
             pod=PodFacts(
                 uid=pod_uid,

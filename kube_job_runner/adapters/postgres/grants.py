@@ -87,7 +87,7 @@ _WEB_SERVER = Role(
             select=ALL,
             insert=(
                 *("id", "state", "version", "attempt", "priority", "name", "queue", "namespace", "owner", "labels"),
-                *("policy", "created_at", "due_at", "next_check_at", "rerun_of"),
+                *("policy", "created_at", "due_at", "next_check_at", "rerun_of", "traceparent"),
             ),
             update=("cancel_requested_at", "cancel_by", "cancel_reason", "cancel_grace_seconds", "version"),
             why="submit and cancel; a state is never changed here",
@@ -158,7 +158,9 @@ _COLLECTOR = Role(
     tables={
         **_SCHEMA,
         **_INSTALLATION,
-        "jobs": Rights(select=("id", "state", "cancel_requested_at"), why="whether a job ends"),
+        "jobs": Rights(
+            select=("id", "state", "cancel_requested_at", "traceparent"), why="whether a job ends, and its trace"
+        ),
         "attempts": Rights(
             select=(
                 *("job_id", "number", "namespace", "pod_name", "started_at", "decided_at", "gone_at", "facts"),

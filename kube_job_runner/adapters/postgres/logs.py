@@ -210,6 +210,7 @@ def _work(row: rows.Row) -> LogWork:
         stale=row["stale"],
         decided_at=row["decided_at"],
         facts=_facts.decode(row["facts"]),
+        traceparent=row["traceparent"],
         now=row["now"],
     )
 

@@ -95,6 +95,7 @@ def job(row: Row) -> Job:
         explanation=row["explanation"],
         exit_code=row["exit_code"],
         rerun_of=row["rerun_of"],
+        traceparent=row["traceparent"],
     )
 
 

@@ -130,6 +130,7 @@ def _columns(submissions: Sequence[Submission]) -> list[Any]:
         *_key_columns(submissions),
         *(default for _, default in folded),
         *rows.folded([job.rerun_of for job in jobs]),
+        *rows.folded([job.traceparent for job in jobs]),
     ]
 
 

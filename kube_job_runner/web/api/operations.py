@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 import kube_job_runner
-from kube_job_runner.web.api import idempotency, problems, specs
+from kube_job_runner.web.api import idempotency, problems, specs, traceheader
 from kube_job_runner.web.api.jobs import JobsApi
 from kube_job_runner.web.api.submits import SubmitApi
 from kube_job_runner.web.api.system import SystemApi
@@ -52,7 +52,7 @@ def submit_operations(api: SubmitApi) -> list[Operation]:
             decoder=api.decoder,
             body_example=specs.EXAMPLE,
             answer_example=_SUBMITTED,
-            request_headers=(idempotency.KEY_HEADER,),
+            request_headers=(idempotency.KEY_HEADER, traceheader.HEADER),
             response_headers=(_LOCATION, idempotency.REPLAYED_HEADER),
             problems=(problems.IDEMPOTENCY_KEY_REUSE, problems.OVERLOADED, *_DOWN),
         ),
@@ -66,7 +66,7 @@ def submit_operations(api: SubmitApi) -> list[Operation]:
             handler=api.submit_batch,
             body_example={"jobs": [specs.EXAMPLE, {"image": "docker.io/library/busybox:1.36"}]},
             answer_example={"results": [{"status": 201, "job": _SUBMITTED}], "warnings": []},
-            request_headers=(idempotency.KEY_HEADER,),
+            request_headers=(idempotency.KEY_HEADER, traceheader.HEADER),
             response_headers=(idempotency.REPLAYED_HEADER,),
             problems=(problems.IDEMPOTENCY_KEY_REUSE, *_DOWN),
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kube_job_runner.web.api import idempotency, policies, problems
+from kube_job_runner.web.api import idempotency, policies, problems, traceheader
 from kube_job_runner.web.api.policies import PoliciesApi
 from kube_job_runner.web.api.records import RecordsApi
 from kube_job_runner.web.api.reruns import RerunApi
@@ -70,7 +70,7 @@ def rerun_operations(api: RerunApi) -> list[Operation]:
             body_optional=True,
             body_example={"set": {"resources.memory": "2Gi"}},
             answer_example=_SUBMITTED,
-            request_headers=(idempotency.KEY_HEADER,),
+            request_headers=(idempotency.KEY_HEADER, traceheader.HEADER),
             response_headers=(_LOCATION, idempotency.REPLAYED_HEADER),
             problems=(problems.JOB_NOT_ENDED, problems.IDEMPOTENCY_KEY_REUSE, problems.OVERLOADED, *_DOWN),
         ),

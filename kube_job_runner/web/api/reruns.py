@@ -12,7 +12,7 @@ from kube_job_runner.domain import changes
 from kube_job_runner.domain.errors import NotFound
 from kube_job_runner.domain.job import Job
 from kube_job_runner.ports import JobReader
-from kube_job_runner.web.api import idempotency
+from kube_job_runner.web.api import idempotency, traceheader
 from kube_job_runner.web.api.problems import JOB_NOT_ENDED
 from kube_job_runner.web.api.queries import JobPath, SubmitQuery
 from kube_job_runner.web.api.submits import SubmitApi
@@ -68,7 +68,8 @@ class RerunApi:
             warnings=call.warnings,
             key=None if key is None else idempotency.rerun_key(key),
             request_hash=hashlib.sha256(_canonical([str(job_id), call.body])).digest(),
-            rerun_of=job_id,
+            rerun_of=job,
+            parent=traceheader.read(call.headers),
         )
 
 

@@ -12,11 +12,14 @@ import msgspec
 from msgspec import UNSET
 
 from kube_job_runner import telemetry
+from kube_job_runner.domain import tracing
+from kube_job_runner.domain.job import Job
 from kube_job_runner.domain.spec import JobSpec
 from kube_job_runner.domain.speccheck import SpecLimits
-from kube_job_runner.ports import Clock, Submission, SubmitOutcome
+from kube_job_runner.domain.tracing import TraceContext
+from kube_job_runner.ports import Clock, Submission, SubmitOutcome, Tracer
 from kube_job_runner.services.submit import Submitter, new_job
-from kube_job_runner.web.api import batches, idempotency, specs
+from kube_job_runner.web.api import batches, idempotency, specs, traceheader
 from kube_job_runner.web.api.problems import IDEMPOTENCY_KEY_REUSE
 from kube_job_runner.web.api.queries import BatchBody, SubmitQuery
 from kube_job_runner.web.api.views import BatchAnswer, JobSubmitted
@@ -36,8 +39,9 @@ Prepared = Submission | bytes
 class SubmitApi:
     """The operations that store jobs."""
 
-    def __init__(self, submitter: Submitter, clock: Clock, limits: SpecLimits) -> None:
+    def __init__(self, submitter: Submitter, clock: Clock, limits: SpecLimits, *, tracer: Tracer | None = None) -> None:
         self._submitter = submitter
+        self._tracer = tracer
         self._clock = clock
         self._limits = limits
         self.decoder = specs.decoder(limits)
@@ -50,6 +54,7 @@ class SubmitApi:
             owner=call.principal,
             warnings=call.warnings,
             key=None if key is None else idempotency.job_key(key),
+            parent=traceheader.read(call.headers),
         )
 
     async def store(
@@ -60,14 +65,21 @@ class SubmitApi:
         warnings: Sequence[Fault],
         key: str | None,
         request_hash: bytes | None = None,
-        rerun_of: UUID | None = None,
+        rerun_of: Job | None = None,
+        parent: TraceContext | None = None,
     ) -> Reply[JobSubmitted]:
         """Store the job of a checked spec. Under a `key` the request is told by its hash (by default that of the spec).
+
+        `parent` is the trace of the request, if it came with one.
 
         Raises:
             RequestProblem: the key belongs to another request.
         """
-        submission, content = self._submission(spec, owner, self._clock.now(), warnings, rerun_of=rerun_of)
+        context = self._begin(parent)
+        rerun_id = None if rerun_of is None else rerun_of.id
+        submission, content = self._submission(
+            spec, owner, self._clock.now(), warnings, rerun_of=rerun_id, context=context
+        )
         if key is not None:
             submission = msgspec.structs.replace(
                 submission,
@@ -78,6 +90,7 @@ class SubmitApi:
         outcome = await self._submitter.submit(submission)
         if outcome.status == "created":
             telemetry.jobs_submitted.inc()
+            self._trace([submission.job], parent, rerun=None if rerun_of is None else tracing.of(rerun_of))
             return Reply(content=content, headers=(_location(outcome.job_id),))
         if outcome.status == "mismatch":
             raise RequestProblem(IDEMPOTENCY_KEY_REUSE)
@@ -92,17 +105,36 @@ class SubmitApi:
         else:
             batch = batches.read(raw, self.decoder, strict=call.query.strict)
         now = self._clock.now()
-        prepared = [self._prepare(item, call, now) for item in batch.items]
+        parent = traceheader.read(call.headers)
+        prepared = [self._prepare(item, call, now, parent) for item in batch.items]
         if key is not None:
             body_hash = hashlib.sha256(raw).digest()
             prepared = [_keyed(item, key, body_hash, index) for index, item in enumerate(prepared)]
         outcomes = await self._store_all(
             [item for item in prepared if isinstance(item, Submission)], keyed=key is not None
         )
-        telemetry.jobs_submitted.inc(
-            sum(1 for outcome in outcomes if isinstance(outcome, SubmitOutcome) and outcome.status == "created")
-        )
+        created = {o.job_id for o in outcomes if isinstance(o, SubmitOutcome) and o.status == "created"}
+        telemetry.jobs_submitted.inc(len(created))
+        stored = [item.job for item in prepared if isinstance(item, Submission) and item.job.id in created]
+        self._trace(stored, parent)
         return _batch_reply(prepared, outcomes, batch.warnings, call)
+
+    def _begin(self, parent: TraceContext | None) -> TraceContext | None:
+        """Return the context that a job is stored with: a span of ours, or that of the request where we make none."""
+        return parent if self._tracer is None else self._tracer.begin(parent)
+
+    def _trace(self, stored: Sequence[Job], parent: TraceContext | None, *, rerun: TraceContext | None = None) -> None:
+        if self._tracer is None:
+            return
+        now = self._clock.now()
+        contexts = [(job, context) for job in stored if (context := tracing.of(job)) is not None]
+        self._tracer.record(
+            [
+                tracing.of_submit(job, context, parent=parent, ended_at=now, rerun=rerun)
+                for job, context in contexts
+                if context.sampled
+            ]
+        )
 
     def _submission(
         self,
@@ -112,9 +144,16 @@ class SubmitApi:
         warnings: Sequence[Fault],
         *,
         rerun_of: UUID | None = None,
+        context: TraceContext | None = None,
     ) -> tuple[Submission, bytes]:
-        namespace = self._limits.default_namespace
-        job, encoded = new_job(spec, owner=owner, default_namespace=namespace, now=now, rerun_of=rerun_of)
+        job, encoded = new_job(
+            spec,
+            owner=owner,
+            default_namespace=self._limits.default_namespace,
+            now=now,
+            rerun_of=rerun_of,
+            traceparent=None if context is None else context.header,
+        )
         answer = JobSubmitted(
             id=job.id,
             name=job.name,
@@ -129,12 +168,17 @@ class SubmitApi:
         return Submission(job=job, spec=encoded), _encode(answer)
 
     def _prepare(
-        self, item: Decoded[JobSpec], call: Call[Nothing, SubmitQuery, Document[BatchBody]], now: datetime
+        self,
+        item: Decoded[JobSpec],
+        call: Call[Nothing, SubmitQuery, Document[BatchBody]],
+        now: datetime,
+        parent: TraceContext | None,
     ) -> Prepared:
         if item.value is None:
             problem = RequestProblem(problems.VALIDATION_FAILED, summary(item.faults), faults=item.faults)
             return _refused(problem, call.url, call.request_id)
-        submission, content = self._submission(item.value, call.principal, now, item.warnings)
+        context = self._begin(parent)
+        submission, content = self._submission(item.value, call.principal, now, item.warnings, context=context)
         return msgspec.structs.replace(submission, response=content)
 
     async def _store_all(self, submissions: list[Submission], *, keyed: bool) -> list[SubmitOutcome | Exception]:

@@ -269,3 +269,25 @@ def test_all_three_places_are_escaped_and_no_other() -> None:
         _rendered(JobSpec(image="x", working_dir="/a$b"))["spec"]["template"]["spec"]["containers"][0]["workingDir"]
         == "/a$b"
     )
+
+
+def test_the_trace_reaches_the_container_unless_the_spec_has_one_of_its_own() -> None:
+    ours = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+    def env(**fields: Any) -> list[dict[str, Any]]:
+        container = _rendered(JobSpec(image="a", **fields), traceparent=ours)["spec"]["template"]["spec"]["containers"][
+            0
+        ]
+        found: list[dict[str, Any]] = container["env"]
+        return found
+
+    assert env() == [{"name": "TRACEPARENT", "value": ours}]
+    assert env(env={"A": "1"}) == [{"name": "TRACEPARENT", "value": ours}, {"name": "A", "value": "1"}]
+    assert env(env={"TRACEPARENT": "mine"}) == [{"name": "TRACEPARENT", "value": "mine"}]
+    [secret] = env(secrets=(Secret(env="TRACEPARENT", name="s", key="k"),))
+    assert "valueFrom" in secret
+
+
+def test_the_trace_is_no_part_of_the_work() -> None:
+    spec = JobSpec(image="a")
+    assert _job(spec, traceparent="x").work_hash == _job(spec).work_hash

@@ -29,7 +29,7 @@ RETURNING l.job_id, l.attempt
 -- name: work
 -- How attempts stand whose log is being collected.
 SELECT l.job_id, l.attempt, l.status, l.lost_reason, a.namespace, a.pod_name, a.decided_at, a.facts,
-       clock_timestamp() AS now,
+       j.traceparent, clock_timestamp() AS now,
        (a.decided_at IS NOT NULL AND j.state <> 'stopping') OR a.gone_at IS NOT NULL
            OR coalesce(a.facts->'pods'->-1->>'phase', '') IN ('Succeeded', 'Failed')
            OR coalesce((a.facts->'pods'->-1->>'gone')::boolean, false) AS ended,

@@ -7,13 +7,13 @@ WITH input AS MATERIALIZED (
            coalesce(priority, $20::smallint) AS priority, coalesce(labels, $21) AS labels, coalesce(policy, $22) AS policy,
            coalesce(created_at, $23) AS created_at, coalesce(due_at, $24) AS due_at,
            coalesce(next_check_at, $25) AS next_check_at, spec, key, request_hash, response,
-           coalesce(rerun_of, $27) AS rerun_of
+           coalesce(rerun_of, $27) AS rerun_of, coalesce(traceparent, $29) AS traceparent
     FROM unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[], $8::text[],
         $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::bytea[],
-        $14::text[], $15::bytea[], $16::bytea[], $26::uuid[]
+        $14::text[], $15::bytea[], $16::bytea[], $26::uuid[], $28::text[]
     ) AS i (id, name, queue, namespace, owner, priority, labels, policy, created_at, due_at, next_check_at, spec,
-            key, request_hash, response, rerun_of)
+            key, request_hash, response, rerun_of, traceparent)
 ), reserved AS (
     INSERT INTO idempotency_keys (owner, key, job_id, request_hash, response)
     SELECT owner, key, id, request_hash, response FROM input WHERE key IS NOT NULL ORDER BY owner, key
@@ -21,9 +21,9 @@ WITH input AS MATERIALIZED (
     RETURNING job_id
 ), stored AS (
     INSERT INTO jobs (id, state, version, attempt, priority, name, queue, namespace, owner, labels, policy,
-                      created_at, due_at, next_check_at, rerun_of)
+                      created_at, due_at, next_check_at, rerun_of, traceparent)
     SELECT id, 'queued', 1, 0, priority, name, queue, namespace, owner, labels::jsonb, policy::jsonb,
-           created_at, due_at, next_check_at, rerun_of
+           created_at, due_at, next_check_at, rerun_of, traceparent
     FROM input WHERE key IS NULL OR id IN (SELECT job_id FROM reserved)
     ON CONFLICT (id) DO NOTHING
     RETURNING id
