@@ -41,12 +41,12 @@ class LayerWriter:
         self._tar.addfile(info)
 
     def tree(self, name: str, source: Path, keep: Callable[[Path], bool] = lambda path: True) -> None:
-        """Everything below a folder, with its modes, as root's."""
+        """Everything below a folder, as root's; with its times, by which Python knows its compiled files."""
 
         def plain(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
             if not keep(source / Path(info.name).relative_to(name)):
                 return None
-            info.uid = info.gid = info.mtime = 0
+            info.uid = info.gid = 0
             info.uname = info.gname = ""
             return info
 

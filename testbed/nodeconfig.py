@@ -56,7 +56,12 @@ def network(node_dir: Path, *, reaches: str | None = None) -> str:
         "bridge": BRIDGE,
         "isGateway": False,  # a gateway would switch on IP forwarding for the whole machine
         "ipMasq": False,
-        "ipam": {"type": "host-local", "dataDir": str(node_dir / "ipam"), "ranges": [[{"subnet": _POD_SUBNET}]], **routes},
+        "ipam": {
+            "type": "host-local",
+            "dataDir": str(node_dir / "ipam"),
+            "ranges": [[{"subnet": _POD_SUBNET}]],
+            **routes,
+        },
     }
     return json.dumps({"cniVersion": "0.4.0", "name": "kjr-testbed", "plugins": [plugin]}, indent=1)
 

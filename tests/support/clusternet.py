@@ -1,7 +1,7 @@
 """What a real cluster's network gives pods, and the test bed's real node lacks: Services, their names, and ways out.
 
-A Service gets its cluster address on the bridge of the node, and a relay behind it to the pods it selects; a name server answers for
-`NAME.NAMESPACE.svc`. That is kube-proxy's and CoreDNS's part, of which pods notice no difference. Runs in a thread of its own.
+A Service gets its cluster address on the bridge of the node, and a relay behind it to the pods it selects; a name server answers
+for `NAME.NAMESPACE.svc`. That is kube-proxy's and CoreDNS's part, of which pods notice no difference. Runs in a thread of its own.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ class ClusterNet:
         self._names[f"{metadata['name']}.{metadata['namespace']}.svc"] = address
         chosen = [pod for pod in pods if pod["metadata"]["namespace"] == metadata["namespace"] and _fits(pod, selector)]
         for port in spec["ports"]:
-            targets: list[Target] = [(pod["status"]["podIP"], _port(pod, port["targetPort"])) for pod in chosen if _is_ready(pod)]
+            targets: list[Target] = [
+                (pod["status"]["podIP"], _port(pod, port["targetPort"])) for pod in chosen if _is_ready(pod)
+            ]
             await self._serve((address, port["port"]), targets)
 
     async def _relay(self, where: tuple[str, int], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -113,7 +115,9 @@ class ClusterNet:
             if not targets:
                 return
             target = targets[next(self._turn) % len(targets)]
-            opening = asyncio.open_unix_connection(target) if isinstance(target, str) else asyncio.open_connection(*target)
+            opening = (
+                asyncio.open_unix_connection(target) if isinstance(target, str) else asyncio.open_connection(*target)
+            )
             above, below = await opening
             await asyncio.gather(_pump(reader, below), _pump(above, writer))
         except OSError:
@@ -152,7 +156,7 @@ class _Names(asyncio.DatagramProtocol):
         self._find = find
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         labels, at = [], 12
@@ -163,7 +167,9 @@ class _Names(asyncio.DatagramProtocol):
         address = self._find(".".join(labels).lower().removesuffix(".cluster.local"))
         answers = 1 if address and kind == 1 else 0
         head = data[:2] + struct.pack("!HHHHH", 0x8580 | (0 if address else 3), 1, answers, 0, 0)
-        record = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 5, 4) + socket.inet_aton(address) if answers and address else b""
+        record = (
+            b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 5, 4) + socket.inet_aton(address) if answers and address else b""
+        )
         self._transport.sendto(head + data[12 : at + 5] + record, addr)
 
 

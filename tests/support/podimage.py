@@ -15,7 +15,9 @@ from testbed import images
 from tests.support import bareimage, dockerfile
 
 _TOOLS = ("sh", "cat", "date", "echo", "env", "id", "ls", "sleep", "test", "true")
-_UNUSED = re.compile(r"/(test|tests|idlelib|tkinter|turtledemo|lib2to3|ensurepip|site-packages|config-3[^/]*|pydoc_data)$")
+_UNUSED = re.compile(
+    r"/(test|tests|idlelib|tkinter|turtledemo|lib2to3|ensurepip|site-packages|config-3[^/]*|pydoc_data)$"
+)
 
 
 def write(target: Path, tag: str) -> None:
