@@ -1,8 +1,8 @@
 """The path of docs/tutorial/operate.md, followed literally: its commands, in its order, in pods of our image on a real kubelet.
 
 What a reader brings is brought here: a database under the name that the page has, the tools, and a node with the images on it,
-which stands for a registry. Time is the one thing that is not waited for: the alerts are evaluated with Prometheus's own engine over
-what the pods really answered to scrapes, continued over the minutes that a reader waits.
+which stands for a registry. Time is the one thing that is not waited for: the alerts are evaluated with Prometheus's own engine
+over what the pods really answered to scrapes, continued over the minutes that a reader waits.
 """
 
 from __future__ import annotations
@@ -59,15 +59,16 @@ class Reader:
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self._folder = folder
         self._output = folder / "output"
-        self._shell = subprocess.Popen(
-            ["bash", "-eu", "-o", "pipefail"],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=self._output.open("wb"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with self._output.open("wb") as output:
+            self._shell = subprocess.Popen(
+                ["bash", "-eu", "-o", "pipefail"],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def types(self, text: str) -> str:
         """Type a block; return what it prints."""
@@ -82,7 +83,8 @@ class Reader:
         while not done.exists():
             ended = self._shell.poll() is not None
             late = time.monotonic() > deadline
-            assert not (ended or late), f"{text}\n--- failed:\n{self._since(before)}"
+            failed = ended or late
+            assert not failed, f"{text}\n--- failed:\n{self._since(before)}"
             time.sleep(0.05)
         return self._since(before)
 
@@ -92,6 +94,8 @@ class Reader:
     def leaves(self) -> None:
         """End the shell and what it left in the background."""
         subprocess.run(["kill", "-KILL", "--", f"-{self._shell.pid}"], capture_output=True, check=False)
+        if self._shell.stdin is not None:
+            self._shell.stdin.close()
         self._shell.wait()
 
 

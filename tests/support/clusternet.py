@@ -1,7 +1,8 @@
 """What a real cluster's network gives pods, and the test bed's real node lacks: Services, their names, and ways out.
 
 A Service gets its cluster address on the bridge of the node, and a relay behind it to the pods it selects; a name server answers
-for `NAME.NAMESPACE.svc`. That is kube-proxy's and CoreDNS's part, of which pods notice no difference. Runs in a thread of its own.
+for `NAME.NAMESPACE.svc`. That is the part of kube-proxy and CoreDNS, as far as pods notice. Runs in a thread
+of its own.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class ClusterNet:
         self._outside = outside
         self._names = dict(names or {})
         self._relayed: dict[tuple[str, int], list[Target]] = {}
+        self._servers: list[asyncio.Server] = []
         self._turn = itertools.count()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="clusternet", daemon=True)
@@ -58,6 +60,7 @@ class ClusterNet:
         self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
+        self._loop.close()
         subprocess.run(["ip", "link", "delete", nodeconfig.BRIDGE], capture_output=True, check=False)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -65,7 +68,9 @@ class ClusterNet:
 
     async def _begin(self) -> None:
         _address(NAME_SERVER)
-        await self._loop.create_datagram_endpoint(lambda: _Names(self._names.get), local_addr=(NAME_SERVER, 53))
+        self._datagrams, _ = await self._loop.create_datagram_endpoint(
+            lambda: _Names(self._names.get), local_addr=(NAME_SERVER, 53)
+        )
         for port, path in self._outside.items():
             await self._serve((OUTSIDE, port), [path])
         api_port = self._cluster.launcher.layout.ports["kube-apiserver"]
@@ -73,6 +78,9 @@ class ClusterNet:
         self._task = self._loop.create_task(self._follow())
 
     async def _end(self) -> None:
+        self._datagrams.close()
+        for server in self._servers:
+            server.close()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
@@ -83,7 +91,8 @@ class ClusterNet:
         self._relayed[where] = targets
         if not known:
             _address(where[0])
-            await asyncio.start_server(lambda reader, writer: self._relay(where, reader, writer), *where)
+            server = await asyncio.start_server(lambda reader, writer: self._relay(where, reader, writer), *where)
+            self._servers.append(server)
 
     async def _follow(self) -> None:
         """Look at Services and pods again and again; a watch would be quicker, and much more to write."""
