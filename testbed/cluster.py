@@ -233,12 +233,14 @@ def start(
     nodes: int = 20,
     audit: bool = False,
     pod_logs: bool = False,
+    workloads: bool = False,
     name: str | None = None,
     detached: bool = False,
 ) -> Cluster:
     """Starts a cluster on free loopback ports; several can run at once. Takes about five seconds once built.
 
-    With `pod_logs`, each container on a simulated node has a log of one line; without, asking for one fails.
+    With `pod_logs`, each container on a simulated node has a log of one line; without, asking for one fails. With `workloads`,
+    Deployments get their pods; without, they are only stored.
     It ends with `stop`, at the end of a `with` block, or with this process, unless it is `detached`. Raises
     build.GoMissing, build.BuildError, apiclient.NotReadyError, or FileExistsError when the name is in use.
     """
@@ -253,6 +255,7 @@ def start(
             profile=profile,
             audit=audit,
             pod_logs=pod_logs,
+            workloads=workloads,
             ports=processes.free_ports(config.PORT_NAMES),
             tokens={user: secrets.token_hex(16) for user in config.USERS},
             starter=processes.ProcessId.of(os.getpid()),

@@ -33,6 +33,7 @@ _CONTROLLERS = (
     "taint-eviction-controller",
     "clusterrole-aggregation-controller",
 )
+_WORKLOAD_CONTROLLERS = ("deployment-controller", "replicaset-controller")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Layout:
     profile: Profile
     audit: bool
     pod_logs: bool
+    workloads: bool = False
 
     @property
     def url(self) -> str:
@@ -268,7 +270,7 @@ def _controller_manager(layout: Layout) -> Sequence[str]:
         "cert-dir": layout.run_dir / "pki" / "kube-controller-manager",
         "service-account-private-key-file": layout.run_dir / "pki" / "sa.key",
         "root-ca-file": layout.ca_file,
-        "controllers": ",".join(_CONTROLLERS),
+        "controllers": ",".join(_CONTROLLERS + (_WORKLOAD_CONTROLLERS if layout.workloads else ())),
         "authorization-always-allow-paths": _OPEN_PATHS,
     }
     if layout.profile.raised_client_limits:

@@ -40,6 +40,18 @@ class LayerWriter:
         info.type, info.mode = tarfile.DIRTYPE, mode
         self._tar.addfile(info)
 
+    def tree(self, name: str, source: Path, keep: Callable[[Path], bool] = lambda path: True) -> None:
+        """Everything below a folder, as root's; with its times, by which Python knows its compiled files."""
+
+        def plain(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+            if not keep(source / Path(info.name).relative_to(name)):
+                return None
+            info.uid = info.gid = 0
+            info.uname = info.gname = ""
+            return info
+
+        self._tar.add(source, name, filter=plain)
+
     def link(self, name: str, target: str) -> None:
         info = tarfile.TarInfo(name)
         info.type, info.linkname, info.mode = tarfile.SYMTYPE, target, 0o777
@@ -57,9 +69,9 @@ def write_all(folder: Path, *, helper: Path) -> list[Path]:
     return [pause, busybox]
 
 
-def write_busybox(target: Path) -> None:
+def write_busybox(target: Path, tag: str = BUSYBOX_IMAGE) -> None:
     """Writes the image with the shell, as a docker-archive."""
-    write(target, BUSYBOX_IMAGE, _fill_busybox, {"Env": ["PATH=/bin"], "Cmd": ["sh"]})
+    write(target, tag, _fill_busybox, {"Env": ["PATH=/bin"], "Cmd": ["sh"]})
 
 
 def write(target: Path, tag: str, fill: Callable[[LayerWriter], None], run_config: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ class Launcher:
             profile=config.PROFILES[record.profile],
             audit=record.audit,
             pod_logs=record.pod_logs,
+            workloads=record.workloads,
         )
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 

@@ -10,6 +10,8 @@ from testbed import images, manifests
 BRIDGE = "kjr0"
 CGROUP = "/kjr-testbed"  # of our own: a machine that is a node already has its kubepods beside it
 
+GATEWAY = "198.51.100.1"
+
 _POD_SUBNET = "198.51.100.0/24"
 
 
@@ -43,14 +45,23 @@ def socket(node_dir: Path) -> Path:
     return node_dir / "containerd.sock"
 
 
-def network(node_dir: Path) -> str:
-    """A node is Ready only with a network; ours goes nowhere, and pods use the host's."""
+def network(node_dir: Path, *, reaches: str | None = None) -> str:
+    """A node is Ready only with a network; ours goes nowhere, and pods use the host's.
+
+    With `reaches` pods send what is for that network to GATEWAY, an address that whoever serves it gives the bridge.
+    """
+    routes = {"routes": [{"dst": reaches, "gw": GATEWAY}]} if reaches else {}
     plugin = {
         "type": "bridge",
         "bridge": BRIDGE,
         "isGateway": False,  # a gateway would switch on IP forwarding for the whole machine
         "ipMasq": False,
-        "ipam": {"type": "host-local", "dataDir": str(node_dir / "ipam"), "ranges": [[{"subnet": _POD_SUBNET}]]},
+        "ipam": {
+            "type": "host-local",
+            "dataDir": str(node_dir / "ipam"),
+            "ranges": [[{"subnet": _POD_SUBNET}]],
+            **routes,
+        },
     }
     return json.dumps({"cniVersion": "0.4.0", "name": "kjr-testbed", "plugins": [plugin]}, indent=1)
 

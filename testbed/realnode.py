@@ -50,6 +50,10 @@ class RealNode:
     ) -> None:
         self.stop()
 
+    def import_image(self, archive: Path) -> None:
+        """Gives the node an image, of an archive that images.write made. Raises NotReadyError when it is refused."""
+        _import(archive)
+
     def stop(self) -> None:
         """Takes the node out of the cluster and everything it made off the machine; twice is harmless."""
         launcher = self.cluster.launcher
@@ -107,12 +111,17 @@ def unavailable_reason() -> str | None:
 
 
 def start(
-    cluster: Cluster, *, wait_seconds: float = 100, kubelet_settings: Mapping[str, Any] | None = None
+    cluster: Cluster,
+    *,
+    wait_seconds: float = 100,
+    kubelet_settings: Mapping[str, Any] | None = None,
+    reaches: str | None = None,
 ) -> RealNode:
     """Adds the real node and waits until it is Ready: two seconds, once images are made.
 
     It has the label `kjr.test/real=1` and a NoSchedule taint of the same name; manifests.on_real_node says what a pod
-    needs. `kubelet_settings` are fields of its KubeletConfiguration, instead of ours. Waits up to `wait_seconds` for
+    needs. `kubelet_settings` are fields of its KubeletConfiguration, instead of ours; `reaches` is the network that pods reach
+    over the bridge (see nodeconfig.network). Waits up to `wait_seconds` for
     another real node on this machine to end. Raises RealNodeUnavailable where the machine does not allow it, and
     apiclient.NotReadyError when it should have worked.
     """
@@ -122,7 +131,7 @@ def start(
     node = RealNode(cluster)
     try:
         noderemains.make_cgroups()
-        _start_containerd(cluster)
+        _start_containerd(cluster, reaches)
         _start_kubelet(cluster, kubelet_settings or {})
     except BaseException as error:
         with contextlib.suppress(RuntimeError):
@@ -189,28 +198,34 @@ def _owner_is_alive() -> bool:
 # -- the two daemons --------------------------------------------------------------------------------------------------
 
 
-def _start_containerd(cluster: Cluster) -> None:
+def _start_containerd(cluster: Cluster, reaches: str | None) -> None:
     cni_bin_dir = _cni_bin_dir()
     assert cni_bin_dir is not None, "checked by unavailable_reason"
     (NODE_DIR / "net.d").mkdir()
-    (NODE_DIR / "net.d" / "10-kjr.conflist").write_text(nodeconfig.network(NODE_DIR))
+    (NODE_DIR / "net.d" / "10-kjr.conflist").write_text(nodeconfig.network(NODE_DIR, reaches=reaches))
     toml = nodeconfig.containerd_toml(NODE_DIR, cni_bin_dir=cni_bin_dir, snapshotter=_snapshotter())
     (NODE_DIR / "containerd.toml").write_text(toml)
     helper = cluster.launcher.layout.bin_dir / "helper"
     archives = images.write_all(NODE_DIR / "images", helper=helper)
     cluster.launcher.spawn("containerd", ["containerd", "--config", str(NODE_DIR / "containerd.toml")])
     _write_owner(cluster, cluster.launcher.record.processes["containerd"])
-    ctr = ["ctr", "--address", str(nodeconfig.socket(NODE_DIR)), "--namespace", "k8s.io"]
 
     def answers() -> bool:
-        return subprocess.run([*ctr, "version"], capture_output=True, check=False).returncode == 0
+        return subprocess.run([*_ctr(), "version"], capture_output=True, check=False).returncode == 0
 
     cluster.launcher.wait_until("containerd", answers, _READY_LIMIT_SECONDS)
     for archive in archives:
-        command = [*ctr, "images", "import", str(archive)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise apiclient.NotReadyError(f"containerd refused {archive.name}: {done.stderr.strip()}")
+        _import(archive)
+
+
+def _ctr() -> list[str]:
+    return ["ctr", "--address", str(nodeconfig.socket(NODE_DIR)), "--namespace", "k8s.io"]
+
+
+def _import(archive: Path) -> None:
+    done = subprocess.run([*_ctr(), "images", "import", str(archive)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise apiclient.NotReadyError(f"containerd refused {archive.name}: {done.stderr.strip()}")
 
 
 def _start_kubelet(cluster: Cluster, settings: Mapping[str, Any]) -> None:

@@ -31,6 +31,7 @@ class State:
     tokens: dict[str, str]
     starter: ProcessId
     leashed: bool  # the cluster ends with its starter
+    workloads: bool = False
     processes: dict[str, ProcessId] = field(default_factory=dict)
     run_dir: Path = field(init=False)
 
@@ -80,6 +81,7 @@ def load(name: str) -> State:
         tokens=data["tokens"],
         starter=ProcessId.from_json(data["starter"]),
         leashed=data["leashed"],
+        workloads=data.get("workloads", False),
         processes={name: ProcessId.from_json(process) for name, process in data["processes"].items()},
     )
 

@@ -5,6 +5,7 @@
 //	promcheck rules FILE...   check the form of rule files
 //	promcheck test FILE...    run unit tests of alert rules, in the form of `promtool test rules`
 //	promcheck parse           read a JSON list of expressions, write what each one uses
+//	promcheck ask             read samples and a time as JSON, write which alerts fire and which expressions have a result
 package main
 
 import (
@@ -38,6 +39,8 @@ func main() {
 		}
 	case "parse":
 		faults = parseAll()
+	case "ask":
+		faults = answer()
 	default:
 		usage()
 	}
@@ -50,7 +53,7 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: promcheck rules FILE... | test FILE... | parse")
+	fmt.Fprintln(os.Stderr, "usage: promcheck rules FILE... | test FILE... | parse | ask")
 	os.Exit(2)
 }
 

@@ -96,26 +96,8 @@ func (t testCase) run(rules map[string]rulefmt.Rule, interval time.Duration) []s
 	if err != nil {
 		return []string{err.Error()}
 	}
-	queries := engine.NewEngine(engine.EngineOpts{
-		MaxSamples: 1_000_000, Timeout: time.Minute, EnableAtModifier: true, EnableNegativeOffset: true, Parser: promql,
-		NoStepSubqueryIntervalFn: func(int64) int64 { return interval.Milliseconds() },
-	})
-	defer queries.Close()
-	ask := func(ctx context.Context, text string, at time.Time) (engine.Vector, error) {
-		query, err := queries.NewInstantQuery(ctx, samples, nil, text, at)
-		if err != nil {
-			return nil, err
-		}
-		defer query.Close()
-		result := query.Exec(ctx)
-		if result.Err != nil {
-			return nil, result.Err
-		}
-		if scalar, ok := result.Value.(engine.Scalar); ok {
-			return engine.Vector{{T: scalar.T, F: scalar.V}}, nil
-		}
-		return result.Vector()
-	}
+	ask, done := asker(samples, interval)
+	defer done()
 	var faults []string
 	for _, expected := range t.Alerts {
 		rule, known := rules[expected.Alert]
@@ -143,6 +125,30 @@ func (t testCase) run(rules map[string]rulefmt.Rule, interval time.Duration) []s
 		}
 	}
 	return faults
+}
+
+// asker returns how to ask the query engine about samples, and what to call when there are no more questions.
+func asker(samples *samples, interval time.Duration) (template.QueryFunc, func()) {
+	queries := engine.NewEngine(engine.EngineOpts{
+		MaxSamples: 1_000_000, Timeout: time.Minute, EnableAtModifier: true, EnableNegativeOffset: true, Parser: promql,
+		NoStepSubqueryIntervalFn: func(int64) int64 { return interval.Milliseconds() },
+	})
+	ask := func(ctx context.Context, text string, at time.Time) (engine.Vector, error) {
+		query, err := queries.NewInstantQuery(ctx, samples, nil, text, at)
+		if err != nil {
+			return nil, err
+		}
+		defer query.Close()
+		result := query.Exec(ctx)
+		if result.Err != nil {
+			return nil, result.Err
+		}
+		if scalar, ok := result.Value.(engine.Scalar); ok {
+			return engine.Vector{{T: scalar.T, F: scalar.V}}, nil
+		}
+		return result.Vector()
+	}
+	return ask, func() { _ = queries.Close() }
 }
 
 type active struct {
