@@ -47,6 +47,7 @@ TABLES = (
     "anomalies",
     "attempt_logs",
     "attempts",
+    "component_leases",
     "dead_letters",
     "idempotency_keys",
     "installation",
@@ -68,6 +69,14 @@ _LEASE: Columns = ("available_at", "lease_token", "deliveries")
 
 _SCHEMA = {"schema_migrations": Rights(select=ALL, why="whether the schema fits the program")}
 _INSTALLATION = {"installation": Rights(select=ALL, why="the id that marks its objects in the cluster")}
+_LEASES = {
+    "component_leases": Rights(
+        select=ALL,
+        insert=("component", "holder", "session", "expires_at"),
+        update=("holder", "epoch", "session", "taken_at", "expires_at"),
+        why="who leads; its row lock is the fence of every write",
+    )
+}
 
 _WEB_SERVER = Role(
     duty="stores jobs, answers for them, and records cancel requests",
@@ -135,8 +144,10 @@ _PROCESSOR = Role(
 _WATCHER_TABLES = {
     **_SCHEMA,
     **_INSTALLATION,
+    **_LEASES,
     "attempts": Rights(
-        select=("job_id", "number", "cluster_uid", "gone_at"), why="what should be in the cluster, after a relist"
+        select=("job_id", "number", "namespace", "cluster_uid", "gone_at"),
+        why="what should be in the cluster, after a relist",
     ),
     "messages": Rights(insert=_SEND, why="to report what was seen"),
 }
@@ -170,6 +181,7 @@ _SWEEPER = Role(
     tables={
         **_SCHEMA,
         **_INSTALLATION,
+        **_LEASES,
         "jobs": Rights(
             select=("id", "state", "attempt", "next_check_at", "finished_at"),
             update=("next_check_at",),
