@@ -253,7 +253,8 @@ def _await_logs(stage: Stage, load: Load) -> None:
     """Wait until the log of every attempt is stored or given up; a log may come after the end of its job."""
     open_logs = (
         "SELECT count(*) FROM attempts a JOIN jobs j ON j.id = a.job_id "
-        "WHERE j.name = $1 AND a.started_at IS NOT NULL AND a.logs NOT IN ('stored', 'lost')"
+        "LEFT JOIN attempt_logs l ON l.job_id = a.job_id AND l.attempt = a.number "
+        "WHERE j.name = $1 AND a.started_at IS NOT NULL AND l.done_at IS NULL"
     )
     wait_until(
         lambda: stage.rows(open_logs, load.name)[0][0] == 0,

@@ -45,6 +45,11 @@ class Proxy:
         self._thread.join(10)
         self._loop.close()
 
+    @property
+    def away(self) -> bool:
+        """Whether nothing goes through."""
+        return self._mode != "pass"
+
     def set_mode(self, mode: Mode) -> None:
         """Change what happens to connections; return when it does."""
         asyncio.run_coroutine_threadsafe(self._change(mode), self._loop).result(10)
@@ -75,7 +80,7 @@ class Proxy:
         self.connections += 1
         link = _Link(writer)
         self._links.add(link)
-        link.dead = self._mode != "pass"
+        link.dead = self.away
         try:
             if self._mode == "reset":
                 return
@@ -84,7 +89,8 @@ class Proxy:
                 return
             other_reader, other_writer = await self._connect()
             link.writers.append(other_writer)
-            link.dead = link.dead or self._mode != "pass"
+            if self.away:  # it came about while we connected
+                link.dead = True
             await asyncio.gather(self._pump(reader, other_writer, link), self._pump(other_reader, writer, link))
         except OSError:
             pass

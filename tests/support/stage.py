@@ -56,7 +56,7 @@ class Stage:
         self.cluster = stack.enter_context(clusters.start(audit=True, pod_logs=True, nodes=10))
         self.elasticmq = stack.enter_context(ElasticMQ(durable=True))
         self.postgres = embedded.start(self.folder)
-        stack.callback(lambda: self.postgres.stop())
+        stack.callback(self._stop_postgres)
         in_other_loop(execute(self.postgres.url, f"CREATE DATABASE {DATABASE}"))
         sockets = datadir.Layout(self.folder).running_sockets()
         assert sockets is not None
@@ -68,6 +68,9 @@ class Stage:
         }
         self.owner_url = self._database_url(self.proxies["postgres"].port)
         self.product = stack.enter_context(self._product())
+
+    def _stop_postgres(self) -> None:
+        self.postgres.stop()  # the one that runs at the end: a drill may have started another
 
     @staticmethod
     def _database_url(port: int) -> str:
