@@ -183,10 +183,13 @@ _SWEEPER = Role(
         **_INSTALLATION,
         **_LEASES,
         "jobs": Rights(
-            select=("id", "state", "attempt", "next_check_at", "finished_at"),
+            select=(
+                *("id", "state", "attempt", "next_check_at", "finished_at"),
+                *("queue", "admitted_at", "cancel_requested_at"),
+            ),
             update=("next_check_at",),
             delete=True,
-            why="what is due, and what is old",
+            why="what is due, what is old, and how much waits",
         ),
         "job_specs": Rights(select=("job_id",), delete=True, why="retention; specs are not read"),
         "attempts": Rights(
@@ -212,7 +215,11 @@ _SWEEPER = Role(
             why="retention; a row lock asks for UPDATE on some column, and nothing is updated",
         ),
         "dead_letters": Rights(select=("id", "died_at"), delete=True, why="retention; bodies are not read"),
-        "messages": Rights(insert=_SEND, why="checks, and what was found missing"),
+        "messages": Rights(
+            select=("id", "priority", "available_at"),
+            insert=_SEND,
+            why="checks, what was found missing, and how much waits; bodies are not read",
+        ),
     },
 )
 
