@@ -68,6 +68,7 @@ class Stage:
         }
         self.owner_url = self._database_url(self.proxies["postgres"].port)
         self.product = stack.enter_context(self._product())
+        self.product.wait_for(self.product.submit(annotations={"run": "0s", "exit-code": "0"}))  # everybody is at work
 
     def _stop_postgres(self) -> None:
         self.postgres.stop()  # the one that runs at the end: a drill may have started another
