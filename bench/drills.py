@@ -60,10 +60,11 @@ def main(*, groups: Sequence[str], fault_seconds: float) -> int:
 
 def _show(outcome: Outcome) -> None:
     header = ["drill", "length", "in flight", "submitted, of these during it", "lost", "doubled", "failed", "logs lost"]
-    header += ["converged", "first submit accepted", "slowest answer to a submit"]
+    header += ["converged", "last start", "first submit accepted", "slowest answer to a submit"]
     row = [outcome.name, f"{outcome.fault_seconds:.0f} s", str(outcome.in_flight)]
     row += [f"{outcome.submitted}, {outcome.during}", str(outcome.lost), str(outcome.doubled), str(outcome.failed)]
-    row += [str(outcome.logs_lost), f"{outcome.converged_seconds:.1f} s", f"{outcome.first_accepted_seconds:.1f} s"]
+    row += [str(outcome.logs_lost), f"{outcome.converged_seconds:.1f} s"]
+    row += [f"{outcome.last_start_seconds:.1f} s", f"{outcome.first_accepted_seconds:.1f} s"]
     row += [f"{outcome.slowest_submit_seconds:.1f} s"]
     table.show(outcome.name, header, [row])
     print(f"\nwhile it lasted: submits {outcome.submits}; reads {outcome.reads}; /readyz {outcome.ready}")
