@@ -123,6 +123,10 @@ watch: $(RUNTIME_STAMP) ## Show the jobs of the running service, live.
 bench: $(DEV_STAMP) ## Measure submit rate and, where the test bed can be built, jobs per second on it.
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: drills
+drills: $(DEV_STAMP) ## Fault drills at full length (an hour); ARGS names groups: postgres, tokens, ...
+	@$(BIN)/python -m bench drills $(ARGS)
+
 .PHONY: lock
 lock: $(VENV)/.uv ## Write the hashed requirement files from pyproject.toml.
 	@$(UV) lock --quiet --upgrade --python $(BIN)/python

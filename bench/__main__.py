@@ -1,11 +1,14 @@
-"""`python -m bench [submit|admission|sqs|jobs|verdicts]`: run the benchmarks and print their tables."""
+"""`python -m bench [submit|admission|sqs|jobs|verdicts]`: run the benchmarks and print their tables.
+
+`python -m bench drills [GROUP...]` runs the fault drills.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from bench import admission, jobs, sqs, submit, verdicts
+from bench import admission, drills, jobs, sqs, submit, verdicts
 from testbed import build, elasticmq
 
 
@@ -13,13 +16,19 @@ def main() -> int:
     """Run what is named, or all."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=["submit", "admission", "sqs", "jobs", "verdicts", "all"], default="all"
+        "what", nargs="?", choices=["submit", "admission", "sqs", "jobs", "verdicts", "drills", "all"], default="all"
     )
+    parser.add_argument("groups", nargs="*", help=f"drills: which of {', '.join(drills.GROUPS)} (default: all of them)")
+    parser.add_argument("--fault", type=float, default=60.0, help="drills: seconds that a fault lasts (default 60)")
     parser.add_argument("--jobs", type=int, default=5_000, help="jobs through the whole product (default 5,000)")
     parser.add_argument(
         "--cleanup-delay", type=float, default=300.0, help="seconds a finished Job stays in the cluster"
     )
     arguments = parser.parse_args()
+    if unknown := set(arguments.groups) - set(drills.GROUPS):
+        parser.error(f"there are no drills {', '.join(sorted(unknown))}; there are {', '.join(drills.GROUPS)}")
+    if arguments.what == "drills":  # an hour: never a part of `all`
+        return drills.main(groups=arguments.groups or drills.GROUPS, fault_seconds=arguments.fault)
     if arguments.what in ("submit", "all"):
         submit.main()
     if arguments.what in ("admission", "all"):

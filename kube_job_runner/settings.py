@@ -151,8 +151,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long the log of an ended attempt is tried for before it is recorded as lost, and its cluster job removed."""
 
     # Watchers and sweeper
-    watch_idle_seconds: Annotated[float, Meta(gt=0)] = 330.0
-    """Silence after which a watch is taken for dead; above the server's own 240 to 300 s."""
+    watch_idle_seconds: Annotated[float, Meta(gt=0)] = 90.0
+    """Silence after which a watch is taken for dead; the server is asked to end each one somewhat earlier."""
     relist_seconds: Annotated[float, Meta(gt=0)] = 900.0
     """How often a watcher lists everything anew, against what the store believes."""
     leader_lease_seconds: Annotated[float, Meta(ge=1, le=60)] = 9.0

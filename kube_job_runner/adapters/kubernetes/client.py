@@ -32,7 +32,8 @@ STREAM_BUFFER_BYTES = 2**21
 _HEADERS = {"Accept": "application/json", "User-Agent": f"kube-job-runner/{__version__}"}
 _TURNS_TO_CLOSE = 5
 _LOST = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError)
-_FAILED = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+# uvloop raises RuntimeError for a socket whose descriptor it still knows from a connection that was given up a moment ago.
+_FAILED = (aiohttp.ClientError, TimeoutError, OSError, ValueError, RuntimeError)
 
 
 class Sockets:

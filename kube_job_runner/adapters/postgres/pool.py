@@ -83,7 +83,8 @@ class Pool:
                 return await self._tried(connection, work, transaction=transaction)
         except BaseException as error:
             if not isinstance(error, Exception) or failure.broken(error):
-                connection.terminate()
+                with contextlib.suppress(asyncpg.InterfaceError):  # it ended by itself, and the pool knows
+                    connection.terminate()
             if failure.sqlstate(error) == failure.READ_ONLY:
                 await self._pool.expire_connections()  # the others talk to the same demoted server
             if failure.sqlstate(error) == failure.NO_RIGHT:

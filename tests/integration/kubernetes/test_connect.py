@@ -361,3 +361,19 @@ def test_the_key_of_a_client_certificate_is_never_on_disk(
         assert loaded[0].startswith("/proc/self/fd/")
     assert not Path(loaded[1]).exists()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.asyncio
+async def test_a_socket_that_the_event_loop_still_knows_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvloop refuses a descriptor of a connection that was given up a moment ago, as after many connects that timed out."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("File descriptor 18 is used by transport <TCPTransport closed=False>")
+
+    monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", refuse)
+    cluster = make_cluster("http://127.0.0.1:1")
+    try:
+        with pytest.raises(TemporaryError, match="File descriptor"):
+            await cluster.create(cluster_job())
+    finally:
+        await cluster.close()

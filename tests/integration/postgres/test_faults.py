@@ -51,6 +51,19 @@ async def test_a_connection_killed_in_mid_transaction(pg: postgres.Postgres, dat
     assert await pg.store.commit([make_change(job, State.STARTING)], receipts={}) == {job.id}
 
 
+async def test_a_connection_that_ended_under_the_work_is_no_error_of_its_own(pg: postgres.Postgres) -> None:
+    """The pool takes such a connection back by itself; what broke must not be hidden behind that."""
+
+    async def work(connection: Connection) -> None:
+        with contextlib.suppress(asyncpg.PostgresError, OSError):
+            await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        raise DatabaseUnavailable("what broke")
+
+    with pytest.raises(DatabaseUnavailable, match="what broke"):
+        await pg.pool.run(work)
+    assert await works(pg)
+
+
 async def test_all_connections_killed_then_service_again(pg: postgres.Postgres, database_url: str) -> None:
     await asyncio.gather(*(pg.store.list_jobs(JobFilter()) for _ in range(8)))
     await execute(database_url, KILL_ALL)

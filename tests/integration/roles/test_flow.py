@@ -15,6 +15,7 @@ import pytest_asyncio
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.postgres import Postgres, roles
 from kube_job_runner.adapters.postgres.grants import ROLES
+from kube_job_runner.adapters.postgres.leases import Leases
 from kube_job_runner.adapters.simulated import SimulatedCluster
 from kube_job_runner.adapters.simulated.script import Script
 from kube_job_runner.domain import messages
@@ -101,6 +102,7 @@ async def test_what_the_flow_does_not_reach(pg: Postgres, apart: dict[str, Postg
     assert await web.store.queue_standing(first.job.id, AdmissionLimits(total=1, per_queue=None, queues={})) is not None
     await execute(database_url, "ANALYZE jobs")
     assert (await web.store.depth()).messages == 1
+    assert (await apart["sweeper"].store.depth()).messages == 1
     [delivery] = await working.queue.receive(limit=1, wait_seconds=0, visibility_seconds=60)
     await working.queue.extend([delivery.receipt], visibility_seconds=60)
     await working.queue.dead_letter([delivery], error="why")
@@ -110,6 +112,19 @@ async def test_what_the_flow_does_not_reach(pg: Postgres, apart: dict[str, Postg
     )
     for pg_of in apart.values():
         assert await pg_of.store.check() == {"database": None, "schema": None}
+
+
+@pytest.mark.parametrize("component", ["job-status-processor", "pod-events-processor", "sweeper"])
+async def test_who_leads_writes_its_lease_and_under_its_fence(apart: dict[str, Postgres], component: str) -> None:
+    leases, second = apart[component].leases, Leases(apart[component].store._url)
+    fence = await leases.acquire(component, holder="one", lease_seconds=60)
+    assert fence is not None
+    await leases.renew(fence, lease_seconds=60)
+    assert await second.acquire(component, holder="two", lease_seconds=60) is None
+    await apart[component].fenced(fence).queue.send([messages.Outgoing(message=messages.Check(job_id=uuid.uuid4()))])
+    await leases.release(fence)
+    assert await second.acquire(component, holder="two", lease_seconds=60) is not None
+    await second.close()
 
 
 async def test_retention_under_the_sweepers_role(pg: Postgres, apart: dict[str, Postgres], database_url: str) -> None:

@@ -1,0 +1,73 @@
+"""Fault drills at full length: a server is away for a minute while jobs are submitted and run; what came of it, in a table.
+
+`python -m bench drills postgres` runs those of one server, on a stage of their own; several may run side by side.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from bench import table
+from tests.support import drills
+from tests.support.drills import Outcome, Plan
+from tests.support.stage import Stage
+
+GROUPS = (*drills.SERVERS, "components", "tokens", "clocks")
+CLOCK_SECONDS = 600.0
+ROTATION_SECONDS, MISSING_SECONDS = 10.0, 1.0
+Fault = Callable[[], AbstractContextManager[Any]]
+
+
+def faults(stage: Stage, group: str) -> list[tuple[str, Fault]]:
+    """Return the drills of a group, by name."""
+    if group in drills.SERVERS:
+        return [(f"{group}, {how}", functools.partial(fault, stage, group)) for how, fault in drills.FAULTS.items()]
+    names = stage.product.components
+    if group == "components":
+        return [(f"{name}, SIGKILL", functools.partial(drills.component_killed, stage, name)) for name in names]
+    if group == "clocks":
+        return [
+            (f"clock of {name}, {ahead:+.0f} s", functools.partial(drills.clock_off, stage, name, ahead_seconds=ahead))
+            for name in names
+            for ahead in (CLOCK_SECONDS, -CLOCK_SECONDS)
+        ]
+    rotating = functools.partial(stage.rotating_tokens, every_seconds=ROTATION_SECONDS, missing_seconds=MISSING_SECONDS)
+    return [(f"tokens rotated every {ROTATION_SECONDS:.0f} s", rotating)]
+
+
+def main(*, groups: Sequence[str], fault_seconds: float) -> int:
+    """Run the drills of these groups one after the other and print them; return how many broke a promise."""
+    plan = Plan(
+        fault_seconds=fault_seconds,
+        before_seconds=10,
+        after_seconds=10,
+        jobs_per_second=2.0,
+        runs_seconds=(0, 2, 10, 30),
+        end_seconds=420,
+    )
+    broken = 0
+    with Stage(cleanup_delay_seconds=5) as stage:
+        for group in groups:
+            for name, fault in faults(stage, group):
+                outcome = drills.run(stage, name, fault, plan)
+                broken += bool(outcome.violations)
+                _show(outcome)
+    return broken
+
+
+def _show(outcome: Outcome) -> None:
+    header = ["drill", "length", "in flight", "submitted, of these during it", "lost", "doubled", "failed", "logs lost"]
+    header += ["converged", "last start", "first submit accepted", "slowest answer to a submit"]
+    row = [outcome.name, f"{outcome.fault_seconds:.0f} s", str(outcome.in_flight)]
+    row += [f"{outcome.submitted}, {outcome.during}", str(outcome.lost), str(outcome.doubled), str(outcome.failed)]
+    row += [str(outcome.logs_lost), f"{outcome.converged_seconds:.1f} s"]
+    row += [f"{outcome.last_start_seconds:.1f} s", f"{outcome.first_accepted_seconds:.1f} s"]
+    row += [f"{outcome.slowest_submit_seconds:.1f} s"]
+    table.show(outcome.name, header, [row])
+    print(f"\nwhile it lasted: submits {outcome.submits}; reads {outcome.reads}; /readyz {outcome.ready}")
+    for text in outcome.violations:
+        print(f"BROKEN: {text}")
+    print(flush=True)

@@ -1,0 +1,350 @@
+"""Fault drills: a fault of some length under a steady load, and what came of it, seen from outside.
+
+`run` is the whole drill. What a drill must show is in `Outcome`: nothing lost, nothing doubled, no job failed because of it.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import itertools
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx2
+import msgspec
+
+from tests.support.history import History, violations
+from tests.support.product import TERMINAL, wait_until
+from tests.support.stage import Stage
+
+SUBMITTERS = 8
+LOOK_SECONDS = 0.5
+ANSWER_SECONDS = 100.0
+RETRY_SECONDS = 0.2
+LATE_SECONDS = 5.0
+"""What recording an end may take on a busy machine without any fault."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a drill is: the fault, the load before and after it, and how long the jobs of the load run."""
+
+    fault_seconds: float
+    before_seconds: float
+    after_seconds: float
+    jobs_per_second: float
+    runs_seconds: tuple[int, ...]
+    end_seconds: float
+    """Within what time after the load every job must have ended."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One answer that a client got: the status or the name of what came instead, after how long, with a Retry-After or not."""
+
+    at: float
+    what: str
+    seconds: float
+    retry_after: bool = False
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What came of a drill. `converged_seconds` counts from the end of the fault to the last create and the last record of an
+    end that had been waiting for it, `last_start_seconds` to the last start; `violations` are broken promises, in words."""
+
+    name: str
+    fault_seconds: float
+    submitted: int
+    during: int
+    in_flight: int
+    lost: int
+    doubled: int
+    failed: int
+    logs_lost: int
+    converged_seconds: float
+    last_start_seconds: float
+    first_accepted_seconds: float
+    submits: dict[str, int]
+    reads: dict[str, int]
+    ready: dict[str, int]
+    slowest_submit_seconds: float
+    violations: list[str]
+
+
+class Load:
+    """Clients that submit jobs at a steady rate, and go on with the same key until each is acknowledged; and one that looks."""
+
+    def __init__(self, stage: Stage, plan: Plan, *, name: str) -> None:
+        self.stage, self.plan, self.name = stage, plan, name
+        self.acknowledged: dict[str, str | None] = {}
+        self.acknowledged_at: dict[str, float] = {}
+        self.terminal_seen: set[tuple[str, str]] = set()
+        self.submits: list[Seen] = []
+        self.reads: list[Seen] = []
+        self.ready: list[Seen] = []
+        self.errors: list[str] = []
+        self._http = httpx2.Client(base_url=stage.product.url, timeout=ANSWER_SECONDS)
+        self._numbers = itertools.count()
+        self._over = threading.Event()
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Load]:
+        """Submit for as long as the body runs, and until the last of it is acknowledged."""
+        with self._http, concurrent.futures.ThreadPoolExecutor(SUBMITTERS + 2) as pool:
+            work = [pool.submit(self._submit_all) for _ in range(SUBMITTERS)]
+            work += [pool.submit(self._look, "/readyz", self.ready), pool.submit(self._look_at_jobs)]
+            try:
+                yield self
+            finally:
+                self._over.set()
+            for each in work:
+                each.result()
+
+    def _submit_all(self) -> None:
+        while not self._over.is_set():
+            with self._lock:
+                number = next(self._numbers)
+            due = self._began + number / self.plan.jobs_per_second
+            if self._over.wait(max(0.0, due - time.monotonic())):
+                return
+            self._submit(number)
+
+    def _submit(self, number: int) -> None:
+        run_seconds = self.plan.runs_seconds[number % len(self.plan.runs_seconds)]
+        body = {
+            "image": "registry.example.com/tool:1",
+            "name": self.name,
+            "command": ["run"],
+            "namespace": self.stage.namespace,
+            "annotations": {"kjr.test/run": f"{run_seconds}s", "kjr.test/exit-code": "0"},
+        }
+        key = f"{self.name}-{number}"
+        deadline = time.monotonic() + self.plan.fault_seconds + ANSWER_SECONDS
+        while True:
+            answer = self._call(self.submits, "POST", "/v1/jobs", json=body, headers={"Idempotency-Key": key})
+            if answer is not None and answer.status_code in (200, 201):
+                with self._lock:
+                    job_id = str(answer.json()["id"])
+                    self.acknowledged[job_id] = key
+                    self.acknowledged_at[job_id] = time.time()
+                return
+            if answer is not None and (answer.status_code != 503 or "retry-after" not in answer.headers):
+                self.errors.append(f"{answer.status_code} {answer.text[:300]}")
+                return
+            assert time.monotonic() < deadline, f"submit {key} is not accepted"
+            time.sleep(float(answer.headers["retry-after"]) if answer is not None else RETRY_SECONDS)
+
+    def _call(self, seen: list[Seen], method: str, path: str, **options: Any) -> httpx2.Response | None:
+        began, at = time.monotonic(), time.time()
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx2.TransportError as error:
+            seen.append(Seen(at, type(error).__name__, time.monotonic() - began))
+            return None
+        retry_after = "retry-after" in answer.headers
+        seen.append(Seen(at, str(answer.status_code), time.monotonic() - began, retry_after))
+        return answer
+
+    def _look(self, path: str, seen: list[Seen]) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            self._call(seen, "GET", path)
+
+    def _look_at_jobs(self) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            with self._lock:
+                ids = list(self.acknowledged)[-20:]
+            if not ids:
+                continue
+            answer = self._call(self.reads, "GET", f"/v1/jobs/{secrets.choice(ids)}")
+            if answer is not None and answer.status_code == 200 and answer.json()["state"] in TERMINAL:
+                self.terminal_seen.add((answer.json()["id"], answer.json()["state"]))
+
+
+def run(stage: Stage, name: str, fault: Callable[[], contextlib.AbstractContextManager[Any]], plan: Plan) -> Outcome:
+    """Run the load, and the fault in the midst of it; wait until every job has ended; return what came of it."""
+    slug = f"d{secrets.token_hex(4)}"
+    load = Load(stage, plan, name=slug)
+    with load.running():
+        time.sleep(plan.before_seconds)
+        in_flight = stage.rows("SELECT count(*) FROM jobs WHERE state IN ('starting', 'running')")[0][0]
+        began_at = time.time()
+        with fault():
+            time.sleep(max(0.0, plan.fault_seconds - (time.time() - began_at)))
+        ended_at = time.time()
+        time.sleep(plan.after_seconds)
+    unfinished = "SELECT count(*) FROM jobs WHERE name = $1 AND finished_at IS NULL"
+    wait_until(
+        lambda: stage.rows(unfinished, slug)[0][0] == 0,
+        what="every job has ended",
+        timeout_seconds=plan.end_seconds,
+        pause_seconds=0.5,
+    )
+    return _outcome(stage, load, name=name, in_flight=in_flight, began_at=began_at, ended_at=ended_at)
+
+
+def _outcome(stage: Stage, load: Load, *, name: str, in_flight: int, began_at: float, ended_at: float) -> Outcome:
+    jobs, history = _history(stage, load)
+    found = violations(history) + [f"a submit was answered: {error}" for error in load.errors]
+    stored = stage.rows("SELECT count(*) FROM jobs WHERE name = $1", load.name)[0][0]
+    attempts = [attempt for each in history.attempts.values() for attempt in each]
+    failed = [job for job in jobs.values() if job["state"] != "succeeded" or job["attempt"] != 1]
+    found += [f"job {job['id']} is {job['state']}, attempt {job['attempt']}: {job['explanation']}" for job in failed]
+    accepted = [seen.at + seen.seconds for seen in load.submits if seen.what == "201"]
+
+    def during(all_seen: list[Seen]) -> list[Seen]:
+        return [seen for seen in all_seen if began_at <= seen.at + seen.seconds and seen.at <= ended_at]
+
+    converged_seconds, last_start_seconds = _converged(stage, load, ended_at=ended_at)
+    return Outcome(
+        name=name,
+        fault_seconds=ended_at - began_at,
+        submitted=len(load.acknowledged),
+        during=sum(began_at <= at <= ended_at for at in load.acknowledged_at.values()),
+        in_flight=in_flight,
+        lost=len(load.acknowledged) - len(jobs),
+        doubled=stored - len(load.acknowledged) + sum(text.startswith(("I2", "I3")) for text in found),
+        failed=len(failed),
+        logs_lost=sum(attempt["logs"] == "lost" for attempt in attempts),
+        converged_seconds=converged_seconds,
+        last_start_seconds=last_start_seconds,
+        first_accepted_seconds=min((at - ended_at for at in accepted if at > ended_at), default=0.0),
+        submits=_counted(during(load.submits)),
+        reads=_counted(during(load.reads)),
+        ready=_counted(during(load.ready)),
+        slowest_submit_seconds=max((seen.seconds for seen in during(load.submits)), default=0.0),
+        violations=found,
+    )
+
+
+def _counted(seen: list[Seen]) -> dict[str, int]:
+    return dict(Counter(each.what + (" with Retry-After" if each.retry_after else "") for each in seen))
+
+
+def _history(stage: Stage, load: Load) -> tuple[dict[str, dict[str, Any]], History]:
+    product = stage.product
+
+    def read(job_id: str) -> tuple[str, dict[str, Any], list[Any], list[Any]] | None:
+        answer = product.http.get(f"/v1/jobs/{job_id}")
+        if answer.status_code == 404:
+            return None
+        return job_id, answer.json(), product.transitions(job_id), product.attempts(job_id)
+
+    _await_logs(stage, load)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        rows = [row for row in pool.map(read, load.acknowledged) if row is not None]
+    jobs = {job_id: job for job_id, job, _, _ in rows}
+    return jobs, History(
+        acknowledged=load.acknowledged,
+        jobs=jobs,
+        transitions={job_id: steps for job_id, _, steps, _ in rows},
+        attempts={job_id: attempts for job_id, _, _, attempts in rows},
+        creates=[
+            event
+            for event in stage.cluster.audit_events(verb="create", resource="jobs")
+            if event["objectRef"]["namespace"] == stage.namespace
+        ],
+        terminal_seen=load.terminal_seen,
+    )
+
+
+def _await_logs(stage: Stage, load: Load) -> None:
+    """Wait until the log of every attempt is stored or given up; a log may come after the end of its job."""
+    open_logs = (
+        "SELECT count(*) FROM attempts a JOIN jobs j ON j.id = a.job_id "
+        "LEFT JOIN attempt_logs l ON l.job_id = a.job_id AND l.attempt = a.number "
+        "WHERE j.name = $1 AND a.started_at IS NOT NULL AND l.done_at IS NULL"
+    )
+    rounds = iter(range(120))
+    wait_until(
+        lambda: stage.rows(open_logs, load.name)[0][0] == 0 or next(rounds, None) is None,
+        what="every log is stored or given up, or enough of waiting for it",
+        timeout_seconds=load.plan.end_seconds,
+        pause_seconds=0.5,
+    )
+
+
+def _converged(stage: Stage, load: Load, *, ended_at: float) -> tuple[float, float]:
+    """Return when the last create and the last record of an end that had waited were made up for, in seconds from the end.
+
+    The second is when the cluster had started the last of these jobs, which is its own affair.
+    """
+    rows = stage.rows(
+        "SELECT extract(epoch FROM a.created_at)::float8 AS created, extract(epoch FROM a.started_at)::float8 AS started,"
+        " extract(epoch FROM a.finished_at)::float8 AS ended, extract(epoch FROM j.finished_at)::float8 AS recorded, j.id"
+        " FROM jobs j JOIN attempts a ON a.job_id = j.id WHERE j.name = $1",
+        load.name,
+    )
+    late, starts = [0.0], [0.0]
+    for row in rows:
+        if load.acknowledged_at.get(str(row["id"]), ended_at + 1) > ended_at:
+            continue
+        ended = row["ended"] or row["recorded"]
+        late.append((row["created"] or 0.0) - ended_at)
+        starts.append((row["started"] or 0.0) - ended_at)
+        if row["recorded"] - max(ended, ended_at) > (0.0 if ended <= ended_at else LATE_SECONDS):
+            late.append(row["recorded"] - ended_at)
+    return max(late), max(starts)
+
+
+# --- Faults -----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def stopped(stage: Stage, server: str) -> Iterator[None]:
+    """SIGSTOP, and SIGCONT at the end."""
+    stage.stop(server)
+    try:
+        yield
+    finally:
+        stage.go_on(server)
+
+
+@contextlib.contextmanager
+def killed(stage: Stage, server: str) -> Iterator[None]:
+    """SIGKILL, and a start on the same data at the end."""
+    stage.kill(server)
+    try:
+        yield
+    finally:
+        stage.start(server)
+
+
+@contextlib.contextmanager
+def swallowed(stage: Stage, server: str) -> Iterator[None]:
+    """The network keeps connections open and lets nothing through; those that were open then stay dead afterwards."""
+    stage.proxies[server].set_mode("swallow")
+    try:
+        yield
+    finally:
+        stage.proxies[server].set_mode("pass")
+
+
+@contextlib.contextmanager
+def component_killed(stage: Stage, component: str) -> Iterator[None]:
+    """SIGKILL of one of our own, and a start at the end."""
+    stage.product.kill(component)
+    try:
+        yield
+    finally:
+        stage.product.start(component)
+
+
+@contextlib.contextmanager
+def clock_off(stage: Stage, component: str, *, ahead_seconds: float) -> Iterator[None]:
+    """The process of a component begins anew with a wrong clock, and at the end with the right one."""
+    for seconds in (ahead_seconds, None):
+        stage.product.kill(component)
+        stage.product.start(component, clock_ahead_seconds=seconds or 0)
+        if component == "web-server":
+            stage.product.wait_ready()
+        if seconds is not None:
+            yield
+
+
+FAULTS = {"SIGSTOP": stopped, "SIGKILL": killed, "swallow": swallowed}
+SERVERS = ("postgres", "elasticmq", "kube-apiserver")

@@ -1,0 +1,213 @@
+"""The stage of the fault drills: the whole product over real servers of its own, each behind a proxy, to be broken at will.
+
+Every component is a process with its own account in Kubernetes and its own user in PostgreSQL; its token comes from a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from kube_job_runner.adapters.postgres import datadir, embedded
+from testbed import cluster as clusters
+from testbed.elasticmq import ElasticMQ
+from tests.support import sqs
+from tests.support.kubernetes import account, install
+from tests.support.postgres import execute, fetch, in_other_loop
+from tests.support.product import Product
+from tests.support.proxy import Proxy
+
+DATABASE = "drills"
+TOKEN_SECONDS = 7200
+
+
+class Stage:
+    """Servers, proxies and product; a context manager. Enter it in the main thread: PostgreSQL ends with its starter's."""
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+        self._stack = contextlib.ExitStack()
+        self.folder = Path(tempfile.mkdtemp(prefix="kjr-drill-"))
+
+    def __enter__(self) -> Stage:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.close()
+
+    def _open(self) -> None:
+        stack = self._stack
+        stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.cluster = stack.enter_context(clusters.start(audit=True, pod_logs=True, nodes=10))
+        self.elasticmq = stack.enter_context(ElasticMQ(durable=True))
+        self.postgres = embedded.start(self.folder)
+        stack.callback(self._stop_postgres)
+        in_other_loop(execute(self.postgres.url, f"CREATE DATABASE {DATABASE}"))
+        sockets = datadir.Layout(self.folder).running_sockets()
+        assert sockets is not None
+        port = self.cluster.launcher.layout.ports["kube-apiserver"]
+        self.proxies = {
+            "postgres": stack.enter_context(Proxy(sockets / f".s.PGSQL.{datadir.PORT}")),
+            "elasticmq": stack.enter_context(Proxy(self.elasticmq.port)),
+            "kube-apiserver": stack.enter_context(Proxy(port)),
+        }
+        self.owner_url = self._database_url(self.proxies["postgres"].port)
+        self.product = stack.enter_context(self._product())
+        self.product.wait_for(self.product.submit(annotations={"run": "0s", "exit-code": "0"}))  # everybody is at work
+
+    def _stop_postgres(self) -> None:
+        self.postgres.stop()  # the one that runs at the end: a drill may have started another
+
+    @staticmethod
+    def _database_url(port: int) -> str:
+        return f"postgresql://{embedded.USER}@127.0.0.1:{port}/{DATABASE}?sslmode=disable"
+
+    def _product(self) -> Product:
+        self.namespace, configs = install(self.cluster)
+        self.accounts_namespace = self.namespace.replace("jobs-", "kjr-", 1)
+        self.token_files = {name: self.folder / f"{name}.token" for name in configs}
+        for name, path in configs.items():
+            self._through_the_proxy(path, self.token_files[name])
+        os.environ.update(self.elasticmq.environment)  # components inherit it; nothing else here talks to AWS
+        where = sqs.new_address(self.elasticmq.url)
+        in_other_loop(sqs.make(where, max_deliveries=200))
+        queue = sqs.settings_of(self.elasticmq, where)
+        queue["queue_endpoint"] = f"http://127.0.0.1:{self.proxies['elasticmq'].port}"
+        return Product(
+            database_url=self.owner_url,
+            namespace=self.namespace,
+            kubeconfigs=configs,
+            instance=f"d{secrets.token_hex(3)}",
+            max_deliveries=200,
+            log_follow_after_seconds=3600,  # a simulated node never ends a log that is followed
+            **queue,
+            **self._settings,
+        )
+
+    def _through_the_proxy(self, path: Path, token_file: Path) -> None:
+        """Rewrite a kubeconfig: the server is the proxy's port, the token is in a file."""
+        config = json.loads(path.read_text())
+        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{self.proxies['kube-apiserver'].port}"
+        token_file.write_text(config["users"][0]["user"]["token"])
+        config["users"][0]["user"] = {"tokenFile": str(token_file)}
+        path.write_text(json.dumps(config))
+
+    def rows(self, statement: str, *arguments: Any) -> list[Any]:
+        """Return the rows of a query of the owner."""
+        return in_other_loop(fetch(self.owner_url, statement, *arguments))
+
+    # --- Breaking it ---------------------------------------------------------------------------------------------------
+
+    def stop(self, server: str) -> None:
+        """Stop a server where it stands: its connections stay open, and nothing is answered."""
+        self._signal(server, signal.SIGSTOP)
+
+    def go_on(self, server: str) -> None:
+        """Let a stopped server go on."""
+        self._signal(server, signal.SIGCONT)
+
+    def _signal(self, server: str, number: int) -> None:
+        if server == "kube-apiserver":
+            self.cluster.signal(server, number)
+        elif server == "elasticmq":
+            self.elasticmq.send_signal(number)
+        else:
+            pids = [self.postgres.pid, *_children(self.postgres.pid)]
+            for pid in pids if number != signal.SIGCONT else reversed(pids):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+    def kill(self, server: str) -> None:
+        """Kill a server; what it has acknowledged is on its disk."""
+        if server == "kube-apiserver":
+            self.cluster.stop_component(server)
+        elif server == "elasticmq":
+            self.elasticmq.kill()
+        else:
+            self._signal(server, signal.SIGSTOP)  # so that none forks another meanwhile
+            self._signal(server, signal.SIGKILL)
+            self.postgres.stop()  # there is nothing left to stop: the data directory is given free
+
+    def start(self, server: str) -> None:
+        """Start a killed server on the same data and port; return when it answers."""
+        if server == "kube-apiserver":
+            self.cluster.start_component(server)
+        elif server == "elasticmq":
+            self.elasticmq.start()
+        else:
+            self.postgres = embedded.start(self.folder)
+
+    @contextlib.contextmanager
+    def rotating_tokens(self, *, every_seconds: float, missing_seconds: float) -> Iterator[list[int]]:
+        """Replace every component's token again and again: for a while there is no file, and the old one is invalid.
+
+        Yields a list whose one number counts the rotations. The API server remembers for 10 s that a token was good.
+        """
+        over, count, held = threading.Event(), [0], dict.fromkeys(self.token_files, "")
+
+        def rotate() -> None:
+            while not over.is_set():
+                for name, path in self.token_files.items():
+                    path.unlink(missing_ok=True)
+                    self._revoke(held[name])
+                over.wait(missing_seconds)
+                for name, path in self.token_files.items():
+                    held[name], token = self._new_token(name)
+                    fresh = path.with_suffix(".new")
+                    fresh.write_text(token)
+                    fresh.replace(path)
+                count[0] += 1
+                over.wait(every_seconds - missing_seconds)
+
+        thread = threading.Thread(target=rotate)
+        thread.start()
+        try:
+            yield count
+        finally:
+            over.set()
+            thread.join(30)
+
+    def _new_token(self, component: str) -> tuple[str, str]:
+        """Return a Secret of the component's namespace, and a token of it that is good as long as the Secret lives."""
+        api, namespace = self.cluster.api(), self.accounts_namespace
+        name = f"{component}-{secrets.token_hex(4)}"
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
+        made = api("POST", f"/api/v1/namespaces/{namespace}/secrets", secret).require(201)
+        bound = {"apiVersion": "v1", "kind": "Secret", "name": name, "uid": made["metadata"]["uid"]}
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": TOKEN_SECONDS, "boundObjectRef": bound},
+        }
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account(component)}/token"
+        return name, str(api("POST", path, request).require(201)["status"]["token"])
+
+    def _revoke(self, secret: str) -> None:
+        if secret:
+            path = f"/api/v1/namespaces/{self.accounts_namespace}/secrets/{secret}"
+            self.cluster.api()("DELETE", path).require(200)
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes that a process has begun, and theirs."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                found += [child, *_children(child)]
+    return found
