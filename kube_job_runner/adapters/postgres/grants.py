@@ -78,15 +78,6 @@ _LEASES = {
     )
 }
 
-_LED = {
-    "component_leases": Rights(
-        select=ALL,
-        insert=("component", "holder", "session", "expires_at"),
-        update=("holder", "epoch", "session", "taken_at", "expires_at"),
-        why="to lead, or to stand by",
-    )
-}
-
 _WEB_SERVER = Role(
     duty="stores jobs, answers for them, and records cancel requests",
     tables={
@@ -153,11 +144,7 @@ _PROCESSOR = Role(
 _WATCHER_TABLES = {
     **_SCHEMA,
     **_INSTALLATION,
-<<<<<<< HEAD
-    **_LED,
-=======
     **_LEASES,
->>>>>>> part-drills
     "attempts": Rights(
         select=("job_id", "number", "namespace", "cluster_uid", "gone_at"),
         why="what should be in the cluster, after a relist",
@@ -196,11 +183,7 @@ _SWEEPER = Role(
     tables={
         **_SCHEMA,
         **_INSTALLATION,
-<<<<<<< HEAD
-        **_LED,
-=======
         **_LEASES,
->>>>>>> part-drills
         "jobs": Rights(
             select=(
                 *("id", "state", "attempt", "next_check_at", "finished_at"),
@@ -208,11 +191,7 @@ _SWEEPER = Role(
             ),
             update=("next_check_at",),
             delete=True,
-<<<<<<< HEAD
-            why="what is due, what is old, and how many wait",
-=======
             why="what is due, what is old, and how much waits",
->>>>>>> part-drills
         ),
         "job_specs": Rights(select=("job_id",), delete=True, why="retention; specs are not read"),
         "attempts": Rights(
@@ -239,15 +218,9 @@ _SWEEPER = Role(
         ),
         "dead_letters": Rights(select=("id", "died_at"), delete=True, why="retention; bodies are not read"),
         "messages": Rights(
-<<<<<<< HEAD
-            select=("priority", "available_at"),
-            insert=_SEND,
-            why="checks, what was found missing, and how many there are",
-=======
             select=("id", "priority", "available_at"),
             insert=_SEND,
             why="checks, what was found missing, and how much waits; bodies are not read",
->>>>>>> part-drills
         ),
     },
 )
