@@ -18,7 +18,7 @@ from tests.support import drills
 from tests.support.product import wait_until
 from tests.support.stage import Stage
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.cluster, pytest.mark.drill, pytest.mark.timeout(240)]
 
 PLAN = drills.Plan(
     fault_seconds=5,
