@@ -128,7 +128,7 @@ class ClusterNet:
                 above, below = await _open(target)
                 opened.append(below)
                 await asyncio.gather(_pump(reader, below), _pump(above, writer))
-        except (OSError, asyncio.CancelledError):  # cancelled when the network ends; a server would log it as its own fault
+        except (OSError, asyncio.CancelledError):  # a server logs a cancelled relay as its own fault
             pass
         finally:
             for one in opened:
