@@ -141,6 +141,16 @@ def reader(kube: cluster.Cluster, helm_program: Path, tmp_path_factory: pytest.T
     made.leaves()
 
 
+_NOT_YET = (  # what the dashboard shows of things that did not happen: failures, and jobs that wait
+    "kjr_ready == 0",
+    "kjr_queue_jobs",
+    'outcome="failed"',
+    "kjr_watch_retries_total",
+    "kjr_db_errors_total",
+    'status=~"5.."',
+    "kjr_logs_lost_total",
+    "kjr_unknown_signals_total",
+)
 Series = dict[str, list[float | None]]
 
 
@@ -171,7 +181,7 @@ class Scraper:
         except OSError:
             return
         for line in text.splitlines():
-            if line.startswith("kjr_"):
+            if line.startswith(("kjr_", "process_")):
                 name, value = line.rsplit(" ", 1)
                 labels = f'pod="{pod["metadata"]["name"]}"'
                 key = f"{name[:-1]},{labels}}}" if name.endswith("}") else f"{name}{{{labels}}}"
@@ -238,7 +248,8 @@ def test_a_new_operator_follows_the_page(kube: cluster.Cluster, reader: Reader) 
     assert "superseded" in upgraded
     uninstalled, _ = follow("7. Uninstall")
     assert "secret/kjr-database" in uninstalled
-    left = [line.split()[0] for line in uninstalled.splitlines() if re.match(r"[a-z.]+/", line)]
+    _, _, listed = uninstalled.rpartition(" condition met\n")
+    left = [line.split()[0] for line in listed.splitlines() if re.match(r"[a-z.]+/", line)]
     assert not [name for name in left if "kube-job-runner" in name], left
     assert kube.api().get_status(f"/apis/rbac.authorization.k8s.io/v1/namespaces/jobs/roles/{NAMESPACE}-sweeper") == 404
 
@@ -267,20 +278,25 @@ def _the_dashboard_shows(seen: Scraper) -> None:
     results = ask(seen.continued(10), minute=8, expressions=expressions)["results"]
     silent = sorted(expr for expr, count in results.items() if not count)
     _log.info("no data in a quiet, young installation: %s", "\n    ".join(silent))
-    assert len(results) - len(silent) >= 0.6 * len(results), silent
+    unexplained = [expr for expr in silent if not any(name in expr for name in _NOT_YET)]
+    assert not unexplained, "these panels would be empty in Grafana"
+    assert len(silent) < len(results) / 3
 
 
 def _the_alerts_fire(kube: cluster.Cluster, seen: Scraper) -> None:
     rules = ROOT / "deploy" / "monitoring" / "alerts.yaml"
     calm = ask(seen.continued(30), minute=25, rules=rules)["firing"]
     assert not calm, "nothing is wrong yet"
-    broken = Scraper(kube)
     deadline = time.monotonic() + 60
-    while not any("kjr_queue_oldest_seconds" in key and values[-1] for key, values in broken.series.items()):
-        assert time.monotonic() < deadline, "the age of the message that waits is measured every ten seconds"
+    while True:
+        broken = Scraper(kube)
         broken.scrape()
+        if any(key.startswith("kjr_queue_oldest_seconds") and values[-1] for key, values in broken.series.items()):
+            break
+        assert time.monotonic() < deadline, "the age of the message that waits is measured every ten seconds"
         time.sleep(1)
-    firing = ask(broken.continued(30), minute=broken.rounds + 20, rules=rules)["firing"]
+    assert not ask(broken.continued(30), minute=5, rules=rules)["firing"], "not yet"
+    firing = ask(broken.continued(30), minute=12, rules=rules)["firing"]
     assert set(firing) == {"KjrMessagesOld", "KjrComponentMissing"}, firing
     assert "docs/runbooks/KjrComponentMissing" in firing["KjrComponentMissing"][0]
     assert '"component":"messages-processor"' in firing["KjrComponentMissing"][0]

@@ -85,6 +85,7 @@ class ClusterNet:
         for task in others:
             task.cancel()
         await asyncio.wait(others, timeout=5)
+        await asyncio.sleep(0.1)  # what is closed by now takes a turn of the loop to be gone
 
     async def _serve(self, where: tuple[str, int], targets: list[Target]) -> None:
         known = where in self._relayed
@@ -120,19 +121,24 @@ class ClusterNet:
 
     async def _relay(self, where: tuple[str, int], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         targets = self._relayed[where]
+        opened = [writer]
         try:
-            if not targets:
-                return
-            target = targets[next(self._turn) % len(targets)]
-            opening = (
-                asyncio.open_unix_connection(target) if isinstance(target, str) else asyncio.open_connection(*target)
-            )
-            above, below = await opening
-            await asyncio.gather(_pump(reader, below), _pump(above, writer))
-        except OSError:
+            if targets:
+                target = targets[next(self._turn) % len(targets)]
+                above, below = await _open(target)
+                opened.append(below)
+                await asyncio.gather(_pump(reader, below), _pump(above, writer))
+        except (OSError, asyncio.CancelledError):  # a server logs a cancelled relay as its own fault
             pass
         finally:
-            writer.close()
+            for one in opened:
+                one.close()
+
+
+async def _open(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if isinstance(target, str):
+        return await asyncio.open_unix_connection(target)
+    return await asyncio.open_connection(*target)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

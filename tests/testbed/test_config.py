@@ -1,7 +1,9 @@
 """What is rendered for the components, and how an answer of theirs is read. No process is started here."""
 
+import dataclasses
 import io
 import json
+import os
 import re
 import tarfile
 import tomllib
@@ -190,3 +192,37 @@ def test_an_image_is_the_same_bytes_each_time(tmp_path: Path) -> None:
         assert layer_file is not None
         with tarfile.open(fileobj=io.BytesIO(layer_file.read())) as layer:
             assert layer.getnames() == ["bin/x"]
+
+
+def test_deployments_get_pods_only_when_asked_to() -> None:
+    made = dataclasses.replace(layout(), workloads=True)
+    (controllers,) = [flag for flag in config.commands(made)["kube-controller-manager"] if "--controllers=" in flag]
+    assert {"deployment-controller", "replicaset-controller"} <= set(controllers.partition("=")[2].split(","))
+    assert "deployment-controller" not in " ".join(config.commands(layout())["kube-controller-manager"])
+
+
+def test_pods_reach_the_machine_only_when_asked_to() -> None:
+    def ipam(**reaches: str) -> dict[str, Any]:
+        (plugin,) = json.loads(nodeconfig.network(Path("/n"), **reaches))["plugins"]
+        assert plugin["isGateway"] is False
+        found: dict[str, Any] = plugin["ipam"]
+        return found
+
+    assert "routes" not in ipam()
+    assert ipam(reaches="203.0.113.0/24")["routes"] == [{"dst": "203.0.113.0/24", "gw": nodeconfig.GATEWAY}]
+
+
+def test_a_folder_in_an_image_is_roots_and_keeps_its_times(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("kept", "left"):
+        (folder / name).write_text(name)
+        os.utime(folder / name, (1, 1))
+    images.write(tmp_path / "i.tar", "x:1", lambda layer: layer.tree("opt/a", folder, lambda p: p.name != "left"), {})
+    with tarfile.open(tmp_path / "i.tar") as archive:
+        packed = archive.extractfile("layer.tar")
+        assert packed is not None
+        with tarfile.open(fileobj=io.BytesIO(packed.read())) as layer:
+            members = layer.getmembers()
+    assert [member.name for member in members] == ["opt/a", "opt/a/kept"]
+    assert [(member.uid, member.uname, member.mtime) for member in members[1:]] == [(0, "", 1)]
