@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
 import pytest
 
@@ -14,6 +15,10 @@ __all__ = ["database_url", "empty_database_url", "pg", "pg_server", "sqs_server"
 
 # The looptime plugin asks the policy for a loop even in synchronous tests, and gets a new one that nobody closes.
 asyncio.set_event_loop(None)
+
+# A shell's background job ignores SIGINT, and what it starts inherits that: programs that are to be interrupted never would be.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
