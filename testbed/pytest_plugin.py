@@ -84,9 +84,12 @@ def kube_namespace(kube_cluster: cluster.Cluster) -> str:
 
 @pytest.fixture(scope="module")
 def kube_real_node(kube_cluster: cluster.Cluster) -> Iterator[realnode.RealNode]:
-    """The real node of the shared cluster; for a module only, since a machine has room for one and a start is quick."""
+    """The real node of the shared cluster; for a module only, since a machine has room for one and a start is quick.
+
+    It does not rotate logs: on a busy machine that would happen within a test of something else.
+    """
     try:
-        node = realnode.start(kube_cluster)
+        node = realnode.start(kube_cluster, kubelet_settings={"containerLogMaxSize": "1Gi"})
     except realnode.RealNodeUnavailable as error:
         unavailable(f"no real node on this machine: {error}")
     with node:
