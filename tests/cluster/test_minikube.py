@@ -93,9 +93,10 @@ def test_the_values_of_the_chart_name_what_is_there(deployed: dict[str, dict[str
     )
     port = deployed["Service/elasticmq"]["spec"]["ports"][0]["port"]
     queues = (FOLDER / "elasticmq.conf").read_text()
-    for key in ("url", "deadLetterUrl"):
-        assert sqs[key].startswith(f"{sqs['endpoint']}/")
-        assert f"\n  {sqs[key].rpartition('/')[2]} {{" in queues
+    assert sqs["url"].startswith(f"{sqs['endpoint']}/")
+    name = sqs["url"].rpartition("/")[2]
+    assert f"\n  {name} {{" in queues
+    assert f"\n  {name}-dead {{" in queues
     assert sqs["endpoint"] == f"http://elasticmq:{port}"
 
 
