@@ -90,7 +90,10 @@ def test_what_comes_faster_than_it_is_rotated_has_marks_for_what_is_missing(
     marks, unmarked = holes(read)
     record_property("marks", marks)
     print(f"{len(read)} bytes, {marks} marks, breaks without one: {unmarked}")  # noqa: T201
-    assert unmarked == []
+    # What a starving kubelet leaves out within a moment may have no mark (docs/reference/logs.md, what is not promised); nothing
+    # comes twice or in another order, and a log with holes has a mark.
+    assert [(last, here) for last, here in unmarked if here <= last] == []
+    assert marks >= 1 or unmarked == []
     assert LINE.encode() % 1_249_999 in read[-200:]
 
 

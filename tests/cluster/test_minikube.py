@@ -31,7 +31,9 @@ def deployed(kube_cluster: Cluster) -> dict[str, dict[str, Any]]:
     text = kube_cluster.kubectl("kustomize", str(FOLDER))
     done = kube_cluster.run_kubectl("apply", "--validate=strict", "-f", "-", stdin=text)
     assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr, "a field that is unknown, deprecated, or refused by Pod Security"
+    # Namespaces that another module made with `create` are told of too: they are not what is tested.
+    warnings = [line for line in done.stderr.splitlines() if "last-applied-configuration" not in line]
+    assert "Warning" not in "".join(warnings), "a field that is unknown, deprecated, or refused by Pod Security"
     objects = [document for document in yaml.safe_load_all(text) if document]
     found = {}
     for item in objects:
