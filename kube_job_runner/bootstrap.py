@@ -125,9 +125,7 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
         ConfigurationError: an unknown component, or a setting that does not fit.
     """
     everything = all_components(settings)
-    unknown = sorted(set(components) - {*COMPONENTS, RELAY})
-    if unknown:
-        raise ConfigurationError(f"unknown component {', '.join(unknown)}; there are: {', '.join(everything)}")
+    _refuse_unknown(components, everything)
     if RELAY in components and RELAY not in everything:
         raise ConfigurationError(
             f"{RELAY}: nothing to relay, the queue is in PostgreSQL (KJR_QUEUE); leave it out, or set KJR_QUEUE=sqs://NAME"
@@ -142,6 +140,12 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
     rulefile.load(settings.failure_rules)
     with _database(settings) as url:
         return _run(settings, _serve(settings, url, chosen, on_ready=None))
+
+
+def _refuse_unknown(components: Sequence[str], everything: Sequence[str]) -> None:
+    unknown = sorted(set(components) - {*COMPONENTS, RELAY})
+    if unknown:
+        raise ConfigurationError(f"unknown component {', '.join(unknown)}; there are: {', '.join(everything)}")
 
 
 def all_components(settings: Settings) -> tuple[str, ...]:
@@ -227,10 +231,9 @@ def doctor(settings: Settings, components: Sequence[str] = ()) -> list[Finding]:
     Raises:
         ConfigurationError: an unknown component.
     """
-    unknown = sorted(set(components) - set(COMPONENTS))
-    if unknown:
-        raise ConfigurationError(f"unknown component {', '.join(unknown)}; there are: {', '.join(COMPONENTS)}")
-    return lifetime.run_to_end(_examine(settings, components or COMPONENTS))
+    everything = all_components(settings)
+    _refuse_unknown(components, everything)
+    return lifetime.run_to_end(_examine(settings, components or everything))
 
 
 async def _examine(settings: Settings, components: Sequence[str]) -> list[Finding]:

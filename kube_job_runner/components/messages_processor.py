@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from kube_job_runner import telemetry
 from kube_job_runner.components import loops
@@ -29,14 +28,14 @@ class Pace:
     async def take(self, processor: Processor, *, stop: asyncio.Event) -> Batch | None:
         """Return the next batch, or None when there is none for now."""
         async with self._taking:
-            await loops.sleep_unless_stopped(self._next_at - time.monotonic(), stop)
+            await loops.sleep_unless_stopped(self._next_at - asyncio.get_running_loop().time(), stop)
             if stop.is_set():
                 return None
             batch = await processor.take()
             count = len(batch.deliveries) if batch is not None else 0
             if 0 < count < FULL_ENOUGH:
                 pace_seconds = RUSH_PACE_SECONDS if count >= RUSH else PACE_SECONDS
-                self._next_at = time.monotonic() + pace_seconds
+                self._next_at = asyncio.get_running_loop().time() + pace_seconds
             return batch
 
 

@@ -85,7 +85,7 @@ class Writer:
             await self._commit(batch)
 
     async def _gather(self) -> None:
-        """Let what is complete wait for more of its kind, when there was a commit a moment ago; what is followed never."""
+        """Let what is complete wait for more of its kind, when there was a commit a moment ago."""
         wait_seconds = self._committed_at + _GATHER_SECONDS - asyncio.get_running_loop().time()
         if wait_seconds > 0 and all(write.status in ("stored", "lost") for write, _ in self._queue):
             await asyncio.sleep(wait_seconds)
