@@ -23,6 +23,8 @@ log = telemetry.get_logger(__name__)
 FLUSH_MESSAGES = 500
 FLUSH_SECONDS = 0.01
 PACE_SECONDS = 0.1
+RUSH_MESSAGES = 8
+RUSH_PACE_SECONDS = 0.3
 BUFFERED_MESSAGES = 20_000
 _LAST_SEND_SECONDS = 5.0
 _RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
@@ -116,17 +118,19 @@ class Observer:
             del self._missing[entry.cluster_uid]
 
     async def _send_forever(self) -> None:
-        sent_at = self._clock.monotonic() - PACE_SECONDS
+        pace_seconds = PACE_SECONDS
+        sent_at = self._clock.monotonic() - pace_seconds
         while True:
             self._take(*await self._pending.get())
             if self._pending.qsize() < FLUSH_MESSAGES:
                 # After a quiet time what is seen is sent almost at once; in a rush it is gathered, because a batch costs the
-                # queue and its readers little more than a single message.
+                # queue and its readers little more than a single message, and of what changes meanwhile only the end counts.
                 since_seconds = self._clock.monotonic() - sent_at
-                await asyncio.sleep(max(FLUSH_SECONDS, PACE_SECONDS - since_seconds))
+                await asyncio.sleep(max(FLUSH_SECONDS, pace_seconds - since_seconds))
             while len(self._batch) < FLUSH_MESSAGES and not self._pending.empty():
                 self._take(*self._pending.get_nowait())
             batch, self._batch = list(self._batch.values()), {}
+            pace_seconds = PACE_SECONDS if len(batch) < RUSH_MESSAGES else RUSH_PACE_SECONDS
             sent_at = self._clock.monotonic()
             await self._send(batch)
 

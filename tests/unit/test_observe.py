@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import itertools
 import uuid
 from collections.abc import AsyncIterator, Sequence
 
@@ -13,7 +14,7 @@ from kube_job_runner import ports
 from kube_job_runner.domain.errors import DatabaseUnavailable, LeaseLost
 from kube_job_runner.domain.facts import EventFacts, JobFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
-from kube_job_runner.services.observe import Observer
+from kube_job_runner.services.observe import PACE_SECONDS, RUSH_MESSAGES, RUSH_PACE_SECONDS, Observer
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 JOB = uuid.uuid4()
@@ -35,6 +36,7 @@ class World:
         self.known = list(known)
         self.away = 0
         self.batches: list[list[Observed]] = []
+        self.sent_at: list[float] = []
         self.asked = 0
 
     async def events(self) -> AsyncIterator[ports.WatchEvent]:
@@ -50,6 +52,7 @@ class World:
             self.away -= 1
             raise DatabaseUnavailable("away")
         self.batches.append([m.message for m in messages if isinstance(m.message, Observed)])
+        self.sent_at.append(asyncio.get_running_loop().time())
 
     def observer(self) -> Observer:
         return Observer(kind="job", events=self.events(), store=self, queue=self, clock=LoopClock())
@@ -106,6 +109,26 @@ async def test_a_rush_is_sent_in_one_batch_with_the_newest_facts_of_each_object(
     await play(world, *events)
     assert len(world.batches) == 1
     assert {(m.job.uid, m.job.resource_version) for m in world.sent if m.job} == {("a", 3), ("b", 3), ("c", 3)}
+
+
+@pytest.mark.parametrize(
+    ("per_pace", "pace_seconds"), [(RUSH_MESSAGES - 2, PACE_SECONDS), (2 * RUSH_MESSAGES, RUSH_PACE_SECONDS)]
+)
+async def test_more_is_gathered_the_more_there_is_and_the_first_never_waits(per_pace: int, pace_seconds: float) -> None:
+    world = World()
+    task = asyncio.create_task(world.observer().run())
+    began = asyncio.get_running_loop().time()
+    for number in range(per_pace * 40):
+        world.feed.put_nowait(seen(f"uid-{number}", 1))
+        await asyncio.sleep(PACE_SECONDS / per_pace)
+    await asyncio.sleep(1.0)
+    task.cancel()
+    await asyncio.wait({task})
+    assert len(world.sent) == per_pace * 40
+    assert world.sent_at[0] - began < 0.02
+    gaps = [after - before for before, after in itertools.pairwise(world.sent_at[2:-1])]
+    assert min(gaps) >= pace_seconds - 1e-6
+    assert max(gaps) <= pace_seconds + 2 * PACE_SECONDS / per_pace
 
 
 async def test_a_queue_that_is_away_loses_nothing() -> None:

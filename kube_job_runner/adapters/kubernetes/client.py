@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -22,44 +20,17 @@ from kube_job_runner import __version__
 from kube_job_runner.adapters.kubernetes import answers
 from kube_job_runner.adapters.kubernetes.answers import Answer
 from kube_job_runner.adapters.kubernetes.config import ConnectionConfig
+from kube_job_runner.adapters.kubernetes.connector import CONNECT_SECONDS, Connector, Open
 from kube_job_runner.adapters.kubernetes.credentials import CredentialSource
 from kube_job_runner.adapters.kubernetes.tls import Contexts
 from kube_job_runner.domain.errors import TemporaryError
 
 REQUEST_SECONDS = 30.0
-CONNECT_SECONDS = 10.0
 STREAM_BUFFER_BYTES = 2**21
 _HEADERS = {"Accept": "application/json", "User-Agent": f"kube-job-runner/{__version__}"}
-_TURNS_TO_CLOSE = 5
 _LOST = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError)
-# uvloop raises RuntimeError for a socket whose descriptor it still knows from a connection that was given up a moment ago.
+# Through a proxy aiohttp makes the socket, and uvloop raises RuntimeError for a descriptor that it still knows.
 _FAILED = (aiohttp.ClientError, TimeoutError, OSError, ValueError, RuntimeError)
-
-
-class Sockets:
-    """Makes our sockets, and can cut them all: a TLS connection that is closed politely may linger for half a minute."""
-
-    def __init__(self) -> None:
-        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-
-    def make(self, address: Any) -> socket.socket:
-        """Return a socket with TCP keepalive: a quiet log stream has no other way to notice that its peer is gone."""
-        family, kind, protocol, _, _ = address
-        made = socket.socket(family, kind, protocol)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-            if hasattr(socket, name):
-                made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        self._open.add(made)
-        return made
-
-    async def cut(self) -> None:
-        """End whatever still lingers, and let the event loop see it."""
-        for lingering in list(self._open):
-            with contextlib.suppress(OSError):
-                lingering.shutdown(socket.SHUT_RDWR)
-        for _ in range(_TURNS_TO_CLOSE):
-            await asyncio.sleep(0)
 
 
 class Stream:
@@ -119,7 +90,7 @@ class Client:
         self._request_timeout = aiohttp.ClientTimeout(total=request_seconds, sock_connect=CONNECT_SECONDS)
         self._requests: aiohttp.ClientSession | None = None
         self._streams: aiohttp.ClientSession | None = None
-        self._sockets = Sockets()
+        self._connections = Open()
         self._closed = False
 
     async def request(
@@ -168,7 +139,7 @@ class Client:
         for session in (self._requests, self._streams):
             if session is not None:
                 await session.close()
-        await self._sockets.cut()
+        await self._connections.cut()
 
     async def _repeated(
         self, method: str, target: str, *, action: str, body: bytes | None, accept: str | None
@@ -230,20 +201,23 @@ class Client:
 
     def _request_session(self) -> aiohttp.ClientSession:
         if self._requests is None:
-            connector = aiohttp.TCPConnector(
-                limit=self._concurrency, ttl_dns_cache=30, keepalive_timeout=30, socket_factory=self._sockets.make
-            )
+            connector = self._connector(limit=self._concurrency, keepalive_seconds=30.0)
             self._requests = self._session(connector, timeout=self._request_timeout)
         return self._requests
 
     def _stream_session(self) -> aiohttp.ClientSession:
         if self._streams is None:
-            connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, socket_factory=self._sockets.make)
+            connector = self._connector(limit=0, keepalive_seconds=15.0)
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
             self._streams = self._session(connector, timeout=timeout, read_bufsize=STREAM_BUFFER_BYTES)
         return self._streams
 
-    def _session(self, connector: aiohttp.TCPConnector, **options: Any) -> aiohttp.ClientSession:
+    def _connector(self, *, limit: int, keepalive_seconds: float) -> aiohttp.BaseConnector:
+        if self._config.proxy_url:
+            return aiohttp.TCPConnector(limit=limit, keepalive_timeout=keepalive_seconds, ttl_dns_cache=30)
+        return Connector(self._connections, limit=limit, keepalive_seconds=keepalive_seconds)
+
+    def _session(self, connector: aiohttp.BaseConnector, **options: Any) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, headers=_HEADERS, **options
         )

@@ -27,6 +27,8 @@ HEALTHY_SECONDS = 5.0
 REJECTIONS_BEFORE_RELIST = 5
 MOST_SECONDS_AFTER_PROGRESS = 1.0
 GATHER_SECONDS = 0.02  # how late an event may come for the sake of reading a rush at once
+RUSH_LINES = 4  # lines read at once that say that a rush is on
+RUSH_GATHER_SECONDS = 0.06
 LINE_MAX_BYTES = 16 * 2**20  # the API server takes no object over 3 MiB; what is longer is not a line
 
 
@@ -89,7 +91,7 @@ async def _connection(scope: Scope[Facts]) -> AsyncGenerator[list[Line[Facts]]]:
                     yield lines
                 if not whole:
                     return
-                await stream.gather(GATHER_SECONDS)
+                await stream.gather(GATHER_SECONDS if len(lines) < RUSH_LINES else RUSH_GATHER_SECONDS)
     except Refused as refused:
         if refused.answer.status == 410:
             raise Expired from None

@@ -12,12 +12,13 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from kube_job_runner.adapters import kubernetes
@@ -254,7 +255,10 @@ def in_a_thread(context: ssl.SSLContext) -> Iterator[FakeApiServer]:
         thread.join(10)
 
 
-def test_close_leaves_no_connection_behind_even_with_tls(authority: Authority, tmp_path: Path) -> None:
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_close_leaves_no_connection_behind_even_with_tls(
+    authority: Authority, tmp_path: Path, loop_factory: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
     async def run(server: FakeApiServer) -> None:
         trust = {"certificate-authority": str(authority.certificate)}
         cluster = await kubernetes.connect(
@@ -275,7 +279,7 @@ def test_close_leaves_no_connection_behind_even_with_tls(authority: Authority, t
 
     with warnings.catch_warnings(record=True) as caught, in_a_thread(authority.server_context()) as server:
         warnings.simplefilter("always")
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(run(server))
         gc.collect()
     assert [str(warning.message) for warning in caught if issubclass(warning.category, ResourceWarning)] == []
@@ -361,19 +365,3 @@ def test_the_key_of_a_client_certificate_is_never_on_disk(
         assert loaded[0].startswith("/proc/self/fd/")
     assert not Path(loaded[1]).exists()
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.asyncio
-async def test_a_socket_that_the_event_loop_still_knows_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
-    """uvloop refuses a descriptor of a connection that was given up a moment ago, as after many connects that timed out."""
-
-    async def refuse(*_: object, **__: object) -> None:
-        raise RuntimeError("File descriptor 18 is used by transport <TCPTransport closed=False>")
-
-    monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", refuse)
-    cluster = make_cluster("http://127.0.0.1:1")
-    try:
-        with pytest.raises(TemporaryError, match="File descriptor"):
-            await cluster.create(cluster_job())
-    finally:
-        await cluster.close()
