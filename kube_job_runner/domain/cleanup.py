@@ -16,6 +16,8 @@ from kube_job_runner.domain.draft import Draft, Rules
 from kube_job_runner.domain.job import Attempt, State
 from kube_job_runner.domain.messages import Delete
 
+_POD_FAILED = ("BackoffLimitExceeded", "PodFailurePolicy")
+
 
 def nothing_left(attempt: Attempt, now: datetime, rules: Rules, stop_grace_seconds: int) -> bool:
     """Tell whether nothing of an attempt can run any more.
@@ -121,7 +123,7 @@ def _ask(
             draft.look_again(min(until, now + timedelta(seconds=rules.log_recheck_seconds)))
             return
         if until is not None:
-            attempt = msgspec.structs.replace(attempt, logs_lost=_given_up(rules, stopping=stopping))
+            attempt = msgspec.structs.replace(attempt, logs_lost=_given_up(attempt, rules, stopping=stopping))
     assert attempt.cluster_uid is not None
     draft.put(
         msgspec.structs.replace(attempt, delete_requested_at=now, delete_grace_seconds=grace_seconds if pods else None)
@@ -158,11 +160,26 @@ def _kill_grace(draft: Draft, attempt: Attempt) -> int | None:
 
 
 def log_expected(attempt: Attempt) -> bool:
-    """Tell whether an attempt can have printed anything: some container of it has run."""
+    """Tell whether an attempt can have printed anything that can be asked for: a container has run, of a pod that is known.
+
+    A Job that is complete has had one that ran, even when its pod was last seen before that.
+    """
     if attempt.started_at is not None:
+        return True
+    job = attempt.facts.job
+    if attempt.facts.pods and job is not None and job.condition("Complete") is not None:
         return True
     containers = (container for pod in attempt.facts.pods for container in pod.containers)
     return any(container.state == "running" or container.started_at is not None for container in containers)
+
+
+def pod_unseen(attempt: Attempt) -> bool:
+    """Tell whether a pod has run that no watch has shown yet: what it printed can be read only when its name is known."""
+    job = attempt.facts.job
+    if job is None or attempt.facts.pods:
+        return False
+    failed = job.condition("Failed")
+    return job.condition("Complete") is not None or (failed is not None and failed.reason in _POD_FAILED)
 
 
 def _log_awaited_until(attempt: Attempt, now: datetime, rules: Rules, *, stopping: bool) -> datetime | None:
@@ -170,7 +187,8 @@ def _log_awaited_until(attempt: Attempt, now: datetime, rules: Rules, *, stoppin
 
     What is being stopped only has to be followed: its last lines come while it ends.
     """
-    if attempt.logs in ("stored", "lost") or not log_expected(attempt) or attempt.facts.gone:
+    expected = log_expected(attempt) or pod_unseen(attempt)
+    if attempt.logs in ("stored", "lost") or not expected or attempt.facts.gone:
         return None
     if stopping and attempt.logs == "following":
         return None
@@ -178,7 +196,9 @@ def _log_awaited_until(attempt: Attempt, now: datetime, rules: Rules, *, stoppin
     return (attempt.decided_at or now) + timedelta(seconds=bound_seconds)
 
 
-def _given_up(rules: Rules, *, stopping: bool) -> str:
+def _given_up(attempt: Attempt, rules: Rules, *, stopping: bool) -> str:
+    if pod_unseen(attempt):
+        return "its pod was never seen"
     if stopping:
         return f"no log-collector took the log within {rules.log_stop_bound_seconds:g} s before the stop"
     return f"no log-collector stored the log within {rules.log_deadline_seconds:g} s, and the cluster job was removed"

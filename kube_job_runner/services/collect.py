@@ -444,7 +444,10 @@ def _containers(work: LogWork) -> list[str]:
     pod = work.facts.pod
     if pod is None or not pod.containers:
         return [names.MAIN_CONTAINER]
-    return [c.name for c in pod.containers if not work.ended or _has_run(work, c.name)]
+    if not work.ended:
+        return [c.name for c in pod.containers]
+    # What is on the list has run, whether its pod was seen then or not.
+    return [c.name for c in pod.containers if _has_run(work, c.name)] or [names.MAIN_CONTAINER]
 
 
 def _has_run(work: LogWork, container: str) -> bool:

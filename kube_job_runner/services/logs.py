@@ -229,6 +229,8 @@ def _no_log(job: Job, attempt: Attempt | None, wanted: int) -> str:
         ended = f": the job is {job.state} after {job.attempt} attempt(s)" if job.attempt else ""
         never = job.explanation or f"the job is {job.state}, reason {job.reason or 'none'}"
         return f"there is no attempt {wanted}{ended or ': ' + never}"
+    if cleanup.pod_unseen(attempt):
+        return f"the log of attempt {wanted} is lost: its pod was never seen"
     if not cleanup.log_expected(attempt):
         verdict = attempt.verdict
         reason = f" ({verdict.reason}: {verdict.explanation})" if verdict else ""

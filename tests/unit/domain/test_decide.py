@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kube_job_runner.domain import endings, lifecycle
+from kube_job_runner.domain import cleanup, endings, lifecycle
 from kube_job_runner.domain.draft import Create, Decision, Find
 from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, Seen
 from kube_job_runner.domain.job import Attempt, Job, State, Verdict
@@ -549,6 +549,28 @@ class TestCleanup:
         assert isinstance(delete, Delete)
         assert not delete.wait_for_pods
         assert decision.job.state is State.SUCCEEDED
+
+    def test_a_cluster_job_whose_pod_no_watch_has_shown_yet_stays_until_its_log_can_be_read(self) -> None:
+        job, attempt = make_job(State.STARTING), with_facts(make_attempt(logs=""), job_facts("Complete", rv=20))
+        job, attempts = apply(decide(job, attempt, now=after(5)), {1: attempt})
+        job, attempts = apply(decide(job, attempts[1], now=after(10)), attempts)
+        assert job.state is State.SUCCEEDED
+        assert decide(job, attempts[1], now=after(500)).messages == ()
+        seen = with_facts(attempts[1], pod_facts(ended(0), phase="Succeeded"))
+        assert cleanup.log_expected(seen)
+        assert decide(job, seen, now=after(501)).messages == ()
+        never_seen = decide(job, attempts[1], now=after(615))
+        assert [type(outgoing.message) for outgoing in never_seen.messages] == [Delete]
+        assert never_seen.attempts[0].logs_lost == "its pod was never seen"
+
+    def test_the_log_of_a_complete_job_is_awaited_though_its_pod_was_last_seen_before_it_ran(self) -> None:
+        pending = pod_facts(waiting("ContainerCreating"), phase="Pending")
+        attempt = with_facts(make_attempt(logs=""), pending, job_facts("Complete", rv=20))
+        job, attempts = apply(decide(make_job(State.STARTING), attempt, now=after(5)), {1: attempt})
+        job, attempts = apply(decide(job, attempts[1], now=after(10)), attempts)
+        assert job.state is State.SUCCEEDED
+        assert cleanup.log_expected(attempts[1])
+        assert decide(job, attempts[1], now=after(500)).messages == ()
 
     def test_nothing_is_looked_at_again_once_it_is_gone(self) -> None:
         job, attempts = self.finished()
