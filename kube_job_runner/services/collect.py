@@ -145,7 +145,9 @@ class AttemptLog:
                 )
             else:
                 whole = ended
-                if over and ended:
+                # A kubelet that fails in the midst of a file ends its answer as if that were the end. What it may rotate is
+                # asked for until nothing more comes.
+                if over and ended and (stream.read_bytes == began or not stream.large):
                     return None
             if lost is not None and over:
                 return lost

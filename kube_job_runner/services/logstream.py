@@ -153,6 +153,11 @@ class Stream:
         return self._assembler.total_bytes
 
     @property
+    def large(self) -> bool:
+        """Whether a kubelet may have rotated it."""
+        return self.read_bytes >= _ROTATES_BYTES
+
+    @property
     def full(self) -> bool:
         """Whether what was read has to be stored before more is read."""
         return self._assembler.waiting_bytes >= HELD_BYTES

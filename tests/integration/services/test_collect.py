@@ -87,6 +87,35 @@ async def test_an_attempt_that_never_started_costs_no_request(bench: Bench) -> N
         assert bench.cluster.history.log_requests == 0
 
 
+@pytest.mark.parametrize("cut_at", [600_000, 1_500_000])
+async def test_an_answer_that_ends_early_is_no_end_of_a_large_log(
+    bench: Bench, cut_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = b"".join(b"%07d %s\n" % (number, b"x" * 91) for number in range(20_000))
+    bench.script = Script(log=printed)
+    whole, asked = bench.cluster.logs, 0
+
+    async def logs(*where: str, **how: Any) -> AsyncIterator[bytes]:
+        nonlocal asked
+        asked += 1
+        left = cut_at if asked == 1 else len(printed) * 2
+        async for chunk in whole(*where, **how):
+            yield chunk[:left]
+            left -= len(chunk)
+            if left <= 0:
+                return
+
+    monkeypatch.setattr(bench.cluster, "logs", logs)
+    async with bench.rig(follow_after_seconds=600.0, retry_seconds=0.05).running() as rig:
+        [job_id] = await rig.submit()
+        assert (await rig.until_logged(job_id)).logs == "stored"
+        if cut_at >= 2**20:
+            assert await rig.read(job_id) == printed
+            assert asked == 3
+        else:
+            assert asked == 1  # what is never rotated costs one request
+
+
 async def test_two_hundred_jobs_that_end_in_the_same_second(bench: Bench) -> None:
     bench.script = Script(run_seconds=None)
     async with bench.rig(follow_after_seconds=600.0).running(collectors=2) as rig:
