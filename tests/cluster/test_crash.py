@@ -21,8 +21,8 @@ from tests.support.product import TERMINAL, Product, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.crash, pytest.mark.timeout(600)]
 
-JOBS = {"postgres": 500, "sqs": 200}
-KILLS = {"postgres": 40, "sqs": 21}
+JOBS = 500
+KILLS = 40
 MAX_IN_FLIGHT = 100
 
 
@@ -121,15 +121,15 @@ def _await_progress(progress: Callable[[], int]) -> None:
     )
 
 
-def test_nothing_is_lost_doubled_or_left_behind(kube_cluster: Cluster, fragile: Product, queue: str) -> None:
-    client, jobs_count = Client(fragile), JOBS[queue]
+def test_nothing_is_lost_doubled_or_left_behind(kube_cluster: Cluster, fragile: Product) -> None:
+    client = Client(fragile)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        submits = [pool.submit(client.submit, number) for number in range(jobs_count)]
-        kill_in_turn(fragile, client.look, kills=KILLS[queue])
+        submits = [pool.submit(client.submit, number) for number in range(JOBS)]
+        kill_in_turn(fragile, client.look, kills=KILLS)
         for submit in submits:
             submit.result()
     fragile.wait_ready()
-    wait_until(lambda: client.look() == jobs_count, what="every job has ended", timeout_seconds=240, pause_seconds=0.5)
+    wait_until(lambda: client.look() == JOBS, what="every job has ended", timeout_seconds=240, pause_seconds=0.5)
     left = wait_until_nothing_is_left(kube_cluster, fragile)
     jobs = {job_id: fragile.job(job_id) for job_id in client.acknowledged}
     history = History(
@@ -147,7 +147,7 @@ def test_nothing_is_lost_doubled_or_left_behind(kube_cluster: Cluster, fragile: 
     )
     assert client.errors == []
     assert violations(history) == []
-    assert len(history.creates) >= jobs_count - len(client.cancelled)
+    assert len(history.creates) >= JOBS - len(client.cancelled)
     for job_id, job in jobs.items():
         if job_id not in client.cancelled:
             assert job["reason"] in ("Completed", "ApplicationExit"), job
