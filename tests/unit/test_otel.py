@@ -15,6 +15,7 @@ import pytest
 
 from kube_job_runner import bootstrap, settings
 from kube_job_runner.adapters import otel
+from kube_job_runner.bootstrap import traces
 from kube_job_runner.domain.tracing import Span, TraceContext
 from tests.support.otlp import Receiver
 
@@ -83,7 +84,7 @@ print(sorted(name for name in sys.modules if name.startswith("opentelemetry")))
 
 @pytest.mark.asyncio
 async def test_components_that_make_no_spans_open_nothing(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "_trace_pipeline", lambda: pytest.fail("opened"))
+    monkeypatch.setattr(traces, "_trace_pipeline", lambda: pytest.fail("opened"))
     async with bootstrap.tracing(["sweeper", "pod-events-processor"]) as tracer_of:
         assert tracer_of("sweeper") is None
 

@@ -1,0 +1,165 @@
+"""What the command line calls."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from kube_job_runner import ports, rulefile
+from kube_job_runner.adapters import postgres
+from kube_job_runner.bootstrap.components import RELAY, all_components, refuse_unknown
+from kube_job_runner.bootstrap.examination import examine
+from kube_job_runner.bootstrap.queues import queue_address, sqs_module
+from kube_job_runner.bootstrap.running import OnReady, run, run_components, run_up
+from kube_job_runner.components import lifetime
+from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.ports.doctor import Finding
+from kube_job_runner.settings import Settings
+from kube_job_runner.web import auth
+
+_T = TypeVar("_T")
+
+
+def up(settings: Settings, *, on_ready: OnReady) -> int:
+    """Run everything in one process: embedded PostgreSQL unless a URL is set, migrations, all components.
+
+    `on_ready(url, token)` is called once requests are served. Returns the exit code; blocks until a signal.
+
+    Raises:
+        ConfigurationError: the data directory is in use, or a setting or a failure rule does not fit.
+    """
+    rulefile.load(settings.failure_rules)  # a wrong rule stops the start before anything runs
+    with database(settings) as url:
+        return run(settings, run_up(settings, url, on_ready))
+
+
+def serve(settings: Settings, components: Sequence[str]) -> int:
+    """Run these components (all of them when none is named) in this process until a signal; return the exit code.
+
+    Raises:
+        ConfigurationError: an unknown component, or a setting that does not fit.
+    """
+    everything = all_components(settings)
+    refuse_unknown(components, everything)
+    if RELAY in components and RELAY not in everything:
+        raise ConfigurationError(
+            f"{RELAY}: nothing to relay, the queue is in PostgreSQL (KJR_QUEUE); leave it out, or set KJR_QUEUE=sqs://NAME"
+        )
+    chosen = tuple(components) or everything
+    if settings.cluster != "kubernetes" and set(chosen) != set(everything):
+        raise ConfigurationError(
+            f"the {settings.cluster} cluster lives in one process: run all components together, or set KJR_CLUSTER=kubernetes"
+        )
+    if settings.database_url is None and set(chosen) != set(everything):
+        raise ConfigurationError("KJR_DATABASE_URL: must be set when components run apart")
+    rulefile.load(settings.failure_rules)
+    with database(settings) as url:
+        return run(settings, run_components(settings, url, chosen, on_ready=None))
+
+
+def init_queue(settings: Settings) -> list[str] | None:
+    """Make the queue outside the database with its dead-letter queue; return what was done, None when there is no such queue.
+
+    Raises:
+        ConfigurationError: it cannot be made.
+    """
+    address = queue_address(settings)
+    if address is None:
+        return None
+    making: Coroutine[Any, Any, list[str]] = sqs_module("admin").init(
+        address, lease_seconds=settings.lease_seconds, max_deliveries=settings.max_deliveries
+    )
+    return lifetime.run_to_end(making)
+
+
+def check_queue(settings: Settings) -> tuple[list[str], ports.QueueCounts] | None:
+    """Return what is wrong with the queue outside the database and how many messages there are, None when there is none.
+
+    Raises:
+        ConfigurationError: it cannot be asked.
+    """
+    address = queue_address(settings)
+    if address is None:
+        return None
+    checking: Coroutine[Any, Any, tuple[list[str], ports.QueueCounts]] = sqs_module("admin").check(
+        address, max_deliveries=settings.max_deliveries
+    )
+    return lifetime.run_to_end(checking)
+
+
+def migrate(settings: Settings) -> list[str]:
+    """Bring the database's schema up to this program; return the names of the migrations applied."""
+    with database(settings) as url:
+        return lifetime.run_to_end(postgres.migrate(url))
+
+
+def grant_roles(settings: Settings) -> list[str]:
+    """Make and grant the components' roles in a database that has been migrated; return their names."""
+    with database(settings) as url:
+        return lifetime.run_to_end(postgres.roles.grant(url, prefix=settings.database_role_prefix))
+
+
+def roles_script(settings: Settings) -> str:
+    """Return the SQL that does the same, for an administrator to run."""
+    return postgres.roles.script(settings.database_role_prefix)
+
+
+def create_token(settings: Settings, name: str) -> str:
+    """Make an API token of that name, store its hash, and return the secret: it is shown once."""
+
+    async def create(store: postgres.Postgres) -> str:
+        secret, token = auth.new_token(name)
+        await store.store.add_token(token)
+        return secret
+
+    return _with_store(settings, create)
+
+
+def list_tokens(settings: Settings) -> list[ports.Token]:
+    """Return all API tokens, newest first, without their secrets."""
+    return _with_store(settings, lambda pg: pg.store.list_tokens())
+
+
+def revoke_token(settings: Settings, name: str) -> int:
+    """Revoke the API tokens of that name; return how many there were."""
+    return _with_store(settings, lambda pg: pg.store.revoke_token(name))
+
+
+def doctor(settings: Settings, components: Sequence[str] = ()) -> list[Finding]:
+    """Return what is found well and wrong with what these components (all of them when none is named) need.
+
+    Raises:
+        ConfigurationError: an unknown component.
+    """
+    everything = all_components(settings)
+    refuse_unknown(components, everything)
+    return lifetime.run_to_end(examine(settings, components or everything))
+
+
+@contextlib.contextmanager
+def database(settings: Settings) -> Any:
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    server = postgres.embedded.start(settings.data_dir)
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+def _with_store(settings: Settings, call: Callable[[postgres.Postgres], Awaitable[_T]]) -> _T:
+    async def run(url: str) -> _T:
+        pg = await postgres.connect(url, pool_size=2)
+        try:
+            return await call(pg)
+        finally:
+            await pg.close()
+
+    url = settings.database_url or postgres.embedded.running_url(settings.data_dir)
+    if url is not None:
+        return lifetime.run_to_end(run(url))
+    with database(settings) as started_url:
+        lifetime.run_to_end(postgres.migrate(started_url))
+        return lifetime.run_to_end(run(started_url))
