@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -46,27 +47,32 @@ def queue_settings(name: str, request: pytest.FixtureRequest) -> dict[str, Any]:
     return sqs.settings_of(server, where)
 
 
+@contextlib.contextmanager
+def running_product(cluster: Cluster, server: Server, **settings: Any) -> Iterator[Product]:
+    """Run the product on a database of its own, in a new namespace with the accounts and rights that we ship."""
+    namespace, configs = install(cluster)
+    url = server.create_database()
+    instance = f"t{secrets.token_hex(3)}"
+    with Product(database_url=url, namespace=namespace, kubeconfigs=configs, instance=instance, **settings) as made:
+        yield made
+    server.drop_database(url)
+
+
 @pytest.fixture(scope="module")
 def product(
     kube_cluster: Cluster, pg_server: Server, product_queue: str, request: pytest.FixtureRequest
 ) -> Iterator[Product]:
     """The whole product on the shared cluster, with graces that suit a test."""
-    namespace, configs = install(kube_cluster)
-    url = pg_server.create_database()
-    made = Product(
-        database_url=url,
-        namespace=namespace,
-        kubeconfigs=configs,
-        instance=f"t{secrets.token_hex(3)}",
+    with running_product(
+        kube_cluster,
+        pg_server,
         image_grace_seconds=2,
         config_grace_seconds=2,
         lease_seconds=10,
         sweep_seconds=0.2,
         **queue_settings(product_queue, request),
-    )
-    with made:
+    ) as made:
         yield made
-    pg_server.drop_database(url)
 
 
 def left_in_cluster(cluster: Cluster, namespace: str, job_id: str | None = None) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from testbed import manifests
 from testbed.cluster import Cluster
-from tests.cluster.conftest import install, left_in_cluster
+from tests.cluster.conftest import left_in_cluster, running_product
 from tests.support.postgres import Server, fetch, in_other_loop
 from tests.support.product import Product, wait_until
 
@@ -23,19 +23,13 @@ _EVERYWHERE: dict[str, Any] = {"tolerations": [{"operator": "Exists"}], "stop_gr
 @pytest.fixture(scope="module")
 def impatient(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
     """The product, quick to use force."""
-    namespace, configs = install(kube_cluster)
-    url = pg_server.create_database()
-    made = Product(
-        database_url=url,
-        namespace=namespace,
-        kubeconfigs=configs,
-        instance=f"f{secrets.token_hex(3)}",
+    with running_product(
+        kube_cluster,
+        pg_server,
         force_after_seconds=FORCE_AFTER_SECONDS,
         sweep_seconds=0.2,
-    )
-    with made:
+    ) as made:
         yield made
-    pg_server.drop_database(url)
 
 
 def silent_node(cluster: Cluster) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import itertools
-import secrets
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +13,7 @@ import httpx2
 import pytest
 
 from testbed.cluster import Cluster
-from tests.cluster.conftest import install, left_in_cluster, queue_settings
+from tests.cluster.conftest import left_in_cluster, queue_settings, running_product
 from tests.support.history import History, violations
 from tests.support.postgres import Server
 from tests.support.product import TERMINAL, Product, wait_until
@@ -35,13 +34,9 @@ def queue(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def fragile(kube_cluster: Cluster, pg_server: Server, queue: str, request: pytest.FixtureRequest) -> Iterator[Product]:
     """The product with short leases and an early cleanup, so that recovery is quick to watch."""
-    namespace, configs = install(kube_cluster)
-    url = pg_server.create_database()
-    made = Product(
-        database_url=url,
-        namespace=namespace,
-        kubeconfigs=configs,
-        instance=f"c{secrets.token_hex(3)}",
+    with running_product(
+        kube_cluster,
+        pg_server,
         image_grace_seconds=2,
         lease_seconds=5,
         log_deadline_seconds=2,  # simulated nodes have no logs
@@ -52,10 +47,8 @@ def fragile(kube_cluster: Cluster, pg_server: Server, queue: str, request: pytes
         batch_size=50,
         max_in_flight=MAX_IN_FLIGHT,
         **queue_settings(queue, request),
-    )
-    with made:
+    ) as made:
         yield made
-    pg_server.drop_database(url)
 
 
 class Client:

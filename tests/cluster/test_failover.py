@@ -3,7 +3,6 @@ writes nothing any more."""
 
 from __future__ import annotations
 
-import secrets
 import signal
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from testbed.cluster import Cluster
-from tests.cluster.conftest import install, left_in_cluster
+from tests.cluster.conftest import left_in_cluster, running_product
 from tests.support.history import History, violations
 from tests.support.postgres import Server, fetch, in_other_loop
 from tests.support.product import Product, wait_until
@@ -32,26 +31,20 @@ TEN_MINUTES = 600.0
 @pytest.fixture(scope="module")
 def paired(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
     """The product with a second process of each led component, whose clock is ten minutes ahead (F43)."""
-    namespace, configs = install(kube_cluster)
-    url = pg_server.create_database()
-    made = Product(
-        database_url=url,
-        namespace=namespace,
-        kubeconfigs=configs,
-        instance=f"f{secrets.token_hex(3)}",
+    with running_product(
+        kube_cluster,
+        pg_server,
         cleanup_delay_seconds=1,
         reconcile_seconds=3,  # its grace period is shorter than the clock is ahead
         sweep_seconds=0.2,
         log_deadline_seconds=2,  # simulated nodes have no logs
         metrics_port=0,
-    )
-    with made:
+    ) as made:
         for name in LED:
             made.start(name, replica="-b", clock_ahead_seconds=TEN_MINUTES)
         wait_until(lambda: all(leader(made, name) for name in LED), what="each component is led")
         wait_until(lambda: all(standby(made, name) for name in LED), what="each has a standby that is ready")
         yield made
-    pg_server.drop_database(url)
 
 
 def leader(product: Product, component: str) -> str:

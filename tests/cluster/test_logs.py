@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,7 +15,7 @@ import pytest
 
 from testbed.cluster import Cluster
 from testbed.realnode import RealNode
-from tests.cluster.conftest import install
+from tests.cluster.conftest import running_product
 from tests.support.postgres import Server
 from tests.support.product import Product, wait_until
 
@@ -40,20 +39,14 @@ def node(kube_real_node: RealNode) -> RealNode:
 @pytest.fixture(scope="module")
 def roomy(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
     """The product with a cap of 1 GiB, so that nothing is left out."""
-    namespace, configs = install(kube_cluster)
-    url = pg_server.create_database()
-    made = Product(
-        database_url=url,
-        namespace=namespace,
-        kubeconfigs=configs,
-        instance=f"t{secrets.token_hex(3)}",
+    with running_product(
+        kube_cluster,
+        pg_server,
         sweep_seconds=0.2,
         log_max_bytes=1024 * MIB,
         log_follow_after_seconds=1,
-    )
-    with made:
+    ) as made:
         yield made
-    pg_server.drop_database(url)
 
 
 def shell(product: Product, script: str, **spec: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from testbed.cluster import Cluster
-from tests.cluster.conftest import install
+from tests.cluster.conftest import running_product
 from tests.support.postgres import Server
 from tests.support.product import Product, wait_until
 
@@ -23,18 +22,12 @@ DEADLINE_SECONDS = 12
 @pytest.fixture
 def impatient(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
     """The product, giving up after seconds and not minutes."""
-    namespace, configs = install(kube_cluster)
-    url = pg_server.create_database()
-    made = Product(
-        database_url=url,
-        namespace=namespace,
-        kubeconfigs=configs,
-        instance=f"t{secrets.token_hex(3)}",
+    with running_product(
+        kube_cluster,
+        pg_server,
         log_deadline_seconds=DEADLINE_SECONDS,
-    )
-    with made:
+    ) as made:
         yield made
-    pg_server.drop_database(url)
 
 
 def test_two_hundred_logs_that_no_node_gives_are_lost_with_a_reason(kube_cluster: Cluster, impatient: Product) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from testbed.cluster import Cluster
 from testbed.realnode import RealNode
-from tests.cluster.conftest import install, left_in_cluster
+from tests.cluster.conftest import left_in_cluster, running_product
 from tests.support.postgres import Server
 from tests.support.product import COMPONENTS, Product, wait_until
 
@@ -28,20 +27,14 @@ LINES = 'for i in 1 2 3; do echo "row $i of $HOSTNAME"; done; echo "no such tabl
 @pytest.fixture(scope="module")
 def product(kube_cluster: Cluster, kube_real_node: RealNode, pg_server: Server) -> Iterator[Product]:
     """The product with a grace that suits a test, and Jobs that are removed soon."""
-    namespace, configs = install(kube_cluster)
-    url = pg_server.create_database()
-    made = Product(
-        database_url=url,
-        namespace=namespace,
-        kubeconfigs=configs,
-        instance=f"f{secrets.token_hex(3)}",
+    with running_product(
+        kube_cluster,
+        pg_server,
         config_grace_seconds=2,
         cleanup_delay_seconds=1,
         sweep_seconds=0.2,
-    )
-    with made:
+    ) as made:
         yield made
-    pg_server.drop_database(url)
 
 
 def submit_all(product: Product) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import signal
 from collections.abc import Iterator
 
@@ -10,7 +9,7 @@ import httpx2
 import pytest
 
 from testbed.cluster import Cluster
-from tests.cluster.conftest import install, left_in_cluster
+from tests.cluster.conftest import left_in_cluster, running_product
 from tests.support.history import History, violations
 from tests.support.postgres import Server
 from tests.support.product import COMPONENTS, Product, free_port, wait_until
@@ -21,25 +20,22 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 @pytest.fixture
 def doubled(kube_cluster: Cluster, pg_server: Server) -> Iterator[tuple[Product, httpx2.Client]]:
     """The product with two processes of each component, and a client of the second web server."""
-    namespace, configs = install(kube_cluster)
-    url = pg_server.create_database()
-    made = Product(
-        database_url=url,
-        namespace=namespace,
-        kubeconfigs=configs,
-        instance=f"r{secrets.token_hex(3)}",
-        cleanup_delay_seconds=2,
-        sweep_seconds=0.2,
-        lease_seconds=10,
-        log_deadline_seconds=2,  # simulated nodes have no logs
-    )
     port = free_port()
-    with made, httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as second:
+    with (
+        running_product(
+            kube_cluster,
+            pg_server,
+            cleanup_delay_seconds=2,
+            sweep_seconds=0.2,
+            lease_seconds=10,
+            log_deadline_seconds=2,  # simulated nodes have no logs
+        ) as made,
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as second,
+    ):
         for name in COMPONENTS:
             made.start(name, replica="-2", **({"port": port} if name == "web-server" else {}))
         wait_until(lambda: _ready(second), what="the second web server is ready")
         yield made, second
-    pg_server.drop_database(url)
 
 
 def _ready(client: httpx2.Client) -> bool:

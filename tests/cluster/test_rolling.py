@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import functools
-import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import httpx2
 import pytest
 
 from testbed.cluster import Cluster
-from tests.cluster.conftest import install, left_in_cluster
+from tests.cluster.conftest import left_in_cluster, running_product
 from tests.support.balancer import Balancer, balancing
 from tests.support.history import History, violations
 from tests.support.postgres import Server
@@ -130,22 +129,19 @@ class Client:
 
 @pytest.fixture
 def rollout(kube_cluster: Cluster, pg_server: Server) -> Iterator[Rollout]:
-    namespace, configs = install(kube_cluster)
-    url = pg_server.create_database()
-    made = Product(
-        database_url=url,
-        namespace=namespace,
-        kubeconfigs=configs,
-        instance=f"u{secrets.token_hex(3)}",
-        cleanup_delay_seconds=2,
-        sweep_seconds=0.2,
-        lease_seconds=10,
-        log_deadline_seconds=2,  # simulated nodes have no logs
-        max_in_flight=MAX_IN_FLIGHT,
-    )
-    with made, balancing(made.url) as balancer:
+    with (
+        running_product(
+            kube_cluster,
+            pg_server,
+            cleanup_delay_seconds=2,
+            sweep_seconds=0.2,
+            lease_seconds=10,
+            log_deadline_seconds=2,  # simulated nodes have no logs
+            max_in_flight=MAX_IN_FLIGHT,
+        ) as made,
+        balancing(made.url) as balancer,
+    ):
         yield Rollout(made, balancer)
-    pg_server.drop_database(url)
 
 
 def test_every_component_is_replaced_while_jobs_run(kube_cluster: Cluster, rollout: Rollout) -> None:
