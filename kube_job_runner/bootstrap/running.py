@@ -102,6 +102,7 @@ async def run_components(
             leaders=leaders,
             tracer_of=tracer_of,
         )
+        lifetime.spare_garbage_collection()
         beside = []
         if "web-server" not in components and settings.metrics_port >= 0:
             beside.append(probes.run(readiness, host=settings.host, port=settings.metrics_port, stop=stop))

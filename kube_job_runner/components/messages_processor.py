@@ -10,7 +10,7 @@ from kube_job_runner.services.process import Processor
 from kube_job_runner.services.work import Batch
 
 PACE_SECONDS = 0.05
-RUSH_PACE_SECONDS = 0.15
+RUSH_PACE_SECONDS = 0.3
 RUSH = 12  # messages in a small batch that say that more are on their way
 FULL_ENOUGH = 100  # messages: a batch of so many is worth its cost
 
