@@ -95,17 +95,12 @@ _WEB_SERVER = Role(
         "transitions": Rights(
             select=ALL, insert=("job_id", "at", "version", "attempt", "to_state"), why="the first step of a job"
         ),
-        "messages": Rights(
-            select=("id", "priority", "available_at"),
-            insert=("priority", "body"),
-            why="to say that there is work, and how much there is; bodies are not read",
-        ),
+        "messages": Rights(insert=("priority", "body"), why="to say that there is work; none is read"),
         "idempotency_keys": Rights(select=ALL, insert=ALL, why="one key, one job"),
         "attempts": Rights(select=ALL, why="what became of a job"),
         "anomalies": Rights(select=ALL, why="what became of a job"),
         "attempt_logs": Rights(select=ALL, update=("wanted_at",), why="to wake the log-collector for a reader"),
         "log_chunks": Rights(select=ALL, why="logs for readers"),
-        "dead_letters": Rights(select=("id",), why="how many there are"),
         "tokens": Rights(select=ALL, why="who may enter; tokens are made by the owner of the database"),
     },
 )

@@ -101,7 +101,6 @@ async def test_what_the_flow_does_not_reach(pg: Postgres, apart: dict[str, Postg
     assert await web.store.find_token(b"x") is None
     assert await web.store.queue_standing(first.job.id, AdmissionLimits(total=1, per_queue=None, queues={})) is not None
     await execute(database_url, "ANALYZE jobs")
-    assert (await web.store.depth()).messages == 1
     assert (await apart["sweeper"].store.depth()).messages == 1
     [delivery] = await working.queue.receive(limit=1, wait_seconds=0, visibility_seconds=60)
     await working.queue.extend([delivery.receipt], visibility_seconds=60)
