@@ -30,10 +30,10 @@ class Open:
         self._transports: set[asyncio.Transport] = set()
 
     def add(self, transport: asyncio.Transport, protocol: ResponseHandler) -> None:
-        """Take note of a connection, and turn on TCP keepalive: a quiet log stream has no other way to miss its peer."""
+        """Take note of a connection, and turn on TCP keepalive: a quiet log stream cannot notice a dead peer otherwise."""
         closed = protocol.closed
         if closed is None:
-            return  # already
+            return  # it has ended already
         self._transports.add(transport)
 
         def forget(ended: asyncio.Future[None]) -> None:
