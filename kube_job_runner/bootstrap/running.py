@@ -19,6 +19,7 @@ from kube_job_runner.components import (
     leadership,
     lifetime,
     log_collector,
+    loops,
     messages_processor,
     outbox_relay,
     probes,
@@ -35,6 +36,7 @@ log = telemetry.get_logger(__name__)
 
 _SCHEMA_WAIT_SECONDS = 120.0
 _RIGHTS_WAIT_SECONDS = 20.0  # a migration and its grants are two commits
+_SYNC_SECONDS = 30.0
 _LOCAL_TOKEN_NAME = "local"  # noqa: S105 - a name, not a secret
 
 OnReady = Callable[[str, str], None]
@@ -165,8 +167,10 @@ def _component_tasks(
 
     for name in components:
         if name == "web-server":
-            app = builders.build_web(settings, pg, clock, readiness=readiness, tracer=tracer_of(name))
-            tasks[name] = web_server.run(app, settings, stop, web_ready)
+            database_clock = pg.clock()  # what is submitted must not be dated by a machine's own
+            app = builders.build_web(settings, pg, database_clock, readiness=readiness, tracer=tracer_of(name))
+            serving = web_server.run(app, settings, stop, web_ready)
+            tasks[name] = _by_the_clock(database_clock, serving, stop=stop)
             continue
         if name == RELAY:
             tasks[name] = outbox_relay.run(
@@ -189,6 +193,22 @@ def _component_tasks(
                 processor, pipelines=settings.pipelines, stop=stop, drain_seconds=settings.drain_seconds
             )
     return tasks
+
+
+async def _by_the_clock(clock: postgres.DatabaseClock, work: Coroutine[Any, Any, None], *, stop: asyncio.Event) -> None:
+    """Run `work` with a clock that was synchronised before and is so again and again."""
+
+    async def keep() -> None:
+        while not stop.is_set():
+            await loops.sleep_unless_stopped(_SYNC_SECONDS, stop)
+            await sync()
+
+    async def sync() -> None:
+        with contextlib.suppress(TemporaryError):  # what was said last still goes on
+            await clock.sync()
+
+    await sync()
+    await loops.run_beside(work, keep())
 
 
 def _notes(leaders: Mapping[str, leadership.Leadership], cluster: ports.Cluster | None) -> dict[str, str]:

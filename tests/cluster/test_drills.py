@@ -73,7 +73,7 @@ def test_tokens_are_rotated_and_missing(stage: Stage) -> None:
     assert rotations[0] >= 3
 
 
-@pytest.mark.parametrize("component", ["messages-processor", "sweeper", "pod-events-processor"])
+@pytest.mark.parametrize("component", ["web-server", "messages-processor", "sweeper", "pod-events-processor"])
 def test_the_clock_of_one_process_is_ten_minutes_ahead(stage: Stage, component: str) -> None:
     fault = functools.partial(drills.clock_off, stage, component, ahead_seconds=TEN_MINUTES)
     check(drills.run(stage, f"clock of {component}", fault, PLAN))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from kube_job_runner.adapters.postgres import embedded, roles
+from kube_job_runner.adapters.postgres.clock import DatabaseClock
 from kube_job_runner.adapters.postgres.examine import examine
 from kube_job_runner.adapters.postgres.leases import FencedPool, Leases
 from kube_job_runner.adapters.postgres.logs import Logs
@@ -18,6 +19,7 @@ from kube_job_runner.adapters.postgres.wakeup import PostgresWakeup
 from kube_job_runner.ports import Fence
 
 __all__ = [
+    "DatabaseClock",
     "Fenced",
     "Logs",
     "Postgres",
@@ -42,6 +44,10 @@ class Postgres:
         self.logs = Logs(pool)
         self.queue = queue
         self.wakeup = wakeup
+
+    def clock(self) -> DatabaseClock:
+        """Return the database's clock, to be synchronised now and then."""
+        return DatabaseClock(self.pool)
 
     async def lacking_rights(self, components: Iterable[str], *, role_prefix: str) -> str | None:
         """Return what our role lacks for these components, with the remedy; None when it lacks nothing."""
