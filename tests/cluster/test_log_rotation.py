@@ -82,7 +82,7 @@ def test_a_log_that_is_followed_across_rotations_is_there_byte_for_byte(made: Pr
 
 
 @pytest.mark.xfail(
-    reason="open: on a machine without spare CPU a hole had no mark, and once the end of such a log was missing",
+    reason="open: on a machine without spare CPU a hole had no mark",
     strict=False,
 )
 @pytest.mark.parametrize("made", [0], indirect=True)
