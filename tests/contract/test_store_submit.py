@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -40,6 +41,15 @@ async def test_a_submit_stores_job_spec_transition_and_message(pg: Postgres) -> 
     ]
     (delivery,) = await pg.queue.receive(limit=5, wait_seconds=0, visibility_seconds=60)
     assert messages.decode(delivery.body) == Submitted(job_id=submission.job.id)
+
+
+async def test_what_is_due_at_once_is_due_by_the_databases_clock(pg: Postgres, database_url: str) -> None:
+    ahead = datetime.now(UTC) + timedelta(minutes=10)
+    at_once = make_submission(created_at=ahead, due_at=ahead)
+    later = make_submission(created_at=ahead, due_at=ahead + timedelta(seconds=1))
+    await store_jobs(pg, at_once, later)
+    rows = await fetch(database_url, "SELECT id, due_at <= clock_timestamp() AS due FROM jobs")
+    assert {row["id"]: row["due"] for row in rows} == {at_once.job.id: True, later.job.id: False}
 
 
 async def test_outcomes_come_in_the_order_of_the_submissions(pg: Postgres) -> None:

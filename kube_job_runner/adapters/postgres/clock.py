@@ -11,9 +11,10 @@ _TIME = "SELECT clock_timestamp() AS now"
 
 
 class DatabaseClock:
-    """What the database's clock said last, and what has passed since then by the monotonic clock; never ahead of it.
+    """What the database's clock said last, and what has passed since then by the monotonic clock.
 
-    A machine's own clock may be wrong, or be set while we run. Until the first `sync` it is all there is.
+    A machine's own clock may be wrong, or be set while we run. Until the first `sync` it is all there is. It is off by as
+    much as an answer takes, and as the database's machine has corrected its clock since.
     """
 
     def __init__(self, pool: Pool) -> None:

@@ -2,6 +2,7 @@
 -- Store jobs with their specs, first transitions and one message for all, but those whose idempotency key is taken: all of
 -- a submit in one statement. Tells which keys it took, by their jobs. It waits for another transaction that holds one of the
 -- keys, in the keys' order. A job stored before is left as it is, so that a call whose answer was lost may be made again.
+-- What is due at once is due by our clock, which the caller's may be ahead of: it would wait for the next round otherwise.
 WITH input AS MATERIALIZED (
     SELECT id, name, coalesce(queue, $17) AS queue, coalesce(namespace, $18) AS namespace, coalesce(owner, $19) AS owner,
            coalesce(priority, $20::smallint) AS priority, coalesce(labels, $21) AS labels, coalesce(policy, $22) AS policy,
@@ -22,8 +23,9 @@ WITH input AS MATERIALIZED (
 ), stored AS (
     INSERT INTO jobs (id, state, version, attempt, priority, name, queue, namespace, owner, labels, policy,
                       created_at, due_at, next_check_at, rerun_of, traceparent)
-    SELECT id, 'queued', 1, 0, priority, name, queue, namespace, owner, labels::jsonb, policy::jsonb,
-           created_at, due_at, next_check_at, rerun_of, traceparent
+    SELECT id, 'queued', 1, 0, priority, name, queue, namespace, owner, labels::jsonb, policy::jsonb, created_at,
+           CASE WHEN due_at <= created_at THEN least(due_at, clock_timestamp()) ELSE due_at END,
+           next_check_at, rerun_of, traceparent
     FROM input WHERE key IS NULL OR id IN (SELECT job_id FROM reserved)
     ON CONFLICT (id) DO NOTHING
     RETURNING id
