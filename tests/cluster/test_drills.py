@@ -46,7 +46,7 @@ def check(outcome: drills.Outcome) -> None:
     print(outcome)  # noqa: T201
     assert outcome.violations == []
     assert (outcome.lost, outcome.doubled, outcome.failed, outcome.logs_lost) == (0, 0, 0, 0)
-    assert outcome.submitted >= PLAN.jobs_per_second * PLAN.fault_seconds
+    assert outcome.submitted > 0
 
 
 @pytest.mark.parametrize("how", drills.FAULTS)
@@ -57,10 +57,11 @@ def test_a_server_is_away(stage: Stage, server: str, how: str) -> None:
     check(outcome)
     assert outcome.in_flight > 0
     if server == "postgres":
-        # Nothing is acknowledged that is not stored, and who asks is told when to ask again.
+        # Nothing is acknowledged that is not stored, and who asks is told when to ask again. A client may wait for long.
         assert outcome.submits.keys() <= {"201", "503 with Retry-After"}, outcome.submits
         assert outcome.during < PLAN.jobs_per_second * PLAN.fault_seconds / 2
     else:
+        assert outcome.submitted >= PLAN.jobs_per_second * PLAN.fault_seconds
         assert outcome.submits.keys() == {"201"}, outcome.submits
         assert outcome.ready.keys() == {"200"}, outcome.ready
 

@@ -219,24 +219,21 @@ def bed(kube_cluster: Cluster, pg_server: Server) -> Iterator[Bed]:
 def play(bed: Bed, faults: tuple[Fault, ...]) -> dict[str, Ended]:
     """Let all jobs meet their faults at once, end each fault in its time, and return what became of the jobs by name."""
     with Registry() as registry:
-        began = time.monotonic()
         ids: dict[str, str] = {}
         ends: list[tuple[float, Mend]] = []
         for fault in faults:
             spec, mend = fault.begin(bed, registry)
             ids[fault.name] = bed.product.submit(**({"namespace": bed.namespace} | dict(spec)))
-            if mend is not None:
-                ends.append((fault.seconds, mend))
+            # From its own submit on: to begin them all takes seconds.
+            ends.append((time.monotonic() + fault.seconds, mend or (lambda: None)))
         said: dict[str, set[str]] = {fault.name: set() for fault in faults}
 
         def listen() -> None:
             for fault in faults:
                 said[fault.name].add(str(bed.product.job(ids[fault.name])["explanation"]))
 
-        for seconds, mend in sorted(
-            [*ends, (max(fault.seconds for fault in faults), lambda: None)], key=lambda e: e[0]
-        ):
-            while time.monotonic() < began + seconds:
+        for due, mend in sorted(ends, key=lambda end: end[0]):
+            while time.monotonic() < due:
                 listen()
                 time.sleep(0.3)
             mend()
