@@ -81,10 +81,6 @@ def test_a_log_that_is_followed_across_rotations_is_there_byte_for_byte(made: Pr
     assert read == b"".join(LINE.encode() % n + b"\n" for n in range(200_000))
 
 
-@pytest.mark.xfail(
-    reason="open: on a machine without spare CPU a hole had no mark",
-    strict=False,
-)
 @pytest.mark.parametrize("made", [0], indirect=True)
 def test_what_comes_faster_than_it_is_rotated_has_marks_for_what_is_missing(
     made: Product, record_property: Any
