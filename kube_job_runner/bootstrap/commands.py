@@ -139,6 +139,7 @@ def doctor(settings: Settings, components: Sequence[str] = ()) -> list[Finding]:
 
 @contextlib.contextmanager
 def database(settings: Settings) -> Any:
+    """Give the URL of the database: the one that is set, or that of an embedded server which runs meanwhile."""
     if settings.database_url is not None:
         yield settings.database_url
         return

@@ -33,6 +33,7 @@ def all_components(settings: Settings) -> tuple[str, ...]:
 
 
 def refuse_unknown(components: Sequence[str], everything: Sequence[str]) -> None:
+    """Raise ConfigurationError for a name that is no component."""
     unknown = sorted(set(components) - {*COMPONENTS, RELAY})
     if unknown:
         raise ConfigurationError(f"unknown component {', '.join(unknown)}; there are: {', '.join(everything)}")

@@ -14,6 +14,7 @@ from kube_job_runner.settings import Settings, changed, kubernetes_environment
 
 
 async def examine(settings: Settings, components: Sequence[str]) -> list[Finding]:
+    """Look at settings, database, cluster and log store, as far as these components need them."""
     found = [ok("settings", f"{len(changed(settings))} are not the default")]
     try:
         rulefile.load(settings.failure_rules)

@@ -43,6 +43,7 @@ OnReady = Callable[[str, str], None]
 
 
 def run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:
+    """Run a process to its end, with its logs set up and what it was started with told; return the exit code."""
     telemetry.configure(log_format=settings.log_format, log_level=settings.log_level, secrets=secrets(settings))
     for name in unknown_variables():
         log.warning(
@@ -53,6 +54,7 @@ def run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:
 
 
 async def run_up(settings: Settings, url: str, on_ready: OnReady) -> int:
+    """Run everything on a database of our own, which is migrated first; `on_ready(url, token)` is told where."""
     await postgres.migrate(url)
     pg = await postgres.connect(url, pool_size=2)
     try:
@@ -73,6 +75,7 @@ async def run_up(settings: Settings, url: str, on_ready: OnReady) -> int:
 async def run_components(
     settings: Settings, url: str, components: Sequence[str], *, on_ready: Callable[[str], None] | None
 ) -> int:
+    """Run these components until a signal, or until one of them fails; return the exit code."""
     stop = asyncio.Event()
     lifetime.handle_signals(stop)
     telemetry.build_info.labels(__version__).set(1)
