@@ -15,11 +15,12 @@ from pathlib import Path
 
 from bench import table
 from kube_job_runner.adapters import postgres
+from kube_job_runner.bootstrap import COMPONENTS
 from kube_job_runner.domain.errors import KjrError
 from testbed import cluster as clusters
 from testbed import floor
 from tests.support import kubernetes
-from tests.support.product import COMPONENTS, Product
+from tests.support.product import Product
 
 BATCH = 500
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from kube_job_runner.bootstrap import COMPONENTS
 from testbed import chart, helm
 from testbed.cluster import Cluster
 from tests.chart.conftest import helm_program
 from tests.support.kubernetes import account, install
 from tests.support.postgres import Server
-from tests.support.product import COMPONENTS, Product
+from tests.support.product import Product
 
 __all__ = ["helm_program"]
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]

@@ -19,18 +19,10 @@ from typing import Any
 
 import httpx2
 
+from kube_job_runner.bootstrap import COMPONENTS, RELAY
 from tests.support.postgres import component_urls, in_other_loop
 
-COMPONENTS = (
-    "web-server",
-    "messages-processor",
-    "job-status-processor",
-    "pod-events-processor",
-    "log-collector",
-    "sweeper",
-)
-RELAY = "outbox-relay"
-WATCHING = ("messages-processor", "job-status-processor", "pod-events-processor", "log-collector", "sweeper")
+WATCHING = tuple(name for name in COMPONENTS if name != "web-server")
 TERMINAL = {"succeeded", "failed", "cancelled"}
 _MAIN = "from kube_job_runner.cli.main import main; main()"
 _MAIN_AHEAD = """

@@ -20,7 +20,7 @@ from kube_job_runner import __version__
 from kube_job_runner.adapters.kubernetes import answers
 from kube_job_runner.adapters.kubernetes.answers import Answer
 from kube_job_runner.adapters.kubernetes.config import ConnectionConfig
-from kube_job_runner.adapters.kubernetes.connector import CONNECT_SECONDS, Connector, Open
+from kube_job_runner.adapters.kubernetes.connector import CONNECT_SECONDS, Connector, OpenConnections
 from kube_job_runner.adapters.kubernetes.credentials import CredentialSource
 from kube_job_runner.adapters.kubernetes.tls import Contexts
 from kube_job_runner.domain.errors import TemporaryError
@@ -90,7 +90,7 @@ class Client:
         self._request_timeout = aiohttp.ClientTimeout(total=request_seconds, sock_connect=CONNECT_SECONDS)
         self._requests: aiohttp.ClientSession | None = None
         self._streams: aiohttp.ClientSession | None = None
-        self._connections = Open()
+        self._connections = OpenConnections()
         self._closed = False
 
     async def request(

@@ -23,7 +23,7 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 _TURNS_TO_CLOSE = 5
 
 
-class Open:
+class OpenConnections:
     """The connections that are open, so that all can be cut: one that is closed politely may linger for half a minute."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Connector(BaseConnector):
     Of several addresses each is tried in turn, for its share of `CONNECT_SECONDS`.
     """
 
-    def __init__(self, connections: Open, *, limit: int, keepalive_seconds: float = 15.0) -> None:
+    def __init__(self, connections: OpenConnections, *, limit: int, keepalive_seconds: float) -> None:
         super().__init__(limit=limit, keepalive_timeout=keepalive_seconds)
         self._connections = connections
 

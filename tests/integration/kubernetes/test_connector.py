@@ -114,13 +114,13 @@ def test_connections_are_kept_alive_by_tcp_used_again_and_cut_at_the_end(
     loop: Loop, secure: bool, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transports: list[asyncio.Transport] = []
-    add = connector.Open.add
+    add = connector.OpenConnections.add
 
-    def noted(self: connector.Open, transport: asyncio.Transport, protocol: Any) -> None:
+    def noted(self: connector.OpenConnections, transport: asyncio.Transport, protocol: Any) -> None:
         transports.append(transport)
         add(self, transport, protocol)
 
-    monkeypatch.setattr(connector.Open, "add", noted)
+    monkeypatch.setattr(connector.OpenConnections, "add", noted)
 
     async def test() -> None:
         async with FakeApiServer(ssl_context=authority.server_context() if secure else None) as server:
