@@ -230,6 +230,8 @@ def _no_log(job: Job, attempt: Attempt | None, wanted: int) -> str:
         never = job.explanation or f"the job is {job.state}, reason {job.reason or 'none'}"
         return f"there is no attempt {wanted}{ended or ': ' + never}"
     if cleanup.pod_unseen(attempt):
+        if attempt.delete_requested_at is None and attempt.gone_at is None:
+            return f"the pod of attempt {wanted} was not seen yet; its log can still come until its Job is removed"
         return f"the log of attempt {wanted} is lost: its pod was never seen"
     if not cleanup.log_expected(attempt):
         verdict = attempt.verdict

@@ -8,9 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import httpx2
+import msgspec
 import pytest
 
 from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.facts import AttemptFacts, Condition, JobFacts
 from kube_job_runner.domain.job import Attempt, State, Verdict
 from tests.unit.web.conftest import World
 
@@ -75,6 +77,21 @@ async def test_why_there_is_no_log_any_more(world: World, client: httpx2.AsyncCl
     answer = await client.get(f"/v1/jobs/{job_id}/logs?follow=true")
     assert (answer.status_code, answer.json()["code"]) == (404, "log-unavailable")
     assert "the log of attempt 1 is lost: the node is gone" in answer.json()["detail"]
+
+
+async def test_the_log_of_a_pod_that_was_not_seen_is_lost_only_once_its_cluster_job_is_removed(
+    world: World, client: httpx2.AsyncClient
+) -> None:
+    job_id = await submitted(client)
+    world.store.change(job_id, state=State.SUCCEEDED, attempt=1)
+    complete = JobFacts(uid="u", conditions=(Condition(type="Complete", status="True"),))
+    unseen = attempt(job_id, facts=AttemptFacts(job=complete))
+    removed = msgspec.structs.replace(unseen, delete_requested_at=NOW)
+    for now, words in ((unseen, "was not seen yet; its log can still come"), (removed, "its pod was never seen")):
+        world.store.attempts[job_id] = [now]
+        answer = await client.get(f"/v1/jobs/{job_id}/logs?follow=true")
+        assert (answer.status_code, answer.json()["code"]) == (404, "log-unavailable")
+        assert words in answer.json()["detail"]
 
 
 async def test_what_is_left_of_a_lost_log_is_shown(world: World, client: httpx2.AsyncClient) -> None:
