@@ -30,6 +30,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     finishing_bound_seconds: float = 60.0
     create_settle_seconds: float = 2.0
     create_retry_max_seconds: float = 60.0
+    create_retry_outage_seconds: float = 10.0
     force_after_seconds: float = 120.0
 
     def grace_seconds(self, rule: failures.Rule) -> float:

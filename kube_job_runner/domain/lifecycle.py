@@ -139,14 +139,24 @@ def refused(job: Job, attempts: Mapping[int, Attempt], verdict: Verdict, *, now:
 
 
 def postponed(
-    job: Job, attempts: Mapping[int, Attempt], *, why: str, delay_seconds: float, now: datetime, rules: Rules
+    job: Job,
+    attempts: Mapping[int, Attempt],
+    *,
+    why: str,
+    delay_seconds: float,
+    outage: bool = False,
+    now: datetime,
+    rules: Rules,
 ) -> Decision:
     """Return what to do when a queued job could not be created now: wait half as long as it has waited, up to a minute.
 
+    In an ``outage`` of the API server it waits 10 s at most, so that all goes on soon after it: a question that nobody
+    answers costs little, while a quota that is full may stay so for hours.
     It keeps its admission: a create whose answer was lost may have made the cluster job, so its place stays taken.
     """
     waited_seconds = max(0.0, (now - max(job.due_at, job.created_at)).total_seconds())
-    wait_seconds = max(delay_seconds, min(waited_seconds / 2, rules.create_retry_max_seconds))
+    max_seconds = rules.create_retry_outage_seconds if outage else rules.create_retry_max_seconds
+    wait_seconds = max(delay_seconds, min(waited_seconds / 2, max_seconds))
     draft = Draft(job=job, attempts=attempts, now=now, rules=rules)
     draft.update(explanation=f"Waiting to be created: {why}")
     draft.look_again(min(now + timedelta(seconds=wait_seconds), max(now, _queue_deadline(job))))

@@ -24,6 +24,8 @@ from kube_job_runner.domain.messages import Delete
 log = telemetry.get_logger(__name__)
 
 _FORBIDDEN_SECONDS = 10.0
+_OUTAGE = ("ClusterUnavailable", "ClusterBusy")
+"""Reasons of an API server that cannot take requests now, whatever they ask for."""
 _T = TypeVar("_T")
 
 
@@ -116,7 +118,13 @@ class Effects:
                 error=str(error),
             )
             return lifecycle.postponed(
-                job, attempts, why=str(error), delay_seconds=delay_seconds, now=now, rules=self._rules
+                job,
+                attempts,
+                why=str(error),
+                delay_seconds=delay_seconds,
+                outage=reason in _OUTAGE,
+                now=now,
+                rules=self._rules,
             )
         explanation = f"The cluster refused the job: {error}"
         verdict = Verdict(outcome=State.FAILED, reason=reason, explanation=explanation, cause="permanent")

@@ -16,7 +16,7 @@ from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import SimulatedCluster, SteppedClock
 from kube_job_runner.domain.admission import AdmissionLimits
 from kube_job_runner.domain.draft import Rules
-from kube_job_runner.domain.errors import ClusterRefused, DatabaseUnavailable, PermanentError
+from kube_job_runner.domain.errors import ClusterRefused, DatabaseUnavailable, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import Condition, ContainerFacts, JobFacts, PodFacts
 from kube_job_runner.domain.job import Job, State
 from kube_job_runner.domain.messages import Check, Observed, Outgoing
@@ -260,6 +260,22 @@ async def test_a_right_that_we_lack_makes_jobs_wait(bench: Bench) -> None:
     assert waiting.state is State.QUEUED
     assert "forbidden" in waiting.explanation
     assert waiting.next_check_at is not None
+
+
+@pytest.mark.parametrize(("reason", "expected_seconds"), [("QuotaExceeded", 60), ("ClusterUnavailable", 10)])
+async def test_f25_a_create_that_has_waited_long_comes_back_soon_after_an_outage(
+    bench: Bench, reason: str, expected_seconds: float
+) -> None:
+    [job] = await bench.submit()
+    for column in ("created_at", "due_at"):
+        await age(bench.url, "jobs", column, 3600)
+    bench.cluster.fail_next("create", TemporaryError("no answer", reason=reason))
+    await bench.processor.run_once(wait_seconds=1)
+    waiting = await bench.state(job)
+    assert waiting.state is State.QUEUED
+    assert waiting.next_check_at is not None
+    left_seconds = (waiting.next_check_at - dt.datetime.now(dt.UTC)).total_seconds()
+    assert expected_seconds - 5 < left_seconds <= expected_seconds
 
 
 async def test_a_refusal_ends_the_job(bench: Bench) -> None:

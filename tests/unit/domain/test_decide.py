@@ -99,12 +99,17 @@ class TestQueued:
         assert (decision.job.state, decision.job.reason) == (State.FAILED, "QueueTimeout")
         assert "quota full" in decision.job.explanation
 
-    @pytest.mark.parametrize(("waited", "expected"), [(0, 1), (10, 5), (1000, 60)])
+    @pytest.mark.parametrize(
+        ("waited", "outage", "expected"),
+        [(0, False, 1), (10, False, 5), (1000, False, 60), (0, True, 1), (10, True, 5), (1000, True, 10)],
+    )
     def test_a_create_that_could_not_be_done_waits_half_as_long_as_it_has_waited(
-        self, waited: int, expected: int
+        self, waited: int, outage: bool, expected: int
     ) -> None:
         now = after(waited)
-        decision = lifecycle.postponed(make_job(), {}, why="quota full", delay_seconds=1, now=now, rules=RULES)
+        decision = lifecycle.postponed(
+            make_job(), {}, why="quota full", delay_seconds=1, outage=outage, now=now, rules=RULES
+        )
         assert decision.job.state is State.QUEUED
         assert decision.job.next_check_at == after(waited + expected)
         assert decision.job.explanation == "Waiting to be created: quota full"
