@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kube_job_runner.cli import durations, output, text
+from kube_job_runner.cli import durations, output, tabular, text
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Attempt, Job, Phase, Timeline
@@ -24,7 +24,7 @@ def describe(job: Job, timeline: Timeline, attempts: Sequence[Attempt]) -> Itera
     """Yield the description of a job; the present moment is that of its timeline."""
     now = timeline.now
     yield Line(
-        f"job {text.line(job.id)}  {output.state_words(job.state)}", color=output.state_color(job.state), bold=True
+        f"job {text.line(job.id)}  {tabular.state_words(job.state)}", color=tabular.state_color(job.state), bold=True
     )
     yield from _facts(job, now)
     if timeline.phases:
@@ -95,7 +95,7 @@ def _phases(timeline: Timeline, attempts: Sequence[Attempt]) -> Iterator[Line]:
 def phase_words(phase: Phase, *, now: datetime, failed: bool = False) -> str:
     """Return a phase with an icon and how long it took, or has lasted so far."""
     took = durations.show(((phase.ended_at or now) - phase.started_at).total_seconds())
-    icon = output.icon("⠋" if phase.ended_at is None else "✗" if failed else "✓")
+    icon = tabular.icon("⠋" if phase.ended_at is None else "✗" if failed else "✓")
     words = f"{icon} {text.line(phase.name)} {took}".strip()
     return words if phase.ended_at is not None else f"{words} ..."
 
@@ -116,15 +116,15 @@ def _attempts(attempts: Sequence[Attempt]) -> Iterator[Line]:
 
 
 ATTEMPT_COLUMNS = (
-    output.Column("JOB"),
-    output.Column("ATTEMPT", right=True),
-    output.Column("REASON"),
-    output.Column("CAUSE"),
-    output.Column("EXIT", right=True),
-    output.Column("CHARGED TO"),
-    output.Column("RAN", right=True),
-    output.Column("NODE"),
-    output.Column("WHAT FOLLOWED"),
+    tabular.Column("JOB"),
+    tabular.Column("ATTEMPT", right=True),
+    tabular.Column("REASON"),
+    tabular.Column("CAUSE"),
+    tabular.Column("EXIT", right=True),
+    tabular.Column("CHARGED TO"),
+    tabular.Column("RAN", right=True),
+    tabular.Column("NODE"),
+    tabular.Column("WHAT FOLLOWED"),
 )
 
 

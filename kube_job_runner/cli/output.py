@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kube_job_runner.cli import durations, text
 from kube_job_runner.cli.session import Session
+from kube_job_runner.cli.tabular import Column, state_words
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Job
 
 SHORT_ID_LENGTH = 18  # a UUIDv7 up to its first random bits: 019ac7d3-5b5e-7c1a
-_ICONS = {
-    "queued": "○",
-    "starting": "◔",
-    "running": "●",
-    "stopping": "◌",
-    "succeeded": "✓",
-    "failed": "✗",
-    "cancelled": "⊘",
-}
-_COLORS = {
-    "queued": "bright_black",
-    "starting": "cyan",
-    "running": "blue",
-    "stopping": "yellow",
-    "succeeded": "green",
-    "failed": "red",
-    "cancelled": "magenta",
-}
-
-
-class Column(NamedTuple):
-    """A column of a table: its heading, and whether numbers stand in it."""
-
-    title: str
-    right: bool = False
 
 
 def plain(value: Any) -> Any:
@@ -85,22 +60,6 @@ def write_objects(objects: Sequence[dict[str, Any]], form: str, *, single: bool 
     else:
         for item in objects:
             click.echo(text.line(item.get(form) or ""))
-
-
-def state_words(state: str) -> str:
-    """Return a state as its icon and its word: colour alone never tells it."""
-    return f"{icon(_ICONS.get(state, '?'))} {text.line(state)}".strip()
-
-
-def icon(character: str) -> str:
-    """Return an icon, or nothing where stdout cannot show it."""
-    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
-    return character if encoding.startswith("utf") else ""
-
-
-def state_color(state: str) -> str:
-    """Return the colour of a state."""
-    return _COLORS.get(state, "white")
 
 
 def short_ids(ids: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from kube_job_runner.cli import durations, output
+from kube_job_runner.cli import durations, tabular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ def console(*, stderr: bool = False, colored: bool = True) -> Console:
     return Console(stderr=stderr, no_color=not colored, highlight=False, markup=False, emoji=False)
 
 
-def build_table(columns: Sequence[output.Column], rows: Sequence[Sequence[str]], *, state_column: int | None) -> Table:
+def build_table(columns: Sequence[tabular.Column], rows: Sequence[Sequence[str]], *, state_column: int | None) -> Table:
     """Return a table; cells are plain text, never markup."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for at, column in enumerate(columns):
@@ -34,7 +34,7 @@ def build_table(columns: Sequence[output.Column], rows: Sequence[Sequence[str]],
         )
     for row in rows:
         cells = [
-            Text(output.state_words(cell), style=output.state_color(cell)) if at == state_column else Text(cell)
+            Text(tabular.state_words(cell), style=tabular.state_color(cell)) if at == state_column else Text(cell)
             for at, cell in enumerate(row)
         ]
         table.add_row(*cells)
@@ -42,7 +42,7 @@ def build_table(columns: Sequence[output.Column], rows: Sequence[Sequence[str]],
 
 
 def print_table(
-    columns: Sequence[output.Column],
+    columns: Sequence[tabular.Column],
     rows: Sequence[Sequence[str]],
     *,
     state_column: int | None,
@@ -65,7 +65,7 @@ class LiveTable:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def show(self, columns: Sequence[output.Column], rows: Sequence[Sequence[str]]) -> None:
+    def show(self, columns: Sequence[tabular.Column], rows: Sequence[Sequence[str]]) -> None:
         """Draw the table anew."""
         self._live.update(build_table(columns, rows, state_column=1), refresh=True)
 
@@ -97,7 +97,7 @@ class PhaseLine:
         """Leave the phases as a line that stays; `ended` tells whether the last one is over too."""
         self._live.stop()
         line = self._finished()
-        line.append(self._phase, style=output.state_color(self._phase.partition(" ")[0]))
+        line.append(self._phase, style=tabular.state_color(self._phase.partition(" ")[0]))
         if ended:
             line.append(f" {durations.show(self._monotonic() - self._since)}")
         self._console.print(line)

@@ -65,14 +65,14 @@ def _run(client: Client) -> list[Job]:
 
 
 def _show(jobs: list[Job], current: session.Session) -> None:
-    from kube_job_runner.cli import output, text
+    from kube_job_runner.cli import output, tabular, text
 
     columns = [
-        output.Column("NAME"),
-        output.Column("STATE"),
-        output.Column("REASON"),
-        output.Column("EXIT CODE", right=True),
-        output.Column("DURATION", right=True),
+        tabular.Column("NAME"),
+        tabular.Column("STATE"),
+        tabular.Column("REASON"),
+        tabular.Column("EXIT CODE", right=True),
+        tabular.Column("DURATION", right=True),
     ]
     rows = [
         [

@@ -73,19 +73,19 @@ def _policy(spec: dict[str, Any], memory: str | None, *, of_jobs: bool) -> tuple
 
 
 def _write(found: list[Simulation], current: session.Session) -> None:
-    from kube_job_runner.cli import output
+    from kube_job_runner.cli import output, tabular
 
     jobs = [one.job_id or "" for one in found]
     ids = output.short_ids(jobs)
-    columns = [output.Column("JOB")] if any(jobs) else []
+    columns = [tabular.Column("JOB")] if any(jobs) else []
     columns += [
-        output.Column("ATTEMPT", right=True),
-        output.Column("REASON"),
-        output.Column("EXIT", right=True),
-        output.Column("CHARGED TO"),
-        output.Column("THEN"),
-        output.Column("MEMORY"),
-        output.Column("WHY"),
+        tabular.Column("ATTEMPT", right=True),
+        tabular.Column("REASON"),
+        tabular.Column("EXIT", right=True),
+        tabular.Column("CHARGED TO"),
+        tabular.Column("THEN"),
+        tabular.Column("MEMORY"),
+        tabular.Column("WHY"),
     ]
     rows = []
     for one in found:
