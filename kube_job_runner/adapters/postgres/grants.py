@@ -85,15 +85,15 @@ _WEB_SERVER = Role(
         "jobs": Rights(
             select=ALL,
             insert=(
-                *("id", "state", "version", "attempt", "priority", "name", "queue", "namespace", "owner", "labels"),
-                *("policy", "created_at", "due_at", "next_check_at", "rerun_of", "traceparent"),
+                *("id", "priority", "name", "queue", "namespace", "owner", "labels", "policy", "created_at", "due_at"),
+                *("next_check_at", "rerun_of", "traceparent"),
             ),
             update=("cancel_requested_at", "cancel_by", "cancel_reason", "cancel_grace_seconds", "version"),
-            why="submit and cancel; a state is never changed here",
+            why="submit and cancel; no state is ever named here: a job begins as its defaults say",
         ),
         "job_specs": Rights(select=ALL, insert=ALL, why="submit, and run again"),
         "transitions": Rights(
-            select=ALL, insert=("job_id", "at", "version", "attempt", "to_state"), why="the first step of a job"
+            select=ALL, insert=("job_id", "at"), why="the first step of a job, which is the default"
         ),
         "messages": Rights(insert=("priority", "body"), why="to say that there is work; none is read"),
         "idempotency_keys": Rights(select=ALL, insert=ALL, why="one key, one job"),

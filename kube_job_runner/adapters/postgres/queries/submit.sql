@@ -2,6 +2,7 @@
 -- Store jobs with their specs, first transitions and one message for all, but those whose idempotency key is taken: all of
 -- a submit in one statement. Tells which keys it took, by their jobs. It waits for another transaction that holds one of the
 -- keys, in the keys' order. A job stored before is left as it is, so that a call whose answer was lost may be made again.
+-- The state, version and attempt that a job begins with are defaults of the tables: the role of this statement may name none.
 -- What is due at once is due by our clock, which the caller's may be ahead of: it would wait for the next round otherwise.
 WITH input AS MATERIALIZED (
     SELECT id, name, coalesce(queue, $17) AS queue, coalesce(namespace, $18) AS namespace, coalesce(owner, $19) AS owner,
@@ -21,9 +22,9 @@ WITH input AS MATERIALIZED (
     ON CONFLICT (owner, key) DO NOTHING
     RETURNING job_id
 ), stored AS (
-    INSERT INTO jobs (id, state, version, attempt, priority, name, queue, namespace, owner, labels, policy,
-                      created_at, due_at, next_check_at, rerun_of, traceparent)
-    SELECT id, 'queued', 1, 0, priority, name, queue, namespace, owner, labels::jsonb, policy::jsonb, created_at,
+    INSERT INTO jobs (id, priority, name, queue, namespace, owner, labels, policy, created_at, due_at, next_check_at,
+                      rerun_of, traceparent)
+    SELECT id, priority, name, queue, namespace, owner, labels::jsonb, policy::jsonb, created_at,
            CASE WHEN due_at <= created_at THEN least(due_at, clock_timestamp()) ELSE due_at END,
            next_check_at, rerun_of, traceparent
     FROM input WHERE key IS NULL OR id IN (SELECT job_id FROM reserved)
@@ -34,8 +35,7 @@ WITH input AS MATERIALIZED (
 ), specs AS (
     INSERT INTO job_specs (job_id, spec) SELECT id, spec FROM fresh
 ), history AS (
-    INSERT INTO transitions (job_id, at, version, attempt, to_state)
-    SELECT id, created_at, 1, 0, 'queued' FROM fresh
+    INSERT INTO transitions (job_id, at) SELECT id, created_at FROM fresh
 ), sent AS (
     INSERT INTO messages (priority, body) SELECT max(priority), $13::bytea FROM fresh HAVING count(*) > 0
 )
