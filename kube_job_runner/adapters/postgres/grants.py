@@ -92,9 +92,7 @@ _WEB_SERVER = Role(
             why="submit and cancel; no state is ever named here: a job begins as its defaults say",
         ),
         "job_specs": Rights(select=ALL, insert=ALL, why="submit, and run again"),
-        "transitions": Rights(
-            select=ALL, insert=("job_id", "at"), why="the first step of a job, which is the default"
-        ),
+        "transitions": Rights(select=ALL, insert=("job_id", "at"), why="the first step of a job, which is the default"),
         "messages": Rights(insert=("priority", "body"), why="to say that there is work; none is read"),
         "idempotency_keys": Rights(select=ALL, insert=ALL, why="one key, one job"),
         "attempts": Rights(select=ALL, why="what became of a job"),
