@@ -174,7 +174,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _api(
         "api-conflict",
-        r"the object has been modified|operation cannot be fulfilled|StorageError|precondition failed|try again later",
+        r"the object has been modified|object is being deleted|"
+        r"operation cannot be fulfilled|StorageError|precondition failed|try again later",
         category="api_unavailable",
         verdict="retry_free",
         grace="infrastructure",

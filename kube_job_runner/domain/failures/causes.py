@@ -12,12 +12,20 @@ MAKE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunCont
 
 
 def _make(
-    name: str, pattern: str, *, category: str, verdict: Action, grace: Grace = "", explanation: str, source: str
+    name: str,
+    pattern: str,
+    *,
+    category: str,
+    verdict: Action,
+    grace: Grace = "",
+    explanation: str,
+    source: str,
+    reasons: frozenset[str] = MAKE,
 ) -> Rule:
     return Rule(
         name=name,
         where="container.waiting",
-        reasons=MAKE,
+        reasons=reasons,
         pattern=text(pattern),
         category=category,
         verdict=verdict,
@@ -120,7 +128,8 @@ CAUSES: tuple[Rule, ...] = (
     _make(
         "volume-not-mounted",
         r"cannot find volume \S+ to mount|hasn't been mounted|unmounted volumes|stale (NFS )?file handle|"
-        r"transport endpoint is not connected",
+        r"transport endpoint is not connected|"
+        r"/volumes/kubernetes\.io~\S+ .{0,300}(host is down|input/output error|no route to host|permission denied|timed out)",
         category="volume_unavailable",
         verdict="retry_free",
         grace="volume",
@@ -130,7 +139,8 @@ CAUSES: tuple[Rule, ...] = (
     _make(
         "host-path-missing",
         r"bind source path does not exist|hostPath type check failed|failed to stat \S+: stat|failed to resolve symlink|"
-        r"source path .{0,200}(does not exist|not found)|failed to mkdir \S+: mkdir|failed to evaluate symlinks",
+        r"source path .{0,200}(does not exist|not found)|"
+        r"\" spec: (l?stat|open) (?!/dev/)\S+: no such file|failed to mkdir \S+: mkdir|failed to evaluate symlinks",
         category="volume_missing",
         verdict="fail_after_grace",
         grace="config",
@@ -139,6 +149,19 @@ CAUSES: tuple[Rule, ...] = (
             "correct the path."
         ),
         source="containerd internal/cri WithMounts; CRI-O addOCIBindMounts; moby volume/mounts validate",
+    ),
+    _make(
+        "mount-source-missing",
+        r"^\s*(failed to )?(l?stat|open) \S+: .{0,80}no such file",
+        reasons=frozenset({"CreateContainerConfigError"}),
+        category="volume_missing",
+        verdict="fail_after_grace",
+        grace="config",
+        explanation=(
+            "A directory of node {node} that a volume of container {container} stands for is not there: {message}. "
+            "Create it, or correct the path."
+        ),
+        source="kubelet kubelet_pods.go, makeMounts: the command is not looked at yet",
     ),
     _make(
         "command-none",
@@ -152,7 +175,7 @@ CAUSES: tuple[Rule, ...] = (
         "gpu-hook",
         r"nvidia-container|nvidia-ctk|\bCDI\b|error running (pre\w+ )?hook|running (prestart|createruntime|\w+) hook|"
         r"could not select device driver|no-gpu-has|failed to initialize NVML|libnvidia|gathering device information|"
-        r"error gathering device|no such device",
+        r"error gathering device|no such device|(l?stat|open) /dev/\S+: no such file",
         category="runtime_error",
         verdict="retry_free",
         grace="infrastructure",
@@ -219,6 +242,18 @@ CAUSES: tuple[Rule, ...] = (
         source="kernel ENOEXEC through runc and crun",
     ),
     _make(
+        "windows-version",
+        r"operating system does not match the host",
+        category="image_platform",
+        verdict="fail_after_grace",
+        grace="runtime",
+        explanation=(
+            "The image of container {container} is built for another version of Windows than that of node {node}: "
+            "{message}. Use an image of the node's version, or nodes of the image's."
+        ),
+        source="hcsshim internal/hcs, HCS_E_IMAGE_MISMATCH",
+    ),
+    _make(
         "runtime-missing",
         r"fork/exec |unable to retrieve OCI runtime error|no runtime for |"
         r"runtime handler .{0,60}(not found|not configured|not supported)",
@@ -245,7 +280,7 @@ CAUSES: tuple[Rule, ...] = (
     ),
     _make(
         "command-not-executable",
-        r"exec:? .{0,400}(permission denied|is a directory|operation not permitted|text file busy)|not executable|"
+        r"(?<!close )exec:? .{0,400}(permission denied|is a directory|operation not permitted|text file busy)|not executable|"
         r"exec user process caused.{0,20}(permission denied|is a directory)|"
         r"(open executable|stat|executable).{0,200}permission denied|cannot execute|^\s*permission denied",
         category="command_not_executable",
@@ -275,6 +310,7 @@ CAUSES: tuple[Rule, ...] = (
     ),
     _make(
         "user-unknown",
+        r"unable to setup user|cannot set [ug]id|"
         r"unable to find (user|group)|no users found|no matching entries in (passwd|group)|(user|"
         r"group) .{0,80}(not found|unknown|"
         r"does not exist)|invalid (user|group)\b|unknown capability|invalid capability|invalid (env|"
@@ -287,7 +323,7 @@ CAUSES: tuple[Rule, ...] = (
     ),
     _make(
         "cgroup",
-        r"cgroup|systemd|dbus|\.scope\b|\.slice\b|conmon|shim.{0,60}(closed|exited|disconnected|"
+        r"cgroup|systemd|dbus|session key|\.scope\b|\.slice\b|conmon|shim.{0,60}(closed|exited|disconnected|"
         r"not running|unavailable)|ttrpc|"
         r"containerd\.sock|crio\.sock|docker\.sock",
         category="runtime_error",

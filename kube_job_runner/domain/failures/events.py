@@ -19,6 +19,7 @@ _PULL_STATES = re.compile(
     r"SignatureValidationFailed|RegistryUnavailable)\b:? ?"
 )
 _ERROR = re.compile(r"^Error: ")
+_HOOK = re.compile(r"^Internal (PreCreate|PreStart)Container hook failed: ?")
 _SAME_ELSEWHERE: dict[str, tuple[Where, str]] = {
     "ErrImageNeverPull": ("container.waiting", "ErrImageNeverPull"),
     "FailedScheduling": ("pod.condition", "Unschedulable"),
@@ -65,10 +66,13 @@ def meanings(where: Where, reason: str, message: str) -> Iterator[tuple[Where, s
 def _failed(message: str) -> Iterator[tuple[Where, str, str]]:
     pull = _PULL.match(message)
     state = _PULL_STATES.match(message)
+    hook = _HOOK.match(message)
     if pull:
         yield "container.waiting", "ErrImagePull", message[pull.end() :]
     elif state:
         yield "container.waiting", state[1], message[state.end() :]
+    elif hook:
+        yield "container.waiting", f"{hook[1]}HookError", message[hook.end() :]
     elif _ERROR.match(message):
         yield "container.waiting", "CreateContainerError", _ERROR.sub("", message)
 
@@ -139,7 +143,8 @@ RULES: tuple[Rule, ...] = (
         _MOUNT,
         r"\b(secret|configmap|serviceaccount|service account)s? \S{0,300} ?not found|"
         r"references? non-?existent (secret|config)"
-        r"( map)? key|couldn't find key",
+        r"( map)? key|couldn't find key|"
+        r"mount secrets store objects.{0,1500}(not ?found|\b404\b)|secretproviderclass.{0,200}not found",
         category="config_missing",
         verdict="fail_after_grace",
         grace="config",
@@ -147,6 +152,19 @@ RULES: tuple[Rule, ...] = (
             "The job mounts a Secret, a ConfigMap or a key that is missing: {message}. Create it, or correct the name."
         ),
         source="kubelet volume/secret, volume/configmap, volume/projected",
+    ),
+    _event(
+        "mount-node-unknown",
+        _MOUNT,
+        r"not attached to (the )?node|instance not found|instance id for node|node \S{1,300} (was )?not found",
+        category="volume_unavailable",
+        verdict="retry_free",
+        grace="volume",
+        explanation=(
+            "The storage does not see node {node}, or its disk there: {message}. This is not the job's fault; a new "
+            "attempt is free."
+        ),
+        source="CSI drivers of vSphere, Azure and AWS: NotFound that is said of the node, not of the volume",
     ),
     _event(
         "mount-missing",

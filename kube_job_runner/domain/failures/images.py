@@ -283,6 +283,18 @@ RULES: tuple[Rule, ...] = (
         source="Go net DNSError; glibc getaddrinfo",
     ),
     _pull(
+        "pull-token-expired",
+        r"authorization token has expired|reauthenticate and try again",
+        category="image_unauthorized",
+        verdict="fail_after_grace",
+        grace="image",
+        explanation=(
+            "The pull secret for the image of container {container} has expired: {message}. Renew it; tokens of "
+            "cloud registries live for hours, so have something renew them."
+        ),
+        source="ECR, whose tokens live for 12 hours",
+    ),
+    _pull(
         "pull-registry-down",
         r"\b50[0-9] (internal|bad|service|gateway|not impl|http|origin|site|insufficient|loop)|\b52[0-9]\b|"
         r"(status|status code|code|http|https?/\d(\.\d)?|response)\W{0,8}(\[[^\]]*\]\W{0,3})?5\d\d\b|internal server error|"
@@ -297,6 +309,7 @@ RULES: tuple[Rule, ...] = (
         r"unexpected commit digest|failed size validation|(digest|layer|checksum) (mismatch|"
         r"verification failed)|failed to verify|"
         r"does not match (the )?(expected )?digest|short (read|copy)|wrong size|no progress|stalled|"
+        r"fetching blob: StatusCode: 4(?!0[134])\d\d|signature format, starting with binary 0x3c|"
         r"under maintenance|read-only mode|SignatureDoesNotMatch|request has expired|ExpiredToken|RequestTimeTooSkewed",
         category="registry_unavailable",
         verdict="retry_free",
@@ -309,7 +322,7 @@ RULES: tuple[Rule, ...] = (
         r"manifest[ _]unknown|name[ _]unknown|blob[ _]unknown|manifest for .{0,300}not found|repository name not known|"
         r"manifest tagged by|named manifest is not known|no such (image|manifest)|"
         r"image .{0,200}does not exist in|tag .{0,100}"
-        r"(does not exist|was deleted|has expired|not found)",
+        r"(does not exist|was deleted|has expired|not found)|does not use the \S{1,130} tag",
         category="image_not_found",
         verdict="fail_after_grace",
         grace="image",
