@@ -47,6 +47,13 @@ def test_exit_0_with_its_log(product: Product) -> None:
     assert log_of(product, job_id).splitlines()[0] == "hello world $(HOME) $$", "text arrives as it was submitted"
 
 
+def test_the_trace_of_a_submit_reaches_the_container(product: Product) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    job_id = product.submit(**REAL, command=["sh", "-c", "echo $TRACEPARENT"], traceparent=parent)
+    assert product.wait_for(job_id, timeout_seconds=120)["state"] == "succeeded"
+    assert log_of(product, job_id) == f"{parent}\n"
+
+
 def test_exit_3(product: Product) -> None:
     job_id = shell(product, "echo bye; exit 3")
     job = product.wait_for(job_id, timeout_seconds=120)

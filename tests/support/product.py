@@ -189,12 +189,20 @@ class Product:
 
     # --- Talking to it -------------------------------------------------------------------------------------------------
 
-    def submit(self, *, key: str | None = None, annotations: Mapping[str, str] | None = None, **spec: Any) -> str:
+    def submit(
+        self,
+        *,
+        key: str | None = None,
+        traceparent: str | None = None,
+        annotations: Mapping[str, str] | None = None,
+        **spec: Any,
+    ) -> str:
         """Submit a job and return its id. KWOK's nodes play what the `kjr.test/` annotations say."""
         body = {"image": "registry.example.com/tool:1", "command": ["run"], "namespace": self.namespace} | spec
         if annotations:
             body["annotations"] = {f"kjr.test/{name}": value for name, value in annotations.items()}
-        answer = self.http.post("/v1/jobs", json=body, headers={"Idempotency-Key": key} if key else {})
+        headers = {name: value for name, value in (("Idempotency-Key", key), ("traceparent", traceparent)) if value}
+        answer = self.http.post("/v1/jobs", json=body, headers=headers)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
 

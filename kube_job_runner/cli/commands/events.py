@@ -32,7 +32,10 @@ def command(reference: str, *, follow: bool) -> int:
 def _show(client: Client, current: session.Session, job: Job) -> int:
     from kube_job_runner.cli import happenings, output
 
-    events = happenings.ordered(client.transitions(job.id), client.timeline(job.id))
+    transitions = client.transitions(job.id)
+    if not transitions:  # every job has one, from its submit on
+        click.echo("kjr: retention removed the changes of state of this job; its phases are kept", err=True)
+    events = happenings.ordered(transitions, client.timeline(job.id))
     if current.output == "table":
         output.write_table(happenings.COLUMNS, [event.cells for event in events], current)
     else:

@@ -61,6 +61,7 @@ class Stub:
         self.simulated: list[dict[str, Any]] = []
         self.explanations: dict[str, dict[str, Any]] = {}
         self.timelines: dict[str, list[dict[str, Any]]] = {}
+        self.without_history: set[str] = set()
         self.close_when_running = False
         self.submit_gate = threading.Event()
         self.submit_gate.set()
@@ -341,7 +342,8 @@ class Handler(BaseHTTPRequestHandler):
         if part == "transitions":
             first = {"to_state": "queued", "at": job["created_at"], "version": 1, "attempt": 0}
             last = {"to_state": job["state"], "at": ENDED, "version": 2, "attempt": 1, "reason": job["reason"]}
-            return self._json(200, {"transitions": [first, last]})
+            removed = job_id in self.stub.without_history
+            return self._json(200, {"removed": removed, "transitions": [] if removed else [first, last]})
         if part == "attempts":
             return self._json(200, {"attempts": [{"number": 1, "cluster_name": "c-1", "exit_code": job["exit_code"]}]})
         if part == "logs":

@@ -202,6 +202,14 @@ def test_events_are_in_order_of_time(kjr_on: Kjr, stub: Stub) -> None:
     assert [kind for kind, _ in kinds] == ["transition", "phase", "phase", "transition"]
 
 
+def test_events_whose_changes_of_state_retention_removed_say_so(kjr_on: Kjr, stub: Stub) -> None:
+    job_id = stub.add("ok")
+    stub.without_history.add(job_id)
+    result = kjr_on("events", job_id, "-o", "json")
+    assert [event["kind"] for event in result.json] == ["phase", "phase"]
+    assert "retention removed the changes of state" in result.err
+
+
 def test_events_follow_a_job_to_its_end_and_say_nothing_twice(kjr_on: Kjr, stub: Stub) -> None:
     job_id = stub.store({"image": "ok"})
     result = kjr_on("events", "-f", job_id)
