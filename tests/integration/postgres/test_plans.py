@@ -49,6 +49,8 @@ INSERT INTO log_chunks (job_id, attempt, container, seq, first_line, lines, firs
                         first_stamp, last_stamp, data)
 SELECT id, 1, 'main', seq, seq * 100, 100, seq * 1000, 1000, 0, false, true, seq * 1000, seq * 1000 + 999, 'x'
 FROM jobs, generate_series(1, 8) AS seq;
+INSERT INTO dead_letters (message_id, sent_at, died_at, deliveries, priority, body, error)
+SELECT n, now(), now() - (20000 - n) * interval '1 minute', 5, 0, 'x', 'e' FROM generate_series(1, 20000) AS n;
 INSERT INTO tokens (token_hash, name, prefix) SELECT sha256(n::text::bytea), 't', 'p' FROM generate_series(1, 3000) AS n;
 """
 
@@ -90,7 +92,7 @@ def check(text: str, *indexes: str) -> None:
     for index in indexes:
         assert re.search(rf"\b{index}\b", text), f"{index} is not used:\n{text}"
     assert not re.search(
-        r"Seq Scan on (jobs|job_specs|attempts|anomalies|messages|idempotency_keys|tokens|attempt_logs|log_chunks)\b",
+        r"Seq Scan on (jobs|job_specs|attempts|anomalies|messages|idempotency_keys|tokens|attempt_logs|log_chunks|dead_letters)\b",
         text,
     ), text
 
@@ -118,6 +120,13 @@ def check(text: str, *indexes: str) -> None:
         pytest.param(
             SWEEP["expire_idempotency_keys"], (13 * 86_400.0, 100), ("idempotency_keys_by_age",), id="expire_keys"
         ),
+        pytest.param(
+            SWEEP["old_transitions"],
+            (86_400.0, 100, uuid.UUID(int=0)),  # of so many jobs that ended, those of the page are found by their ids
+            (r"transitions_20\d\d_\d\d_pkey", "jobs_pkey"),
+            id="old_transitions",
+        ),
+        pytest.param(SWEEP["old_dead_letters"], (13 * 86_400.0, 100), ("dead_letters_pkey",), id="old_dead_letters"),
         pytest.param(SWEEP["old_jobs"], (13 * 86_400.0, 100), ("jobs_finished",), id="old_jobs"),
         pytest.param(
             SWEEP["delete_jobs"],
