@@ -92,7 +92,8 @@ def check(text: str, *indexes: str) -> None:
     for index in indexes:
         assert re.search(rf"\b{index}\b", text), f"{index} is not used:\n{text}"
     assert not re.search(
-        r"Seq Scan on (jobs|job_specs|attempts|anomalies|messages|idempotency_keys|tokens|attempt_logs|log_chunks|dead_letters)\b",
+        r"Seq Scan on (jobs|job_specs|attempts|anomalies|messages|dead_letters|idempotency_keys|tokens|attempt_logs|"
+        r"log_chunks)\b",
         text,
     ), text
 
