@@ -271,11 +271,14 @@ def _await_logs(stage: Stage, load: Load) -> None:
 def _converged(stage: Stage, load: Load, *, ended_at: float) -> tuple[float, float]:
     """Return when the last create and the last record of an end that had waited were made up for, in seconds from the end.
 
-    The second is when the cluster had started the last of these jobs, which is its own affair.
+    A job has ended when its Job says so: until then its controller is to be waited for, not we. The second is when the
+    cluster had started the last of these jobs, which is its own affair too.
     """
     rows = stage.rows(
         "SELECT extract(epoch FROM a.created_at)::float8 AS created, extract(epoch FROM a.started_at)::float8 AS started,"
-        " extract(epoch FROM a.finished_at)::float8 AS ended, extract(epoch FROM j.finished_at)::float8 AS recorded, j.id"
+        " extract(epoch FROM a.finished_at)::float8 AS ended, extract(epoch FROM j.finished_at)::float8 AS recorded, j.id,"
+        " (SELECT extract(epoch FROM max((c ->> 'at')::timestamptz))::float8"
+        "  FROM jsonb_array_elements(a.facts -> 'job' -> 'conditions') c) AS declared"
         " FROM jobs j JOIN attempts a ON a.job_id = j.id WHERE j.name = $1",
         load.name,
     )
@@ -283,7 +286,7 @@ def _converged(stage: Stage, load: Load, *, ended_at: float) -> tuple[float, flo
     for row in rows:
         if load.acknowledged_at.get(str(row["id"]), ended_at + 1) > ended_at:
             continue
-        ended = row["ended"] or row["recorded"]
+        ended = max(row["ended"] or row["recorded"], row["declared"] or 0.0)
         late.append((row["created"] or 0.0) - ended_at)
         starts.append((row["started"] or 0.0) - ended_at)
         if row["recorded"] - max(ended, ended_at) > (0.0 if ended <= ended_at else LATE_SECONDS):

@@ -230,4 +230,6 @@ class Client:
 
 def _unavailable(action: str, error: Exception) -> TemporaryError:
     text = str(error) or type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorError):  # its own text shows our TLS context
+        text = f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
     return answers.temporary(f"{action}: no answer: {text}", delay_seconds=1.0, reason="ClusterUnavailable")

@@ -20,7 +20,7 @@ from kube_job_runner.adapters.kubernetes.pacing import Backoff
 
 Kind = Literal["job", "pod", "event"]
 
-NOTABLE_SECONDS = 10.0
+NOTABLE_SECONDS = 5.0
 """A retry this far off is told as a warning: the server refuses us, or is away."""
 
 _log = telemetry.get_logger(__name__)
@@ -44,7 +44,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     idle_seconds: float
     relist_seconds: float
     first_delay_seconds: float = 0.05
-    most_delay_seconds: float = 30.0
+    most_delay_seconds: float = 10.0
     page_limit: int = 500
 
 

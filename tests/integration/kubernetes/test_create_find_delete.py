@@ -225,15 +225,17 @@ async def test_f25_resets_cost_two_requests_and_no_more(server: FakeApiServer, c
 
 
 @pytest.mark.asyncio
-async def test_a_server_that_is_not_there_is_temporary() -> None:
-    cluster = make_cluster("http://127.0.0.1:1")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_server_that_is_not_there_is_temporary(scheme: str) -> None:
+    cluster = make_cluster(f"{scheme}://127.0.0.1:1")
     for call in (
         cluster.create(JOB),
         cluster.find("default", "x"),
         cluster.delete("default", "x", cluster_uid="u", wait_for_pods=False),
     ):
-        with pytest.raises(TemporaryError):
+        with pytest.raises(TemporaryError, match=r"no answer: cannot connect to 127\.0\.0\.1:1: \w") as caught:
             await call
+        assert "object at" not in str(caught.value), "users read it: why a job waits"
     await cluster.close()
 
 
