@@ -22,7 +22,7 @@ from tests.support import provocations, signals
 from tests.support.postgres import Server
 from tests.support.product import Product
 from tests.support.registry import Registry
-from tests.support.sightings import Sightings, condition, failed, terminated, waiting
+from tests.support.sightings import Sightings, Signal, condition, failed, terminated, waiting
 from tests.support.signals import Bed, Outcome, Row
 
 log = logging.getLogger(__name__)
@@ -36,12 +36,16 @@ REAL: dict[str, Any] = {
 }
 IMAGE, CONFIG, REGISTRY, VOLUME = 3.0, 3.1, 3.2, 3.3
 PULL = waiting("ErrImagePull", "ImagePullBackOff")
-CONFIG_ERROR = waiting("CreateContainerConfigError")
 NODE = "127.0.0.1"
 
 
 def shell(text: str) -> list[str]:
     return ["sh", "-c", text]
+
+
+def config_error(saying: str) -> Signal:
+    """The kubelet says what is missing; a busy one says first that it has not heard of the namespace's secrets yet."""
+    return waiting("CreateContainerConfigError", saying=saying)
 
 
 ROWS = (
@@ -100,7 +104,7 @@ ROWS = (
     Row(
         name="secret missing",
         spec={"secrets": [{"env": "TOKEN", "name": "no-such-secret", "key": "k"}]},
-        signal=CONFIG_ERROR,
+        signal=config_error("no-such-secret"),
         reason="ConfigMissing",
         cause="permanent",
         rule="config-missing",
@@ -110,7 +114,7 @@ ROWS = (
     Row(
         name="key missing",
         spec={"secrets": [{"env": "TOKEN", "name": "present", "key": "no-such-key"}]},
-        signal=CONFIG_ERROR,
+        signal=config_error("no-such-key"),
         reason="ConfigMissing",
         cause="permanent",
         rule="config-missing",
@@ -141,7 +145,7 @@ ROWS = (
     Row(
         name="runs as root",
         script={"non-root": "1"},
-        signal=CONFIG_ERROR,
+        signal=waiting("CreateContainerConfigError"),
         reason="SecurityPolicy",
         cause="permanent",
         rule="runs-as-root",

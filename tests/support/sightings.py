@@ -150,9 +150,14 @@ def _containers(pod: Wire) -> list[Wire]:
     return [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
 
 
-def waiting(*reasons: str) -> Signal:
-    """A container waits for one of these reasons."""
-    return lambda pod: any(c["state"].get("waiting", {}).get("reason") in reasons for c in _containers(pod))
+def waiting(*reasons: str, saying: str = "") -> Signal:
+    """A container waits for one of these reasons, and its message holds these words."""
+
+    def shown(pod: Wire) -> bool:
+        waits = (container["state"].get("waiting", {}) for container in _containers(pod))
+        return any(wait.get("reason") in reasons and saying in wait.get("message", "") for wait in waits)
+
+    return shown
 
 
 def terminated(pod: Wire) -> bool:
