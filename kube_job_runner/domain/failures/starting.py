@@ -133,7 +133,7 @@ RULES: tuple[Rule, ...] = (
         explanation="Node {node} could not stop an earlier container: {message}. " + NODE_RETRY,
         source="kubelet container/sync_result.go",
     ),
-    *(_ended(rule) for rule in CAUSES),
+    *(_ended(rule) for rule in CAUSES if rule.reasons == MAKE),  # the rest comes before anything is started
     Rule(
         name="start-runtime-refused",
         where="container.terminated",

@@ -211,6 +211,20 @@ def test_a_runtime_s_own_error_under_another_reason_is_a_start_error() -> None:
     assert found.rule.name == "start-command-not-found"
 
 
+@pytest.mark.parametrize(
+    ("where", "signal", "rule"),
+    [
+        ("container.waiting", "CreateContainerConfigError", "mount-source-missing"),
+        ("container.waiting", "CreateContainerError", "command-not-found"),
+        ("container.terminated", "StartError", "start-command-not-found"),
+    ],
+)
+def test_what_is_missing_is_a_mount_until_the_container_is_made(where: failures.Where, signal: str, rule: str) -> None:
+    found = failures.classify(where, signal, "stat /data/in: no such file or directory")
+    assert found is not None
+    assert found.rule.name == rule
+
+
 def test_braces_in_a_message_stay_as_they_are() -> None:
     found = failures.classify("container.waiting", "InvalidImageName", 'bad "${PREFIX}/{0}"')
     assert found is not None
