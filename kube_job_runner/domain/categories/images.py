@@ -76,8 +76,8 @@ CATEGORIES = (
         title="The runtime cannot read the image",
         whose="user",
         happened=(
-            "The image is in the registry, but in a form that the node's runtime does not support (such as manifest "
-            "schema 1), or damaged."
+            "The image is in the registry, but in a form that the node's runtime does not support, such as manifest "
+            "schema 1."
         ),
         remedy=("Build and push the image anew with a current tool.",),
         verdict="fail_after_grace",

@@ -80,6 +80,23 @@ CAUSES: tuple[Rule, ...] = (
         source="kubelet security_context_others.go, verifyRunAsNonRoot",
     ),
     _make(
+        "profile-tool",
+        r"apparmor_parser (version|resolves)|get apparmor_parser",
+        category="runtime_error",
+        verdict="retry_free",
+        grace="infrastructure",
+        explanation="Node {node} cannot use its own AppArmor tools for container {container}: {message}. " + NODE_RETRY,
+        source="containerd contrib/apparmor",
+    ),
+    _make(
+        "profile-unnamed",
+        r"empty localhost \w+ profile",
+        category="security_policy",
+        verdict="fail_now",
+        explanation="The security profile of container {container} has no name: {message}. Name it, or choose another.",
+        source="containerd internal/cri spec opts",
+    ),
+    _make(
         "security-profile-missing",
         r"apparmor|seccomp|selinux|localhost profile",
         category="security_policy",
@@ -128,13 +145,23 @@ CAUSES: tuple[Rule, ...] = (
     _make(
         "volume-not-mounted",
         r"cannot find volume \S+ to mount|hasn't been mounted|unmounted volumes|stale (NFS )?file handle|"
-        r"transport endpoint is not connected|"
+        r"transport endpoint is not connected|mkdir /\S+: file exists|"
         r"/volumes/kubernetes\.io~\S+ .{0,300}(host is down|input/output error|no route to host|permission denied|timed out)",
         category="volume_unavailable",
         verdict="retry_free",
         grace="volume",
         explanation="A volume of container {container} is not ready on node {node}: {message}. A new attempt is free.",
         source="kubelet kubelet_pods.go, makeMounts; kernel ESTALE and ENOTCONN",
+    ),
+    _make(
+        "snapshot-lost",
+        r"failed to stat parent|/snapshots/\d+/|unpacking image|failed to extract layer|content digest \S+ not found|"
+        r"error creating overlay mount|does not match provided manifest digest",
+        category="runtime_error",
+        verdict="retry_free",
+        grace="infrastructure",
+        explanation="Node {node} lost a part of the image of container {container}: {message}. " + NODE_RETRY,
+        source="containerd snapshots and content store; containers/storage; moby overlay2",
     ),
     _make(
         "host-path-missing",
@@ -282,7 +309,8 @@ CAUSES: tuple[Rule, ...] = (
         "command-not-executable",
         r"(?<!close )exec:? .{0,400}(permission denied|is a directory|operation not permitted|text file busy)|not executable|"
         r"exec user process caused.{0,20}(permission denied|is a directory)|"
-        r"(open executable|stat|executable).{0,200}permission denied|cannot execute|^\s*permission denied",
+        r"(open executable|stat|executable).{0,200}(permission denied|operation not permitted)|"
+        r"cannot execute|^\s*permission denied",
         category="command_not_executable",
         verdict="fail_now",
         explanation=(
@@ -310,7 +338,7 @@ CAUSES: tuple[Rule, ...] = (
     ),
     _make(
         "user-unknown",
-        r"unable to setup user|cannot set [ug]id|"
+        r"unable to setup user|cannot set [ug]id|cannot be mapped to a host ID|"
         r"unable to find (user|group)|no users found|no matching entries in (passwd|group)|(user|"
         r"group) .{0,80}(not found|unknown|"
         r"does not exist)|invalid (user|group)\b|unknown capability|invalid capability|invalid (env|"
@@ -323,7 +351,8 @@ CAUSES: tuple[Rule, ...] = (
     ),
     _make(
         "cgroup",
-        r"cgroup|systemd|dbus|session key|\.scope\b|\.slice\b|conmon|shim.{0,60}(closed|exited|disconnected|"
+        r"cgroup|devices\.(allow|deny)|systemd|dbus|session key|\.scope\b|\.slice\b|conmon|"
+        r"shim.{0,60}(closed|exited|disconnected|"
         r"not running|unavailable)|ttrpc|"
         r"containerd\.sock|crio\.sock|docker\.sock",
         category="runtime_error",
@@ -346,7 +375,7 @@ CAUSES: tuple[Rule, ...] = (
         r"deadline ?exceeded|context cancell?ed|timed? ?out|code = (Unavailable|DeadlineExceeded|"
         r"Canceled)|connection (refused|reset)|"
         r"\bEOF\b|broken pipe|resource temporarily unavailable|too many open files|cannot allocate memory|"
-        r"device or resource busy|input/output error|stale|try again",
+        r"device or resource busy|input/output error|stale|try again|is not in (the )?created state|unknown service runtime\.",
         category="runtime_error",
         verdict="retry_free",
         grace="infrastructure",
@@ -365,6 +394,17 @@ CAUSES: tuple[Rule, ...] = (
         explanation="Node {node} lost a part of container {container} while it was being made: {message}. "
         + NODE_RETRY,
         source="containerd errdefs NotFound; containers/storage; moby",
+    ),
+    _make(
+        "capability-refused",
+        r"apply caps|capabilit\w+.{0,80}not permitted",
+        category="security_policy",
+        verdict="fail_now",
+        explanation=(
+            "Node {node} does not grant the capabilities that container {container} asks for: {message}. Ask for fewer, or "
+            "choose other nodes."
+        ),
+        source="runc libcontainer/capabilities",
     ),
     _make(
         "not-permitted",

@@ -82,6 +82,19 @@ RULES: tuple[Rule, ...] = (
         source="kubelet images/image_manager.go",
     ),
     Rule(
+        name="image-short-name",
+        where="container.waiting",
+        reasons=_PULL | {"ImageInspectError"},
+        pattern=text(r"short.?name .{0,300}(did not resolve|ambiguous|enforcing)|no unqualified.search registries"),
+        category="image_reference_invalid",
+        verdict="fail_now",
+        explanation=(
+            "The image of container {container} names no registry, and the nodes may not guess one: {message}. Write the "
+            "registry before its name, as in `docker.io/library/busybox:1`."
+        ),
+        source="containers/image pkg/shortnames; CRI-O",
+    ),
+    Rule(
         name="image-store-full",
         where="container.waiting",
         reasons=frozenset({"ImageInspectError"}),
@@ -107,7 +120,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _pull(
         "pull-runtime-unreachable",
-        r"(containerd|crio|cri-dockerd|docker)\.sock|cannot connect to the docker daemon",
+        r"(containerd|crio|cri-dockerd|docker)\.sock|cannot connect to the docker daemon|unknown service runtime\.",
         category="runtime_error",
         verdict="retry_free",
         grace="infrastructure",
@@ -222,10 +235,10 @@ RULES: tuple[Rule, ...] = (
     ),
     _pull(
         "pull-image-unreadable",
-        r"(unsupported|unexpected) (manifest )?media ?type|media ?type .{0,120}(no longer supported|"
+        r"(unsupported|unexpected) (manifest )?media ?type(?!.{0,60}text/html)|media ?type .{0,120}(no longer supported|"
         r"not supported)|manifest schema ?v?1\b|"
-        r"schema ?1 (manifest|image)|unsupported (manifest|image) (format|type|schema|version)|encountered unknown type|"
-        r"invalid tar header|invalid (gzip|zstd) header|gzip: invalid|wrong diff id|manifest invalid|MANIFEST_INVALID|"
+        r"schema ?1 (manifest|image|support)|unsupported (manifest|image) (format|type|schema|version)|encountered unknown type|"
+        r"manifest invalid|MANIFEST_INVALID|"
         r"unable to prepare image.{0,40}unsupported|missing signature key|is not a (container )?image",
         category="image_unreadable",
         verdict="fail_after_grace",
@@ -235,7 +248,20 @@ RULES: tuple[Rule, ...] = (
             "{message}. Build and "
             "push it anew with a current tool."
         ),
-        source="containerd images and remotes/docker/schema1; archive/tar, compress/gzip",
+        source="containerd images and remotes/docker/schema1",
+    ),
+    _pull(
+        "pull-damaged",
+        r"invalid tar header|invalid (gzip|zstd) header|gzip: invalid|zstd: invalid|wrong diff id|media ?type.{0,60}text/html|"
+        r"flate: corrupt|checksum error|crc32",
+        category="registry_unavailable",
+        verdict="retry_free",
+        grace="registry",
+        explanation=(
+            "What node {node} got as the image of container {container} is damaged: {message}. It is fetched again, and a "
+            "new attempt is free; if it stays so, push the image anew, and look at proxies on the way."
+        ),
+        source="archive/tar, compress/gzip; containerd diff; pages of proxies that were stored as manifests",
     ),
     _pull(
         "pull-node-store",
@@ -243,7 +269,7 @@ RULES: tuple[Rule, ...] = (
         r"failed to prepare extraction snapshot|content (digest|store)|parent snapshot|snapshotter|"
         r"failed to (unmount|mount)|failed to register layer|layer does not exist|input/output error|read-only file system|"
         r"structure needs cleaning|cannot allocate memory|too many open files|insufficient (UIDs|GIDs)|lock file|"
-        r"error creating (read-write|overlay) layer|adding layer with blob|ApplyLayer",
+        r"error creating (read-write|overlay) layer|adding layer with blob|ApplyLayer|invalid policy in",
         category="runtime_error",
         verdict="retry_free",
         grace="infrastructure",
@@ -309,7 +335,8 @@ RULES: tuple[Rule, ...] = (
         r"unexpected commit digest|failed size validation|(digest|layer|checksum) (mismatch|"
         r"verification failed)|failed to verify|"
         r"does not match (the )?(expected )?digest|short (read|copy)|wrong size|no progress|stalled|"
-        r"fetching blob: StatusCode: 4(?!0[134])\d\d|signature format, starting with binary 0x3c|"
+        r"fetching blob: StatusCode: 4(?!0[134])\d\d|\b400 bad request|proxy authentication|\b407\b|"
+        r"signature format, starting with binary 0x3c|"
         r"under maintenance|read-only mode|SignatureDoesNotMatch|request has expired|ExpiredToken|RequestTimeTooSkewed",
         category="registry_unavailable",
         verdict="retry_free",
@@ -322,7 +349,8 @@ RULES: tuple[Rule, ...] = (
         r"manifest[ _]unknown|name[ _]unknown|blob[ _]unknown|manifest for .{0,300}not found|repository name not known|"
         r"manifest tagged by|named manifest is not known|no such (image|manifest)|"
         r"image .{0,200}does not exist in|tag .{0,100}"
-        r"(does not exist|was deleted|has expired|not found)|does not use the \S{1,130} tag",
+        r"(does not exist|was deleted|has expired|not found)|does not use the \S{1,130} tag|"
+        r"unsupported docker v1 repository",
         category="image_not_found",
         verdict="fail_after_grace",
         grace="image",
