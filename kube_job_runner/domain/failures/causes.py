@@ -145,7 +145,7 @@ CAUSES: tuple[Rule, ...] = (
     _make(
         "volume-not-mounted",
         r"cannot find volume \S+ to mount|hasn't been mounted|unmounted volumes|stale (NFS )?file handle|"
-        r"transport endpoint is not connected|mkdir /\S+: file exists|"
+        r"transport endpoint is not connected|mkdir \"?/\S+ file exists|"
         r"/volumes/kubernetes\.io~\S+ .{0,300}(host is down|input/output error|no route to host|permission denied|timed out)",
         category="volume_unavailable",
         verdict="retry_free",

@@ -163,6 +163,16 @@ RULES: tuple[Rule, ...] = (
         source="kubelet eviction/helpers.go, local limits",
     ),
     Rule(
+        name="node-replaced",
+        where="pod.status",
+        reasons=frozenset({"Evicted"}),
+        pattern=text(r"^Evicted pod|\b(drifted|drain(ed|ing)?|consolidat\w+|underutilized|spot interruption)\b"),
+        category="disrupted",
+        verdict="retry_free",
+        explanation="The pod was moved off node {node}, which is replaced: {message}. " + _FREE,
+        source="Karpenter disruption; kubectl drain",
+    ),
+    Rule(
         name="node-pressure",
         where="pod.status",
         reasons=frozenset({"Evicted"}),
@@ -340,6 +350,15 @@ RULES: tuple[Rule, ...] = (
         verdict="retry_free",
         explanation="Node {node} no longer exists: {message}. " + _FREE,
         source="KEP-3329 DisruptionTarget; podgc controller",
+    ),
+    Rule(
+        name="disruption-node-deleted",
+        where="pod.condition",
+        pattern=text(r"\bnode (no longer exists|was deleted|is gone)\b"),
+        category="node_lost",
+        verdict="retry_free",
+        explanation="Node {node} no longer exists: {message}. " + _FREE,
+        source="GKE DeletionByGCPControllerManager, and others like it: each cloud has its own reason",
     ),
     Rule(
         name="disruption-shutdown",

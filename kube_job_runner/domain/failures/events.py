@@ -172,7 +172,7 @@ RULES: tuple[Rule, ...] = (
         r"hostPath type check failed|(persistentvolumeclaim|persistentvolume|pvc|storageclass\S*|claim)s? .{0,300}"
         r"(not found|does not exist)|no persistent volumes available|code = NotFound|error 404|volume_?id .{0,100}not found|"
         r"\b(volume|disk|share|filesystem|file system|snapshot) \S{1,200} (was |could )?(not found|not be found|does not "
-        r"exist)|InvalidVolume|ResourceNotFound|DiskNotFound|FileSystemNotFound|source .{0,200}does not exist",
+        r"exist)|InvalidVolume|ResourceNotFound|DiskNotFound|FileSystemNotFound|(source|path) .{0,200}does not exist",
         category="volume_missing",
         verdict="fail_after_grace",
         grace="volume",

@@ -335,7 +335,7 @@ RULES: tuple[Rule, ...] = (
         r"unexpected commit digest|failed size validation|(digest|layer|checksum) (mismatch|"
         r"verification failed)|failed to verify|"
         r"does not match (the )?(expected )?digest|short (read|copy)|wrong size|no progress|stalled|"
-        r"fetching blob: StatusCode: 4(?!0[134])\d\d|\b400 bad request|proxy authentication|\b407\b|"
+        r"fetching blob: StatusCode: 4(?!0[134])\d\d|\b400 bad request|proxy authentication|\b407\b|missing protocol scheme|"
         r"signature format, starting with binary 0x3c|"
         r"under maintenance|read-only mode|SignatureDoesNotMatch|request has expired|ExpiredToken|RequestTimeTooSkewed",
         category="registry_unavailable",
