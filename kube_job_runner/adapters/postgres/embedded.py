@@ -28,8 +28,12 @@ DATABASE = "postgres"
 LOG_MAX_BYTES = 10 * 1024 * 1024
 STOP_SECONDS = 30.0
 START_SECONDS = 600.0  # recovery after a crash reads the log anew; a bound only against a server that hangs
+LINGER_SECONDS = 30.0  # how long the backends of a killed server may take to notice and end
+LINGER_PAUSE_SECONDS = 0.1
 
 _log = structlog.get_logger(__name__)
+
+_LINGERING = "pre-existing shared memory block"
 
 # Durable first: no setting here may trade a lost commit for speed.
 _OPTIONS = {
@@ -112,18 +116,34 @@ def _start_locked(layout: datadir.Layout, identity: str) -> EmbeddedServer:
     found = binaries.find(major=layout.major())
     layout.remove_leftovers()
     try:
-        return _run(layout, found, identity=identity)
+        return _run_alone(layout, found, identity=identity)
     except _NoNamespaceError:
         if os.geteuid() != 0:
             raise errors.ConfigurationError(
                 f"PostgreSQL needs a user with an entry in /etc/passwd; uid {os.geteuid()} has none, and this machine "
                 "allows no user namespaces. Run as a named user, or set KJR_DATABASE_URL."
             ) from None
-        return _run(layout, found, identity="setuid")
+        return _run_alone(layout, found, identity="setuid")
 
 
 class _NoNamespaceError(Exception):
     """The machine lets us make no user namespace."""
+
+
+class _BackendsLingerError(errors.ConfigurationError):
+    """Processes of a server that was killed still hold its shared memory; they end by themselves."""
+
+
+def _run_alone(layout: datadir.Layout, found: binaries.Binaries, *, identity: str) -> EmbeddedServer:
+    """Run the server, as soon as nothing is left of one that was killed."""
+    deadline = time.monotonic() + LINGER_SECONDS
+    while True:
+        try:
+            return _run(layout, found, identity=identity)
+        except _BackendsLingerError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(LINGER_PAUSE_SECONDS)
 
 
 def _identity() -> str:
@@ -222,9 +242,10 @@ def _await_ready(layout: datadir.Layout, process: subprocess.Popen[bytes], *, id
         if process.poll() is not None:
             if process.returncode == launcher.NO_NAMESPACE:
                 raise _NoNamespaceError
-            raise errors.ConfigurationError(
-                f"the embedded PostgreSQL in {layout.root} did not start: {layout.log_tail()} "
-                f"(see {layout.log}).{_hint(identity)}"
+            tail = layout.log_tail()
+            failure = _BackendsLingerError if _LINGERING in tail else errors.ConfigurationError
+            raise failure(
+                f"the embedded PostgreSQL in {layout.root} did not start: {tail} (see {layout.log}).{_hint(identity)}"
             )
         if time.monotonic() > deadline:
             raise errors.ConfigurationError(

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -190,6 +191,22 @@ def test_a_killed_server_recovers(used: Path) -> None:
     server.stop()
     server = embedded.start(used)
     assert kept(server.url) == [1, 2]
+    server.stop()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the server's processes in /proc")
+def test_a_killed_server_whose_backends_linger_is_followed_when_they_have_ended(used: Path) -> None:
+    server = embedded.start(used)
+    backends = [int(pid) for pid in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()]
+    os.kill(backends[0], signal.SIGSTOP)  # it holds the shared memory, and cannot notice that its server is gone
+    os.kill(server.pid, signal.SIGKILL)
+    server.stop()
+    waking = threading.Timer(1.0, os.kill, (backends[0], signal.SIGCONT))
+    waking.start()
+    server = embedded.start(used)
+    waking.join()
+    assert "pre-existing shared memory block" in (used / "postgres" / "server.log").read_text()
+    assert kept(server.url) == [1]
     server.stop()
 
 
