@@ -51,23 +51,34 @@ class Balancer:
                 self._ready = [place for place, ready in zip(places, answers, strict=True) if ready]
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), PROBE_SECONDS)
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
             task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0.1)  # what is closed by now takes a turn of the loop to be gone
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, IndexError, ZeroDivisionError):  # refused, or nobody is ready: closed at once
+        try:
             ready = self._ready
             backend_reader, backend_writer = await asyncio.open_connection(*ready[next(self._turns) % len(ready)])
             await asyncio.gather(_pump(reader, backend_writer), _pump(backend_reader, writer))
-        writer.close()
+        except (OSError, IndexError, ZeroDivisionError):  # refused, or nobody is ready: closed at once
+            pass
+        except asyncio.CancelledError:  # a server logs a cancelled connection as its own fault
+            pass
+        finally:
+            writer.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
+    try:
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
-    writer.close()
+    except OSError:
+        pass
+    finally:
+        writer.close()
 
 
 async def _is_ready(host: str, port: int) -> bool:
