@@ -155,8 +155,9 @@ CAUSES: tuple[Rule, ...] = (
     ),
     _make(
         "snapshot-lost",
-        r"failed to stat parent|/snapshots/\d+/|unpacking image|failed to extract layer|content digest \S+ not found|"
-        r"error creating overlay mount|does not match provided manifest digest",
+        r"^(?!.*no space left on device).*(failed to stat parent|/snapshots/\d+/\S* no such file|unpacking image|"
+        r"failed to extract layer|content digest \S+ not found|error creating overlay mount|"
+        r"does not match provided manifest digest)",
         category="runtime_error",
         verdict="retry_free",
         grace="infrastructure",

@@ -225,6 +225,25 @@ def test_what_is_missing_is_a_mount_until_the_container_is_made(where: failures.
     assert found.rule.name == rule
 
 
+@pytest.mark.parametrize(
+    ("message", "category"),
+    [
+        ("error unpacking image: failed to extract layer sha256:0: unexpected EOF", "runtime_error"),
+        ("error unpacking image: failed to extract layer sha256:0: no space left on device", "node_disk_full"),
+        (
+            "failed to stat /var/lib/x/snapshots/7/fs: stat /var/lib/x/snapshots/7/fs: no such file or directory",
+            "runtime_error",
+        ),
+        ("write /var/lib/x/snapshots/7/fs/usr/bin/a: no space left on device", "node_disk_full"),
+        ("failed to stat /srv/in: stat /srv/in: no such file or directory", "volume_missing"),
+    ],
+)
+def test_a_lost_snapshot_is_neither_a_full_disk_nor_a_missing_mount(message: str, category: str) -> None:
+    found = failures.classify("container.waiting", "CreateContainerError", message)
+    assert found is not None
+    assert found.category == category
+
+
 def test_braces_in_a_message_stay_as_they_are() -> None:
     found = failures.classify("container.waiting", "InvalidImageName", 'bad "${PREFIX}/{0}"')
     assert found is not None
