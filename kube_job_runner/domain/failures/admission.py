@@ -6,32 +6,11 @@ guide: policies refuse with 403 as quotas do, and a webhook's "no" may come as 5
 
 from __future__ import annotations
 
-from kube_job_runner.domain.failures.rule import Action, Grace, Rule, text
+import functools
 
+from kube_job_runner.domain.failures.rule import Rule, row
 
-def _api(
-    name: str,
-    pattern: str = "",
-    *,
-    reasons: tuple[str, ...] = (),
-    category: str,
-    verdict: Action,
-    grace: Grace = "",
-    explanation: str,
-    source: str,
-) -> Rule:
-    return Rule(
-        name=name,
-        where="api",
-        reasons=frozenset(reasons),
-        pattern=text(pattern) if pattern else None,
-        category=category,
-        verdict=verdict,
-        grace=grace,
-        explanation=explanation,
-        source=source,
-    )
-
+_api = functools.partial(row, where="api")
 
 RULES: tuple[Rule, ...] = (
     _api(

@@ -6,34 +6,15 @@ an AppArmor profile or a missing runtime, too, ends in "no such file or director
 
 from __future__ import annotations
 
-from kube_job_runner.domain.failures.rule import Action, Grace, Rule, text
+import functools
+
+from kube_job_runner.domain.failures.rule import Rule, row
 
 MAKE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
 
-def _make(
-    name: str,
-    pattern: str,
-    *,
-    category: str,
-    verdict: Action,
-    grace: Grace = "",
-    explanation: str,
-    source: str,
-    reasons: frozenset[str] = MAKE,
-) -> Rule:
-    return Rule(
-        name=name,
-        where="container.waiting",
-        reasons=reasons,
-        pattern=text(pattern),
-        category=category,
-        verdict=verdict,
-        grace=grace,
-        explanation=explanation,
-        source=source,
-    )
-
+_make = functools.partial(row, where="container.waiting", reasons=MAKE)
+_node_fault = functools.partial(_make, category="runtime_error", verdict="retry_free", grace="infrastructure")
 
 OCI = "runc libcontainer, crun and gVisor error texts"
 _CONFIG_MISSING = (
@@ -44,13 +25,10 @@ _CONFIG_MISSING = (
 NODE_RETRY = "This is the node's fault; a new attempt is free."
 
 CAUSES: tuple[Rule, ...] = (
-    _make(
+    _node_fault(
         "config-cache-late",
         r"failed to sync (secret|configmap) cache|have not yet been read at least once|informer.{0,40}not.{0,10}synced|"
         r"no relationship found between node",
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
         explanation=(
             "Node {node} has not yet heard of the configuration of container {container}: {message}. It mends itself."
         ),
@@ -79,12 +57,9 @@ CAUSES: tuple[Rule, ...] = (
         ),
         source="kubelet security_context_others.go, verifyRunAsNonRoot",
     ),
-    _make(
+    _node_fault(
         "profile-tool",
         r"apparmor_parser (version|resolves)|get apparmor_parser",
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
         explanation="Node {node} cannot use its own AppArmor tools for container {container}: {message}. " + NODE_RETRY,
         source="containerd contrib/apparmor",
     ),
@@ -153,14 +128,11 @@ CAUSES: tuple[Rule, ...] = (
         explanation="A volume of container {container} is not ready on node {node}: {message}. A new attempt is free.",
         source="kubelet kubelet_pods.go, makeMounts; kernel ESTALE and ENOTCONN",
     ),
-    _make(
+    _node_fault(
         "snapshot-lost",
         r"^(?!.*no space left on device).*(failed to stat parent|/snapshots/\d+/\S* no such file|unpacking image|"
         r"failed to extract layer|content digest \S+ not found|error creating overlay mount|"
         r"does not match provided manifest digest)",
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
         explanation="Node {node} lost a part of the image of container {container}: {message}. " + NODE_RETRY,
         source="containerd snapshots and content store; containers/storage; moby overlay2",
     ),
@@ -199,14 +171,11 @@ CAUSES: tuple[Rule, ...] = (
         explanation="Neither the job nor its image names a command for container {container}: {message}. Set `command`.",
         source="containerd internal/cri WithProcessArgs; moby",
     ),
-    _make(
+    _node_fault(
         "gpu-hook",
         r"nvidia-container|nvidia-ctk|\bCDI\b|error running (pre\w+ )?hook|running (prestart|createruntime|\w+) hook|"
         r"could not select device driver|no-gpu-has|failed to initialize NVML|libnvidia|gathering device information|"
         r"error gathering device|no such device|(l?stat|open) /dev/\S+: no such file",
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
         explanation="Node {node} could not give container {container} its device: {message}. " + NODE_RETRY,
         source="NVIDIA container toolkit; runc hooks; containerd and moby CDI",
     ),
@@ -222,14 +191,11 @@ CAUSES: tuple[Rule, ...] = (
         explanation="The pod's own environment (sandbox) on node {node} is gone: {message}. " + NODE_RETRY,
         source="moby daemon/container_operations.go; containerd internal/cri container_create.go",
     ),
-    _make(
+    _node_fault(
         "name-taken",
         r"failed to reserve container name|name is reserved|is reserved for|"
         r"name .{0,300}already in use|"
         r"the container name .{0,300}is in use",
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
         explanation="The runtime of node {node} still holds an earlier try at container {container}: {message}. "
         + NODE_RETRY,
         source="containerd internal/cri container_create.go; CRI-O ctrNameIndex; moby names",
@@ -281,13 +247,10 @@ CAUSES: tuple[Rule, ...] = (
         ),
         source="hcsshim internal/hcs, HCS_E_IMAGE_MISMATCH",
     ),
-    _make(
+    _node_fault(
         "runtime-missing",
         r"fork/exec |unable to retrieve OCI runtime error|no runtime for |"
         r"runtime handler .{0,60}(not found|not configured|not supported)",
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
         explanation="Node {node} lacks the runtime that container {container} needs: {message}. " + NODE_RETRY,
         source="containerd runtime shim",
     ),
@@ -350,15 +313,12 @@ CAUSES: tuple[Rule, ...] = (
         explanation="A setting of container {container} does not exist in its image or on the node: {message}. Correct it.",
         source="moby/sys user; containerd oci WithUser; runc capabilities",
     ),
-    _make(
+    _node_fault(
         "cgroup",
         r"cgroup|devices\.(allow|deny)|systemd|dbus|session key|\.scope\b|\.slice\b|conmon|"
         r"shim.{0,60}(closed|exited|disconnected|"
         r"not running|unavailable)|ttrpc|"
         r"containerd\.sock|crio\.sock|docker\.sock",
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
         explanation="The runtime of node {node} failed to start container {container}: {message}. " + NODE_RETRY,
         source="runc cgroups and systemd manager; containerd shim; conmon",
     ),
@@ -371,27 +331,21 @@ CAUSES: tuple[Rule, ...] = (
         explanation="The disk of node {node} is full: {message}. Another node is tried, at no cost to the job.",
         source="kernel ENOSPC and EDQUOT",
     ),
-    _make(
+    _node_fault(
         "runtime-slow",
         r"deadline ?exceeded|context cancell?ed|timed? ?out|code = (Unavailable|DeadlineExceeded|"
         r"Canceled)|connection (refused|reset)|"
         r"\bEOF\b|broken pipe|resource temporarily unavailable|too many open files|cannot allocate memory|"
         r"device or resource busy|input/output error|stale|try again|is not in (the )?created state|unknown service runtime\.",
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
         explanation="The runtime of node {node} did not get container {container} started in time: {message}. "
         + NODE_RETRY,
         source="grpc and kernel errors through containerd, CRI-O and cri-dockerd",
     ),
-    _make(
+    _node_fault(
         "image-lost",
         r"image .{0,300}(not found|not known|no such image)|no such image|snapshot .{0,200}(not found|does not exist)|"
         r"failed to (create|prepare) .{0,60}(snapshot|rootfs)|failed to mount rootfs|layer not known|"
         r"container .{0,200}(not found|does not exist|no such container)|no such container|no such task",
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
         explanation="Node {node} lost a part of container {container} while it was being made: {message}. "
         + NODE_RETRY,
         source="containerd errdefs NotFound; containers/storage; moby",

@@ -7,42 +7,23 @@ itself and is not looked at.
 
 from __future__ import annotations
 
-from kube_job_runner.domain.failures.rule import Action, Grace, Rule, text
+import functools
+
+from kube_job_runner.domain.failures.rule import Rule, row, text
 
 _BEFORE = r"^(?:(?!preemption:).)*?"
 _UNSCHEDULABLE = frozenset({"Unschedulable"})
 _SCHEDULER = "scheduler framework plugins, FitError"
 
 
-def _unschedulable(
-    name: str,
-    pattern: str,
-    *,
-    category: str,
-    verdict: Action,
-    grace: Grace = "",
-    explanation: str,
-    source: str = _SCHEDULER,
-) -> Rule:
-    return Rule(
-        name=name,
-        where="pod.condition",
-        reasons=_UNSCHEDULABLE,
-        pattern=text(_BEFORE + pattern),
-        category=category,
-        verdict=verdict,
-        grace=grace,
-        explanation=explanation,
-        source=source,
-    )
-
+_unschedulable = functools.partial(row, where="pod.condition", reasons=_UNSCHEDULABLE, source=_SCHEDULER)
 
 _NO_ROOM = "No node has room for the job now: {message}. It starts when room appears; nothing needs to be done."
 
 RULES: tuple[Rule, ...] = (
     _unschedulable(
         "claim-missing",
-        r"(persistentvolumeclaim|pvc).{0,300}(not found|is being deleted|does not exist|non-existent)|"
+        _BEFORE + r"(persistentvolumeclaim|pvc).{0,300}(not found|is being deleted|does not exist|non-existent)|"
         r"(persistentvolume|pv\(s\)|storageclass\S*|storage class).{0,200}(not found|does not exist|non-existent)|"
         r"non-existent (pv|persistentvolume)",
         category="volume_missing",
@@ -53,7 +34,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _unschedulable(
         "device-claim-missing",
-        r"(resourceclaim|deviceclass|resource ?class)\S* .{0,200}(not found|does not exist)",
+        _BEFORE + r"(resourceclaim|deviceclass|resource ?class)\S* .{0,200}(not found|does not exist)",
         category="config_missing",
         verdict="fail_after_grace",
         grace="config",
@@ -62,7 +43,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _unschedulable(
         "claim-unbound",
-        r"unbound (immediate )?PersistentVolumeClaims|(binding volumes|"
+        _BEFORE + r"unbound (immediate )?PersistentVolumeClaims|(binding volumes|"
         r"VolumeBinding).{0,120}(timed? ?out|error|fail|context)|"
         r"waiting for (a volume|volume|external provisioner|first consumer)|claim .{0,200}not bound",
         category="volume_unavailable",
@@ -77,7 +58,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _unschedulable(
         "machines-limited",
-        r"exceed\w* limits for (nodepool|provisioner)|limits? (reached|exceeded) for (nodepool|provisioner)",
+        _BEFORE + r"exceed\w* limits for (nodepool|provisioner)|limits? (reached|exceeded) for (nodepool|provisioner)",
         category="unschedulable_capacity",
         verdict="wait",
         explanation="The cluster is as large as it may become: {message}. The job starts when room appears.",
@@ -85,7 +66,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _unschedulable(
         "no-machine-fits",
-        r"no instance type|no offering|no available instance|(incompatible with|did not tolerate).{0,200}"
+        _BEFORE + r"no instance type|no offering|no available instance|(incompatible with|did not tolerate).{0,200}"
         r"(nodepool|provisioner)|no (nodepool|provisioner)s? (matched|found|satisf)|wouldn't fit if a new node|"
         r"no node ?(group|pool)s? (can|could|would|fit)",
         category="unschedulable_impossible",
@@ -100,7 +81,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _unschedulable(
         "no-room",
-        r"(insufficient (?!quota)\S|too many pods|cannot allocate all claims|max volume count|enough free storage|"
+        _BEFORE
+        + r"(insufficient (?!quota)\S|too many pods|cannot allocate all claims|max volume count|enough free storage|"
         r"free node resources|out of (cpu|memory)|no nodes available to schedule|no nodes? (is|are) (available|registered)|"
         r"0/0 nodes|not enough (room|resources|slots|cpus?|memory|gpus?)|no free (slot|gpu|device)|"
         r"\bgang\b|pod ?group|minAvailable|queue .{0,80}(overused|quota|insufficient))",
@@ -110,7 +92,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _unschedulable(
         "volume-unbindable",
-        r"available persistent volumes to bind",
+        _BEFORE + r"available persistent volumes to bind",
         category="volume_unavailable",
         verdict="retry_free",
         grace="volume",
@@ -119,7 +101,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _unschedulable(
         "nodes-closed",
-        r"available: (\d+ node\(s\) (were unschedulable|were not ready|had (untolerated )?taint \{node\.kubernetes\.io/"
+        _BEFORE
+        + r"available: (\d+ node\(s\) (were unschedulable|were not ready|had (untolerated )?taint \{node\.kubernetes\.io/"
         r"(not-ready|unreachable|unschedulable|network-unavailable|memory-pressure|disk-pressure|pid-pressure)[^}]*\}"
         r"(, that the pod didn't tolerate)?)[,.] ?)+(no new claims.*|still not schedulable.*|$|preemption)",
         category="unschedulable_capacity",
@@ -129,7 +112,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _unschedulable(
         "no-node-matches",
-        r"(taint|toleration|tolerate|affinity|selector|topology|free ports|host ?port|didn't match|"
+        _BEFORE + r"(taint|toleration|tolerate|affinity|selector|topology|free ports|host ?port|didn't match|"
         r"didn't satisfy|node ?name|"
         r"didn't have|were unschedulable|volume node|no nodes? match|labels?|untolerated|available zones|zone)",
         category="unschedulable_constraints",
@@ -142,7 +125,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _unschedulable(
         "not-scheduled",
-        r"",
+        _BEFORE + r"",
         category="unschedulable_capacity",
         verdict="wait",
         explanation="The cluster has found no node for the job yet: {message}.",

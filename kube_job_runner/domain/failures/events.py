@@ -6,10 +6,11 @@ Events alone. Events are best effort; nothing here is ever the only way to a ver
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 
-from kube_job_runner.domain.failures.rule import Action, Grace, Rule, Where, text
+from kube_job_runner.domain.failures.rule import Rule, Where, row
 
 _COMBINED = re.compile(r"^\(combined from similar events\): ")
 _CREATING = re.compile(r"^Error creating: ")
@@ -99,37 +100,15 @@ _SANDBOX = frozenset(
 _SCALE_UP = frozenset({"NotTriggerScaleUp"})
 
 
-def _event(
-    name: str,
-    reasons: frozenset[str],
-    pattern: str = "",
-    *,
-    category: str,
-    verdict: Action,
-    grace: Grace = "",
-    explanation: str,
-    source: str,
-) -> Rule:
-    return Rule(
-        name=name,
-        where="event",
-        reasons=reasons,
-        pattern=text(pattern) if pattern else None,
-        category=category,
-        verdict=verdict,
-        grace=grace,
-        explanation=explanation,
-        source=source,
-    )
-
+_event = functools.partial(row, where="event")
 
 _STORAGE = "kubelet volumemanager, attach-detach controller, CSI drivers"
 
 RULES: tuple[Rule, ...] = (
     _event(
         "mount-cache-late",
-        _MOUNT,
         r"failed to sync (secret|configmap) cache|object .{0,200}not registered|no relationship found between node",
+        reasons=_MOUNT,
         category="volume_unavailable",
         verdict="retry_free",
         grace="volume",
@@ -140,11 +119,11 @@ RULES: tuple[Rule, ...] = (
     ),
     _event(
         "mount-config-missing",
-        _MOUNT,
         r"\b(secret|configmap|serviceaccount|service account)s? \S{0,300} ?not found|"
         r"references? non-?existent (secret|config)"
         r"( map)? key|couldn't find key|"
         r"mount secrets store objects.{0,1500}(not ?found|\b404\b)|secretproviderclass.{0,200}not found",
+        reasons=_MOUNT,
         category="config_missing",
         verdict="fail_after_grace",
         grace="config",
@@ -155,8 +134,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _event(
         "mount-node-unknown",
-        _MOUNT,
         r"not attached to (the )?node|instance not found|instance id for node|node \S{1,300} (was )?not found",
+        reasons=_MOUNT,
         category="volume_unavailable",
         verdict="retry_free",
         grace="volume",
@@ -168,11 +147,11 @@ RULES: tuple[Rule, ...] = (
     ),
     _event(
         "mount-missing",
-        _MOUNT,
         r"hostPath type check failed|(persistentvolumeclaim|persistentvolume|pvc|storageclass\S*|claim)s? .{0,300}"
         r"(not found|does not exist)|no persistent volumes available|code = NotFound|error 404|volume_?id .{0,100}not found|"
         r"\b(volume|disk|share|filesystem|file system|snapshot) \S{1,200} (was |could )?(not found|not be found|does not "
         r"exist)|InvalidVolume|ResourceNotFound|DiskNotFound|FileSystemNotFound|(source|path) .{0,200}does not exist",
+        reasons=_MOUNT,
         category="volume_missing",
         verdict="fail_after_grace",
         grace="volume",
@@ -181,8 +160,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _event(
         "mount-in-use",
-        _MOUNT,
         r"already used by pod|is in use by|already mounted by|volume is (busy|in use)",
+        reasons=_MOUNT,
         category="volume_unavailable",
         verdict="wait",
         explanation="Another pod holds the volume of the job: {message}. The job starts when that one has ended.",
@@ -190,11 +169,11 @@ RULES: tuple[Rule, ...] = (
     ),
     _event(
         "mount-refused",
-        _MOUNT,
         r"access denied|permission denied|not authorized|unauthorized|AuthorizationFailed|"
         r"AccessDenied|wrong fs type|bad option|"
         r"bad superblock|unknown filesystem|invalid (credentials|argument|mount option)|mount error\((13|22)\)|"
         r"reason given by server: no such file|must be specified",
+        reasons=_MOUNT,
         category="volume_unavailable",
         verdict="fail_after_grace",
         grace="volume",
@@ -206,7 +185,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _event(
         "mount-fault",
-        _MOUNT,
+        reasons=_MOUNT,
         category="volume_unavailable",
         verdict="retry_free",
         grace="volume",
@@ -218,7 +197,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _event(
         "sandbox-fault",
-        _SANDBOX,
+        reasons=_SANDBOX,
         category="sandbox_failed",
         verdict="retry_free",
         grace="infrastructure",
@@ -231,7 +210,9 @@ RULES: tuple[Rule, ...] = (
     ),
     _event(
         "device-fault",
-        frozenset({"FailedPrepareDynamicResources", "FailedSync", "FailedPreStartHook", "FailedToCreateContainer"}),
+        reasons=frozenset(
+            {"FailedPrepareDynamicResources", "FailedSync", "FailedPreStartHook", "FailedToCreateContainer"}
+        ),
         category="runtime_error",
         verdict="retry_free",
         grace="infrastructure",
@@ -240,10 +221,10 @@ RULES: tuple[Rule, ...] = (
     ),
     _event(
         "scale-up-limited",
-        _SCALE_UP,
         r"scale-up:?\s*$|max (node group|cluster|total|pool)|limit (reached|exceeded)|backoff|"
         r"not ready for scale-?up|being (upgraded|scaled)|"
         r"quota|out of resources|stockout",
+        reasons=_SCALE_UP,
         category="unschedulable_capacity",
         verdict="wait",
         explanation="The cluster is as large as it may become: {message}. The job starts when room appears.",
@@ -251,7 +232,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _event(
         "scale-up-impossible",
-        _SCALE_UP,
+        reasons=_SCALE_UP,
         category="unschedulable_impossible",
         verdict="fail_after_grace",
         grace="scheduling",
@@ -264,8 +245,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _event(
         "scale-up-begun",
-        frozenset({"TriggeredScaleUp", "Nominated", "Scheduled"}),
         r"scale.?up|nodeclaim|machine|node/",
+        reasons=frozenset({"TriggeredScaleUp", "Nominated", "Scheduled"}),
         category="unschedulable_capacity",
         verdict="wait",
         explanation="The cluster adds a machine for the job: {message}.",
@@ -273,7 +254,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _event(
         "node-not-ready",
-        frozenset({"NodeNotReady", "NodeControllerEviction"}),
+        reasons=frozenset({"NodeNotReady", "NodeControllerEviction"}),
         category="node_lost",
         verdict="retry_free",
         grace="infrastructure",
@@ -282,8 +263,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _event(
         "taint-eviction",
-        frozenset({"TaintManagerEviction"}),
         r"marking for deletion|deleting",
+        reasons=frozenset({"TaintManagerEviction"}),
         category="disrupted",
         verdict="retry_free",
         explanation="The pod is moved off node {node} because of a taint: {message}. A new attempt is free.",
@@ -291,7 +272,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _event(
         "oom-event",
-        frozenset({"OOMKilling"}),
+        reasons=frozenset({"OOMKilling"}),
         category="out_of_memory",
         verdict="application",
         explanation=(
@@ -301,7 +282,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _event(
         "system-oom",
-        frozenset({"SystemOOM"}),
+        reasons=frozenset({"SystemOOM"}),
         category="node_pressure_evicted",
         verdict="retry_free",
         explanation="Node {node} as a whole ran out of memory: {message}. A new attempt is free.",

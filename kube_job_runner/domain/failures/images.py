@@ -6,35 +6,14 @@ So causes come before the refusals (401, 403) that a last try without credential
 
 from __future__ import annotations
 
-from kube_job_runner.domain.failures.rule import Action, Grace, Rule, text
+import functools
+
+from kube_job_runner.domain.failures.rule import Rule, row, text
 
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
 
 
-def _pull(
-    name: str,
-    pattern: str,
-    *,
-    category: str,
-    verdict: Action,
-    grace: Grace = "",
-    explanation: str,
-    source: str,
-    names: bool = False,
-) -> Rule:
-    return Rule(
-        name=name,
-        where="container.waiting",
-        reasons=_PULL,
-        pattern=text(pattern),
-        without_names=not names,
-        category=category,
-        verdict=verdict,
-        grace=grace,
-        explanation=explanation,
-        source=source,
-    )
-
+_pull = functools.partial(row, where="container.waiting", reasons=_PULL, without_names=True)
 
 _REGISTRY_WAITS = (
     "The registry of the image of container {container} does not answer as it should: {message}. This is not the job's "
@@ -129,7 +108,7 @@ RULES: tuple[Rule, ...] = (
             "attempt is free."
         ),
         source="kubelet cri-client; grpc transport errors",
-        names=True,
+        without_names=False,
     ),
     _pull(
         "pull-disk-full",
@@ -368,7 +347,7 @@ RULES: tuple[Rule, ...] = (
         "pull-hub-name-unknown",
         r"pull access denied for (docker\.io/library/)?[^/\s,]+, repository does not exist|"
         r"in docker\.io/library/\S+: .{0,60}denied",
-        names=True,
+        without_names=False,
         category="image_not_found",
         verdict="fail_after_grace",
         grace="image",

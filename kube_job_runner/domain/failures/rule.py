@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal as signals
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 import msgspec
@@ -115,6 +115,34 @@ def grace_seconds(rule: Rule, graces: Mapping[str, float] = GRACES_SECONDS) -> f
 def text(pattern: str) -> re.Pattern[str]:
     """Return a pattern that is looked for anywhere in a message, in any case, across lines."""
     return re.compile(pattern, re.IGNORECASE | re.DOTALL)
+
+
+def row(
+    name: str,
+    pattern: str = "",
+    *,
+    where: Where,
+    reasons: Iterable[str] = (),
+    without_names: bool = False,
+    category: str,
+    verdict: Action,
+    grace: Grace = "",
+    explanation: str,
+    source: str,
+) -> Rule:
+    """Return a rule by what its message holds (see `text`); a module fixes by `functools.partial` what its rows share."""
+    return Rule(
+        name=name,
+        where=where,
+        reasons=frozenset(reasons),
+        pattern=text(pattern) if pattern else None,
+        without_names=without_names,
+        category=category,
+        verdict=verdict,
+        grace=grace,
+        explanation=explanation,
+        source=source,
+    )
 
 
 def finding(rule: Rule, message: str, *, reason: str = "", exit_code: int | None = None, **place: object) -> Finding:
