@@ -150,7 +150,7 @@ def postponed(
 ) -> Decision:
     """Return what to do when a queued job could not be created now: wait half as long as it has waited, up to a minute.
 
-    In an ``outage`` of the API server it waits 10 s at most, so that all goes on soon after it: a question that nobody
+    In an `outage` of the API server it waits 10 s at most, so that all goes on soon after it: a question that nobody
     answers costs little, while a quota that is full may stay so for hours.
     It keeps its admission: a create whose answer was lost may have made the cluster job, so its place stays taken.
     """

@@ -102,7 +102,7 @@ def test_a_namespace_without_rights_and_one_that_does_not_exist_degrade_alone(
 
 
 def _says(product: Product, job_id: str, *parts: str) -> bool:
-    """Whether its explanation holds all of ``parts``: before, it says that the job is next in its queue."""
+    """Whether its explanation holds all of `parts`: before, it says that the job is next in its queue."""
     explanation = product.job(job_id)["explanation"] or ""
     return all(part in explanation for part in parts)
 

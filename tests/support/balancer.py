@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from tests.support.loops import end_others
+
 PROBE_SECONDS = 0.1
 
 
@@ -51,34 +53,22 @@ class Balancer:
                 self._ready = [place for place, ready in zip(places, answers, strict=True) if ready]
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), PROBE_SECONDS)
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0.1)  # what is closed by now takes a turn of the loop to be gone
+        await end_others()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        # Refused, or nobody is ready: closed at once. A cancel, when all ends, a server would log as its own fault.
+        passing = (OSError, IndexError, ZeroDivisionError, asyncio.CancelledError)
+        with contextlib.closing(writer), contextlib.suppress(*passing):
             ready = self._ready
             backend_reader, backend_writer = await asyncio.open_connection(*ready[next(self._turns) % len(ready)])
             await asyncio.gather(_pump(reader, backend_writer), _pump(backend_reader, writer))
-        except (OSError, IndexError, ZeroDivisionError):  # refused, or nobody is ready: closed at once
-            pass
-        except asyncio.CancelledError:  # a server logs a cancelled connection as its own fault
-            pass
-        finally:
-            writer.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
+    with contextlib.closing(writer), contextlib.suppress(OSError):
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
-    except OSError:
-        pass
-    finally:
-        writer.close()
 
 
 async def _is_ready(host: str, port: int) -> bool:

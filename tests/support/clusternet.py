@@ -20,6 +20,7 @@ from typing import Any, Self, cast
 
 from testbed import nodeconfig
 from testbed.cluster import Cluster
+from tests.support.loops import end_others
 
 NETWORK = "203.0.113.0/24"  # the API server's range of cluster addresses
 NAME_SERVER = "203.0.113.10"  # below the part that it gives out by itself
@@ -81,11 +82,7 @@ class ClusterNet:
         self._datagrams.close()
         for server in self._servers:
             server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.wait(others, timeout=5)
-        await asyncio.sleep(0.1)  # what is closed by now takes a turn of the loop to be gone
+        await end_others()
 
     async def _serve(self, where: tuple[str, int], targets: list[Target]) -> None:
         known = where in self._relayed

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+from tests.support.loops import end_others
+
 Mode = Literal["pass", "swallow", "reset"]
 _LINGER_OFF = struct.pack("ii", 1, 0)  # a close sends RST
 
@@ -71,10 +73,7 @@ class Proxy:
         server.close()
         for link in list(self._links):
             link.reset()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await end_others()
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

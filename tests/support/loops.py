@@ -1,0 +1,14 @@
+"""Event loops in threads of their own."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+async def end_others() -> None:
+    """End all other tasks of this loop, and let it see that what they closed is gone."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0.1)  # what is closed by now takes a turn of the loop to be gone
