@@ -145,7 +145,9 @@ ROWS = (
     Row(
         name="runs as root",
         script={"non-root": "1"},
+        # Whichever is told first decides, and then the pod is gone: the other may never be told.
         signal=waiting("CreateContainerConfigError"),
+        event=("Failed", "runAsNonRoot"),
         reason="SecurityPolicy",
         cause="permanent",
         rule="runs-as-root",

@@ -62,8 +62,8 @@ class Bed:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One class of signals. `signal` (or `event`: reason and text) is what the cluster first shows of it; None
-    is the creation of the cluster job, from which the start timeout counts.
+    """One class of signals. `signal`, or `event` (reason and text), or the first of both, is what the cluster shows of
+    it; without either it is the creation of the cluster job, from which the start timeout counts.
 
     `provoke` makes it happen to the running pod of attempt 1; attempt 2 then runs and succeeds. `says` are parts of the
     explanation: cause, place, what to do. The verdict comes `grace_seconds` after the signal,
@@ -160,13 +160,15 @@ def _let_second_attempt_end(bed: Bed, job_id: str, deadline: dt.datetime) -> Non
 
 def _outcome(bed: Bed, row: Row, job_id: str) -> Outcome:
     attempts = bed.product.attempts(job_id)
+    shown = []
     if row.event is not None and attempts:
         reason, text = row.event
-        signal_at = bed.sightings.first_event(str(attempts[0]["cluster_name"]), reason, text)
-    elif row.signal is not None:
-        signal_at = bed.sightings.first(job_id, row.signal)
-    else:
-        signal_at = dt.datetime.fromisoformat(attempts[0]["created_at"]) if attempts else None
+        shown.append(bed.sightings.first_event(str(attempts[0]["cluster_name"]), reason, text))
+    if row.signal is not None:
+        shown.append(bed.sightings.first(job_id, row.signal))
+    if row.event is None and row.signal is None and attempts:
+        shown.append(dt.datetime.fromisoformat(attempts[0]["created_at"]))
+    signal_at = min((at for at in shown if at is not None), default=None)
     return Outcome(
         job=bed.product.job(job_id),
         attempts=attempts,
