@@ -14,7 +14,7 @@ from kube_job_runner.adapters.kubernetes import KubernetesCluster
 from kube_job_runner.ports import Listed, Relisting, SeenEvent, SeenPod, WatchEvent
 from tests.support import fake_apiserver as fake
 from tests.support.fake_apiserver import FakeApiServer
-from tests.support.kubernetes import Sleeps, cluster_job, make_cluster, pod, take, until_listed
+from tests.support.kubernetes import Sleeps, cluster_job, eventually, make_cluster, pod, take, until_listed
 
 pytestmark = pytest.mark.asyncio
 JOB = cluster_job()
@@ -183,6 +183,7 @@ async def test_without_the_right_to_read_events_the_pods_are_watched_on(server: 
         await until_listed(pods)
         await server.put("pods", pod(1))
         assert isinstance((await take(pods, 1))[0], SeenPod)
+        await eventually(lambda: sleeps.delays)  # the answer to the other list may come later
         assert not waiting.done()
         waiting.cancel()
         await asyncio.wait({waiting})
