@@ -14,7 +14,7 @@ import asyncpg
 
 from bench import table
 from kube_job_runner.adapters import postgres
-from kube_job_runner.domain.admission import AdmissionLimits
+from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.job import Job, State
 from tests.support.postgres import make_change
 

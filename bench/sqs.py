@@ -28,22 +28,22 @@ def plain(url: str, messages: int) -> dict[str, float]:
     import boto3
 
     client = boto3.client("sqs", endpoint_url=url, region_name="elasticmq")
-    queue = client.create_queue(QueueName=f"bench-{secrets.token_hex(4)}")["QueueUrl"]
+    message_queue = client.create_queue(QueueName=f"bench-{secrets.token_hex(4)}")["QueueUrl"]
 
     def send() -> None:
         for _ in range(messages // TEN):
             entries = [{"Id": str(n), "MessageBody": BODY.decode()} for n in range(TEN)]
-            assert not client.send_message_batch(QueueUrl=queue, Entries=entries).get("Failed")
+            assert not client.send_message_batch(QueueUrl=message_queue, Entries=entries).get("Failed")
 
     def drain() -> None:
         left = messages
         while left:
-            found = client.receive_message(QueueUrl=queue, MaxNumberOfMessages=TEN, WaitTimeSeconds=1).get(
+            found = client.receive_message(QueueUrl=message_queue, MaxNumberOfMessages=TEN, WaitTimeSeconds=1).get(
                 "Messages", []
             )
             entries = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(found)]
             if entries:
-                assert not client.delete_message_batch(QueueUrl=queue, Entries=entries).get("Failed")
+                assert not client.delete_message_batch(QueueUrl=message_queue, Entries=entries).get("Failed")
             left -= len(found)
 
     return {"send": _timed(send, messages), "drain": _timed(drain, messages)} | _cpu
@@ -51,13 +51,13 @@ def plain(url: str, messages: int) -> dict[str, float]:
 
 def ours(url: str, messages: int) -> dict[str, float]:
     """The adapter, as the relay and the processor use it."""
-    from kube_job_runner.adapters.sqs import address, admin, queue
+    from kube_job_runner.adapters.sqs import address, admin, message_queue
 
     where = address.parse(f"sqs://bench-{secrets.token_hex(4)}", endpoint=url, default_region="elasticmq")
 
     async def run() -> dict[str, float]:
         await admin.init(where, lease_seconds=60, max_deliveries=10)
-        async with queue.connect(where, stop=asyncio.Event(), wait_seconds=10) as opened:
+        async with message_queue.connect(where, stop=asyncio.Event(), wait_seconds=10) as opened:
             began, cpu = time.monotonic(), time.process_time()
             for start in range(0, messages, 400):
                 outcomes = await opened.send_bodies([BODY] * min(400, messages - start))

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from kube_job_runner.domain import categories
-from kube_job_runner.domain.categories import Category, manual
+from kube_job_runner.domain.failures import categories
+from kube_job_runner.domain.failures.categories import Category, manual
 
 FOLDER = Path(__file__).resolve().parent / "failures"
 _HEAD = "<!-- Written by docs/failure_pages.py from kube_job_runner/domain/categories and kube_job_runner/domain/failures. -->"

@@ -16,9 +16,9 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain import loglines
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
-from kube_job_runner.domain.loglines import Chunk
+from kube_job_runner.domain.logs import loglines
+from kube_job_runner.domain.logs.loglines import Chunk
 from kube_job_runner.ports import (
     ContainerLog,
     LogCollectStore,

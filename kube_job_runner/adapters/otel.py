@@ -22,10 +22,10 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 import kube_job_runner
-from kube_job_runner import telemetry
-from kube_job_runner.domain.tracing import Span, TraceContext
+from kube_job_runner.domain.record.trace import Span, TraceContext
+from kube_job_runner.telemetry import loggers
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 CLOSE_SECONDS = 5.0
 """How long an ending process waits for its last spans to be taken."""

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kube_job_runner import ports, rulefile
+from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
-from kube_job_runner.components import leadership, web_server
-from kube_job_runner.domain.admission import AdmissionLimits
-from kube_job_runner.domain.draft import Rules
+from kube_job_runner.bootstrap import rules
+from kube_job_runner.components import leader_loop, web_server
+from kube_job_runner.domain.decide.admission import AdmissionLimits
+from kube_job_runner.domain.decide.decision import Rules
 from kube_job_runner.services.collect import Collector
-from kube_job_runner.services.logstream import CollectSettings
+from kube_job_runner.services.log_stream import CollectSettings
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.readiness import Probe, Readiness, round_age, watch_age
@@ -87,8 +88,8 @@ def build_processor(
         cluster=cluster,
         clock=clock,
         rules=Rules(
-            graces=rulefile.graces(settings),
-            table=rulefile.load(settings.failure_rules),
+            graces=rules.graces(settings),
+            table=rules.load(settings.failure_rules),
             evidence_grace_seconds=settings.evidence_grace_seconds,
             cleanup_delay_seconds=settings.cleanup_delay_seconds,
             force_after_seconds=settings.force_after_seconds,
@@ -146,10 +147,10 @@ def build_reconciler(
     )
 
 
-def build_leadership(settings: Settings, component: str, pg: postgres.Postgres) -> leadership.Leadership:
+def build_leadership(settings: Settings, component: str, pg: postgres.Postgres) -> leader_loop.Leadership:
     """Return this process's part in the lease of a component."""
     holder = f"{socket.gethostname()}/{os.getpid()}"
-    return leadership.Leadership(component, pg.leases, holder=holder, lease_seconds=settings.leader_lease_seconds)
+    return leader_loop.Leadership(component, pg.leases, holder=holder, lease_seconds=settings.leader_lease_seconds)
 
 
 def build_logs(settings: Settings, pg: postgres.Postgres | postgres.Fenced) -> Any:
@@ -196,7 +197,7 @@ def build_readiness(
     clock: ports.Clock,
     *,
     queue: Any,
-    leaders: Mapping[str, leadership.Leadership],
+    leaders: Mapping[str, leader_loop.Leadership],
     notes: Callable[[], Mapping[str, str]] = dict[str, str],
 ) -> Readiness:
     """Return the readiness of a process with these components: of its store, its watches while it leads, and its loops."""

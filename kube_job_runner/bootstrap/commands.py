@@ -6,15 +6,16 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from kube_job_runner import ports, rulefile
+from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
+from kube_job_runner.bootstrap import rules
 from kube_job_runner.bootstrap.components import RELAY, all_components, refuse_unknown
 from kube_job_runner.bootstrap.examination import examine
-from kube_job_runner.bootstrap.queues import queue_address, sqs_module
+from kube_job_runner.bootstrap.queue_schemes import queue_address, sqs_module
 from kube_job_runner.bootstrap.running import OnReady, run, run_components, run_up
 from kube_job_runner.components import lifetime
 from kube_job_runner.domain.errors import ConfigurationError
-from kube_job_runner.ports.doctor import Finding
+from kube_job_runner.ports.findings import Finding
 from kube_job_runner.settings import Settings
 from kube_job_runner.web import auth
 
@@ -29,7 +30,7 @@ def up(settings: Settings, *, on_ready: OnReady) -> int:
     Raises:
         ConfigurationError: the data directory is in use, or a setting or a failure rule does not fit.
     """
-    rulefile.load(settings.failure_rules)  # a wrong rule stops the start before anything runs
+    rules.load(settings.failure_rules)  # a wrong rule stops the start before anything runs
     with database(settings) as url:
         return run(settings, run_up(settings, url, on_ready))
 
@@ -53,7 +54,7 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
         )
     if settings.database_url is None and set(chosen) != set(everything):
         raise ConfigurationError("KJR_DATABASE_URL: must be set when components run apart")
-    rulefile.load(settings.failure_rules)
+    rules.load(settings.failure_rules)
     with database(settings) as url:
         return run(settings, run_components(settings, url, chosen, on_ready=None))
 

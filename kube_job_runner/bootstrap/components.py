@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kube_job_runner.bootstrap.queues import queue_address
+from kube_job_runner.bootstrap.queue_schemes import queue_address
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.settings import Settings
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from kube_job_runner import rulefile
 from kube_job_runner.adapters import postgres
+from kube_job_runner.bootstrap import rules
 from kube_job_runner.bootstrap.components import STORE_ONLY
 from kube_job_runner.domain.errors import ConfigurationError
-from kube_job_runner.ports.doctor import Finding, fail, ok, warn
+from kube_job_runner.ports.findings import Finding, fail, ok, warn
 from kube_job_runner.settings import Settings, changed, kubernetes_environment
 
 
@@ -17,7 +17,7 @@ async def examine(settings: Settings, components: Sequence[str]) -> list[Finding
     """Look at settings, database, cluster and log store, as far as these components need them."""
     found = [ok("settings", f"{len(changed(settings))} are not the default")]
     try:
-        rulefile.load(settings.failure_rules)
+        rules.load(settings.failure_rules)
     except ConfigurationError as error:
         found.append(fail("failure rules", str(error), "correct the file, or unset KJR_FAILURE_RULES"))
     url = settings.database_url or postgres.embedded.running_url(settings.data_dir)

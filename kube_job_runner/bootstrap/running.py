@@ -9,14 +9,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from kube_job_runner import __version__, ports, telemetry
+from kube_job_runner import __version__, ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.bootstrap import builders
 from kube_job_runner.bootstrap.components import LED, NO_QUEUE, RELAY, STORE_ONLY, all_components
-from kube_job_runner.bootstrap.queues import queue_address, sqs_module
+from kube_job_runner.bootstrap.queue_schemes import queue_address, sqs_module
 from kube_job_runner.bootstrap.traces import TracerOf, tracing
 from kube_job_runner.components import (
-    leadership,
+    leader_loop,
     lifetime,
     log_collector,
     loops,
@@ -30,9 +30,10 @@ from kube_job_runner.components import (
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
 from kube_job_runner.services.readiness import DepthMeter, Readiness
 from kube_job_runner.settings import Settings, changed, secrets, suggestion, unknown_variables
+from kube_job_runner.telemetry import loggers, metrics
 from kube_job_runner.web import auth
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 _SCHEMA_WAIT_SECONDS = 120.0
 _RIGHTS_WAIT_SECONDS = 20.0  # a migration and its grants are two commits
@@ -44,7 +45,7 @@ OnReady = Callable[[str, str], None]
 
 def run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:
     """Run a process to its end, with its logs set up and what it was started with told; return the exit code."""
-    telemetry.configure(log_format=settings.log_format, log_level=settings.log_level, secrets=secrets(settings))
+    loggers.configure(log_format=settings.log_format, log_level=settings.log_level, secrets=secrets(settings))
     for name in unknown_variables():
         log.warning(
             "unknown setting", action="process.start", variable=name, hint=f"see `kjr config`{suggestion(name)}"
@@ -78,8 +79,8 @@ async def run_components(
     """Run these components until a signal, or until one of them fails; return the exit code."""
     stop = asyncio.Event()
     lifetime.handle_signals(stop)
-    telemetry.build_info.labels(__version__).set(1)
-    telemetry.queue_label.keep(["default", *settings.queue_limits])
+    metrics.build_info.labels(__version__).set(1)
+    metrics.queue_label.keep(["default", *settings.queue_limits])
     if "web-server" in components:
         web_server.check_exposure(settings)
         if await postgres.may_migrate(url):
@@ -158,7 +159,7 @@ def _component_tasks(
     stop: asyncio.Event,
     on_ready: Callable[[str], None] | None,
     readiness: Readiness,
-    leaders: Mapping[str, leadership.Leadership],
+    leaders: Mapping[str, leader_loop.Leadership],
     tracer_of: TracerOf,
 ) -> dict[str, Coroutine[Any, Any, None]]:
     tasks: dict[str, Coroutine[Any, Any, None]] = {}
@@ -214,7 +215,7 @@ async def _by_the_clock(clock: postgres.DatabaseClock, work: Coroutine[Any, Any,
     await loops.run_beside(work, keep())
 
 
-def _notes(leaders: Mapping[str, leadership.Leadership], cluster: ports.Cluster | None) -> dict[str, str]:
+def _notes(leaders: Mapping[str, leader_loop.Leadership], cluster: ports.Cluster | None) -> dict[str, str]:
     """Return what /readyz tells beside the checks: who leads, and which namespaces cannot be watched."""
     troubles = {} if cluster is None else cluster.troubles()
     return {
@@ -231,7 +232,7 @@ def _led_work(
     clock: ports.Clock,
     *,
     stop: asyncio.Event,
-) -> leadership.Work:
+) -> leader_loop.Work:
     """Return what a component does in one term as the leader: everything is built anew, and writes with the term's fence."""
 
     def sweep(fence: ports.Fence) -> Coroutine[Any, Any, None]:
@@ -246,12 +247,12 @@ def _led_work(
         )
 
     def watch_jobs(fence: ports.Fence) -> Coroutine[Any, Any, None]:
-        telemetry.watch_heard.beat("job")  # its age counts from now: another process heard what came before
+        metrics.watch_heard.beat("job")  # its age counts from now: another process heard what came before
         return watchers.run(builders.build_observer("job", pg.fenced(fence), cluster, clock), stop=stop)
 
     def watch_pods(fence: ports.Fence) -> Coroutine[Any, Any, None]:
         fenced = pg.fenced(fence)
-        telemetry.watch_heard.beat("pod")
+        metrics.watch_heard.beat("pod")
         text = functools.partial(builders.build_observer, "event", fenced, cluster, clock)
         return watchers.run(builders.build_observer("pod", fenced, cluster, clock), stop=stop, text=text)
 

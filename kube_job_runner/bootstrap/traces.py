@@ -8,10 +8,11 @@ import importlib
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
-from kube_job_runner import ports, telemetry
+from kube_job_runner import ports
 from kube_job_runner.settings import tracing_protocol, tracing_wanted
+from kube_job_runner.telemetry import loggers
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 _TRACED = frozenset({"web-server", "messages-processor", "log-collector"})  # the others make no spans
 

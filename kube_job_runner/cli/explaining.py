@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli import describe, output, refs, session, tabular, text
-from kube_job_runner.cli.describe import Line
+from kube_job_runner.cli import refs, session
+from kube_job_runner.cli.terminal import describe, output, tables, text
+from kube_job_runner.cli.terminal.describe import Line
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Explanation
@@ -47,7 +48,7 @@ def lines(found: Explanation) -> Iterator[Line]:
     for missing in found.missing:
         yield Line(f"missing: {text.line(missing)}", color="yellow")
     yield Line("")
-    yield Line(f"job {text.line(found.job_id)}: {tabular.state_words(found.state)}; {_next(found)}")
+    yield Line(f"job {text.line(found.job_id)}: {tables.state_words(found.state)}; {_next(found)}")
 
 
 def _next(found: Explanation) -> str:
@@ -66,8 +67,8 @@ def _attempt(attempt: dict[str, Any]) -> Iterator[Line]:
     outcome = str(verdict.get("outcome") or "")
     head = f"attempt {attempt.get('number')}"
     if verdict:
-        head += f": {tabular.state_words(outcome)}, {text.line(verdict.get('reason') or '')}"
-    yield Line(head, color=tabular.state_color(outcome) if outcome else None, bold=True)
+        head += f": {tables.state_words(outcome)}, {text.line(verdict.get('reason') or '')}"
+    yield Line(head, color=tables.state_color(outcome) if outcome else None, bold=True)
     if verdict:
         yield from _verdict(verdict)
     yield from _pairs(

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kube_job_runner.cli import durations, tabular, text
+from kube_job_runner.cli.terminal import durations, tables, text
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Phase, Timeline, Transition
 
 COLUMNS = (
-    tabular.Column("TIME (UTC)"),
-    tabular.Column("ATTEMPT", right=True),
-    tabular.Column("STATE"),
-    tabular.Column("PHASE"),
-    tabular.Column("TOOK", right=True),
-    tabular.Column("WHY"),
+    tables.Column("TIME (UTC)"),
+    tables.Column("ATTEMPT", right=True),
+    tables.Column("STATE"),
+    tables.Column("PHASE"),
+    tables.Column("TOOK", right=True),
+    tables.Column("WHY"),
 )
 _WIDTHS = (19, 7, 11, 9, 8, 0)
 
@@ -49,7 +49,7 @@ def line(cells: Sequence[str]) -> str:
 def _of_transition(transition: Transition) -> Event:
     why = ": ".join(part for part in (transition.reason, transition.explanation) if part)
     attempt = str(transition.attempt) if transition.attempt else ""
-    cells = [_clock(transition.at), attempt, tabular.state_words(transition.to_state), "", "", text.line(why)]
+    cells = [_clock(transition.at), attempt, tables.state_words(transition.to_state), "", "", text.line(why)]
     key = ("transition", str(transition.version), transition.to_state)
     return Event(transition.at, key, cells, {"at": transition.raw.get("at"), "kind": "transition", **transition.raw})
 

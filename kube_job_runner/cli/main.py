@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import click
 
 import kube_job_runner
-from kube_job_runner.cli import session, text
+from kube_job_runner.cli import session
+from kube_job_runner.cli.terminal import text
 
 
 class Entry(NamedTuple):

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from kube_job_runner.cli import durations, session
+from kube_job_runner.cli import session
+from kube_job_runner.cli.terminal import durations
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli import durations, text
+from kube_job_runner.cli.terminal import durations, text
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from kube_job_runner.cli import durations
+from kube_job_runner.cli.terminal import durations
 
 API_VERSION = "kube-job-runner.io/v1"
 _TEXT_MAPS = frozenset({"env", "labels", "annotations", "node_selector"})

@@ -10,10 +10,10 @@ import signal
 from collections.abc import Awaitable, Collection, Coroutine
 from typing import Any, TypeVar
 
-from kube_job_runner import telemetry
 from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.telemetry import loggers, metrics
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 LAG_INTERVAL_SECONDS = 1.0
 _T = TypeVar("_T")
 
@@ -29,7 +29,7 @@ async def supervise(
 
     What runs `beside` them (probes, which have to answer while components drain) ends after the last of them.
     """
-    telemetry.drain_limit_seconds.set(drain_seconds)
+    metrics.drain_limit_seconds.set(drain_seconds)
     helpers = [asyncio.create_task(work) for work in (*beside, _measure_lag(), _tell_stop(stop))]
     tasks = {asyncio.create_task(_named(name, work), name=name): name for name, work in coroutines.items()}
     try:
@@ -41,12 +41,12 @@ async def supervise(
 
 
 async def _named(component: str, work: Coroutine[Any, Any, None]) -> None:
-    telemetry.component_up.labels(component).set(1)
+    metrics.component_up.labels(component).set(1)
     try:
-        with telemetry.about(component=component):
+        with loggers.about(component=component):
             await work
     finally:
-        telemetry.component_up.remove(component)
+        metrics.component_up.remove(component)
 
 
 async def _measure_lag() -> None:
@@ -54,12 +54,12 @@ async def _measure_lag() -> None:
     while True:
         due_at = loop.time() + LAG_INTERVAL_SECONDS
         await asyncio.sleep(LAG_INTERVAL_SECONDS)
-        telemetry.loop_lag_seconds.observe(max(0.0, loop.time() - due_at))
+        metrics.loop_lag_seconds.observe(max(0.0, loop.time() - due_at))
 
 
 async def _tell_stop(stop: asyncio.Event) -> None:
     await stop.wait()
-    telemetry.stopping_since.set_to_current_time()
+    metrics.stopping_since.set_to_current_time()
     await asyncio.Event().wait()
 
 

@@ -7,10 +7,10 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from kube_job_runner import telemetry
 from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.telemetry import loggers, metrics
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 _BACKOFF_MAX_SECONDS = 5.0
 
@@ -34,7 +34,7 @@ async def repeat(
         try:
             pause_seconds = await round_()
         except TemporaryError as error:
-            telemetry.rounds.labels(what, "temporary").inc()
+            metrics.rounds.labels(what, "temporary").inc()
             pause_seconds = min(backoff_seconds * 2.0**failures, _BACKOFF_MAX_SECONDS)
             failures += 1
             log.warning(
@@ -45,11 +45,11 @@ async def repeat(
                 delay_seconds=round(pause_seconds, 2),
             )
         except Exception:
-            telemetry.rounds.labels(what, "error").inc()
+            metrics.rounds.labels(what, "error").inc()
             raise
         else:
-            telemetry.rounds.labels(what, "ok").inc()
-            telemetry.round_ended.beat(what)
+            metrics.rounds.labels(what, "ok").inc()
+            metrics.round_ended.beat(what)
             failures = 0
         if pause_seconds > 0:
             await sleep_unless_stopped(pause_seconds, stop)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from kube_job_runner import telemetry
 from kube_job_runner.components import loops
+from kube_job_runner.services.batch import Batch
 from kube_job_runner.services.process import Processor
-from kube_job_runner.services.work import Batch
+from kube_job_runner.telemetry import metrics
 
 PACE_SECONDS = 0.05
 RUSH_PACE_SECONDS = 0.3
@@ -55,5 +55,5 @@ async def run(processor: Processor, *, pipelines: int, stop: asyncio.Event, drai
     async def all_pipelines() -> None:
         await asyncio.gather(*(pipeline() for _ in range(pipelines)))
 
-    telemetry.pipelines.set(pipelines)
+    metrics.pipelines.set(pipelines)
     await loops.run_until_stopped(all_pipelines(), stop=stop, drain_seconds=drain_seconds)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from kube_job_runner import telemetry
 from kube_job_runner.services.readiness import Readiness
+from kube_job_runner.telemetry import loggers, metrics
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 _REQUEST_MAX_BYTES = 8 * 1024
 _REQUEST_SECONDS = 5.0
@@ -46,7 +46,7 @@ async def _answer(target: str, readiness: Readiness) -> tuple[str, str, bytes]:
         return "200 OK", _TEXT, b"ok\n"
     if path == "/metrics":
         await readiness.checks()
-        return "200 OK", _METRICS, telemetry.exposition()
+        return "200 OK", _METRICS, metrics.exposition()
     if path != "/readyz":
         return "404 Not Found", _TEXT, b"not found\n"
     ready, lines = await readiness.report()

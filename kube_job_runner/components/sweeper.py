@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 
-from kube_job_runner import telemetry
 from kube_job_runner.components import loops
 from kube_job_runner.domain.errors import LeaseLost, TemporaryError
 from kube_job_runner.services.readiness import DepthMeter
 from kube_job_runner.services.reconcile import Reconciler
 from kube_job_runner.services.sweep import Sweeper
+from kube_job_runner.telemetry import loggers, metrics
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 FAILED_PAUSE_SECONDS = 60.0
 DEPTH_SECONDS = 10.0
@@ -37,7 +37,7 @@ async def run(
     """
 
     async def one_round() -> float:
-        with telemetry.sweep_seconds.time():
+        with metrics.sweep_seconds.time():
             counts = await sweeper.run_once()
         if sweeper.more_to_do(counts):
             return 0.0
@@ -51,7 +51,7 @@ async def run(
     try:
         await loops.run_beside(loops.repeat(one_round, stop=stop, what="sweeper"), beside)
     finally:
-        telemetry.depth_figures.clear()
+        metrics.depth_figures.clear()
 
 
 async def _measure(depth: DepthMeter, *, stop: asyncio.Event) -> None:
@@ -59,7 +59,7 @@ async def _measure(depth: DepthMeter, *, stop: asyncio.Event) -> None:
         try:
             await depth.run_once()
         except Exception:  # figures are no reason to stop the checks that every job depends on
-            telemetry.depth_failures.inc()
+            metrics.depth_failures.inc()
             log.exception("the queue was not measured", action="depth.measure")
         await loops.sleep_unless_stopped(_jittered(DEPTH_SECONDS), stop)
 
@@ -68,10 +68,10 @@ async def _reconcile(reconciler: Reconciler, *, interval_seconds: float, stop: a
     while not stop.is_set():
         pause_seconds = interval_seconds
         try:
-            with telemetry.reconcile_seconds.time():
+            with metrics.reconcile_seconds.time():
                 await reconciler.run_once()
         except TemporaryError as error:
-            telemetry.reconcile_failures.inc()
+            metrics.reconcile_failures.inc()
             pause_seconds = min(interval_seconds, FAILED_PAUSE_SECONDS)
             log.warning(
                 "store and cluster not compared",
@@ -82,7 +82,7 @@ async def _reconcile(reconciler: Reconciler, *, interval_seconds: float, stop: a
         except LeaseLost:
             raise
         except Exception:  # an error of ours here must not stop the checks that every job depends on
-            telemetry.reconcile_failures.inc()
+            metrics.reconcile_failures.inc()
             log.exception("store and cluster not compared", action="cluster.compare", again_in_seconds=pause_seconds)
         await loops.sleep_unless_stopped(_jittered(pause_seconds), stop)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from kube_job_runner import telemetry
 from kube_job_runner.components import loops
 from kube_job_runner.domain.errors import LeaseLost
 from kube_job_runner.services.observe import Observer
+from kube_job_runner.telemetry import loggers, metrics
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 TEXT_PAUSE_SECONDS = 60.0
 
@@ -34,6 +34,6 @@ async def _keep_reading(make: Callable[[], Observer], *, stop: asyncio.Event) ->
         except LeaseLost:
             raise
         except Exception:  # text is best effort: an error in it is told, and the watch of the pods goes on
-            telemetry.watch_failures.labels("event").inc()
+            metrics.watch_failures.labels("event").inc()
             log.exception("the watch of events failed", action="watch.events", again_in_seconds=TEXT_PAUSE_SECONDS)
             await loops.sleep_unless_stopped(TEXT_PAUSE_SECONDS, stop)

@@ -20,12 +20,11 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 import kube_job_runner
-from kube_job_runner import telemetry
 from kube_job_runner.domain import failures
-from kube_job_runner.domain.admission import DEFAULT_LIMITS, AdmissionLimits
+from kube_job_runner.domain.decide.admission import DEFAULT_LIMITS, AdmissionLimits
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.domain.failures import Table
-from kube_job_runner.domain.speccheck import SpecLimits
+from kube_job_runner.domain.spec.check import SpecLimits
 from kube_job_runner.ports import (
     Clock,
     Health,
@@ -38,13 +37,14 @@ from kube_job_runner.ports import (
     Wakeup,
 )
 from kube_job_runner.services.evidence import LastLines
-from kube_job_runner.services.explain import Explainer
-from kube_job_runner.services.logs import LogService
+from kube_job_runner.services.explainer import Explainer
+from kube_job_runner.services.log_reading import LogService
 from kube_job_runner.services.read import ChangeHub
 from kube_job_runner.services.readiness import Readiness
-from kube_job_runner.services.simulate import Simulator
-from kube_job_runner.services.submit import Submitter
+from kube_job_runner.services.simulator import Simulator
+from kube_job_runner.services.submitter import Submitter
 from kube_job_runner.settings import Settings
+from kube_job_runner.telemetry import loggers, metrics
 from kube_job_runner.web import auth
 from kube_job_runner.web.api import operations, problems, record_operations
 from kube_job_runner.web.api.jobs import JobsApi
@@ -148,8 +148,8 @@ def build_app(
         observe=_Counters(),
         headers=_HEADERS,
     )
-    telemetry.http_in_flight.set_function(lambda: app.in_flight)
-    telemetry.submits_waiting.set_function(lambda: submitter.waiting)
+    metrics.http_in_flight.set_function(lambda: app.in_flight)
+    metrics.submits_waiting.set_function(lambda: submitter.waiting)
     system.document = operations.encode_document(app.operations)
     return WebApp(app, submitter=submitter, hub=hub, log_hub=log_hub)
 
@@ -188,8 +188,8 @@ class _Counters:
         found = self._children.get(key)
         if found is None:
             found = self._children[key] = (
-                telemetry.http_requests.labels(operation, str(status)),
-                telemetry.http_seconds.labels(operation),
+                metrics.http_requests.labels(operation, str(status)),
+                metrics.http_seconds.labels(operation),
             )
         found[0].inc()
         found[1].observe(seconds)
@@ -307,7 +307,7 @@ async def _end(server: uvicorn.Server, serving: asyncio.Task[None], *, drain_sec
     if serving.done():
         serving.result()
         return
-    telemetry.get_logger(__name__).warning("requests were cut off", in_flight=len(server.server_state.tasks))
+    loggers.get_logger(__name__).warning("requests were cut off", in_flight=len(server.server_state.tasks))
     server.force_exit = True
     for task in list(server.server_state.tasks):
         task.cancel()

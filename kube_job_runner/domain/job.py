@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain.facts import AttemptFacts
-from kube_job_runner.domain.spec import Retry, Timeouts
+from kube_job_runner.domain.spec.model import Retry, Timeouts
 
 
 class State(StrEnum):

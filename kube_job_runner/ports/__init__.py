@@ -6,10 +6,8 @@ Every adapter of a port passes the same behavioural suite in `tests/contract/`. 
 
 from __future__ import annotations
 
-from kube_job_runner.ports.clock import (
-    Clock,
-)
-from kube_job_runner.ports.cluster import (
+from kube_job_runner.ports.clocks import Clock
+from kube_job_runner.ports.clusters import (
     Cluster,
     ClusterInventory,
     ClusterJob,
@@ -27,11 +25,8 @@ from kube_job_runner.ports.cluster import (
     Unlisted,
     WatchEvent,
 )
-from kube_job_runner.ports.leases import (
-    Fence,
-    LeaseStore,
-)
-from kube_job_runner.ports.logs import (
+from kube_job_runner.ports.leadership import Fence, LeaseStore
+from kube_job_runner.ports.log_stores import (
     ContainerLog,
     LogCollectStore,
     LogKeeper,
@@ -43,16 +38,8 @@ from kube_job_runner.ports.logs import (
     LogWrite,
     StoredLog,
 )
-from kube_job_runner.ports.queue import (
-    Delivery,
-    MessageQueue,
-    MessageSink,
-    QueueCounts,
-    Sender,
-    Topic,
-    Wakeup,
-)
-from kube_job_runner.ports.store import (
+from kube_job_runner.ports.queues import Delivery, MessageQueue, MessageSink, QueueCounts, Sender, Topic, Wakeup
+from kube_job_runner.ports.stores import (
     Change,
     Claim,
     Health,
@@ -77,9 +64,7 @@ from kube_job_runner.ports.store import (
     Token,
     TokenStore,
 )
-from kube_job_runner.ports.tracing import (
-    Tracer,
-)
+from kube_job_runner.ports.tracers import Tracer
 
 __all__ = [
     "Change",

@@ -7,15 +7,16 @@ from datetime import datetime
 
 import msgspec
 
-from kube_job_runner import ports, telemetry
-from kube_job_runner.domain import diagnosis
-from kube_job_runner.domain.draft import Decision
+from kube_job_runner import ports
+from kube_job_runner.domain.decide import diagnosis
+from kube_job_runner.domain.decide.decision import Decision
 from kube_job_runner.domain.facts import PodFacts
 from kube_job_runner.domain.failures import Table
 from kube_job_runner.domain.job import TERMINAL, Attempt, Job, State, Transition
 from kube_job_runner.domain.messages import Message
+from kube_job_runner.telemetry import loggers, metrics
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 
 def type_name(message: Message) -> str:
@@ -51,8 +52,8 @@ def count_changes(changes: Iterable[ports.Change]) -> None:
 
 
 def _count_end(job: Job, transition: Transition) -> None:
-    queue, cause = telemetry.queue_label(job.queue), telemetry.cause_label(transition.reason or "none")
-    telemetry.jobs_finished.labels(queue, transition.to_state.value, cause).inc()
+    queue, cause = metrics.queue_label(job.queue), metrics.cause_label(transition.reason or "none")
+    metrics.jobs_finished.labels(queue, transition.to_state.value, cause).inc()
     _phase("run", job, job.started_at, job.finished_at)
     _phase("total", job, job.created_at, job.finished_at)
     log.info(
@@ -69,17 +70,17 @@ def _count_end(job: Job, transition: Transition) -> None:
 def _phase(phase: str, job: Job, since: datetime | None, until: datetime | None) -> None:
     if since is not None and until is not None:
         seconds = max(0.0, (until - since).total_seconds())
-        telemetry.job_phase_seconds.labels(phase, telemetry.queue_label(job.queue)).observe(seconds)
+        metrics.job_phase_seconds.labels(phase, metrics.queue_label(job.queue)).observe(seconds)
 
 
 def count_unknown(pod: PodFacts, table: Table) -> None:
     """Count a waiting reason that the failure rules do not know: it is never fatal, and somebody should add a rule."""
     reason = diagnosis.unknown_signal(pod, table)
     if reason:
-        telemetry.unknown_signals.labels(telemetry.signal_label(reason)).inc()
+        metrics.unknown_signals.labels(metrics.signal_label(reason)).inc()
 
 
 def count_messages(handled: Iterable[Message]) -> None:
     """Count messages that were handled to their end."""
     for message in handled:
-        telemetry.messages_handled.labels(type_name(message), "done").inc()
+        metrics.messages_handled.labels(type_name(message), "done").inc()

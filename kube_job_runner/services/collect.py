@@ -12,14 +12,15 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime
 
-from kube_job_runner import ports, telemetry
-from kube_job_runner.domain import tracing
+from kube_job_runner import ports
 from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.record import trace
 from kube_job_runner.ports import Clock, ClusterLogs, LogCollectStore, LogKey, LogWork, Wakeup
-from kube_job_runner.services.attemptlog import AttemptLog
-from kube_job_runner.services.logstream import CollectSettings, LeaseLost, Writer
+from kube_job_runner.services.attempt_log import AttemptLog
+from kube_job_runner.services.log_stream import CollectSettings, LeaseLost, Writer
+from kube_job_runner.telemetry import loggers, metrics
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 
 _CLOSE_SECONDS = 10.0
@@ -66,8 +67,8 @@ class Collector:
         """
         settings = self._settings
         following = sum(attempt.following for attempt in self._logs.values())
-        telemetry.log_follows.set(following)
-        telemetry.log_follows_max.set(settings.follows_max)
+        metrics.log_follows.set(following)
+        metrics.log_follows_max.set(settings.follows_max)
         # Those of a node that does not answer wait for it most of the time, and must not hold up the others.
         waiting = sum(attempt.waiting for attempt in self._logs.values() if not attempt.following)
         room = 4 * settings.snapshots_max - (len(self._logs) - following - waiting) - waiting // _WAITING_PER_PLACE
@@ -94,7 +95,7 @@ class Collector:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
-        telemetry.log_follows.set(0)
+        metrics.log_follows.set(0)
 
     def _start(self, work: LogWork) -> None:
         attempt = AttemptLog(
@@ -149,7 +150,7 @@ class Collector:
         if self._tracer is None:
             return
         work = attempt.work
-        spans = tracing.of_log(
+        spans = trace.of_log(
             work.traceparent,
             work.key,
             started_at=began,

@@ -13,15 +13,17 @@ from typing import TypeVar
 
 import msgspec
 
-from kube_job_runner import ports, telemetry
-from kube_job_runner.domain import lifecycle, tracing
-from kube_job_runner.domain.draft import Create, Decision, Effect, Rules
+from kube_job_runner import ports
+from kube_job_runner.domain.decide import lifecycle
+from kube_job_runner.domain.decide.decision import Create, Decision, Effect, Rules
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, TemporaryError
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.job import Attempt, Job, State, Verdict
 from kube_job_runner.domain.messages import Delete
+from kube_job_runner.domain.record import trace
+from kube_job_runner.telemetry import loggers, metrics
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 _FORBIDDEN_SECONDS = 10.0
 _OUTAGE = ("ClusterUnavailable", "ClusterBusy")
@@ -91,7 +93,7 @@ class Effects:
 
     def _traceparent(self, job: Job, attempt: int) -> str | None:
         """Return the parent of the program's spans: the phase `running`, or, where we make no spans, who submitted the job."""
-        context = tracing.of_container(job, attempt) if self._tracing else tracing.of(job)
+        context = trace.of_container(job, attempt) if self._tracing else trace.of(job)
         return None if context is None else context.header
 
     def _not_created(
@@ -154,10 +156,10 @@ def spec_hash(spec: msgspec.Struct) -> str:
 
 async def _counted(verb: str, call: Awaitable[_T]) -> _T:
     try:
-        with telemetry.cluster_in_flight.track_inprogress(), telemetry.cluster_seconds.labels(verb).time():
+        with metrics.cluster_in_flight.track_inprogress(), metrics.cluster_seconds.labels(verb).time():
             result = await call
     except Exception as error:
-        telemetry.cluster_requests.labels(verb, type(error).__name__).inc()
+        metrics.cluster_requests.labels(verb, type(error).__name__).inc()
         raise
-    telemetry.cluster_requests.labels(verb, "ok").inc()
+    metrics.cluster_requests.labels(verb, "ok").inc()
     return result

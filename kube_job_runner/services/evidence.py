@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from uuid import UUID
 
-from kube_job_runner.domain import loglines
+from kube_job_runner.domain.logs import loglines
 from kube_job_runner.ports import LogReader
 
 LINE_MAX_BYTES = 2000

@@ -12,13 +12,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Literal, TypeVar
 
-from kube_job_runner import ports, telemetry
+from kube_job_runner import ports
 from kube_job_runner.domain.errors import LeaseLost, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import JobFacts, latest_at
 from kube_job_runner.domain.messages import Observed, Outgoing
-from kube_job_runner.services.witness import NodeWitness
+from kube_job_runner.services.node_evidence import NodeWitness
+from kube_job_runner.telemetry import loggers, metrics
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 FLUSH_MESSAGES = 500
 FLUSH_SECONDS = 0.01
@@ -59,7 +60,7 @@ class Observer:
         self._batch: dict[str, Observed] = {}
         self._missing: dict[str, ports.KnownClusterJob] = {}
         self._listed_from: datetime | None = None
-        telemetry.watch_buffered.labels(kind).set_function(self._pending.qsize)
+        metrics.watch_buffered.labels(kind).set_function(self._pending.qsize)
 
     async def run(self) -> None:
         """Forward until cancelled; what was read by then is sent first."""
@@ -76,11 +77,11 @@ class Observer:
                 self._nodes.close()
             await self._flush_rest()
             with contextlib.suppress(KeyError):  # a standby has no age of its watch to tell
-                telemetry.watch_last_event.remove(self._kind)
+                metrics.watch_last_event.remove(self._kind)
 
     async def _read(self) -> None:
         async for event in self._events:
-            telemetry.watch_heard.beat(self._kind, self._clock.now().timestamp())
+            metrics.watch_heard.beat(self._kind, self._clock.now().timestamp())
             if isinstance(event, ports.Relisting):
                 await self._begin_list()
             elif isinstance(event, ports.Listed):
@@ -97,11 +98,11 @@ class Observer:
         if happened_at is not None and self._listed_from is not None and happened_at >= self._listed_from:
             # What is older is told by a list, not by the watch.
             lag_seconds = (self._clock.now() - happened_at).total_seconds()
-            telemetry.watch_lag_seconds.labels(self._kind).observe(max(0.0, lag_seconds))
+            metrics.watch_lag_seconds.labels(self._kind).observe(max(0.0, lag_seconds))
 
     async def _begin_list(self) -> None:
         self._listed_from = self._clock.now()
-        telemetry.watch_relists.labels(self._kind).inc()
+        metrics.watch_relists.labels(self._kind).inc()
         self._missing = {}
         if self._kind == "job":
             known = await _persistently(self._store.known_cluster_jobs, what="reading what the store knows")
@@ -149,13 +150,13 @@ class Observer:
         # A batch taken from the buffer is sent even when the process is asked to stop, within a bound.
         sending = asyncio.ensure_future(_persistently(send, what="sending observations"))
         try:
-            with telemetry.observation_send_seconds.labels(self._kind).time():
+            with metrics.observation_send_seconds.labels(self._kind).time():
                 await asyncio.shield(sending)
         except asyncio.CancelledError:
             await asyncio.wait({sending}, timeout=_LAST_SEND_SECONDS)
             await _stop(sending)
             raise
-        telemetry.observations.labels(self._kind).inc(len(batch))
+        metrics.observations.labels(self._kind).inc(len(batch))
 
     async def _flush_rest(self) -> None:
         while not self._pending.empty():

@@ -13,17 +13,20 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner import ports, telemetry
-from kube_job_runner.domain import lifecycle, messages, tracing
-from kube_job_runner.domain.admission import AdmissionLimits
-from kube_job_runner.domain.draft import Rules
+from kube_job_runner import ports
+from kube_job_runner.domain import messages
+from kube_job_runner.domain.decide import lifecycle
+from kube_job_runner.domain.decide.admission import AdmissionLimits
+from kube_job_runner.domain.decide.decision import Rules
 from kube_job_runner.domain.errors import PermanentError, TemporaryError
 from kube_job_runner.domain.messages import Delete, Message, Observed, Outgoing, Submitted
-from kube_job_runner.services import bookkeeping, leases
+from kube_job_runner.domain.record import trace
+from kube_job_runner.services import batch_lease, bookkeeping
+from kube_job_runner.services.batch import Batch, Work
 from kube_job_runner.services.effects import Effects
-from kube_job_runner.services.work import Batch, Work
+from kube_job_runner.telemetry import loggers, metrics
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 UNKNOWN_ATTEMPT_DELIVERIES = 9  # with doubling delays two minutes: longer than the lease of a create in flight
 _RETRY_SOON_SECONDS = 0.05
@@ -90,8 +93,8 @@ class Processor:
         Raises:
             TemporaryError: the store or the queue does not answer; the messages come back by themselves.
         """
-        with telemetry.batch_seconds.time(), telemetry.pipelines_busy.track_inprogress():
-            lease = leases.held(batch, self._queue, self._clock, lease_seconds=self._settings.lease_seconds)
+        with metrics.batch_seconds.time(), metrics.pipelines_busy.track_inprogress():
+            lease = batch_lease.held(batch, self._queue, self._clock, lease_seconds=self._settings.lease_seconds)
             async with lease as lease_holds:
                 await self._work(batch, lease_holds)
         return len(batch.deliveries) + len(batch.admitted)
@@ -130,7 +133,7 @@ class Processor:
             # It comes back at its lease's end; the rest of its batch has nothing to do with it.
             log.warning("a dead letter could not be put away", action="message.dead_letter", error=str(failed))
             return
-        telemetry.messages_handled.labels(type_, "dead_lettered").inc()
+        metrics.messages_handled.labels(type_, "dead_lettered").inc()
 
     async def _decide_and_commit(self, batch: Batch, lease_holds: Callable[[], bool]) -> None:
         acting = await self._decide_all(batch.work) if batch.work else []
@@ -205,7 +208,7 @@ class Processor:
         if item.loaded is None:
             # Removed by retention, or never ours: there is nothing to decide, and the messages are done with.
             log.warning("message for an unknown job", action="message.unknown_job", job_id=str(item.job_id))
-            telemetry.unknown_objects.inc(len(item.entries))
+            metrics.unknown_objects.inc(len(item.entries))
             return
         item.attempts = dict(item.loaded.attempts)
         await self._observe(item)
@@ -239,10 +242,10 @@ class Processor:
     async def _too_early(self, item: Work, entry: tuple[ports.Delivery, Message]) -> None:
         delivery, _ = entry
         if delivery.deliveries >= min(UNKNOWN_ATTEMPT_DELIVERIES, self._settings.max_deliveries):
-            telemetry.unknown_objects.inc()
+            metrics.unknown_objects.inc()
             return
         item.entries.remove(entry)
-        telemetry.messages_handled.labels("observed", "early").inc()
+        metrics.messages_handled.labels("observed", "early").inc()
         delay_seconds = min(0.25 * 2.0 ** (delivery.deliveries - 1), 60.0)
         await self._queue.extend([delivery.receipt], visibility_seconds=delay_seconds)
 
@@ -292,9 +295,9 @@ class Processor:
         bookkeeping.count_messages(message for item in done for _, message in item.entries)
         if self._tracer is not None:
             for ended in filter(None, (item.ended() for item in done)):
-                self._tracer.record(tracing.of_ended(*ended))
+                self._tracer.record(trace.of_ended(*ended))
         if lost:
-            telemetry.commit_conflicts.inc(len(lost))
+            metrics.commit_conflicts.inc(len(lost))
             await self._overtaken([item for item in items if item.job_id in lost])
         if not self._queue.transactional:
             await self._acknowledge([receipt for item in done for receipt in item.receipts])
@@ -331,7 +334,7 @@ class Processor:
         admitted = [item for item in items if item.act_until is not None]
         with contextlib.suppress(TemporaryError):
             await self._queue.extend(receipts, visibility_seconds=delay_seconds)
-            await leases.hand_on(self._queue, [item.job_id for item in admitted], delay_seconds=delay_seconds)
+            await batch_lease.hand_on(self._queue, [item.job_id for item in admitted], delay_seconds=delay_seconds)
             for item in admitted:
                 item.settled = True
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from kube_job_runner import telemetry
 from kube_job_runner.domain.errors import KjrError, TemporaryError
-from kube_job_runner.figures import Heartbeats
 from kube_job_runner.ports import Clock, Health
+from kube_job_runner.telemetry import loggers, metrics
+from kube_job_runner.telemetry.kinds import Heartbeats
 
 CHECK_SECONDS = 1.0
 WATCH_AGE_MAX_SECONDS = 600.0
@@ -20,7 +20,7 @@ ROUND_AGE_MAX_SECONDS = 300.0
 Probe = Callable[[], str | None]
 """Returns what is wrong, or None. It must neither wait nor raise."""
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 
 class Readiness:
@@ -61,7 +61,7 @@ class Readiness:
         stopping = {"draining": "the process is stopping" if self.stopping else None}
         found = {**stopping, **self._checks, **{name: probe() for name, probe in self._probes.items()}}
         for name, wrong in found.items():
-            telemetry.ready.labels(name).set(0 if wrong else 1)
+            metrics.ready.labels(name).set(0 if wrong else 1)
         return found
 
     async def report(self) -> tuple[bool, str]:
@@ -98,14 +98,12 @@ class Age:
 
 def watch_age(kind: str, clock: Clock) -> Age:
     """Return the probe of a watch: when its watcher last heard anything at all."""
-    return Age(telemetry.watch_heard, kind, clock, max_seconds=WATCH_AGE_MAX_SECONDS, silence="nothing heard")
+    return Age(metrics.watch_heard, kind, clock, max_seconds=WATCH_AGE_MAX_SECONDS, silence="nothing heard")
 
 
 def round_age(component: str, clock: Clock) -> Age:
     """Return the probe of a component's loop: when a round of it last ended well."""
-    return Age(
-        telemetry.round_ended, component, clock, max_seconds=ROUND_AGE_MAX_SECONDS, silence="no round ended well"
-    )
+    return Age(metrics.round_ended, component, clock, max_seconds=ROUND_AGE_MAX_SECONDS, silence="no round ended well")
 
 
 class DepthMeter:
@@ -119,7 +117,7 @@ class DepthMeter:
         try:
             depth = await self._health.depth()
         except TemporaryError as error:
-            telemetry.depth_failures.inc()
+            metrics.depth_failures.inc()
             log.warning("the queue was not measured", action="depth.measure", error=str(error))
             return
-        telemetry.depth_figures.set(depth)
+        metrics.depth_figures.set(depth)

@@ -14,12 +14,13 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner import ports, telemetry
+from kube_job_runner import ports
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import JobFacts, PodFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
+from kube_job_runner.telemetry import loggers, metrics
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 PAGE_ROWS = 1000
 MOST_DELETES = 50
@@ -223,8 +224,8 @@ def claimed(owned: ports.OwnedObject, claim: ports.Claim | None) -> bool:
 
 
 def _measure(found: Found) -> None:
-    telemetry.drift.labels("orphan_job").inc(found.orphan_jobs)
-    telemetry.drift.labels("orphan_pod").inc(found.orphan_pods)
-    telemetry.drift.labels("zombie").inc(found.zombies)
-    telemetry.drift.labels("failed").inc(found.failed)
-    telemetry.foreign_objects.set(found.foreign)
+    metrics.drift.labels("orphan_job").inc(found.orphan_jobs)
+    metrics.drift.labels("orphan_pod").inc(found.orphan_pods)
+    metrics.drift.labels("zombie").inc(found.zombies)
+    metrics.drift.labels("failed").inc(found.failed)
+    metrics.foreign_objects.set(found.foreign)

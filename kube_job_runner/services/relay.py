@@ -13,10 +13,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from kube_job_runner import ports, telemetry
+from kube_job_runner import ports
 from kube_job_runner.domain.errors import KjrError, TemporaryError
+from kube_job_runner.telemetry import loggers, metrics
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 
 class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +69,7 @@ class Relay:
             ("delayed", counts.delayed),
             ("dead", counts.dead),
         ):
-            telemetry.sqs_messages.labels(state).set(messages)
+            metrics.sqs_messages.labels(state).set(messages)
 
     async def _send(self, batch: Sequence[ports.Delivery]) -> None:
         try:
@@ -89,16 +90,16 @@ class Relay:
             else:
                 await self._refused(delivery, outcome)
         await self._outbox.ack([delivery.receipt for delivery in sent])
-        telemetry.relayed.labels("sent").inc(len(sent))
+        metrics.relayed.labels("sent").inc(len(sent))
         if temporary is not None:
-            telemetry.relayed.labels("put_off").inc(len(waiting))
+            metrics.relayed.labels("put_off").inc(len(waiting))
             await self._give_back(waiting, delay_seconds=temporary.delay_seconds)
             raise temporary
 
     async def _refused(self, delivery: ports.Delivery, error: KjrError) -> None:
         """Put a message that can never be sent where a person looks, instead of before all others for ever."""
         log.error("a message was not sent", action="message.relay", error=str(error))
-        telemetry.relayed.labels("refused").inc()
+        metrics.relayed.labels("refused").inc()
         await self._outbox.dead_letter([delivery], error=str(error))
 
     async def _give_back(self, batch: Sequence[ports.Delivery], *, delay_seconds: float) -> None:

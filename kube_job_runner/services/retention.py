@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import msgspec
 
-from kube_job_runner import ports, telemetry
+from kube_job_runner import ports
+from kube_job_runner.telemetry import loggers, metrics
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 BATCH = 500
 ROUND_SECONDS = 60.0
@@ -50,7 +51,7 @@ class Retention:
         counts: dict[str, int] = {}
         more = await self._remove(counts)
         for kind, count in counts.items():
-            telemetry.retention_deleted.labels(kind).inc(count)
+            metrics.retention_deleted.labels(kind).inc(count)
         self._next_at = self._clock.monotonic() + (await self._pause_seconds(began) if more else ROUND_SECONDS)
         return counts
 
@@ -79,7 +80,7 @@ class Retention:
             log.info(
                 "retention waits for vacuum", action="retention.wait", table=behind, pause_seconds=PAUSE_MAX_SECONDS
             )
-            telemetry.retention_waits.inc()
+            metrics.retention_waits.inc()
             return PAUSE_MAX_SECONDS
         took_seconds = self._clock.monotonic() - began
         return min(max(PAUSE_SECONDS, PAUSE_FACTOR * took_seconds), PAUSE_MAX_SECONDS)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from kube_job_runner import ports, telemetry
+from kube_job_runner import ports
 from kube_job_runner.services.retention import Retention, RetentionSettings
+from kube_job_runner.telemetry import metrics
 
 _BATCH = 500
 _REARM_SECONDS = 60.0  # should a `Check` be lost, the next one comes this much later
@@ -26,7 +27,7 @@ class Sweeper:
             TemporaryError: the store does not answer.
         """
         counts = {"checks": await self._store.send_due_checks(limit=_BATCH, rearm_seconds=_REARM_SECONDS)}
-        telemetry.checks_sent.inc(counts["checks"])
+        metrics.checks_sent.inc(counts["checks"])
         return counts | await self._retention.run_once()
 
     @staticmethod

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from kube_job_runner.domain import loglines
 from kube_job_runner.domain.errors import NameTaken, NotFound
 from kube_job_runner.domain.facts import JobFacts, PodFacts
+from kube_job_runner.domain.logs import loglines
 from kube_job_runner.domain.names import MAIN_CONTAINER
 from kube_job_runner.ports import ClusterJob, Listed, OwnedObject, Relisting, SeenJob, SeenPod, Unlisted
 from tests.support.clusters import Harness, Recorder

@@ -16,7 +16,7 @@ import pytest
 
 from kube_job_runner.adapters import objectstore, postgres
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
-from kube_job_runner.domain.loglines import Assembler, Piece, decode
+from kube_job_runner.domain.logs.loglines import Assembler, Piece, decode
 from kube_job_runner.ports import LogKey, LogWrite
 from tests.support.postgres import execute
 

@@ -16,7 +16,7 @@ from kube_job_runner.adapters.sqs.address import Address
 from kube_job_runner.adapters.sqs.admin import RECEIVES_BEYOND
 from kube_job_runner.adapters.sqs.batches import BODY_MAX_BYTES
 from kube_job_runner.adapters.sqs.client import open_client
-from kube_job_runner.adapters.sqs.queue import SqsQueue
+from kube_job_runner.adapters.sqs.message_queue import SqsQueue
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.errors import ConfigurationError, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import EventFacts, JobFacts

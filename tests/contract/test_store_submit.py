@@ -13,7 +13,7 @@ from kube_job_runner.domain import messages
 from kube_job_runner.domain.errors import PermanentError
 from kube_job_runner.domain.job import CancelRequest, Policy, State, Transition
 from kube_job_runner.domain.messages import CONTROL_PRIORITY, CancelRequested, Submitted
-from kube_job_runner.domain.spec import Retry, Timeouts
+from kube_job_runner.domain.spec.model import Retry, Timeouts
 from tests.support.postgres import fetch, finish, make_job, make_submission, store_jobs
 
 pytestmark = pytest.mark.asyncio

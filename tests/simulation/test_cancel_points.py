@@ -19,18 +19,18 @@ import msgspec
 import pytest
 
 from kube_job_runner.adapters.simulated import Fault, SimulatedCluster
-from kube_job_runner.adapters.simulated.timeline import EPOCH
-from kube_job_runner.domain.admission import AdmissionLimits
-from kube_job_runner.domain.draft import Rules
+from kube_job_runner.adapters.simulated.agenda import EPOCH
+from kube_job_runner.domain.decide.admission import AdmissionLimits
+from kube_job_runner.domain.decide.decision import Rules
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import ContainerFacts, PodFacts
 from kube_job_runner.domain.job import TERMINAL, Job, State
-from kube_job_runner.domain.spec import JobSpec, Retry, Timeouts
+from kube_job_runner.domain.spec.model import JobSpec, Retry, Timeouts
 from kube_job_runner.ports import Change, Submission
 from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.retention import RetentionSettings
-from kube_job_runner.services.submit import new_job
+from kube_job_runner.services.submitter import new_job
 from kube_job_runner.services.sweep import Sweeper
 from tests.support.history import History, violations
 from tests.support.memory import MemoryStore

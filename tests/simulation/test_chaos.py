@@ -17,18 +17,18 @@ import pytest
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import Fault, SimulatedCluster, SteppedClock
-from kube_job_runner.domain.admission import AdmissionLimits
-from kube_job_runner.domain.draft import Rules
+from kube_job_runner.domain.decide.admission import AdmissionLimits
+from kube_job_runner.domain.decide.decision import Rules
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.job import TERMINAL, State
-from kube_job_runner.domain.spec import JobSpec, Retry
+from kube_job_runner.domain.spec.model import JobSpec, Retry
 from kube_job_runner.ports import Submission
 from kube_job_runner.services.collect import Collector
-from kube_job_runner.services.logstream import CollectSettings
+from kube_job_runner.services.log_stream import CollectSettings
 from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.retention import RetentionSettings
-from kube_job_runner.services.submit import new_job
+from kube_job_runner.services.submitter import new_job
 from kube_job_runner.services.sweep import Sweeper
 from tests.support.history import History, violations
 

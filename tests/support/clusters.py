@@ -22,7 +22,7 @@ from kube_job_runner.adapters.local import LocalCluster
 from kube_job_runner.adapters.simulated import Script, SimulatedCluster, SteppedClock
 from kube_job_runner.domain import names
 from kube_job_runner.domain.facts import JobFacts, PodFacts
-from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.ports import Cluster, ClusterJob, Listed, Relisting, SeenEvent, SeenJob, SeenPod, WatchEvent
 
 T = TypeVar("T")

@@ -8,11 +8,12 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain import lifecycle, names
-from kube_job_runner.domain.draft import Decision, Rules
+from kube_job_runner.domain import names
+from kube_job_runner.domain.decide import lifecycle
+from kube_job_runner.domain.decide.decision import Decision, Rules
 from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, JobFacts, PodFacts, Seen
 from kube_job_runner.domain.job import Attempt, CancelRequest, Job, Policy, State
-from kube_job_runner.domain.spec import Retry, Timeouts
+from kube_job_runner.domain.spec.model import Retry, Timeouts
 
 T0 = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 RULES = Rules()

@@ -8,7 +8,7 @@ from typing import Any
 
 from kube_job_runner.domain import names
 from kube_job_runner.domain.facts import JobFacts
-from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.ports import Cluster, ClusterJob
 from testbed import cluster as testbed_cluster
 from tests.support.clusters import T, cluster_job, poll

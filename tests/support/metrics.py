@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from kube_job_runner import telemetry
+from kube_job_runner.telemetry import metrics
 
 COMPONENTS = (  # the beginning of a name, and whose metric it is
     (("kjr_jobs_submitted", "kjr_http_", "kjr_submits_"), "web-server"),
@@ -68,7 +68,7 @@ class Metric(NamedTuple):
 def registered() -> list[Metric]:
     """Return all metrics of the registry, by name."""
     found: dict[str, Metric] = {}
-    collectors: dict[Any, list[str]] = telemetry.REGISTRY._collector_to_names
+    collectors: dict[Any, list[str]] = metrics.REGISTRY._collector_to_names
     for collector in collectors:
         for family in collector.describe() if hasattr(collector, "describe") else collector.collect():
             labels: tuple[str, ...] = getattr(collector, "_labelnames", ()) or getattr(family, "_labelnames", ()) or ()

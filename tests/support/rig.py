@@ -13,17 +13,17 @@ from uuid import UUID
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.components import log_collector, messages_processor, sweeper, watchers
-from kube_job_runner.domain.draft import Rules
+from kube_job_runner.domain.decide.decision import Rules
 from kube_job_runner.domain.job import TERMINAL, Attempt, Job, State
-from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.services.collect import Collector
-from kube_job_runner.services.logs import LogRequest, LogService
-from kube_job_runner.services.logstream import CollectSettings
+from kube_job_runner.services.log_reading import LogRequest, LogService
+from kube_job_runner.services.log_stream import CollectSettings
 from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.read import ChangeHub
 from kube_job_runner.services.retention import RetentionSettings
-from kube_job_runner.services.submit import Submitter, new_job
+from kube_job_runner.services.submitter import Submitter, new_job
 from kube_job_runner.services.sweep import Sweeper
 
 

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from kube_job_runner import telemetry
-from kube_job_runner.components.leadership import Leadership
+from kube_job_runner.components.leader_loop import Leadership
 from kube_job_runner.domain.errors import DatabaseUnavailable, LeaseLost
 from kube_job_runner.ports import Fence
+from kube_job_runner.telemetry import metrics
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 LEASE_SECONDS = 9.0
@@ -79,7 +79,7 @@ class Play:
 
 
 def held() -> float:
-    return telemetry.lease_held.labels("sweeper")._value.get()
+    return metrics.lease_held.labels("sweeper")._value.get()
 
 
 async def test_a_leader_renews_three_times_in_a_lease_and_gives_it_back_when_it_stops() -> None:

@@ -16,10 +16,11 @@ from uuid import UUID
 import pytest
 import structlog
 
-from kube_job_runner import settings, telemetry
+from kube_job_runner import settings
 from kube_job_runner.components import lifetime
 from kube_job_runner.settings import Settings
-from kube_job_runner.telemetry import Cleaner
+from kube_job_runner.telemetry import loggers
+from kube_job_runner.telemetry.loggers import Cleaner
 
 SCRIPT = """
 import logging
@@ -89,7 +90,7 @@ async def test_lines_name_their_component_in_all_that_it_starts() -> None:
 
     async def component() -> None:
         await asyncio.create_task(deeper())
-        with telemetry.about(job_id=UUID(int=7), attempt=2):
+        with loggers.about(job_id=UUID(int=7), attempt=2):
             log.info("about a job", action="unit.test")
 
     async def beside() -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.domain.loglines import Body, Chunk, decode, format_stamp, mark_line
+from kube_job_runner.domain.logs.loglines import Body, Chunk, decode, format_stamp, mark_line
 from kube_job_runner.ports import LogWork, StoredLog
-from kube_job_runner.services import logstream
-from kube_job_runner.services.logstream import Stream
+from kube_job_runner.services import log_stream
+from kube_job_runner.services.log_stream import Stream
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
@@ -218,4 +218,4 @@ async def test_a_log_that_was_followed_before_it_began_was_not_rotated() -> None
 
 
 async def test_what_is_called_a_large_log_is_below_what_a_kubelet_rotates() -> None:
-    assert len(stamped(lines(0, 15_000))) > logstream._ROTATES_BYTES
+    assert len(stamped(lines(0, 15_000))) > log_stream._ROTATES_BYTES

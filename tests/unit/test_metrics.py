@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from kube_job_runner import ports, telemetry
+from kube_job_runner import ports
 from kube_job_runner.components import lifetime, loops, sweeper
 from kube_job_runner.domain.errors import DatabaseUnavailable, TemporaryError
 from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts, JobFacts, PodFacts, latest_at
 from kube_job_runner.domain.job import Job, State, Transition
-from kube_job_runner.figures import OTHER, Bounded, DepthFigures, Heartbeats
 from kube_job_runner.services import bookkeeping
 from kube_job_runner.services.readiness import Age, DepthMeter, Readiness
+from kube_job_runner.telemetry import metrics as ours
+from kube_job_runner.telemetry.kinds import OTHER, Bounded, DepthFigures, Heartbeats
 from tests.support import metrics
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
@@ -49,7 +50,7 @@ def page() -> str:
 
 
 def value(name: str, **labels: str) -> float | None:
-    return telemetry.REGISTRY.get_sample_value(name, labels)
+    return ours.REGISTRY.get_sample_value(name, labels)
 
 
 def test_the_reference_page_is_what_the_registry_says() -> None:
@@ -163,7 +164,7 @@ async def test_the_depth_is_measured_and_a_failure_is_counted() -> None:
     before = value("kjr_depth_failures_total") or 0
     await DepthMeter(health).run_once()
     assert value("kjr_depth_failures_total") == before + 1
-    telemetry.depth_figures.clear()
+    ours.depth_figures.clear()
 
 
 @pytest.mark.asyncio
@@ -210,7 +211,7 @@ async def test_readiness_asks_the_store_once_a_second_and_probes_at_once() -> No
 
 def test_silence_is_told_once_it_lasts() -> None:
     clock = Clock()
-    beats = Heartbeats(telemetry.watch_last_event)
+    beats = Heartbeats(ours.watch_last_event)
     age = Age(beats, "unit", clock, max_seconds=60, silence="nothing heard")
     clock.seconds += 60
     assert age() is None, "counted from the start of the process"

@@ -16,7 +16,7 @@ import pytest
 from kube_job_runner import bootstrap, settings
 from kube_job_runner.adapters import otel
 from kube_job_runner.bootstrap import traces
-from kube_job_runner.domain.tracing import Span, TraceContext
+from kube_job_runner.domain.record.trace import Span, TraceContext
 from tests.support.otlp import Receiver
 
 PARENT = TraceContext(trace_id="4bf92f3577b34da6a3ce929d0e0e4736", span_id="00f067aa0ba902b7", sampled=True)

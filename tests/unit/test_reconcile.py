@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from kube_job_runner import ports, telemetry
+from kube_job_runner import ports
 from kube_job_runner.components import sweeper
 from kube_job_runner.domain.errors import DatabaseUnavailable, LeaseLost, TemporaryError
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.services import reconcile
 from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings, claimed
+from kube_job_runner.telemetry import metrics
 
 OURS = "installation-1"
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
@@ -161,7 +162,7 @@ async def test_what_is_not_surely_ours_is_counted_and_left(fields: dict[str, Any
     found = await run(world)
     assert world.removed == []
     assert found.foreign == 2
-    assert telemetry.foreign_objects._value.get() == 2
+    assert metrics.foreign_objects._value.get() == 2
 
 
 @pytest.mark.asyncio
@@ -352,12 +353,12 @@ async def sweep_for(seconds: float, rounds: Rounds, comparisons: Comparisons | N
 @pytest.mark.looptime
 @pytest.mark.asyncio
 async def test_both_sweeps_have_their_own_pace_and_an_error_of_one_does_not_stop_the_other() -> None:
-    before = telemetry.reconcile_failures._value.get()
+    before = metrics.reconcile_failures._value.get()
     rounds, comparisons = Rounds(), Comparisons(DatabaseUnavailable("away"), RuntimeError("a bug"))
     await sweep_for(3000, rounds, comparisons)
     assert 2400 < rounds.sweeps < 3800
     assert 5 <= comparisons.rounds <= 8, "once at the start, once a minute later, then every ten minutes"
-    assert telemetry.reconcile_failures._value.get() == before + 2
+    assert metrics.reconcile_failures._value.get() == before + 2
 
 
 @pytest.mark.looptime

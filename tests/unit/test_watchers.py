@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from kube_job_runner import telemetry
 from kube_job_runner.components import watchers
+from kube_job_runner.telemetry import metrics
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
@@ -50,12 +50,12 @@ async def test_one_alone() -> None:
 
 
 async def test_text_that_fails_is_counted_and_begun_again_while_the_pods_are_watched() -> None:
-    before = telemetry.watch_failures.labels("event")._value.get()
+    before = metrics.watch_failures.labels("event")._value.get()
     pods, text = FakeObserver(), FakeObserver(error=RuntimeError("a bug"))
     await run_for(watchers.TEXT_PAUSE_SECONDS * 2.5, pods, text)
     assert text.started == 3
     assert (pods.started, pods.stopped) == (1, 1)
-    assert telemetry.watch_failures.labels("event")._value.get() == before + 3
+    assert metrics.watch_failures.labels("event")._value.get() == before + 3
 
 
 async def test_pods_that_fail_end_the_component_and_the_text_with_it() -> None:

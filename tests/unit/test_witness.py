@@ -12,7 +12,7 @@ from kube_job_runner.adapters.simulated import SteppedClock
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import AttemptFacts, Condition, NodeFacts, merge
 from kube_job_runner.domain.messages import Observed
-from kube_job_runner.services.witness import NodeWitness, disturbed
+from kube_job_runner.services.node_evidence import NodeWitness, disturbed
 from tests.support.domain import JOB_ID, after, ended, pod_facts, running
 
 PRESSURE = Condition(type="MemoryPressure", reason="KubeletHasInsufficientMemory")

@@ -19,9 +19,9 @@ import yarl
 from kube_job_runner import __version__
 from kube_job_runner.adapters.kubernetes import answers
 from kube_job_runner.adapters.kubernetes.answers import Answer
-from kube_job_runner.adapters.kubernetes.config import ConnectionConfig
 from kube_job_runner.adapters.kubernetes.connector import CONNECT_SECONDS, Connector, OpenConnections
 from kube_job_runner.adapters.kubernetes.credentials import CredentialSource
+from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig
 from kube_job_runner.adapters.kubernetes.tls import Contexts
 from kube_job_runner.domain.errors import TemporaryError
 

@@ -12,28 +12,28 @@ from urllib.parse import quote
 
 import msgspec
 
-from kube_job_runner import telemetry
 from kube_job_runner.adapters.kubernetes import answers, decode, examine, inventory, manifest, podlogs
 from kube_job_runner.adapters.kubernetes.answers import Answer
 from kube_job_runner.adapters.kubernetes.client import Client
-from kube_job_runner.adapters.kubernetes.config import ConnectionConfig
 from kube_job_runner.adapters.kubernetes.credentials import ConfiguredSource, CredentialSource
 from kube_job_runner.adapters.kubernetes.decode import Facts, Item
 from kube_job_runner.adapters.kubernetes.discovery import discover
 from kube_job_runner.adapters.kubernetes.execplugin import ExecSource
 from kube_job_runner.adapters.kubernetes.informer import Informer
-from kube_job_runner.adapters.kubernetes.known import Known, KnownEvents
+from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig
 from kube_job_runner.adapters.kubernetes.scope import Kind, Tuning, WatchStats, Wiring
+from kube_job_runner.adapters.kubernetes.told import Known, KnownEvents
 from kube_job_runner.domain import names
 from kube_job_runner.domain.errors import NameTaken, TemporaryError
 from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts
 from kube_job_runner.ports import ClusterJob, OwnedObject, SeenEvent, SeenJob, SeenPod, Unlisted, WatchEvent
-from kube_job_runner.ports.doctor import Finding
+from kube_job_runner.ports.findings import Finding
 from kube_job_runner.settings import KubernetesEnvironment, Settings
+from kube_job_runner.telemetry import loggers
 
 ALL_NAMESPACES = "*"
 
-_log = telemetry.get_logger(__name__)
+_log = loggers.get_logger(__name__)
 _encoder = msgspec.json.Encoder()
 
 

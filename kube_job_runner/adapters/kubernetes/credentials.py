@@ -12,10 +12,10 @@ from typing import Protocol
 
 import msgspec
 
-from kube_job_runner.adapters.kubernetes.config import UserConfig
+from kube_job_runner.adapters.kubernetes.rest_config import UserConfig
 from kube_job_runner.adapters.kubernetes.tls import ClientCertificate
 from kube_job_runner.domain.errors import TemporaryError
-from kube_job_runner.telemetry import get_logger
+from kube_job_runner.telemetry.loggers import get_logger
 
 REREAD_SECONDS = 60.0
 

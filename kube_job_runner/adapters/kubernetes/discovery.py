@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from kube_job_runner.adapters.kubernetes import config, kubeconfig
+from kube_job_runner.adapters.kubernetes import kubeconfig, rest_config
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.settings import KubernetesEnvironment, Settings
 
 
-def discover(settings: Settings, environment: KubernetesEnvironment) -> config.ConnectionConfig:
+def discover(settings: Settings, environment: KubernetesEnvironment) -> rest_config.ConnectionConfig:
     """Return the first of: `settings.kubeconfig`, $KUBECONFIG, the pod's service account, ~/.kube/config.
 
     A context that is asked for by name can only be in a kubeconfig, so it passes over the service account.
@@ -22,16 +22,16 @@ def discover(settings: Settings, environment: KubernetesEnvironment) -> config.C
     """
     found = _find(settings, environment)
     if found.proxy_url is None:
-        found = msgspec.structs.replace(found, proxy_url=config.environment_proxy(found.server, environment))
-    return config.checked(found)
+        found = msgspec.structs.replace(found, proxy_url=rest_config.environment_proxy(found.server, environment))
+    return rest_config.checked(found)
 
 
-def _find(settings: Settings, environment: KubernetesEnvironment) -> config.ConnectionConfig:
+def _find(settings: Settings, environment: KubernetesEnvironment) -> rest_config.ConnectionConfig:
     given = settings.kubeconfig or environment.kubeconfig
     if given:
         return kubeconfig.load(_paths(given, environment.home), context=settings.kube_context)
     if settings.kube_context is None:
-        pod = config.in_cluster(environment)
+        pod = rest_config.in_cluster(environment)
         if pod is not None:
             return pod
     default = environment.home / ".kube" / "config"

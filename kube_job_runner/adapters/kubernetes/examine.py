@@ -10,7 +10,7 @@ import msgspec
 from kube_job_runner.adapters.kubernetes import answers
 from kube_job_runner.adapters.kubernetes.client import Client
 from kube_job_runner.domain.errors import KjrError
-from kube_job_runner.ports.doctor import Finding, fail, ok, warn
+from kube_job_runner.ports.findings import Finding, fail, ok, warn
 
 MINIMUM_MINOR = 29
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from kube_job_runner.adapters.kubernetes.config import ConnectionConfig, ExecConfig
 from kube_job_runner.adapters.kubernetes.credentials import Credential
+from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig, ExecConfig
 from kube_job_runner.adapters.kubernetes.tls import ClientCertificate
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
-from kube_job_runner.telemetry import get_logger
+from kube_job_runner.telemetry.loggers import get_logger
 
 RUN_SECONDS = 60.0
 EARLY = timedelta(seconds=60)

@@ -12,17 +12,17 @@ import random
 from collections.abc import AsyncGenerator, Mapping
 from typing import Generic
 
-from kube_job_runner import telemetry
-from kube_job_runner.adapters.kubernetes import listing, watch
+from kube_job_runner.adapters.kubernetes import paged_list, watch
 from kube_job_runner.adapters.kubernetes.decode import Facts
 from kube_job_runner.adapters.kubernetes.pacing import Buffer
 from kube_job_runner.adapters.kubernetes.scope import Scope, Wiring
 from kube_job_runner.ports import Listed, Relisting, WatchEvent
+from kube_job_runner.telemetry import loggers
 
 CAPACITY_EVENTS = 50_000
 CRASH_PAUSE_SECONDS = 5.0
 
-_log = telemetry.get_logger(__name__)
+_log = loggers.get_logger(__name__)
 
 
 class Informer(Generic[Facts]):
@@ -53,7 +53,7 @@ class Informer(Generic[Facts]):
         missing = {scope.namespace for scope in self._scopes}
 
         async def follow(scope: Scope[Facts]) -> None:
-            await listing.list_all(scope, buffer)
+            await paged_list.list_all(scope, buffer)
             buffer.put([Listed(scope.namespace)])
             missing.discard(scope.namespace)
             if not missing:

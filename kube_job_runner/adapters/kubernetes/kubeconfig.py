@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 import yaml
 
-from kube_job_runner.adapters.kubernetes.config import ConnectionConfig, ExecConfig, Pem, UserConfig
+from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig, ExecConfig, Pem, UserConfig
 from kube_job_runner.domain.errors import ConfigurationError
 
 EXEC_API_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")

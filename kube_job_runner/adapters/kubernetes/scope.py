@@ -10,20 +10,20 @@ from urllib.parse import quote
 
 import msgspec
 
-from kube_job_runner import telemetry
 from kube_job_runner.adapters.kubernetes import answers
 from kube_job_runner.adapters.kubernetes.answers import Answer
 from kube_job_runner.adapters.kubernetes.client import Client
 from kube_job_runner.adapters.kubernetes.decode import Decoder, Facts
-from kube_job_runner.adapters.kubernetes.known import Memory
 from kube_job_runner.adapters.kubernetes.pacing import Backoff
+from kube_job_runner.adapters.kubernetes.told import Memory
+from kube_job_runner.telemetry import loggers, metrics
 
 Kind = Literal["job", "pod", "event"]
 
 NOTABLE_SECONDS = 5.0
 """A retry this far off is told as a warning: the server refuses us, or is away."""
 
-_log = telemetry.get_logger(__name__)
+_log = loggers.get_logger(__name__)
 
 
 class Expired(Exception):
@@ -102,7 +102,7 @@ class Scope(Generic[Facts]):
     def heard(self) -> None:
         """Take note that the server said anything at all."""
         self.wiring.stats.last_heard_at = self.wiring.monotonic()
-        telemetry.watch_heard.beat(self.wiring.kind)
+        metrics.watch_heard.beat(self.wiring.kind)
 
     def troubled(self, why: str | None) -> None:
         """Take note that the namespace cannot be listed, and why; or, with None, that it can."""
@@ -111,7 +111,7 @@ class Scope(Generic[Facts]):
             self.wiring.stats.troubles.pop(name, None)
         else:
             self.wiring.stats.troubles[name] = why
-        telemetry.namespaces_unlisted.labels(self.wiring.kind, name).set(why is not None)
+        metrics.namespaces_unlisted.labels(self.wiring.kind, name).set(why is not None)
 
     async def pause(self, why: str, *, least_seconds: float = 0.0, most_seconds: float | None = None) -> None:
         """Wait before the next try: the backoff, within bounds."""
@@ -120,7 +120,7 @@ class Scope(Generic[Facts]):
             delay_seconds = min(delay_seconds, most_seconds)
         delay_seconds = max(delay_seconds, least_seconds)
         self.wiring.stats.last_error = why
-        telemetry.watch_retries.labels(self.wiring.kind).inc()
+        metrics.watch_retries.labels(self.wiring.kind).inc()
         _log.log(
             logging.WARNING if delay_seconds >= NOTABLE_SECONDS else logging.INFO,
             "watch_retry",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from kube_job_runner.adapters.kubernetes.config import ConnectionConfig
+from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig
 from kube_job_runner.domain.errors import TemporaryError
 
 REREAD_SECONDS = 3600.0

@@ -17,17 +17,17 @@ from pathlib import Path
 
 import msgspec
 
-from kube_job_runner import telemetry
-from kube_job_runner.adapters.local import facts, logs, records
-from kube_job_runner.adapters.local.jobs import Jobs
-from kube_job_runner.adapters.stamped import Stamper
-from kube_job_runner.adapters.watchfeed import EventFeed
+from kube_job_runner.adapters.inprocess.stamped_output import Stamper
+from kube_job_runner.adapters.inprocess.watch import EventFeed
+from kube_job_runner.adapters.local import log_files, process_facts, run_records
+from kube_job_runner.adapters.local.runs import Jobs
 from kube_job_runner.domain.errors import ConfigurationError, NameTaken, NotFound, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
 from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, WatchEvent
+from kube_job_runner.telemetry import loggers
 
-log = telemetry.get_logger(__name__)
+log = loggers.get_logger(__name__)
 
 LOG_MAX_BYTES = 100 * 1000 * 1000
 PROCESSES_PER_CPU = 4
@@ -52,7 +52,7 @@ class LocalCluster:
         self._clock = clock
         self._installation = installation
         self._log_max_bytes = log_max_bytes
-        self._folder = records.Folder(self._root)
+        self._folder = run_records.Folder(self._root)
         self._jobs = Jobs(
             self._folder,
             clock=clock,
@@ -109,7 +109,7 @@ class LocalCluster:
             return _adopt(self._jobs.by_uid[uid], job)
         if not self._noted:
             self._noted = True
-            log.warning("local jobs: images are not used", example=facts.image_note(job.spec.image))
+            log.warning("local jobs: images are not used", example=process_facts.image_note(job.spec.image))
         record = self._record(job)
         try:
             self._jobs.add(record)
@@ -141,9 +141,9 @@ class LocalCluster:
                 if record is not None and record.pod.uid == uid:
                     self._jobs.hurry(record, grace_seconds=grace_seconds)
 
-    def _record(self, job: ClusterJob) -> records.Record:
+    def _record(self, job: ClusterJob) -> run_records.Record:
         uid, pod_uid, now = str(uuid.uuid4()), str(uuid.uuid4()), self._clock.now()
-        return records.Record(
+        return run_records.Record(
             job_id=job.job_id,
             attempt=job.attempt,
             namespace=job.namespace,
@@ -157,7 +157,7 @@ class LocalCluster:
                 name=f"{job.cluster_name}-{pod_uid[:5]}",
                 job_uid=uid,
                 created_at=now,
-                message=facts.image_note(job.spec.image),
+                message=process_facts.image_note(job.spec.image),
             ),
         )
 
@@ -193,7 +193,7 @@ class LocalCluster:
             raise NotFound(f"container {container} in pod {pod_name} is waiting to start")
         times = self._jobs.times_of(record.uid)
         stamper = Stamper(times, since=since, timestamps=timestamps)
-        reading = logs.read(
+        reading = log_files.read(
             self._folder.log_path(record.uid),
             cap_bytes=self._log_max_bytes,
             follow=follow,
@@ -238,7 +238,7 @@ class LocalCluster:
         return (Condition("Ready", reason="LocalProcesses"),) if name == self._jobs.node else None
 
 
-def _adopt(record: records.Record, job: ClusterJob) -> JobFacts:
+def _adopt(record: run_records.Record, job: ClusterJob) -> JobFacts:
     if (record.job_id, record.attempt, record.spec_hash) != (job.job_id, job.attempt, job.work_hash):
         raise NameTaken(f"the name {job.cluster_name} belongs to job {record.job_id}, attempt {record.attempt}")
     return record.job

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.domain.spec.model import JobSpec
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 
 from kube_job_runner.adapters.postgres import failure, schema
-from kube_job_runner.ports.doctor import Finding, fail, ok, warn
+from kube_job_runner.ports.findings import Finding, fail, ok, warn
 
 CLOCK_SKEW_SECONDS = 5.0
 _TIMEOUT_SECONDS = 10.0

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
-from kube_job_runner import telemetry
 from kube_job_runner.adapters.postgres import failure
 from kube_job_runner.domain.errors import ConfigurationError, DatabaseUnavailable, PermanentError, TemporaryError
+from kube_job_runner.telemetry import metrics
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 T = TypeVar("T")
@@ -54,12 +54,12 @@ class Pool:
         try:
             return await self._run(work, transaction=transaction)
         except Exception as error:
-            telemetry.db_errors.labels(_kind(error)).inc()
+            metrics.db_errors.labels(_kind(error)).inc()
             raise
 
     async def _run(self, work: Callable[[Connection], Awaitable[T]], *, transaction: bool) -> T:
         with failure.translated():
-            with telemetry.db_wait_seconds.time():
+            with metrics.db_wait_seconds.time():
                 connection = await self._acquire()
             task = asyncio.ensure_future(self._use(connection, work, transaction=transaction))
             self._working.add(task)
@@ -79,7 +79,7 @@ class Pool:
 
     async def _use(self, connection: Connection, work: Callable[[Connection], Awaitable[T]], *, transaction: bool) -> T:
         try:
-            with telemetry.db_seconds.time(), telemetry.db_connections.track_inprogress():
+            with metrics.db_seconds.time(), metrics.db_connections.track_inprogress():
                 return await self._tried(connection, work, transaction=transaction)
         except BaseException as error:
             if not isinstance(error, Exception) or failure.broken(error):
@@ -124,7 +124,7 @@ class Pool:
         """Let what is in flight end, then close all connections; within a bound."""
         if self._working:
             await asyncio.wait(self._working, timeout=_CLOSE_SECONDS)
-        telemetry.db_connections_max.dec(self._size)
+        metrics.db_connections_max.dec(self._size)
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._pool.close()
@@ -179,5 +179,5 @@ async def open_pool(
                 "jit": "off",
             },
         )
-    telemetry.db_connections_max.inc(size)
+    metrics.db_connections_max.inc(size)
     return Pool(pool, size=size, acquire_seconds=acquire_seconds)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from uuid import UUID
 
-from kube_job_runner.adapters.postgres import listing, rows, statements
+from kube_job_runner.adapters.postgres import job_lists, rows, statements
 from kube_job_runner.adapters.postgres.pool import Pool
-from kube_job_runner.domain.admission import POSITION_MAX, AdmissionLimits, QueueStanding
+from kube_job_runner.domain.decide.admission import POSITION_MAX, AdmissionLimits, QueueStanding
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, Transition
 from kube_job_runner.ports import JobFilter
 
@@ -31,7 +31,7 @@ class Reader:
 
     async def list_jobs(self, query: JobFilter) -> list[Job]:
         """Return jobs newest first (by id, which sorts by submit time), at most `query.limit`, older than `before_id`."""
-        statement, arguments = listing.query(query)
+        statement, arguments = job_lists.query(query)
         return [rows.job(row) for row in await self._pool.fetch(statement, *arguments)]
 
     async def list_attempts(self, job_id: UUID) -> list[Attempt]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from kube_job_runner.adapters.postgres.health import HealthCheck
 from kube_job_runner.adapters.postgres.pool import Pool
-from kube_job_runner.adapters.postgres.process import Process
+from kube_job_runner.adapters.postgres.process_store import Process
 from kube_job_runner.adapters.postgres.reader import Reader
-from kube_job_runner.adapters.postgres.reconcile import Reconcile
-from kube_job_runner.adapters.postgres.submit import Submit
-from kube_job_runner.adapters.postgres.sweep import Sweep
+from kube_job_runner.adapters.postgres.reconcile_store import Reconcile
+from kube_job_runner.adapters.postgres.server_health import HealthCheck
+from kube_job_runner.adapters.postgres.submit_store import Submit
+from kube_job_runner.adapters.postgres.sweep_store import Sweep
 from kube_job_runner.adapters.postgres.tokens import Tokens
 
 

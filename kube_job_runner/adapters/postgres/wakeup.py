@@ -15,9 +15,9 @@ from typing import Any
 
 import asyncpg
 
-from kube_job_runner import telemetry
 from kube_job_runner.adapters.postgres import failure
 from kube_job_runner.ports import Topic
+from kube_job_runner.telemetry import loggers
 
 CHANNELS: dict[str, str] = {"kjr_messages": "messages", "kjr_jobs": "jobs", "kjr_logs": "logs"}
 HEARTBEAT_SECONDS = 15.0
@@ -25,7 +25,7 @@ _ANSWER_SECONDS = 5.0
 _BACKOFF_MAX_SECONDS = 5.0
 _JUST_NOW_SECONDS = 1.0
 
-_log = telemetry.get_logger(__name__)
+_log = loggers.get_logger(__name__)
 
 
 class _Topic:

@@ -23,7 +23,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.domain.spec.model import JobSpec
 
 PREFIX = "kjr.test/"
 Mode = Literal["ok", "imagepull", "waiting", "stuck", "unschedulable", "configerror", "starterror", "evicted", "nopod"]

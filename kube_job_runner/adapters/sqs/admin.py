@@ -7,7 +7,7 @@ from typing import Any
 
 from kube_job_runner.adapters.sqs.address import Address
 from kube_job_runner.adapters.sqs.client import Client, QueueMissing, open_client
-from kube_job_runner.adapters.sqs.queue import VISIBILITY_MAX_SECONDS, queue_url
+from kube_job_runner.adapters.sqs.message_queue import VISIBILITY_MAX_SECONDS, queue_url
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
 from kube_job_runner.ports import QueueCounts
 

@@ -40,7 +40,8 @@ def command(
 
     With -l, the number of jobs is shown and asked about first.
     """
-    from kube_job_runner.cli import output, refs
+    from kube_job_runner.cli import refs
+    from kube_job_runner.cli.terminal import output
 
     if bool(references) == bool(selectors):
         raise click.UsageError("give either ids or -l SELECTOR")
@@ -73,10 +74,11 @@ def _grace_seconds(grace: float | None, *, force: bool) -> int | None:
 
 
 def _say_outlook(current: session.Session, jobs: list[Job]) -> None:
-    from kube_job_runner.cli import attending, text
+    from kube_job_runner.cli.attach import run
+    from kube_job_runner.cli.terminal import text
 
     for job in jobs:
-        attending.report_warnings(current, job)
+        run.report_warnings(current, job)
         outlook = (job.cancel or {}).get("outlook")
         if outlook:
             current.note(f"kjr: job {text.line(job.id)} is {text.line(job.state)}. {text.line(outlook)}")

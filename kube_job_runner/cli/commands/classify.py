@@ -30,11 +30,12 @@ def command(file: BinaryIO, rules: Path | None) -> int:
     A record has `where` (container.waiting, container.terminated, pod.status, pod.condition, job.condition, event, api),
     `reason`, `message` and `exit_code`; `id` is passed through. Exit code 1 when a line is no such record.
     """
-    from kube_job_runner import rulefile, settings
+    from kube_job_runner import settings
+    from kube_job_runner.bootstrap import rules as rule_files
 
     configured = settings.load()
-    table = rulefile.load(rules, named="--rules") if rules else rulefile.load(configured.failure_rules)
-    graces = rulefile.graces(configured)
+    table = rule_files.load(rules, named="--rules") if rules else rule_files.load(configured.failure_rules)
+    graces = rule_files.graces(configured)
     wrong = 0
     for number, line in _lines(file):
         try:
@@ -103,12 +104,12 @@ def _answer(record: dict[str, Any], table: failures.Table, graces: Mapping[str, 
 
 
 def _write(answer: dict[str, Any]) -> None:
-    from kube_job_runner.cli import text
+    from kube_job_runner.cli.terminal import text
 
     click.echo(text.json_safe(json.dumps(answer, ensure_ascii=False)))
 
 
 def _say(number: int, error: ValueError) -> None:
-    from kube_job_runner.cli import text
+    from kube_job_runner.cli.terminal import text
 
     click.echo(f"kjr: line {number}: {text.line(error)}", err=True)

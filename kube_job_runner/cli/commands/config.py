@@ -28,7 +28,8 @@ def command(ctx: click.Context) -> int:
 def show(changed: bool) -> int:
     """Print the settings in force here, one NAME=VALUE a line; passwords in URLs are left out."""
     from kube_job_runner import settings as settings_module
-    from kube_job_runner.cli import server, text
+    from kube_job_runner.cli import server
+    from kube_job_runner.cli.terminal import text
 
     current = server.settings()
     found = settings_module.changed(current) if changed else settings_module.shown(current)
@@ -43,9 +44,9 @@ def check() -> int:
 
     Variables that are not known are told, with what may be meant, and count as wrong: a typing error is silently a default.
     """
-    from kube_job_runner import rulefile
     from kube_job_runner import settings as settings_module
-    from kube_job_runner.cli import text
+    from kube_job_runner.bootstrap import rules
+    from kube_job_runner.cli.terminal import text
     from kube_job_runner.domain.errors import KjrError
 
     faults = [
@@ -54,7 +55,7 @@ def check() -> int:
     ]
     try:
         current = settings_module.load()
-        rulefile.load(current.failure_rules)
+        rules.load(current.failure_rules)
     except (settings_module.SettingsError, KjrError) as error:
         faults.append(str(error))
     for fault in faults:
@@ -65,7 +66,7 @@ def check() -> int:
 
 
 def _print_reference() -> int:
-    from kube_job_runner.cli import output
+    from kube_job_runner.cli.terminal import output
 
     current = session.current()
     entries = reference()

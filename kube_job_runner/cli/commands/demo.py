@@ -65,14 +65,14 @@ def _run(client: Client) -> list[Job]:
 
 
 def _show(jobs: list[Job], current: session.Session) -> None:
-    from kube_job_runner.cli import output, tabular, text
+    from kube_job_runner.cli.terminal import output, tables, text
 
     columns = [
-        tabular.Column("NAME"),
-        tabular.Column("STATE"),
-        tabular.Column("REASON"),
-        tabular.Column("EXIT CODE", right=True),
-        tabular.Column("DURATION", right=True),
+        tables.Column("NAME"),
+        tables.Column("STATE"),
+        tables.Column("REASON"),
+        tables.Column("EXIT CODE", right=True),
+        tables.Column("DURATION", right=True),
     ]
     rows = [
         [

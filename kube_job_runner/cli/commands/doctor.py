@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kube_job_runner.cli import text
+from kube_job_runner.cli.terminal import text
 
 _MARKS = {"ok": "[+]", "warn": "[!]", "fail": "[-]"}
 

@@ -30,7 +30,8 @@ def command(reference: str, *, follow: bool) -> int:
 
 
 def _show(client: Client, current: session.Session, job: Job) -> int:
-    from kube_job_runner.cli import happenings, output
+    from kube_job_runner.cli import happenings
+    from kube_job_runner.cli.terminal import output
 
     transitions = client.transitions(job.id)
     if not transitions:  # every job has one, from its submit on
@@ -44,7 +45,8 @@ def _show(client: Client, current: session.Session, job: Job) -> int:
 
 
 def _follow(client: Client, current: session.Session, job: Job) -> int:
-    from kube_job_runner.cli import happenings, output
+    from kube_job_runner.cli import happenings
+    from kube_job_runner.cli.terminal import output
 
     if current.output == "table":
         click.echo(happenings.line([column.title for column in happenings.COLUMNS]))

@@ -10,7 +10,7 @@ import click
 from kube_job_runner.cli import options
 
 if TYPE_CHECKING:
-    from kube_job_runner.domain.categories.manual import Manual
+    from kube_job_runner.domain.failures.categories.manual import Manual
 
 
 _LIKE_AN_ID = re.compile(r"@last|[0-9a-f]{6,8}(-[0-9a-f-]*)?", re.IGNORECASE)
@@ -48,8 +48,9 @@ def _explain_job(reference: str) -> int:
 
 def list_codes() -> int:
     """Print all reason codes with their titles."""
-    from kube_job_runner.cli import output, session
-    from kube_job_runner.domain import categories
+    from kube_job_runner.cli import session
+    from kube_job_runner.cli.terminal import output
+    from kube_job_runner.domain.failures import categories
 
     current = session.current()
     if current.output != "table":
@@ -64,9 +65,10 @@ def list_codes() -> int:
 
 def explain_code(code: str) -> bool:
     """Print the manual page of a reason code or category; False when there is none of that name."""
-    from kube_job_runner.cli import output, session
-    from kube_job_runner.domain import categories
-    from kube_job_runner.domain.categories import manual
+    from kube_job_runner.cli import session
+    from kube_job_runner.cli.terminal import output
+    from kube_job_runner.domain.failures import categories
+    from kube_job_runner.domain.failures.categories import manual
 
     category = categories.find(code)
     if category is None:
@@ -111,9 +113,10 @@ def _wrapped(text: str, *, item: bool = False) -> list[str]:
 def _unknown(code: str) -> Exception:
     import difflib
 
-    from kube_job_runner.cli import exitcodes, text
+    from kube_job_runner.cli import exitcodes
     from kube_job_runner.cli.failures import CommandFailed
-    from kube_job_runner.domain import categories
+    from kube_job_runner.cli.terminal import text
+    from kube_job_runner.domain.failures import categories
 
     letters = {known.code.lower(): known.code for known in categories.CATEGORIES}
     near = difflib.get_close_matches(code.lower().replace("_", "").replace("-", ""), letters, n=3)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @options.connection
 def command(references: tuple[str, ...], *, spec: bool, attempts: bool) -> int:
     """Show jobs: state, phases with their times, attempts, reason, explanation, and what to do next."""
-    from kube_job_runner.cli import output, refs
+    from kube_job_runner.cli import refs
+    from kube_job_runner.cli.terminal import output
 
     current = session.current()
     if spec and attempts:
@@ -47,7 +48,7 @@ def command(references: tuple[str, ...], *, spec: bool, attempts: bool) -> int:
 
 
 def _show_attempts(client: Client, jobs: list[Job], current: session.Session) -> None:
-    from kube_job_runner.cli import describe, output
+    from kube_job_runner.cli.terminal import describe, output
 
     found = [(job, client.explain(job.id)) for job in jobs]
     if current.output not in ("table", "wide"):
@@ -68,7 +69,7 @@ def _whole(client: Client, job: Job) -> dict[str, Any]:
 
 
 def _describe(client: Client, job: Job, current: session.Session) -> None:
-    from kube_job_runner.cli import describe
+    from kube_job_runner.cli.terminal import describe
 
     for line in describe.describe(job, client.timeline(job.id), client.attempts(job.id)):
         click.echo(click.style(line.content, fg=line.color, bold=line.bold) if current.colored else line.content)

@@ -40,7 +40,7 @@ def command(components: tuple[str, ...], *, live: bool, timeout: float, quiet: b
     except (OSError, http.client.HTTPException) as error:
         raise click.ClickException(f"{shown} does not answer: {error}") from None
     if not quiet:
-        from kube_job_runner.cli import text
+        from kube_job_runner.cli.terminal import text
 
         click.echo(text.block(body.rstrip("\n")))
     if status != 200:

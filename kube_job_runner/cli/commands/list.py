@@ -46,7 +46,7 @@ def command(
     watch: bool,
 ) -> int:
     """List jobs, newest first."""
-    from kube_job_runner.cli import output
+    from kube_job_runner.cli.terminal import output
 
     current = session.current()
     filters: dict[str, Any] = {
@@ -81,7 +81,7 @@ def _newest(client: Client, filters: dict[str, Any], limit: int) -> list[Job]:
 def _watch(client: Client, current: session.Session, filters: dict[str, Any], limit: int) -> int:
     if current.stdout_is_terminal and current.output in ("table", "wide"):
         return _watch_on_terminal(client, current, filters, limit)
-    from kube_job_runner.cli import output
+    from kube_job_runner.cli.terminal import output
 
     seen: dict[str, int] = {}
     for turn in itertools.count():
@@ -102,10 +102,10 @@ def _watch(client: Client, current: session.Session, filters: dict[str, Any], li
 
 
 def _watch_on_terminal(client: Client, current: session.Session, filters: dict[str, Any], limit: int) -> int:
-    from kube_job_runner.cli import output, richly
+    from kube_job_runner.cli.terminal import live, output
 
     wide = current.output == "wide"
-    with richly.LiveTable(colored=current.colored) as table:
+    with live.LiveTable(colored=current.colored) as table:
         while True:
             jobs = _newest(client, filters, limit)
             table.show(output.job_columns(wide=wide), output.job_rows(jobs, wide=wide))

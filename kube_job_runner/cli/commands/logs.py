@@ -42,7 +42,8 @@ def command(
 
     To a file or a pipe the bytes are passed on untouched; on a terminal control characters are shown escaped.
     """
-    from kube_job_runner.cli import attending, exitcodes, failures, logwriter, refs
+    from kube_job_runner.cli import exitcodes, failures, refs
+    from kube_job_runner.cli.attach import logwriter, run
 
     current = session.current()
     current.quiet, current.waiting = quiet, exit_code
@@ -63,7 +64,7 @@ def command(
             return 0
         job = client.wait(job.id, check=False) if exit_code else client.get(job.id)
     if job.terminal and (exit_code or not job.succeeded):
-        attending.report_end(current, job)
+        run.report_end(current, job)
     return exitcodes.of_job(job) if exit_code else 0
 
 

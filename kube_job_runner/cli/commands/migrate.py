@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kube_job_runner.cli import durations, server
+from kube_job_runner.cli import server
+from kube_job_runner.cli.terminal import durations
 
 if TYPE_CHECKING:
     from kube_job_runner.settings import Settings

@@ -37,7 +37,9 @@ def command(
 
     The new spec is checked like any submit. Jobs that are refused are reported one by one; the others are submitted.
     """
-    from kube_job_runner.cli import output, refs, specfile, waiting
+    from kube_job_runner.cli import refs, specfile
+    from kube_job_runner.cli.attach import waiting
+    from kube_job_runner.cli.terminal import output
 
     if len(references) > 1 and (logs or idempotency_key):
         raise click.UsageError("--logs and --idempotency-key go with one ID")
@@ -62,20 +64,22 @@ def command(
 def _attended(
     client: Client, current: session.Session, job: Job, changes: dict[str, Any], key: str | None, *, force: bool
 ) -> int:
-    from kube_job_runner.cli import attending
+    from kube_job_runner.cli.attach import run
     from kube_job_runner.client import calls
 
     if current.output == "id":
         current.output = "log"
     key = key or calls.new_idempotency_key()
-    attendance = attending.Attendance(current, client, key)
+    attendance = run.Attendance(current, client, key)
     return attendance.run(lambda: client.rerun(job.id, changes, force=force, idempotency_key=key))
 
 
 def _rerun(
     client: Client, current: session.Session, job: Job, changes: dict[str, Any], key: str | None, *, force: bool
 ) -> Job | None:
-    from kube_job_runner.cli import attending, refs, text
+    from kube_job_runner.cli import refs
+    from kube_job_runner.cli.attach import run
+    from kube_job_runner.cli.terminal import text
     from kube_job_runner.client import errors
 
     try:
@@ -87,5 +91,5 @@ def _rerun(
         current.say(f"kjr: job {text.line(job.id)} cannot be run again: {error}")
         return None
     refs.remember(client, made.id)
-    attending.report_warnings(current, made)
+    run.report_warnings(current, made)
     return made

@@ -74,7 +74,7 @@ def command(
     current = session.current()
     spec = runspec.build(runspec.RunFlags(command=cmd, **flags))
     if dry_run:
-        from kube_job_runner.cli import output
+        from kube_job_runner.cli.terminal import output
 
         output.write_objects([spec], "json" if current.output in ("json", "jsonl") else "yaml", single=True)
         return 0
@@ -84,22 +84,24 @@ def command(
 
 
 def _detached(current: session.Session, spec: dict[str, Any], key: str | None) -> int:
-    from kube_job_runner.cli import attending, output, refs
+    from kube_job_runner.cli import refs
+    from kube_job_runner.cli.attach import run
+    from kube_job_runner.cli.terminal import output
 
     with current.client(patience=10.0) as client:
         job = client.submit(spec, idempotency_key=key)
         refs.remember(client, job.id)
-    attending.report_warnings(current, job)
+    run.report_warnings(current, job)
     output.write_objects([job.raw], "id" if current.output == "log" else current.output, single=True)
-    attending.print_detached(current, job)
+    run.print_detached(current, job)
     return 0
 
 
 def _attended(current: session.Session, spec: dict[str, Any], key: str | None, on_interrupt: str | None) -> int:
-    from kube_job_runner.cli import attending
+    from kube_job_runner.cli.attach import run
     from kube_job_runner.client import calls
 
     key = key or calls.new_idempotency_key()
     with current.client(patience=6.0) as client:
-        attendance = attending.Attendance(current, client, key, on_interrupt)
+        attendance = run.Attendance(current, client, key, on_interrupt)
         return attendance.run(lambda: client.submit(spec, idempotency_key=key))

@@ -40,7 +40,8 @@ class Failure(click.ParamType[dict[str, Any]]):
 @options.connection
 def command(references: tuple[str, ...], *, file: str, failures: tuple[dict[str, Any], ...], memory: str | None) -> int:
     """Show what a retry policy would have decided after each attempt of jobs, or after each failure. Nothing is run."""
-    from kube_job_runner.cli import output, refs, specfile
+    from kube_job_runner.cli import refs, specfile
+    from kube_job_runner.cli.terminal import output
 
     if bool(references) == bool(failures):
         raise click.UsageError("give either ids or --failure REASON[:EXIT]")
@@ -73,19 +74,19 @@ def _policy(spec: dict[str, Any], memory: str | None, *, of_jobs: bool) -> tuple
 
 
 def _write(found: list[Simulation], current: session.Session) -> None:
-    from kube_job_runner.cli import output, tabular
+    from kube_job_runner.cli.terminal import output, tables
 
     jobs = [one.job_id or "" for one in found]
     ids = output.short_ids(jobs)
-    columns = [tabular.Column("JOB")] if any(jobs) else []
+    columns = [tables.Column("JOB")] if any(jobs) else []
     columns += [
-        tabular.Column("ATTEMPT", right=True),
-        tabular.Column("REASON"),
-        tabular.Column("EXIT", right=True),
-        tabular.Column("CHARGED TO"),
-        tabular.Column("THEN"),
-        tabular.Column("MEMORY"),
-        tabular.Column("WHY"),
+        tables.Column("ATTEMPT", right=True),
+        tables.Column("REASON"),
+        tables.Column("EXIT", right=True),
+        tables.Column("CHARGED TO"),
+        tables.Column("THEN"),
+        tables.Column("MEMORY"),
+        tables.Column("WHY"),
     ]
     rows = []
     for one in found:
@@ -97,7 +98,7 @@ def _write(found: list[Simulation], current: session.Session) -> None:
 
 
 def _cells(decision: dict[str, Any]) -> list[str]:
-    from kube_job_runner.cli import durations, text
+    from kube_job_runner.cli.terminal import durations, text
 
     then = "end"
     if not decision.get("reached", True):
@@ -117,7 +118,7 @@ def _cells(decision: dict[str, Any]) -> list[str]:
 
 
 def _summary(one: Simulation) -> str:
-    from kube_job_runner.cli import durations, text
+    from kube_job_runner.cli.terminal import durations, text
 
     who = f"job {text.line(one.job_id)}" if one.job_id else "the policy"
     made = f"{one.attempts} of {len(one.decisions)} attempts, {durations.show(one.waited_seconds)} of waiting"

@@ -40,7 +40,8 @@ def command(
     A file holds one job, several YAML documents, or a list. Durations may be written like run_seconds: 10m. Jobs that are
     refused are reported one by one; the others are submitted.
     """
-    from kube_job_runner.cli import output, specfile
+    from kube_job_runner.cli import specfile
+    from kube_job_runner.cli.terminal import output
 
     current = session.current()
     current.waiting = wait
@@ -62,7 +63,8 @@ def command(
 def _submit(
     client: Client, specs: list[dict[str, Any]], key: str | None, current: session.Session, *, strict: bool
 ) -> tuple[list[Job], int]:
-    from kube_job_runner.cli import attending, refs
+    from kube_job_runner.cli import refs
+    from kube_job_runner.cli.attach import run
 
     if len(specs) == 1:
         jobs, refused = [client.submit(specs[0], idempotency_key=key, strict=strict)], 0
@@ -76,7 +78,7 @@ def _submit(
         if refused:
             current.say(f"kjr: {len(jobs)} jobs submitted, {refused} refused")
     for job in jobs:
-        attending.report_warnings(current, job)
+        run.report_warnings(current, job)
     if jobs:
         refs.remember(client, jobs[-1].id)
     return jobs, refused
@@ -90,7 +92,8 @@ def _report_refused(current: session.Session, number: int, answer: BatchAnswer) 
 
 
 def _wait(client: Client, current: session.Session, jobs: list[Job], timeout: float | None, *, refused: int) -> int:
-    from kube_job_runner.cli import output, waiting
+    from kube_job_runner.cli.attach import waiting
+    from kube_job_runner.cli.terminal import output
 
     ended, code = waiting.wait_all(client, current, [job.id for job in jobs], timeout)
     output.write_jobs(ended, current, single=len(jobs) == 1)

@@ -27,7 +27,7 @@ def create(name: str) -> int:
 @options.output("table", "json", "jsonl", "yaml", "name")
 def list_(**_: object) -> int:
     """List the tokens, newest first, without their secrets."""
-    from kube_job_runner.cli import output, tabular, text
+    from kube_job_runner.cli.terminal import output, tables, text
 
     settings = server.settings()
     from kube_job_runner import bootstrap
@@ -46,7 +46,7 @@ def list_(**_: object) -> int:
     if current.output != "table":
         output.write_objects([output.plain(token) for token in tokens], current.output)
         return 0
-    columns = [tabular.Column(title) for title in ("NAME", "PREFIX", "CREATED", "STATE")]
+    columns = [tables.Column(title) for title in ("NAME", "PREFIX", "CREATED", "STATE")]
     rows = [
         [
             text.line(token["name"]),

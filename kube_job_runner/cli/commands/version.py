@@ -17,7 +17,7 @@ from kube_job_runner.cli import options, session
 @options.connection
 def command(*, client_only: bool) -> int:
     """Print the versions of this client and of the server, and warn when they do not fit each other."""
-    from kube_job_runner.cli import output
+    from kube_job_runner.cli.terminal import output
 
     current = session.current()
     answer: dict[str, Any] = {"client": kube_job_runner.__version__}
@@ -28,7 +28,7 @@ def command(*, client_only: bool) -> int:
         return 0
     click.echo(f"client {answer['client']}")
     if answer.get("server"):
-        from kube_job_runner.cli import text
+        from kube_job_runner.cli.terminal import text
 
         click.echo(text.line(f"server {answer['server'].get('version', 'unknown')} at {answer['url']}"))
     return 0

@@ -18,7 +18,9 @@ def command(references: tuple[str, ...], *, first: bool, wait_timeout: float | N
 
     With several jobs the code is 0 when all succeeded and 1 when one did not.
     """
-    from kube_job_runner.cli import output, refs, waiting
+    from kube_job_runner.cli import refs
+    from kube_job_runner.cli.attach import waiting
+    from kube_job_runner.cli.terminal import output
 
     current = session.current()
     if first and len(references) > waiting.ANY_MAX:

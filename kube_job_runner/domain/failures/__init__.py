@@ -10,7 +10,7 @@ hold the rows by place; `events` says of which place a Kubernetes
 Event speaks; `extra` reads the rows of an installation's own.
 """
 
-from kube_job_runner.domain.failures.extra import RulesError, parse_extra
+from kube_job_runner.domain.failures.custom import RulesError, parse_extra
 from kube_job_runner.domain.failures.rule import (
     GRACES_SECONDS,
     VERDICTS,

@@ -5,16 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from kube_job_runner.domain.failures import admission, cluster, ended, events, images, starting
 from kube_job_runner.domain.failures.rule import MATCHED_MAX_CHARACTERS, Finding, Rule, Where, finding
+from kube_job_runner.domain.failures.rules import (
+    api_answers,
+    container_starts,
+    event_texts,
+    exits,
+    pulls,
+    scheduling,
+)
 
 RULES: tuple[Rule, ...] = (
-    *images.RULES,
-    *starting.RULES,
-    *ended.RULES,
-    *cluster.RULES,
-    *admission.RULES,
-    *events.RULES,
+    *pulls.RULES,
+    *container_starts.RULES,
+    *exits.RULES,
+    *scheduling.RULES,
+    *api_answers.RULES,
+    *event_texts.RULES,
 )
 
 _NAMES = re.compile(
@@ -58,7 +65,7 @@ class Table:
         for rule in self._extra.get(where, ()):
             if rule.fits(reason, message, exit_code):
                 return rule
-        signals: Iterator[tuple[Where, str, str]] = events.meanings(where, reason, message)
+        signals: Iterator[tuple[Where, str, str]] = event_texts.meanings(where, reason, message)
         for meant_where, meant_reason, meant_message in signals:
             bare = without_names(meant_message)
             for rule in self._rules.get(meant_where, ()):

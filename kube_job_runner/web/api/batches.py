@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.web.api.queries import BATCH_MAX, BatchBody
-from kube_job_runner.web.kit import jsontext
-from kube_job_runner.web.kit.decoding import BodyDecoder, Decoded, summary
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
-from kube_job_runner.web.kit.walk import kind
+from kube_job_runner.web.validation import strict_json
+from kube_job_runner.web.validation.body import BodyDecoder, Decoded, summary
+from kube_job_runner.web.validation.faults import kind
 
 _decode = msgspec.json.Decoder(BatchBody).decode
 
@@ -32,7 +32,7 @@ def read(raw: bytes, decoder: BodyDecoder[JobSpec], *, strict: bool) -> Batch:
     """
     try:
         body = _decode(raw)
-        if jsontext.plain(raw):
+        if strict_json.plain(raw):
             return Batch([_judge(spec, index, decoder) for index, spec in enumerate(body.jobs)])
     except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
         pass
@@ -47,9 +47,9 @@ def _judge(spec: JobSpec, index: int, decoder: BodyDecoder[JobSpec]) -> Decoded[
 
 
 def _read_slowly(raw: bytes, decoder: BodyDecoder[JobSpec], *, strict: bool) -> Batch:
-    tree = jsontext.parse(raw)
+    tree = strict_json.parse(raw)
     faults, jobs = _frame(tree)
-    unknown = [jsontext.pointer("", name) for name in tree if name != "jobs"] if isinstance(tree, dict) else []
+    unknown = [strict_json.pointer("", name) for name in tree if name != "jobs"] if isinstance(tree, dict) else []
     if strict:
         faults += [Fault(pointer, "is not a known field (strict=true)") for pointer in unknown]
     if faults:

@@ -8,13 +8,13 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain.admission import DEFAULT_LIMITS, AdmissionLimits
+from kube_job_runner.domain.decide.admission import DEFAULT_LIMITS, AdmissionLimits
 from kube_job_runner.domain.errors import NotFound
 from kube_job_runner.domain.job import Job, State
-from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.ports import Clock, JobFilter, JobReader, SubmitStore
 from kube_job_runner.services import read
-from kube_job_runner.services.logs import LogService
+from kube_job_runner.services.log_reading import LogService
 from kube_job_runner.web.api import logquery, queries, views
 from kube_job_runner.web.api.problems import JOB_ENDED
 from kube_job_runner.web.kit.calls import TEXT, Call, Nothing, Reply

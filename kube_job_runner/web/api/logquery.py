@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from kube_job_runner.domain import logview
-from kube_job_runner.services.logs import LogRequest
+from kube_job_runner.domain.logs import logview
+from kube_job_runner.services.log_reading import LogRequest
 from kube_job_runner.web.api import queries
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
 

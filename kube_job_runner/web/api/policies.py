@@ -9,19 +9,20 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from kube_job_runner.domain import categories, speccheck
+from kube_job_runner.domain.decide.retries import Step
 from kube_job_runner.domain.errors import NotFound
+from kube_job_runner.domain.failures import categories
 from kube_job_runner.domain.job import State, Verdict
-from kube_job_runner.domain.retries import Step
-from kube_job_runner.domain.spec import JobSpec, Quantity, ReasonName, Resources, Retry
-from kube_job_runner.services import simulate
-from kube_job_runner.services.simulate import Simulated, Simulator
+from kube_job_runner.domain.spec import check
+from kube_job_runner.domain.spec.model import JobSpec, Quantity, ReasonName, Resources, Retry
+from kube_job_runner.services import simulator
+from kube_job_runner.services.simulator import Simulated, Simulator
 from kube_job_runner.web.api.queries import SubmitQuery
 from kube_job_runner.web.api.record_views import Cause, ChargedTo, category
 from kube_job_runner.web.api.specs import HINTS
 from kube_job_runner.web.kit.calls import Call, Nothing, Reply
-from kube_job_runner.web.kit.decoding import BodyDecoder, summary
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
+from kube_job_runner.web.validation.body import BodyDecoder, summary
 
 JOBS_MAX = 100
 FAILURES_MAX = 100
@@ -106,7 +107,7 @@ class PoliciesApi:
         body = call.body
         if body.failures:
             verdicts = [_verdict(failure) for failure in body.failures]
-            found = [simulate.of_verdicts(verdicts, body.policy, memory=body.memory or "")]
+            found = [simulator.of_verdicts(verdicts, body.policy, memory=body.memory or "")]
         else:
             found = await self._of_jobs(body)
         answer = SimulationList(simulations=[_view(one) for one in found], warnings=call.warnings or UNSET)
@@ -127,7 +128,7 @@ class PoliciesApi:
 
 def _check(body: SimulateBody) -> list[Fault]:
     spec = JobSpec(image="policy", retry=body.policy, resources=Resources(memory=body.memory or _LEAST_MEMORY))
-    problems = speccheck.check(spec, speccheck.SpecLimits())
+    problems = check.check(spec, check.SpecLimits())
     faults = [
         Fault(problem.pointer.replace("/retry/", "/policy/", 1), problem.detail.replace("resources.", ""))
         for problem in problems
@@ -137,7 +138,7 @@ def _check(body: SimulateBody) -> list[Fault]:
     if body.jobs and body.memory is not None:
         faults.append(Fault("/memory", "goes with failures; jobs have the memory of their spec"))
     for index, failure in enumerate(body.failures):
-        if simulate.cause_of(failure.reason) is None and categories.find(failure.reason) is None:
+        if simulator.cause_of(failure.reason) is None and categories.find(failure.reason) is None:
             detail = f"{failure.reason!r} is no reason; `kjr explain` lists them"
             faults.append(Fault(f"/failures/{index}/reason", detail))
     return faults
@@ -150,7 +151,7 @@ def _verdict(failure: MadeUpFailure) -> Verdict:
         reason=code,
         exit_code=failure.exit_code,
         signal=failure.signal,
-        cause=failure.cause or simulate.cause_of(failure.reason) or "permanent",
+        cause=failure.cause or simulator.cause_of(failure.reason) or "permanent",
     )
 
 

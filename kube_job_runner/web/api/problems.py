@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kube_job_runner.domain.errors import DatabaseUnavailable, NotFound, TemporaryError
-from kube_job_runner.services.logs import LogNotReady, LogUnavailable
-from kube_job_runner.services.submit import Overloaded
+from kube_job_runner.services.log_reading import LogNotReady, LogUnavailable
+from kube_job_runner.services.submitter import Overloaded
 from kube_job_runner.web.kit.problems import KIT_PROBLEMS, NOT_FOUND, ProblemType, RequestProblem
 
 IDEMPOTENCY_KEY_REUSE = ProblemType(

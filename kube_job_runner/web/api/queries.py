@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from kube_job_runner.domain.job import State
-from kube_job_runner.domain.logview import PLACE_PATTERN
-from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.domain.logs.logview import PLACE_PATTERN
+from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.services.read import CURSOR_PATTERN, SELECTOR_MAX_LENGTH, SELECTOR_PATTERN
 
 BATCH_MAX = 1000

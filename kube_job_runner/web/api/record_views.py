@@ -12,8 +12,8 @@ from msgspec import Meta
 
 from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts, PodFacts
 from kube_job_runner.domain.job import Anomaly, Attempt, State, Verdict
-from kube_job_runner.domain.timeline import Name, Phase
-from kube_job_runner.services.explain import Explanation, Judged, Timeline
+from kube_job_runner.domain.record.timeline import Name, Phase
+from kube_job_runner.services.explainer import Explanation, Judged, Timeline
 from kube_job_runner.web.api.views import Time
 
 Cause = Literal["permanent", "application", "infrastructure"]

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from kube_job_runner.domain import changes
 from kube_job_runner.domain.errors import NotFound
 from kube_job_runner.domain.job import Job
+from kube_job_runner.domain.spec import changes
 from kube_job_runner.ports import JobReader
 from kube_job_runner.web.api import idempotency, traceheader
 from kube_job_runner.web.api.problems import JOB_NOT_ENDED
@@ -18,8 +18,8 @@ from kube_job_runner.web.api.queries import JobPath, SubmitQuery
 from kube_job_runner.web.api.submits import SubmitApi
 from kube_job_runner.web.api.views import JobSubmitted
 from kube_job_runner.web.kit.calls import Call, Reply
-from kube_job_runner.web.kit.decoding import summary
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
+from kube_job_runner.web.validation.body import summary
 
 CHANGES_MAX = 100
 _Path = Annotated[str, Meta(min_length=1, max_length=1024)]

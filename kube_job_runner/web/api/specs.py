@@ -6,12 +6,11 @@ from typing import Any
 
 import msgspec
 
-from kube_job_runner.domain import spec as spec_module
-from kube_job_runner.domain import speccheck
-from kube_job_runner.domain.spec import JobSpec
-from kube_job_runner.domain.speccheck import SpecLimits
-from kube_job_runner.web.kit.decoding import BodyDecoder
+from kube_job_runner.domain.spec import check, model
+from kube_job_runner.domain.spec.check import SpecLimits
+from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.web.kit.problems import Fault
+from kube_job_runner.web.validation.body import BodyDecoder
 
 EXAMPLE: dict[str, Any] = {
     "image": "docker.io/library/busybox:1.36",
@@ -33,24 +32,24 @@ def _pattern(type_: Any) -> str:
 
 
 HINTS = {
-    _pattern(spec_module.DnsLabel): "must be lower-case letters, digits and '-', beginning and ending with a letter or"
+    _pattern(model.DnsLabel): "must be lower-case letters, digits and '-', beginning and ending with a letter or"
     " digit (RFC 1123 label)",
-    _pattern(spec_module.DnsSubdomain): "must be lower-case letters, digits, '-' and '.', as in a host name (RFC 1123)",
-    _pattern(spec_module.LabelKey): "must be letters, digits, '-', '_' and '.', at most 63, beginning and ending with a"
+    _pattern(model.DnsSubdomain): "must be lower-case letters, digits, '-' and '.', as in a host name (RFC 1123)",
+    _pattern(model.LabelKey): "must be letters, digits, '-', '_' and '.', at most 63, beginning and ending with a"
     " letter or digit, after an optional prefix such as example.com/",
-    _pattern(spec_module.LabelValue): "must be empty, or letters, digits, '-', '_' and '.', beginning and ending with a"
+    _pattern(model.LabelValue): "must be empty, or letters, digits, '-', '_' and '.', beginning and ending with a"
     " letter or digit",
-    _pattern(spec_module.Quantity): "must be a Kubernetes quantity, such as 500m, 2, 64Mi or 1.5Gi",
-    _pattern(spec_module.EnvName): "must be letters, digits, '_', '-' and '.', not beginning with a digit",
-    _pattern(spec_module.ConfigKey): "must be letters, digits, '-', '_' and '.'",
-    _pattern(spec_module.AbsolutePath): "must be an absolute path without ':' and line feeds",
+    _pattern(model.Quantity): "must be a Kubernetes quantity, such as 500m, 2, 64Mi or 1.5Gi",
+    _pattern(model.EnvName): "must be letters, digits, '_', '-' and '.', not beginning with a digit",
+    _pattern(model.ConfigKey): "must be letters, digits, '-', '_' and '.'",
+    _pattern(model.AbsolutePath): "must be an absolute path without ':' and line feeds",
 }
 
 
 def decoder(limits: SpecLimits) -> BodyDecoder[JobSpec]:
     """Return the decoder of job specs under the limits of this installation."""
 
-    def check(spec: JobSpec) -> list[Fault]:
-        return [Fault(problem.pointer, problem.detail) for problem in speccheck.check(spec, limits)]
+    def faults(spec: JobSpec) -> list[Fault]:
+        return [Fault(problem.pointer, problem.detail) for problem in check.check(spec, limits)]
 
-    return BodyDecoder(JobSpec, check=check, example={"image": EXAMPLE["image"]}, hints=HINTS)
+    return BodyDecoder(JobSpec, check=faults, example={"image": EXAMPLE["image"]}, hints=HINTS)

@@ -11,14 +11,14 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET
 
-from kube_job_runner import telemetry
-from kube_job_runner.domain import tracing
 from kube_job_runner.domain.job import Job
-from kube_job_runner.domain.spec import JobSpec
-from kube_job_runner.domain.speccheck import SpecLimits
-from kube_job_runner.domain.tracing import TraceContext
+from kube_job_runner.domain.record import trace
+from kube_job_runner.domain.record.trace import TraceContext
+from kube_job_runner.domain.spec.check import SpecLimits
+from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.ports import Clock, Submission, SubmitOutcome, Tracer
-from kube_job_runner.services.submit import Submitter, new_job
+from kube_job_runner.services.submitter import Submitter, new_job
+from kube_job_runner.telemetry import loggers, metrics
 from kube_job_runner.web.api import batches, idempotency, specs, traceheader
 from kube_job_runner.web.api.problems import IDEMPOTENCY_KEY_REUSE
 from kube_job_runner.web.api.queries import BatchBody, SubmitQuery
@@ -26,8 +26,8 @@ from kube_job_runner.web.api.views import BatchAnswer, JobSubmitted
 from kube_job_runner.web.kit import problems
 from kube_job_runner.web.kit.app import IN_LOOP_MAX_BYTES
 from kube_job_runner.web.kit.calls import Call, Document, HeaderList, Nothing, Reply
-from kube_job_runner.web.kit.decoding import Decoded, summary
 from kube_job_runner.web.kit.problems import Fault, RequestProblem
+from kube_job_runner.web.validation.body import Decoded, summary
 
 _encode = msgspec.json.Encoder().encode
 _REPLAYED = (b"idempotency-replayed", b"true")
@@ -89,8 +89,8 @@ class SubmitApi:
             )
         outcome = await self._submitter.submit(submission)
         if outcome.status == "created":
-            telemetry.jobs_submitted.inc()
-            self._trace([submission.job], parent, rerun=None if rerun_of is None else tracing.of(rerun_of))
+            metrics.jobs_submitted.inc()
+            self._trace([submission.job], parent, rerun=None if rerun_of is None else trace.of(rerun_of))
             return Reply(content=content, headers=(_location(outcome.job_id),))
         if outcome.status == "mismatch":
             raise RequestProblem(IDEMPOTENCY_KEY_REUSE)
@@ -114,7 +114,7 @@ class SubmitApi:
             [item for item in prepared if isinstance(item, Submission)], keyed=key is not None
         )
         created = {o.job_id for o in outcomes if isinstance(o, SubmitOutcome) and o.status == "created"}
-        telemetry.jobs_submitted.inc(len(created))
+        metrics.jobs_submitted.inc(len(created))
         stored = [item.job for item in prepared if isinstance(item, Submission) and item.job.id in created]
         self._trace(stored, parent)
         return _batch_reply(prepared, outcomes, batch.warnings, call)
@@ -127,10 +127,10 @@ class SubmitApi:
         if self._tracer is None:
             return
         now = self._clock.now()
-        contexts = [(job, context) for job in stored if (context := tracing.of(job)) is not None]
+        contexts = [(job, context) for job in stored if (context := trace.of(job)) is not None]
         self._tracer.record(
             [
-                tracing.of_submit(job, context, parent=parent, ended_at=now, rerun=rerun)
+                trace.of_submit(job, context, parent=parent, ended_at=now, rerun=rerun)
                 for job, context in contexts
                 if context.sampled
             ]
@@ -236,7 +236,7 @@ def _batch_reply(
         outcome = next(remaining)
         if isinstance(outcome, Exception):
             replayed = False
-            telemetry.get_logger(__name__).error("job of a batch refused by the store", exc_info=outcome)
+            loggers.get_logger(__name__).error("job of a batch refused by the store", exc_info=outcome)
             parts.append(_refused(RequestProblem(problems.INTERNAL_ERROR), call.url, call.request_id))
             continue
         replayed = replayed and outcome.status == "replayed"

@@ -8,8 +8,8 @@ import importlib.resources
 import msgspec
 
 import kube_job_runner
-from kube_job_runner import telemetry
 from kube_job_runner.services.readiness import Readiness
+from kube_job_runner.telemetry import metrics
 from kube_job_runner.web.api import queries, views
 from kube_job_runner.web.api.problems import ALL_PROBLEMS
 from kube_job_runner.web.kit.calls import HTML, TEXT, Call, Nothing, Reply
@@ -34,7 +34,7 @@ class SystemApi:
         self._page, self._script, self._style = (
             (static / name).read_bytes() for name in ("docs.html", "docs.js", "docs.css")
         )
-        telemetry.build_info.labels(kube_job_runner.__version__).set(1)
+        metrics.build_info.labels(kube_job_runner.__version__).set(1)
 
     async def version(self, _call: Call[Nothing, Nothing, Nothing]) -> Reply[views.VersionView]:
         """Return the versions of the server and of the API."""
@@ -58,7 +58,7 @@ class SystemApi:
     async def metrics(self, _call: Call[Nothing, Nothing, Nothing]) -> Reply[Nothing]:
         """Return the metrics of this process."""
         await self._readiness.checks()
-        return Reply(content=telemetry.exposition(), media_type=METRICS)
+        return Reply(content=metrics.exposition(), media_type=METRICS)
 
     async def openapi(self, _call: Call[Nothing, Nothing, Nothing]) -> Reply[Nothing]:
         """Return the API document."""

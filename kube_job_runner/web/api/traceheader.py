@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kube_job_runner.domain import tracing
+from kube_job_runner.domain.record import trace
 from kube_job_runner.web.kit.operations import Header
 
 HEADER = Header(
@@ -14,7 +14,7 @@ HEADER = Header(
 )
 
 
-def read(headers: Mapping[bytes, bytes]) -> tracing.TraceContext | None:
+def read(headers: Mapping[bytes, bytes]) -> trace.TraceContext | None:
     """Return the trace context of a request; None when it has none, or none that is valid, as W3C has it."""
     given = headers.get(b"traceparent")
-    return None if given is None else tracing.parse(given.decode("latin-1").strip(" \t"))
+    return None if given is None else trace.parse(given.decode("latin-1").strip(" \t"))

@@ -10,8 +10,9 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from kube_job_runner.domain import admission, categories
-from kube_job_runner.domain.admission import QueueStanding
+from kube_job_runner.domain.decide import admission
+from kube_job_runner.domain.decide.admission import QueueStanding
+from kube_job_runner.domain.failures import categories
 from kube_job_runner.domain.job import Attempt, CancelRequest, Job, State, Transition
 from kube_job_runner.web.kit.problems import Fault, ProblemDetails
 

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from kube_job_runner.web.kit.calls import Call, Document, Nothing, Reply
-from kube_job_runner.web.kit.decoding import BodyDecoder
 from kube_job_runner.web.kit.problems import ProblemType
 from kube_job_runner.web.kit.queries import QueryDecoder
+from kube_job_runner.web.validation.body import BodyDecoder
 
 Handler = Callable[[Call[Any, Any, Any]], Awaitable[Reply[Any]]]
 

@@ -23,8 +23,8 @@ from aiohttp import web
 
 from kube_job_runner.adapters import kubernetes
 from kube_job_runner.adapters.kubernetes.client import Client
-from kube_job_runner.adapters.kubernetes.config import ConnectionConfig, Pem, UserConfig
 from kube_job_runner.adapters.kubernetes.credentials import ConfiguredSource
+from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig, Pem, UserConfig
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.settings import KubernetesEnvironment, Settings
 from tests.integration.kubernetes.certificates import Authority

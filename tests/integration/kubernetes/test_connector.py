@@ -14,8 +14,8 @@ import uvloop
 
 from kube_job_runner.adapters.kubernetes import connector
 from kube_job_runner.adapters.kubernetes.client import Client
-from kube_job_runner.adapters.kubernetes.config import ConnectionConfig, Pem, UserConfig
 from kube_job_runner.adapters.kubernetes.credentials import ConfiguredSource
+from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig, Pem, UserConfig
 from kube_job_runner.domain.errors import TemporaryError
 from tests.integration.kubernetes.certificates import Authority
 from tests.support.fake_apiserver import FakeApiServer

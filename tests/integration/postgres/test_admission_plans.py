@@ -11,7 +11,7 @@ import pytest
 
 from kube_job_runner.adapters.postgres import statements
 from kube_job_runner.adapters.postgres.pool import open_pool
-from kube_job_runner.domain.admission import POSITION_MAX
+from kube_job_runner.domain.decide.admission import POSITION_MAX
 from tests.support.postgres import Server, execute, in_other_loop
 
 FULL = 120_000

@@ -8,7 +8,7 @@ import datetime as dt
 import pytest
 
 from kube_job_runner.adapters import postgres
-from kube_job_runner.adapters.postgres import clock as clocks
+from kube_job_runner.adapters.postgres import database_clock as clocks
 from kube_job_runner.domain.errors import DatabaseUnavailable
 
 pytestmark = pytest.mark.asyncio

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from kube_job_runner import ports, telemetry
+from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
-from kube_job_runner.adapters.postgres.leases import FencedPool, Leases
+from kube_job_runner.adapters.postgres.leader_leases import FencedPool, Leases
 from kube_job_runner.adapters.postgres.pool import Connection
 from kube_job_runner.domain.errors import DatabaseUnavailable, LeaseLost
 from kube_job_runner.domain.messages import Check, Outgoing
+from kube_job_runner.telemetry import metrics
 from tests.support.postgres import age, execute, fetch, make_submission, store_jobs, until
 
 pytestmark = pytest.mark.asyncio
@@ -60,7 +61,7 @@ async def messages(url: str) -> int:
 
 
 def refusals() -> float:
-    return telemetry.fenced_writes.labels(WATCHER)._value.get()
+    return metrics.fenced_writes.labels(WATCHER)._value.get()
 
 
 async def test_of_many_at_once_one_leads(others: list[Leases]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.adapters.postgres import listing, statements
+from kube_job_runner.adapters.postgres import job_lists, statements
 from kube_job_runner.adapters.postgres.pool import open_pool
 from kube_job_runner.domain import names
 from kube_job_runner.domain.job import State
@@ -186,7 +186,7 @@ def test_hot_statements(filled_url: str, statement: str, arguments: tuple[Any, .
     ids=",".join,
 )
 def test_lists(filled_url: str, filters: dict[str, Any], indexes: tuple[str, ...]) -> None:
-    statement, arguments = listing.query(JobFilter(**filters))
+    statement, arguments = job_lists.query(JobFilter(**filters))
     check(plan(filled_url, statement, *arguments), *indexes)
 
 
@@ -197,7 +197,7 @@ def test_lists(filled_url: str, filters: dict[str, Any], indexes: tuple[str, ...
 )
 def test_a_page_is_read_in_order(filled_url: str, filters: dict[str, Any]) -> None:
     """The rows come from the index newest first, so a page costs the same however many jobs match."""
-    statement, arguments = listing.query(JobFilter(**filters, limit=5))
+    statement, arguments = job_lists.query(JobFilter(**filters, limit=5))
     text = plan(filled_url, statement, *arguments)
     check(text)
     assert not re.search(r"-> +Sort\b|^Sort\b", text), text

@@ -15,16 +15,16 @@ import pytest_asyncio
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.postgres import Postgres, roles
 from kube_job_runner.adapters.postgres.grants import ROLES
-from kube_job_runner.adapters.postgres.leases import Leases
+from kube_job_runner.adapters.postgres.leader_leases import Leases
 from kube_job_runner.adapters.simulated import SimulatedCluster
 from kube_job_runner.adapters.simulated.script import Script
 from kube_job_runner.domain import messages
-from kube_job_runner.domain.admission import AdmissionLimits
-from kube_job_runner.domain.draft import Rules
+from kube_job_runner.domain.decide.admission import AdmissionLimits
+from kube_job_runner.domain.decide.decision import Rules
 from kube_job_runner.domain.errors import DatabaseUnavailable
 from kube_job_runner.domain.job import State
 from kube_job_runner.ports import JobFilter
-from kube_job_runner.services.logs import LogUnavailable
+from kube_job_runner.services.log_reading import LogUnavailable
 from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings
 from tests.support.postgres import component_urls, execute, fetch, make_submission, with_user
 from tests.support.rig import RealClock, Rig

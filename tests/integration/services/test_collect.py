@@ -14,11 +14,11 @@ import pytest_asyncio
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import SimulatedCluster
 from kube_job_runner.adapters.simulated.script import Script
-from kube_job_runner.domain.draft import Rules
+from kube_job_runner.domain.decide.decision import Rules
 from kube_job_runner.domain.errors import ClusterRefused, NotFound, TemporaryError
 from kube_job_runner.domain.job import State
 from kube_job_runner.ports import ClusterJob
-from kube_job_runner.services.logs import LogUnavailable
+from kube_job_runner.services.log_reading import LogUnavailable
 from tests.support.postgres import fetch
 from tests.support.rig import RealClock, Rig
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kube_job_runner.cli import main
-from kube_job_runner.domain import categories
+from kube_job_runner.domain.failures import categories
 from tests.unit.cli.test_import_budget import modules
 
 CORPUS = Path(__file__).parents[2] / "fixtures" / "failure-messages.jsonl"

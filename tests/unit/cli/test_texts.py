@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from kube_job_runner.cli import durations, output, refs, text
+from kube_job_runner.cli import refs
+from kube_job_runner.cli.terminal import durations, output, text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.domain.admission import POSITION_MAX, AdmissionLimits, QueueStanding, words
+from kube_job_runner.domain.decide.admission import POSITION_MAX, AdmissionLimits, QueueStanding, words
 
 
 def standing(**fields: Any) -> QueueStanding:

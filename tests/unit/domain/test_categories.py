@@ -9,8 +9,9 @@ import pytest
 
 from docs import failure_pages
 from kube_job_runner import settings
-from kube_job_runner.domain import categories, failures
-from kube_job_runner.domain.categories import Category, manual
+from kube_job_runner.domain import failures
+from kube_job_runner.domain.failures import categories
+from kube_job_runner.domain.failures.categories import Category, manual
 
 SOURCE = Path(failures.__file__).parents[2]
 _GIVEN = re.compile(

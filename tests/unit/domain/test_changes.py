@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.domain import changes
+from kube_job_runner.domain.spec import changes
 
 SPEC: dict[str, Any] = {
     "image": "a",

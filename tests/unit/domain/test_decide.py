@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from kube_job_runner.domain import cleanup, endings, lifecycle
-from kube_job_runner.domain.draft import Create, Decision, Find
+from kube_job_runner.domain.decide import cleanup, endings, lifecycle
+from kube_job_runner.domain.decide.decision import Create, Decision, Find
 from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, Seen
 from kube_job_runner.domain.job import Attempt, Job, State, Verdict
 from kube_job_runner.domain.messages import Delete, Observed
-from kube_job_runner.domain.spec import Retry, RetryRule, Timeouts
+from kube_job_runner.domain.spec.model import Retry, RetryRule, Timeouts
 from tests.support.domain import (
     CLUSTER_UID,
     JOB_ID,

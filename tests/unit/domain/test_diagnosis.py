@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kube_job_runner.domain import diagnosis
+from kube_job_runner.domain.decide import diagnosis
 from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts
 from kube_job_runner.domain.job import State
 from tests.support.domain import (

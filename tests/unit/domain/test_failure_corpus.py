@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from kube_job_runner.domain import categories, failures
+from kube_job_runner.domain import failures
+from kube_job_runner.domain.failures import categories
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 SEEN = FIXTURES / "failure-messages.jsonl"

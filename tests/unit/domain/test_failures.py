@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from kube_job_runner.domain import categories, failures
+from kube_job_runner.domain import failures
+from kube_job_runner.domain.failures import categories
 
 PULLS = [
     (

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from kube_job_runner.domain import lifecycle
+from kube_job_runner.domain.decide import lifecycle
 from kube_job_runner.domain.job import TERMINAL, Attempt, Job, State, Verdict
-from kube_job_runner.domain.spec import Timeouts
+from kube_job_runner.domain.spec.model import Timeouts
 from tests.support.domain import (
     T0,
     after,

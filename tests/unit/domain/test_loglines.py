@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube_job_runner.domain import logview
-from kube_job_runner.domain.loglines import (
+from kube_job_runner.domain.logs import logview
+from kube_job_runner.domain.logs.loglines import (
     Assembler,
     Body,
     Chunk,

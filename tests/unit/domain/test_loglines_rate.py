@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kube_job_runner.domain.loglines import Piece, Rate, fast_rotation, hides_a_file
+from kube_job_runner.domain.logs.loglines import Piece, Rate, fast_rotation, hides_a_file
 
 SECOND = 1_000_000_000
 BEGAN = 1_700_000_000 * SECOND

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kube_job_runner.domain import quantity
+from kube_job_runner.domain.spec import quantity
 
 
 @pytest.mark.parametrize(

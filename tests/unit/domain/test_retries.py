@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.domain import retries
+from kube_job_runner.domain.decide import retries
+from kube_job_runner.domain.decide.retries import Plan
 from kube_job_runner.domain.job import State, Verdict
 from kube_job_runner.domain.names import new_job_id
-from kube_job_runner.domain.retries import Plan
-from kube_job_runner.domain.spec import Retry, RetryRule
+from kube_job_runner.domain.spec.model import Retry, RetryRule
 from tests.support.domain import JOB_ID, T0
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.domain import timeline
 from kube_job_runner.domain.job import Attempt, CancelRequest, Job, State
-from kube_job_runner.domain.sentence import sentence
+from kube_job_runner.domain.record import timeline
+from kube_job_runner.domain.record.sentence import sentence
 from tests.support.domain import T0, after, ended, make_attempt, make_job, pod_facts, waiting, with_facts
 
 

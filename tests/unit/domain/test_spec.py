@@ -5,15 +5,15 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from kube_job_runner.domain import image, speccheck
-from kube_job_runner.domain.spec import EmptyDir, JobSpec, Secret, Toleration, Volume
+from kube_job_runner.domain.spec import check, image
+from kube_job_runner.domain.spec.model import EmptyDir, JobSpec, Secret, Toleration, Volume
 
-LIMITS = speccheck.SpecLimits(namespaces=frozenset({"default", "ml"}))
+LIMITS = check.SpecLimits(namespaces=frozenset({"default", "ml"}))
 
 
 def pointers(**fields: object) -> list[str]:
     spec = JobSpec(**({"image": "busybox:1"} | fields))  # type: ignore[arg-type]
-    return [problem.pointer for problem in speccheck.check(spec, LIMITS)]
+    return [problem.pointer for problem in check.check(spec, LIMITS)]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_all_faults_are_reported_at_once() -> None:
     ],
 )
 def test_the_domains_of_kubernetes_and_ours_are_reserved(key: str, reserved: bool) -> None:
-    assert speccheck.reserved_label(key) is reserved
+    assert check.reserved_label(key) is reserved
 
 
 def test_limits_of_linux_and_of_the_whole_spec() -> None:
@@ -165,4 +165,4 @@ def test_what_the_types_refuse(body: str) -> None:
 
 
 def test_pointers_escape_as_rfc_6901_says() -> None:
-    assert speccheck.pointer("a/b", "~", 0) == "/a~1b/~0/0"
+    assert check.pointer("a/b", "~", 0) == "/a~1b/~0/0"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from kube_job_runner.domain import lifecycle, timeline
+from kube_job_runner.domain.decide import lifecycle
 from kube_job_runner.domain.facts import Condition
 from kube_job_runner.domain.job import Attempt, Job, State
-from kube_job_runner.domain.spec import Retry, Timeouts
-from kube_job_runner.domain.timeline import Phase
+from kube_job_runner.domain.record import timeline
+from kube_job_runner.domain.record.timeline import Phase
+from kube_job_runner.domain.spec.model import Retry, Timeouts
 from tests.support.domain import (
     after,
     apply,

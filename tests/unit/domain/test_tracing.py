@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube_job_runner.domain import tracing
 from kube_job_runner.domain.job import Attempt, Job, Marks, State, Verdict
-from kube_job_runner.domain.tracing import TraceContext
+from kube_job_runner.domain.record import trace
+from kube_job_runner.domain.record.trace import TraceContext
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADER = f"00-{TRACE}-{SPAN}-01"
@@ -75,7 +75,7 @@ def attempt(number: int = 1, **columns: Any) -> Attempt:
     ],
 )
 def test_a_valid_context_is_read(text: str, sampled: bool) -> None:
-    assert tracing.parse(text) == TraceContext(trace_id=TRACE, span_id=SPAN, sampled=sampled)
+    assert trace.parse(text) == TraceContext(trace_id=TRACE, span_id=SPAN, sampled=sampled)
 
 
 @pytest.mark.parametrize(
@@ -98,18 +98,18 @@ def test_a_valid_context_is_read(text: str, sampled: bool) -> None:
     ],
 )
 def test_what_is_not_valid_is_as_if_it_were_not_there(text: str) -> None:
-    assert tracing.parse(text) is None
-    assert tracing.of(ended(traceparent=text)) is None
+    assert trace.parse(text) is None
+    assert trace.of(ended(traceparent=text)) is None
 
 
 @given(st.binary(min_size=16, max_size=16), st.binary(min_size=8, max_size=8), st.booleans())
-def test_what_is_written_is_read_again(trace: bytes, span: bytes, sampled: bool) -> None:
-    context = TraceContext(trace_id=trace.hex(), span_id=span.hex(), sampled=sampled)
-    assert tracing.parse(context.header) == (context if any(trace) and any(span) else None)
+def test_what_is_written_is_read_again(trace_id: bytes, span_id: bytes, sampled: bool) -> None:
+    context = TraceContext(trace_id=trace_id.hex(), span_id=span_id.hex(), sampled=sampled)
+    assert trace.parse(context.header) == (context if any(trace_id) and any(span_id) else None)
 
 
 def test_the_spans_of_an_ended_job_are_its_timeline() -> None:
-    spans = tracing.of_ended(ended(), {1: attempt()})
+    spans = trace.of_ended(ended(), {1: attempt()})
     assert [(span.name, span.started_at, span.ended_at) for span in spans] == [
         ("job", at(0), at(20)),
         ("queued", at(0), at(1)),
@@ -121,7 +121,7 @@ def test_the_spans_of_an_ended_job_are_its_timeline() -> None:
     assert job.parent == TraceContext(trace_id=TRACE, span_id=SPAN, sampled=True)
     assert {phase.parent for phase in phases} == {job.context}
     assert [span.error for span in spans] == ["OutOfMemory", "", "", "", "OutOfMemory"]
-    assert phases[-1].context == tracing.of_container(ended(), 1)
+    assert phases[-1].context == trace.of_container(ended(), 1)
     assert phases[-1].attributes == {
         "kjr.job.id": str(JOB_ID),
         "kjr.attempt": 1,
@@ -139,15 +139,15 @@ def test_made_again_they_are_the_same_and_no_two_have_one_id() -> None:
         1: attempt(decided_at=at(8), finished_at=at(7)),
         2: attempt(2, created_at=at(10), started_at=at(12), marks=Marks()),
     }
-    spans = tracing.of_ended(ended(attempt=2), rows)
-    assert spans == tracing.of_ended(ended(attempt=2), rows)
+    spans = trace.of_ended(ended(attempt=2), rows)
+    assert spans == trace.of_ended(ended(attempt=2), rows)
     assert len({span.context.span_id for span in spans}) == len(spans) == 8
     [queued_again] = [span for span in spans if span.name == "queued" and span.attributes["kjr.attempt"] == 2]
     assert (queued_again.started_at, queued_again.ended_at) == (at(8), at(10))
 
 
 def test_a_job_that_never_had_an_attempt_ends_in_its_queue() -> None:
-    [job, queued] = tracing.of_ended(ended(attempt=0, reason="QueueTimeout", exit_code=None), {})
+    [job, queued] = trace.of_ended(ended(attempt=0, reason="QueueTimeout", exit_code=None), {})
     assert (queued.name, queued.started_at, queued.ended_at, queued.error) == ("queued", at(0), at(20), "QueueTimeout")
     assert "process.exit.code" not in job.attributes
 
@@ -155,37 +155,37 @@ def test_a_job_that_never_had_an_attempt_ends_in_its_queue() -> None:
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.CANCELLED])
 def test_only_a_failure_is_an_error(state: State) -> None:
     verdict = Verdict(outcome=state, reason="Completed")
-    assert not any(span.error for span in tracing.of_ended(ended(state=state), {1: attempt(verdict=verdict)}))
+    assert not any(span.error for span in trace.of_ended(ended(state=state), {1: attempt(verdict=verdict)}))
 
 
 def test_clocks_that_disagree_give_no_span_that_ends_before_it_begins() -> None:
-    spans = tracing.of_ended(ended(finished_at=at(-3)), {1: attempt(decided_at=at(-3))})
-    spans += tracing.of_log(
+    spans = trace.of_ended(ended(finished_at=at(-3)), {1: attempt(decided_at=at(-3))})
+    spans += trace.of_log(
         HEADER, (JOB_ID, 1), started_at=at(9), ended_at=at(8), namespace="work", pod_name="p", lost=False
     )
-    spans.append(tracing.of_submit(ended(), TraceContext(trace_id=TRACE, span_id=SPAN, sampled=True), parent=None,
+    spans.append(trace.of_submit(ended(), TraceContext(trace_id=TRACE, span_id=SPAN, sampled=True), parent=None,
                                    ended_at=at(-1), rerun=None))  # fmt: skip
     assert all(span.ended_at >= span.started_at for span in spans)
 
 
 @pytest.mark.parametrize("traceparent", [None, f"00-{TRACE}-{SPAN}-00", "broken"])
 def test_without_a_sampled_trace_there_are_no_spans(traceparent: str | None) -> None:
-    assert tracing.of_ended(ended(traceparent=traceparent), {1: attempt()}) == []
+    assert trace.of_ended(ended(traceparent=traceparent), {1: attempt()}) == []
     about: Any = {"started_at": at(0), "ended_at": at(1), "namespace": "work", "pod_name": "", "lost": True}
-    assert tracing.of_log(traceparent, (JOB_ID, 1), **about) == []
+    assert trace.of_log(traceparent, (JOB_ID, 1), **about) == []
 
 
 def test_the_log_of_an_attempt_is_a_child_of_its_job() -> None:
-    [span] = tracing.of_log(
+    [span] = trace.of_log(
         HEADER, (JOB_ID, 2), started_at=at(0), ended_at=at(1), namespace="work", pod_name="", lost=True
     )
-    assert span.parent == tracing.of_ended(ended(), {})[0].context
+    assert span.parent == trace.of_ended(ended(), {})[0].context
     assert (span.error, "k8s.pod.name" in span.attributes) == ("LogLost", False)
 
 
 def test_a_rerun_has_a_link_to_the_trace_of_the_first() -> None:
-    first = tracing.of(ended())
+    first = trace.of(ended())
     again = msgspec.structs.replace(ended(), rerun_of=JOB_ID)
     context = TraceContext(trace_id="1" * 32, span_id="2" * 16, sampled=True)
-    span = tracing.of_submit(again, context, parent=None, ended_at=at(1), rerun=first)
+    span = trace.of_submit(again, context, parent=None, ended_at=at(1), rerun=first)
     assert (span.links, span.attributes["kjr.job.rerun_of"]) == ((first,), str(JOB_ID))

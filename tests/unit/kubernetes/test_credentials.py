@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from kube_job_runner.adapters.kubernetes import execplugin
-from kube_job_runner.adapters.kubernetes.config import ConnectionConfig, ExecConfig, Pem, UserConfig
 from kube_job_runner.adapters.kubernetes.credentials import ConfiguredSource
 from kube_job_runner.adapters.kubernetes.execplugin import ExecSource
+from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig, ExecConfig, Pem, UserConfig
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
 
 

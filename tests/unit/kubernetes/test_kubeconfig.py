@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from kube_job_runner.adapters.kubernetes import config, kubeconfig
-from kube_job_runner.adapters.kubernetes.config import ConnectionConfig, Pem, UserConfig
+from kube_job_runner.adapters.kubernetes import kubeconfig, rest_config
 from kube_job_runner.adapters.kubernetes.discovery import discover
+from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig, Pem, UserConfig
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.settings import KubernetesEnvironment, Settings, kubernetes_environment
 
@@ -212,7 +212,7 @@ def test_s11_no_repr_shows_a_secret(tmp_path: Path) -> None:
 )
 def test_impossible_configurations_are_refused(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        config.checked(ConnectionConfig(**{"server": "https://x", **changed}))
+        rest_config.checked(ConnectionConfig(**{"server": "https://x", **changed}))
 
 
 # --- Which cluster ---
@@ -256,13 +256,13 @@ def test_the_order_in_which_clusters_are_looked_for(tmp_path: Path, pod: Path) -
 
 def test_in_cluster(pod: Path) -> None:
     environment = KubernetesEnvironment(service_host="fd00::1", service_port="6443", service_account_dir=pod)
-    found = config.in_cluster(environment)
+    found = rest_config.in_cluster(environment)
     assert found is not None
     assert found.server == "https://[fd00::1]:6443"
     assert found.user.token_file == pod / "token"
     assert found.certificate_authority == Pem(file=pod / "ca.crt")
     (pod / "token").unlink()
-    assert config.in_cluster(environment) is None
+    assert rest_config.in_cluster(environment) is None
 
 
 def test_no_cluster_at_all_says_what_was_looked_for(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_a_list_of_files_with_a_tilde(tmp_path: Path) -> None:
 )
 def test_proxies_of_the_environment(server: str, no_proxy: str, proxied: bool) -> None:
     environment = kubernetes_environment({"HTTPS_PROXY": "proxy:3128", "NO_PROXY": no_proxy})
-    assert config.environment_proxy(server, environment) == ("http://proxy:3128" if proxied else None)
+    assert rest_config.environment_proxy(server, environment) == ("http://proxy:3128" if proxied else None)
 
 
 def test_the_environment_is_read_under_the_names_of_kubernetes() -> None:

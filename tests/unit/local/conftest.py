@@ -11,7 +11,7 @@ import pytest_asyncio
 from kube_job_runner.adapters.local import LocalCluster
 from kube_job_runner.domain.facts import ContainerFacts, JobFacts, PodFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
-from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.ports import ClusterJob
 from tests.support.clusters import Recorder, SystemClock, cluster_job, poll
 

@@ -13,7 +13,7 @@ from kube_job_runner.adapters.simulated import Fault, SimulatedCluster, SteppedC
 from kube_job_runner.adapters.simulated.script import Script, read, seconds
 from kube_job_runner.domain.errors import ClusterRefused, NotFound, TemporaryError
 from kube_job_runner.domain.names import MAIN_CONTAINER
-from kube_job_runner.domain.spec import JobSpec
+from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.ports import Listed, Relisting, SeenJob
 from tests.support.clusters import SystemClock, poll
 from tests.unit.simulated.conftest import Bench, scripted

@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from kube_job_runner.adapters.simulated import Script
-from kube_job_runner.domain import diagnosis, failures
+from kube_job_runner.domain import failures
+from kube_job_runner.domain.decide import diagnosis
 from kube_job_runner.domain.facts import AttemptFacts
 from tests.unit.simulated.conftest import Bench, scripted
 

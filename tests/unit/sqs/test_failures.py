@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from botocore import exceptions
 
-from kube_job_runner.adapters.sqs import batches, queue
+from kube_job_runner.adapters.sqs import batches, message_queue
 from kube_job_runner.adapters.sqs.client import Client, QueueMissing, UnfitRequest, translate
-from kube_job_runner.adapters.sqs.queue import SqsQueue
+from kube_job_runner.adapters.sqs.message_queue import SqsQueue
 from kube_job_runner.domain.errors import ConfigurationError, PermanentError, TemporaryError
 from kube_job_runner.domain.messages import Check, Outgoing
 from kube_job_runner.ports import Delivery
@@ -44,7 +44,7 @@ class Scripted:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(message_queue, "_RETRY_SECONDS", 0.0)
 
 
 def made(**answers: list[Any]) -> tuple[SqsQueue, Scripted]:
@@ -148,7 +148,7 @@ async def test_too_many_in_flight_is_backpressure() -> None:
 
 
 async def test_a_slow_receive_renews_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "_SLOW_RECEIVE_SECONDS", -1.0)
+    monkeypatch.setattr(message_queue, "_SLOW_RECEIVE_SECONDS", -1.0)
     q, raw = made(receive_message=[received(2)])
     await q.receive(limit=10, wait_seconds=0, visibility_seconds=30)
     assert raw.entries("change_message_visibility_batch") == [["0", "1"]]

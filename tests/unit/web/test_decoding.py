@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from kube_job_runner.web.kit.decoding import BodyDecoder
 from kube_job_runner.web.kit.problems import FAULTS_MAX, Fault, RequestProblem, details
+from kube_job_runner.web.validation.body import BodyDecoder
 
 
 class Inner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

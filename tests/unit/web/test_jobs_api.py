@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx2
 import pytest
 
-from kube_job_runner.domain.admission import QueueStanding
+from kube_job_runner.domain.decide.admission import QueueStanding
 from kube_job_runner.domain.errors import DatabaseUnavailable
 from kube_job_runner.domain.job import Attempt, State, Verdict
 from kube_job_runner.ports import Submission

@@ -7,10 +7,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from kube_job_runner.domain import categories
+from kube_job_runner.domain.decide.retries import JITTER
+from kube_job_runner.domain.failures import categories
 from kube_job_runner.domain.job import Attempt, State, Verdict
-from kube_job_runner.domain.retries import JITTER
-from kube_job_runner.services.simulate import cause_of
+from kube_job_runner.services.simulator import cause_of
 from tests.unit.web.conftest import World
 from tests.unit.web.test_jobs_api import submit
 

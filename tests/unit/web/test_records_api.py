@@ -9,7 +9,7 @@ from uuid import UUID
 import httpx2
 import pytest
 
-from kube_job_runner.domain.admission import QueueStanding
+from kube_job_runner.domain.decide.admission import QueueStanding
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import (
     AttemptFacts,
@@ -21,7 +21,7 @@ from kube_job_runner.domain.facts import (
     PodFacts,
 )
 from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Marks, Policy, State, Verdict
-from kube_job_runner.domain.spec import Retry, RetryRule
+from kube_job_runner.domain.spec.model import Retry, RetryRule
 from tests.unit.web.conftest import World
 from tests.unit.web.test_jobs_api import submit
 

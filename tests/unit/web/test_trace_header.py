@@ -9,14 +9,14 @@ import httpx2
 import pytest
 
 from kube_job_runner.components.web_server import build_app
-from kube_job_runner.domain import tracing
 from kube_job_runner.domain.job import State
-from kube_job_runner.domain.tracing import Span, TraceContext
+from kube_job_runner.domain.record import trace
+from kube_job_runner.domain.record.trace import Span, TraceContext
 from tests.unit.web.conftest import World
 
 pytestmark = pytest.mark.asyncio
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-PARENT = tracing.parse(TRACEPARENT)
+PARENT = trace.parse(TRACEPARENT)
 
 
 class Recorder:

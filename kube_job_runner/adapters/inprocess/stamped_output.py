@@ -1,0 +1,112 @@
+"""Stamped output for clusters that are none: when what was printed, and the text that a kubelet would make of it.
+
+A line's stamp is that of the write, or of the look at its file, that first showed its beginning. It never changes, so that a
+log that is read again has the same stamps.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+from array import array
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from kube_job_runner.domain.logs.loglines import format_stamp
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def stamp_of(moment: datetime) -> int:
+    """Return a time in nanoseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+class Times:
+    """Up to which byte there was output at which time."""
+
+    def __init__(self) -> None:
+        self.ends = array("q")
+        self.stamps = array("q")
+
+    def note(self, end: int, at: datetime) -> bool:
+        """Note that there are `end` bytes now; False when nothing is new."""
+        if (self.ends and end <= self.ends[-1]) or end <= 0:
+            return False
+        self.ends.append(end)
+        self.stamps.append(stamp_of(at))
+        return True
+
+    def of(self, offset: int) -> int:
+        """Return the stamp of a line that begins at a byte."""
+        index = bisect.bisect_right(self.ends, offset)
+        return self.stamps[min(index, len(self.stamps) - 1)] if self.stamps else 0
+
+
+class FileTimes(Times):
+    """`Times` that a later process finds again."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        if path.exists():
+            stored = array("q")
+            data = path.read_bytes()
+            stored.frombytes(data[: len(data) // 16 * 16])
+            self.ends, self.stamps = stored[0::2], stored[1::2]
+
+    def note(self, end: int, at: datetime) -> bool:
+        """Note that there are `end` bytes now, on disk too."""
+        if not super().note(end, at):
+            return False
+        with contextlib.suppress(OSError), self._path.open("ab") as file:  # the job may be gone by now
+            file.write(array("q", [end, stamp_of(at)]).tobytes())
+        return True
+
+
+class Output:
+    """All that a container printed."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+        self.times = Times()
+
+    def write(self, data: bytes, *, at: datetime) -> None:
+        """Print something."""
+        self.content += data
+        self.times.note(len(self.content), at)
+
+
+class Stamper:
+    """Makes of output, in pieces from its beginning on, what a kubelet would send."""
+
+    def __init__(self, times: Times, *, since: datetime | None, timestamps: bool) -> None:
+        self._times = times
+        self._since = stamp_of(since.replace(microsecond=0)) if since is not None else None
+        self._timestamps = timestamps
+        self._offset = 0
+        self._at_start = True
+        self._shown = True
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the text for the next bytes."""
+        if self._since is None and not self._timestamps:
+            return data
+        parts: list[bytes] = []
+        for line in _lines(data):
+            if self._at_start:
+                stamp = self._times.of(self._offset)
+                self._shown = self._since is None or stamp >= self._since
+                if self._shown and self._timestamps:
+                    parts.append(format_stamp(stamp) + b" ")
+            if self._shown:
+                parts.append(line)
+            self._offset += len(line)
+            self._at_start = line.endswith(b"\n")
+        return b"".join(parts)
+
+
+def _lines(data: bytes) -> list[bytes]:
+    lines = [line + b"\n" for line in data.split(b"\n")]
+    lines[-1] = lines[-1][:-1]
+    return lines if lines[-1] else lines[:-1]

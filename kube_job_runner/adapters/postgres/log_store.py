@@ -1,0 +1,255 @@
+"""Logs on PostgreSQL: the list of the log-collector, and chunks, with their bodies or as the index of an object store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from kube_job_runner.adapters.postgres import message_queue, rows, statements
+from kube_job_runner.adapters.postgres.pool import Connection, Pool
+from kube_job_runner.domain import messages
+from kube_job_runner.domain.facts import AttemptFacts
+from kube_job_runner.domain.logs import loglines
+from kube_job_runner.domain.logs.loglines import Chunk
+from kube_job_runner.ports import ContainerLog, LogKey, LogsExpired, LogState, LogWork, LogWrite, StoredLog
+
+SQL = statements.load("logs")
+SEND = statements.load("queue")["send"]
+
+_facts = msgspec.json.Decoder(AttemptFacts)
+
+
+class Logs:
+    """`LogCollectStore`, `LogReader` and `LogKeeper` on PostgreSQL."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    # --- The collector ---
+
+    async def claim(
+        self, *, token: UUID, lease_seconds: float, ended_limit: int, follow_limit: int, follow_after_seconds: float
+    ) -> list[LogWork]:
+        """Lease what is to be done; see `ports.LogCollectStore.claim`."""
+        claimed = await self._pool.fetch(
+            SQL["claim"], token, lease_seconds, ended_limit, follow_limit, follow_after_seconds
+        )
+        if not claimed:
+            return []
+        return await self._work([(row["job_id"], row["attempt"]) for row in claimed], token)
+
+    async def renew(self, keys: Collection[LogKey], *, token: UUID, lease_seconds: float) -> list[LogWork]:
+        """Extend the leases that are still held, and tell how those attempts stand now."""
+        if not keys:
+            return []
+        if lease_seconds > 0:
+            await self._pool.execute(SQL["renew"], *_keys(keys), token, lease_seconds)
+        return await self._work(keys, token)
+
+    async def _work(self, keys: Collection[LogKey], token: UUID) -> list[LogWork]:
+        return [_work(row) for row in await self._pool.fetch(SQL["work"], *_keys(keys), token)]
+
+    async def release(self, keys: Collection[LogKey], *, token: UUID, delay_seconds: float) -> None:
+        """Give leases back, to be claimed again after a delay."""
+        if keys:
+            await self._pool.execute(SQL["release"], *_keys(keys), token, delay_seconds)
+
+    async def stored(self, key: LogKey, container: str) -> StoredLog:
+        """Return what is stored of a container, to go on from there."""
+        chunks = tuple(_chunk(row) for row in await self._pool.fetch(SQL["stored"], *key, container))
+        last = chunks[-1] if chunks else None
+        body = loglines.decode(last.data) if last is not None and last.data is not None else None
+        return StoredLog(chunks=chunks, last=body)
+
+    async def stamps_since(self, key: LogKey, container: str, stamp: int) -> list[int]:
+        """Return the stamps of the stored lines that are not older than `stamp`, in their order."""
+        found: list[int] = []
+        for chunk in await self.chunks_since(key, container, stamp):
+            if chunk.data is not None:
+                found += [one for one in loglines.decode(chunk.data).stamps if one >= stamp]
+        return found
+
+    async def chunks_since(self, key: LogKey, container: str, stamp: int) -> list[Chunk]:
+        """Return the chunks with lines that are not older than `stamp`."""
+        return [_chunk(row) for row in await self._pool.fetch(SQL["chunks_since"], *key, container, stamp)]
+
+    async def append(
+        self, writes: Sequence[LogWrite], *, token: UUID, cleanup_delay_seconds: float
+    ) -> frozenset[LogKey]:
+        """Store all that in one commit; see `ports.LogCollectStore.append`."""
+
+        async def work(connection: Connection) -> frozenset[LogKey]:
+            columns = rows.columns([(*w.key, w.status, rows.text(w.lost_reason), w.fresh) for w in writes], 5)
+            locked = await connection.fetch(SQL["hold"], *columns, token)
+            held = frozenset((row["job_id"], row["attempt"]) for row in locked)
+            kept = [write for write in writes if write.key in held]
+            dropped = [(*write.key, container, seq) for write in kept for container, seq in write.drop]
+            if dropped:
+                await connection.execute(SQL["drop_chunks"], *rows.columns(dropped, 4))
+            chunks = [_chunk_values(write.key, chunk) for write in kept for chunk in write.chunks]
+            if chunks:
+                await connection.execute(SQL["put_chunks"], *rows.columns(chunks, 15))
+            checks = await self._checks(connection, kept, cleanup_delay_seconds)
+            hints = ["kjr_logs"] if kept else []
+            await connection.fetch(
+                SEND, *message_queue.message_columns(checks), hints + (["kjr_messages"] if checks else [])
+            )
+            return held
+
+        return await self._pool.run(work, transaction=True)
+
+    async def _checks(
+        self, connection: Connection, writes: Iterable[LogWrite], cleanup_delay_seconds: float
+    ) -> list[messages.Outgoing]:
+        moved = [(*w.key, w.status in ("stored", "lost")) for w in writes if w.status is not None]
+        if not moved:
+            return []
+        waiting = await connection.fetch(SQL["to_check"], *rows.columns(moved, 3), cleanup_delay_seconds)
+        return [messages.Outgoing(message=messages.Check(job_id=row["job_id"])) for row in waiting]
+
+    # --- Readers ---
+
+    async def log_state(self, key: LogKey) -> LogState | None:
+        """Return how the log of an attempt stands, or None."""
+        row = await self._pool.fetchrow(SQL["log_state"], *key)
+        if row is None:
+            return None
+        return LogState(
+            version=row["version"],
+            status=row["status"],
+            lost_reason=row["lost_reason"],
+            fresh=row["fresh"],
+            removed_at=row["removed_at"],
+        )
+
+    async def want_log(self, key: LogKey) -> None:
+        """Note that somebody reads a log that is not complete, and wake the log-collector."""
+        await self._pool.fetch(SQL["want_log"], *key)
+
+    async def containers(self, key: LogKey) -> list[ContainerLog]:
+        """Return the containers of which something is stored."""
+        return [
+            ContainerLog(container=row["container"], lines=row["lines"] or 0, total_bytes=row["bytes"] or 0)
+            for row in await self._pool.fetch(SQL["containers"], *key)
+        ]
+
+    async def find_chunk(self, key: LogKey, container: str, *, line: int = 0, stamp: int = 0) -> int:
+        """Return the number of the first chunk that holds line `line` or later, or anything printed since `stamp`."""
+        if line > 0:
+            row = await self._pool.fetchrow(SQL["chunk_of_line"], *key, container, line)
+        else:
+            row = await self._pool.fetchrow(SQL["chunk_of_stamp"], *key, container, stamp)
+        return 0 if row is None else int(row["seq"])
+
+    async def read_chunks(self, key: LogKey, container: str, *, from_seq: int, limit: int) -> list[Chunk]:
+        """Return chunks with their data, in order, from number `from_seq` on."""
+        found = await self._pool.fetch(SQL["read_chunks"], *key, container, from_seq, limit)
+        return [_chunk(row) for row in found]
+
+    async def log_versions(self, keys: Collection[LogKey]) -> dict[LogKey, int]:
+        """Return the present version of each of these logs; unknown ones are left out."""
+        if not keys:
+            return {}
+        found = await self._pool.fetch(SQL["log_versions"], *_keys(keys))
+        return {(row["job_id"], row["attempt"]): row["version"] for row in found}
+
+    # --- The sweeper ---
+
+    async def delete_old_logs(self, *, older_than_seconds: float, limit: int) -> int:
+        """Remove chunks of jobs that ended so long ago, at most `limit`; return how many."""
+        return len(await self.take_old_chunks(older_than_seconds=older_than_seconds, limit=limit))
+
+    async def take_old_chunks(self, *, older_than_seconds: float, limit: int) -> list[TakenChunk]:
+        """Remove such chunks and tell which."""
+        return _taken(await self._pool.fetch(SQL["old_chunks"], older_than_seconds, limit))
+
+    async def expire_logs(self, *, older_than_seconds: float, limit: int) -> LogsExpired:
+        """Remove logs that have been complete for so long, at most `limit` logs and chunks, and note when; their jobs stay."""
+        expired, _ = await self.take_expired(older_than_seconds=older_than_seconds, limit=limit)
+        return expired
+
+    async def take_expired(self, *, older_than_seconds: float, limit: int) -> tuple[LogsExpired, list[TakenChunk]]:
+        """Do that, and tell which chunks were removed."""
+
+        async def work(connection: Connection) -> tuple[LogsExpired, list[TakenChunk]]:
+            old = await connection.fetch(SQL["logs_to_expire"], older_than_seconds, limit)
+            if not old:
+                return LogsExpired(logs=0, chunks=0), []
+            keys = rows.columns([(row["job_id"], row["attempt"]) for row in old], 2)
+            taken = _taken(await connection.fetch(SQL["expire_chunks"], *keys, limit))
+            # A statement of its own: it must see what the one before removed.
+            marked = await connection.execute(SQL["mark_expired"], *keys)
+            return LogsExpired(logs=int(marked.rpartition(" ")[2]), chunks=len(taken)), taken
+
+        return await self._pool.run(work, transaction=True)
+
+
+TakenChunk = tuple[LogKey, str, int, bool]
+"""A chunk that was removed: attempt, container, number, and whether it had a body and is no mark."""
+
+
+def _taken(gone: Iterable[rows.Row]) -> list[TakenChunk]:
+    return [((row["job_id"], row["attempt"]), row["container"], row["seq"], not row["mark"]) for row in gone]
+
+
+def _keys(keys: Collection[LogKey]) -> list[Sequence[Any]]:
+    return rows.columns(sorted(keys), 2)
+
+
+def _work(row: rows.Row) -> LogWork:
+    return LogWork(
+        job_id=row["job_id"],
+        attempt=row["attempt"],
+        namespace=row["namespace"],
+        pod_name=row["pod_name"],
+        status=row["status"],
+        lost_reason=row["lost_reason"],
+        ended=row["ended"],
+        stopping=row["stopping"],
+        wanted=row["wanted"],
+        stale=row["stale"],
+        decided_at=row["decided_at"],
+        facts=_facts.decode(row["facts"]),
+        traceparent=row["traceparent"],
+        now=row["now"],
+    )
+
+
+def _chunk(row: rows.Row) -> Chunk:
+    return Chunk(
+        container=row["container"],
+        seq=row["seq"],
+        first_line=row["first_line"],
+        lines=row["lines"],
+        first_byte=row["first_byte"],
+        size_bytes=row["bytes"],
+        open_bytes=row["open_bytes"],
+        continues=row["continues"],
+        sealed=row["sealed"],
+        first_stamp=row["first_stamp"],
+        last_stamp=row["last_stamp"],
+        mark=row["mark"],
+        data=row["data"],
+    )
+
+
+def _chunk_values(key: LogKey, chunk: Chunk) -> tuple[Any, ...]:
+    return (
+        *key,
+        chunk.container,
+        chunk.seq,
+        chunk.first_line,
+        chunk.lines,
+        chunk.first_byte,
+        chunk.size_bytes,
+        chunk.open_bytes,
+        chunk.continues,
+        chunk.sealed,
+        chunk.first_stamp,
+        chunk.last_stamp,
+        chunk.mark,
+        chunk.data,
+    )

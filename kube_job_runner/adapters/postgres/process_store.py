@@ -1,0 +1,124 @@
+"""What the messages-processor does with the store: load a batch of jobs, commit what was decided; and what watchers read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from kube_job_runner.adapters.postgres import message_queue, rows, statements
+from kube_job_runner.adapters.postgres.pool import Connection, Pool
+from kube_job_runner.domain.decide.admission import AdmissionLimits
+from kube_job_runner.domain.job import Attempt
+from kube_job_runner.ports import Change, KnownClusterJob, LoadedJob, Snapshot
+
+SQL = statements.load("process")
+
+
+class Process:
+    """`ProcessStore` and `ObserveStore` on PostgreSQL."""
+
+    _pool: Pool
+
+    async def load(self, job_ids: Collection[UUID]) -> Snapshot:
+        """Return these jobs with all their attempts; the spec only of jobs in `queued`. Unknown ids are left out."""
+        found = await self._pool.fetch(SQL["load"], list(job_ids))
+        attempts: dict[UUID, list[Any]] = {}
+        for row in found:
+            if row["a_number"] is not None:
+                attempts.setdefault(row["id"], []).append(row)
+        return _snapshot(found, attempts, prefix="a_")
+
+    async def admit(self, limits: AdmissionLimits, *, limit: int, lease_seconds: float) -> Snapshot:
+        """Admit up to `limit` waiting jobs that are due, as far as the limits allow, and return them with their specs."""
+        names, maxima = list(limits.queues), list(limits.queues.values())
+
+        async def work(connection: Connection) -> Snapshot:
+            await connection.execute(SQL["lock_admissions"])
+            found = await connection.fetch(
+                SQL["admit"], limit, limits.total, lease_seconds, limits.per_queue, names, maxima
+            )
+            attempts: dict[UUID, list[Any]] = {}
+            retried = [row["id"] for row in found if row["id"] is not None and row["attempt"] > 0]
+            if retried:
+                for row in await connection.fetch(SQL["attempts_of"], retried):
+                    attempts.setdefault(row["job_id"], []).append(row)
+            return _snapshot(found, attempts)
+
+        return await self._pool.run(work, transaction=True)
+
+    async def commit(self, changes: Sequence[Change], *, receipts: Mapping[UUID, Sequence[str]]) -> set[UUID]:
+        """Apply the changes whose version still fits, in one transaction; return the ids of the jobs applied."""
+        if not changes and not receipts:
+            return set()
+
+        async def work(connection: Connection) -> set[UUID]:
+            applied = await _still_fitting(connection, changes)
+            ids = {change.job.id for change in applied}
+            lost = {change.job.id for change in changes} - ids
+            handled = [receipt for job_id, of_job in receipts.items() if job_id not in lost for receipt in of_job]
+            attempts = [rows.attempt_values(attempt) for change in applied for attempt in change.attempts]
+            if attempts:
+                await connection.execute(SQL["put_attempts"], *rows.columns(attempts, 22))
+            if applied or handled:
+                await connection.fetch(SQL["apply"], *_apply_columns(applied, handled))
+            return ids
+
+        return await self._pool.run(work, transaction=True)
+
+    async def known_cluster_jobs(self) -> list[KnownClusterJob]:
+        """Return the cluster jobs with a uid that are not recorded as gone."""
+        return [
+            KnownClusterJob(
+                job_id=row["job_id"], attempt=row["number"], namespace=row["namespace"], cluster_uid=row["cluster_uid"]
+            )
+            for row in await self._pool.fetch(SQL["known_cluster_jobs"])
+        ]
+
+
+def _snapshot(found: Sequence[Any], attempts: Mapping[UUID, Sequence[Any]], *, prefix: str = "") -> Snapshot:
+    """Return the jobs of rows with the clock and the spec beside them; rows without a job are there for the clock only."""
+    first: dict[UUID, Any] = {}
+    for row in found:
+        if row["id"] is not None:
+            first.setdefault(row["id"], row)
+    jobs: dict[UUID, LoadedJob] = {}
+    unreadable: dict[UUID, str] = {}
+    for job_id, row in first.items():
+        try:
+            jobs[job_id] = _loaded(row, [rows.attempt(of_job, prefix) for of_job in attempts.get(job_id, ())])
+        except (ValueError, msgspec.MsgspecError) as error:
+            unreadable[job_id] = f"its rows cannot be read: {error}"
+    return Snapshot(now=found[0]["now"], jobs=jobs, unreadable=unreadable)
+
+
+def _loaded(row: Any, attempts: Sequence[Attempt]) -> LoadedJob:
+    by_number = {attempt.number: attempt for attempt in sorted(attempts, key=lambda attempt: attempt.number)}
+    return LoadedJob(job=rows.job(row), attempts=by_number, spec=rows.spec(row["encoded_spec"]))
+
+
+async def _still_fitting(connection: Connection, changes: Sequence[Change]) -> list[Change]:
+    if not changes:
+        return []
+    locked = await connection.fetch(SQL["lock_jobs"], [change.job.id for change in changes])
+    versions = {row["id"]: row["version"] for row in locked}
+    return [change for change in changes if versions.get(change.job.id) == change.expected_version]
+
+
+def _apply_columns(changes: Sequence[Change], handled: Iterable[str]) -> list[Any]:
+    outgoing = [message for change in changes for message in change.messages]
+    hints = ["kjr_jobs"] if changes else []
+    if any(message.delay_seconds <= 0 for message in outgoing):
+        hints.append("kjr_messages")
+    return [
+        *rows.columns([rows.job_values(change.job) for change in changes], 12),
+        *rows.columns([rows.transition_values(t) for change in changes for t in change.transitions], 9),
+        *rows.columns(
+            [(a.job_id, a.attempt, a.kind, rows.text(a.detail), a.at) for c in changes for a in c.anomalies], 5
+        ),
+        *message_queue.message_columns(outgoing),
+        *message_queue.receipt_columns(handled),
+        hints,
+    ]

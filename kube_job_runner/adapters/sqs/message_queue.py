@@ -1,0 +1,367 @@
+"""The queue on SQS: batches of ten, several requests at once, long polls that are never left behind.
+
+SQS counts whole seconds: shorter times are rounded up. A message may come early (delays end at 900 s) and in any order;
+both are harmless, because a message only says "look at this job again".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from kube_job_runner.adapters.sqs import batches
+from kube_job_runner.adapters.sqs.address import Address
+from kube_job_runner.adapters.sqs.client import (
+    CALL_SECONDS,
+    LONG_POLL_MAX_SECONDS,
+    Client,
+    QueueMissing,
+    UnfitRequest,
+    open_client,
+)
+from kube_job_runner.domain.errors import ConfigurationError, KjrError, PermanentError, TemporaryError
+from kube_job_runner.domain.messages import Outgoing, encode
+from kube_job_runner.ports import Delivery, QueueCounts
+from kube_job_runner.telemetry import loggers
+
+CONCURRENCY = 8
+DELAY_MAX_SECONDS = 900
+VISIBILITY_MAX_SECONDS = 43_200
+ERROR_MAX_CHARACTERS = 2_000
+_DEAD_LETTER_SECONDS = 30
+_TRIES = 3
+_RETRY_SECONDS = 0.1
+_SLOW_RECEIVE_SECONDS = 1.0
+_RETRY_CONNECT_SECONDS = 0.5
+
+log = loggers.get_logger(__name__)
+T = TypeVar("T")
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """A message to send, and its place among the outcomes."""
+
+    index: int
+    parameters: dict[str, Any]
+
+
+class SqsQueue:
+    """`MessageQueue` and `MessageSink` on one standard queue."""
+
+    transactional = False
+
+    def __init__(self, client: Client, url: str, *, dead_letter_url: str | None) -> None:
+        self._client = client
+        self._url = url
+        self._dead_letter_url = dead_letter_url
+        self._slots = asyncio.Semaphore(CONCURRENCY)
+
+    # --- Sending -------------------------------------------------------------------------------------------------------
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        """Send messages; on return they are durable.
+
+        Raises:
+            TemporaryError: some may not be sent.
+            PermanentError: one cannot be sent; all others are.
+        """
+        bodies = [encode(outgoing.message) for outgoing in messages]
+        delays = [min(math.ceil(outgoing.delay_seconds), DELAY_MAX_SECONDS) for outgoing in messages]
+        failed = [outcome for outcome in await self._send(self._url, bodies, delays=delays) if outcome is not None]
+        if failed:
+            raise next((error for error in failed if isinstance(error, TemporaryError)), failed[0])
+
+    async def send_bodies(self, bodies: Sequence[bytes]) -> list[KjrError | None]:
+        """Send encoded messages; return for each None once it is durable, or its `TemporaryError` or `PermanentError`."""
+        return await self._send(self._url, bodies)
+
+    async def _send(
+        self,
+        url: str,
+        bodies: Sequence[bytes],
+        *,
+        delays: Sequence[int] = (),
+        attributes: Sequence[dict[str, Any]] = (),
+        max_bytes: int = batches.BODY_MAX_BYTES,
+    ) -> list[KjrError | None]:
+        outcomes: list[KjrError | None] = [None] * len(bodies)
+        entries: list[_Entry] = []
+        sizes: list[int] = []
+        for index, body in enumerate(bodies):
+            try:
+                text = batches.as_text(body, max_bytes=max_bytes)
+            except PermanentError as error:
+                outcomes[index] = error
+                continue
+            parameters: dict[str, Any] = {"MessageBody": text}
+            if delays and delays[index] > 0:
+                parameters["DelaySeconds"] = delays[index]
+            if attributes:
+                parameters["MessageAttributes"] = attributes[index]
+            entries.append(_Entry(index, parameters))
+            sizes.append(len(text.encode()))
+        found = await self._at_once(self._send_batch(url, batch) for batch in batches.by_size(entries, sizes))
+        for failed in found:
+            for index, failure in failed.items():
+                outcomes[index] = failure
+        return outcomes
+
+    async def _send_batch(self, url: str, batch: Sequence[_Entry]) -> dict[int, KjrError]:
+        """Send one request; return what became of the messages that were not taken, by their index."""
+        entries = [{"Id": str(entry.index), **entry.parameters} for entry in batch]
+        try:
+            answer = await self._client.call("send_message_batch", QueueUrl=url, Entries=entries)
+        except UnfitRequest as error:
+            if len(batch) == 1:
+                return {batch[0].index: error}
+            alone = [await self._send_batch(url, [entry]) for entry in batch]
+            return {index: error for failed in alone for index, error in failed.items()}
+        except TemporaryError as error:
+            return {entry.index: error for entry in batch}
+        return {int(failed["Id"]): self._failure(failed, "send") for failed in answer.get("Failed") or ()}
+
+    def _failure(self, failed: dict[str, Any], doing: str) -> KjrError:
+        said = f"{self._client.where}: {doing}: {failed.get('Code', '')}: {failed.get('Message', '')}"[:400]
+        return PermanentError(said) if failed.get("SenderFault") else TemporaryError(said)
+
+    # --- Receiving -----------------------------------------------------------------------------------------------------
+
+    async def receive(self, *, limit: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
+        """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`.
+
+        A request that is under way is never dropped, since SQS hides what it answers with: a caller that is cancelled
+        waits for its end, and what came is given back.
+        """
+        receiving = asyncio.ensure_future(self._receive(limit, wait_seconds, visibility_seconds))
+        try:
+            return await asyncio.shield(receiving)
+        except asyncio.CancelledError:
+            with contextlib.suppress(TemporaryError):
+                found = await asyncio.shield(receiving)
+                await asyncio.shield(self.extend([each.receipt for each in found], visibility_seconds=0.0))
+            raise
+
+    async def _receive(self, limit: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
+        found = await self._poll(min(limit, batches.ENTRIES_MAX), wait_seconds, visibility_seconds)
+        began = asyncio.get_running_loop().time()
+        full = len(found) == batches.ENTRIES_MAX
+        while full and len(found) < limit:
+            wanted = min(limit - len(found), CONCURRENCY * batches.ENTRIES_MAX)
+            sizes = [min(batches.ENTRIES_MAX, wanted - start) for start in range(0, wanted, batches.ENTRIES_MAX)]
+            polls = (self._poll(size, 0.0, visibility_seconds) for size in sizes)
+            answers = await asyncio.gather(*polls, return_exceptions=True)
+            more = [delivery for answer in answers for delivery in _unless_away(answer)]
+            found += more
+            full = len(more) == wanted
+        if asyncio.get_running_loop().time() - began > _SLOW_RECEIVE_SECONDS:
+            # Who works on the batch counts its lease from now on.
+            await self.extend([each.receipt for each in found], visibility_seconds=visibility_seconds)
+        return found
+
+    async def _poll(self, size: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
+        wait = min(math.ceil(max(0.0, wait_seconds)), LONG_POLL_MAX_SECONDS)
+        answer = await self._client.call(
+            "receive_message",
+            timeout_seconds=wait + CALL_SECONDS,
+            QueueUrl=self._url,
+            MaxNumberOfMessages=size,
+            WaitTimeSeconds=wait,
+            VisibilityTimeout=_visibility(visibility_seconds),
+            MessageSystemAttributeNames=["ApproximateReceiveCount"],
+        )
+        return [
+            Delivery(
+                body=message["Body"].encode(),
+                receipt=message["ReceiptHandle"],
+                deliveries=int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+            )
+            for message in answer.get("Messages") or ()
+        ]
+
+    # --- What is held --------------------------------------------------------------------------------------------------
+
+    async def ack(self, receipts: Collection[str]) -> None:
+        """Remove received messages. A receipt that is no longer valid is ignored."""
+        await self._for_each("delete_message_batch", receipts)
+
+    async def extend(self, receipts: Collection[str], *, visibility_seconds: float) -> None:
+        """Hide received messages for `visibility_seconds` from now (0 gives them back at once). Stale receipts are ignored."""
+        await self._for_each(
+            "change_message_visibility_batch", receipts, VisibilityTimeout=_visibility(visibility_seconds)
+        )
+
+    async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:
+        """Move messages to the dead-letter queue, each with its error as the attribute `kjr_error`."""
+        if self._dead_letter_url is None:
+            raise TemporaryError(f"{self._client.where}: has no dead-letter queue; run `kjr queue init`")
+        receipts = [delivery.receipt for delivery in deliveries]
+        # Also tells which are still ours: another's message is left to them.
+        lost = await self._for_each("change_message_visibility_batch", receipts, VisibilityTimeout=_DEAD_LETTER_SECONDS)
+        held = [delivery for delivery in deliveries if delivery.receipt not in lost]
+        text = batches.plain(error, max_characters=ERROR_MAX_CHARACTERS)
+        outcomes = await self._send(
+            self._dead_letter_url,
+            [delivery.body for delivery in held],
+            attributes=[_attributes(kjr_error=text, kjr_deliveries=str(each.deliveries)) for each in held],
+            max_bytes=batches.SQS_MAX_BYTES,  # whoever sent it
+        )
+        await self.ack([each.receipt for each, failed in zip(held, outcomes, strict=True) if failed is None])
+        for failed in outcomes:
+            if failed is not None:
+                raise TemporaryError(f"not moved to the dead-letter queue: {failed}") from failed
+
+    async def _for_each(self, operation: str, receipts: Collection[str], **parameters: Any) -> set[str]:
+        """Do something with each receipt; return those that are not valid any more.
+
+        Raises:
+            TemporaryError: SQS did not do it for some of them, after some tries.
+        """
+        left = [receipt for receipt in dict.fromkeys(receipts) if receipt]
+        stale: set[str] = {receipt for receipt in receipts if not receipt}
+        said = ""
+        for attempt in range(_TRIES):
+            if attempt:
+                await asyncio.sleep(_RETRY_SECONDS * 2**attempt)
+            found = await self._at_once(self._once(operation, ten, parameters) for ten in batches.tens(left))
+            left = []
+            for invalid, undone, why in found:
+                stale |= invalid
+                left += undone
+                said = why or said
+            if not left:
+                return stale
+        raise TemporaryError(f"{self._client.where}: {operation.replace('_', ' ')}: {len(left)} not done: {said}")
+
+    async def _once(
+        self, operation: str, receipts: Sequence[str], parameters: dict[str, Any]
+    ) -> tuple[set[str], list[str], str]:
+        """Return of up to ten receipts those that are invalid, those to try again, and why."""
+        entries = [
+            {"Id": str(number), "ReceiptHandle": receipt, **parameters} for number, receipt in enumerate(receipts)
+        ]
+        try:
+            answer = await self._client.call(operation, QueueUrl=self._url, Entries=entries)
+        except UnfitRequest:
+            return set(receipts), [], ""
+        invalid: set[str] = set()
+        undone: list[str] = []
+        said = ""
+        for failed in answer.get("Failed") or ():
+            receipt = receipts[int(failed["Id"])]
+            if failed.get("SenderFault"):
+                invalid.add(receipt)
+            else:
+                undone.append(receipt)
+                said = f"{failed.get('Code', '')}: {failed.get('Message', '')}"
+        return invalid, undone, said
+
+    async def _at_once(self, calls: Any) -> list[Any]:
+        """Run requests, so many at once as there are slots; the first error is raised when all have ended."""
+
+        async def one(call: Awaitable[T]) -> T:
+            async with self._slots:
+                return await call
+
+        answers = await asyncio.gather(*(one(call) for call in calls), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return answers
+
+    # --- How it stands -------------------------------------------------------------------------------------------------
+
+    async def problem(self) -> str | None:
+        """Return what is wrong with the queue, or None: for readiness."""
+        try:
+            await self._client.call("get_queue_attributes", QueueUrl=self._url, AttributeNames=["QueueArn"])
+        except KjrError as error:
+            return str(error)
+        return None
+
+    async def counts(self) -> QueueCounts:
+        """Return how many messages there are, about: SQS itself says no more."""
+        waiting, hidden, delayed = await self._count(self._url)
+        dead = sum(await self._count(self._dead_letter_url)) if self._dead_letter_url else 0
+        return QueueCounts(waiting=waiting, in_flight=hidden, delayed=delayed, dead=dead)
+
+    async def _count(self, url: str) -> tuple[int, int, int]:
+        names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
+        answer = await self._client.call("get_queue_attributes", QueueUrl=url, AttributeNames=names)
+        waiting, hidden, delayed = (int(answer["Attributes"].get(name, 0)) for name in names)
+        return waiting, hidden, delayed
+
+
+def _visibility(seconds: float) -> int:
+    return min(math.ceil(max(0.0, seconds)), VISIBILITY_MAX_SECONDS)
+
+
+def _attributes(**values: str) -> dict[str, Any]:
+    return {name: {"DataType": "String", "StringValue": value} for name, value in values.items()}
+
+
+def _unless_away(answer: list[Delivery] | BaseException) -> list[Delivery]:
+    if isinstance(answer, TemporaryError):
+        return []
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+@contextlib.asynccontextmanager
+async def connect(address: Address, *, stop: asyncio.Event, wait_seconds: float) -> AsyncIterator[SqsQueue]:
+    """Open the queue; wait up to `wait_seconds` for it to be there, or until `stop` is set.
+
+    Raises:
+        ConfigurationError: it is not there in that time, or cannot be asked for.
+    """
+    async with open_client(address) as client:
+        yield await _found(client, address, stop=stop, wait_seconds=wait_seconds)
+
+
+async def _found(client: Client, address: Address, *, stop: asyncio.Event, wait_seconds: float) -> SqsQueue:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_seconds
+    told = False
+    while True:
+        try:
+            url = await queue_url(client, address.name, address.account)
+            return SqsQueue(client, url, dead_letter_url=await dead_letter_url(client, url))
+        except TemporaryError as error:
+            if stop.is_set():
+                return SqsQueue(client, "", dead_letter_url=None)
+            if loop.time() > deadline:
+                raise ConfigurationError(f"the queue cannot be used: {error}") from error
+            if not told:
+                log.warning("waiting for the queue", wrong=str(error))
+                told = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_RETRY_CONNECT_SECONDS):
+                await stop.wait()
+
+
+async def queue_url(client: Client, name: str, account: str | None) -> str:
+    """Return the URL of a queue.
+
+    Raises:
+        QueueMissing: there is none.
+    """
+    owner: dict[str, Any] = {"QueueOwnerAWSAccountId": account} if account else {}
+    return str((await client.call("get_queue_url", QueueName=name, **owner))["QueueUrl"])
+
+
+async def dead_letter_url(client: Client, url: str) -> str | None:
+    """Return the URL of the queue that a queue's redrive policy names, or None."""
+    answer = await client.call("get_queue_attributes", QueueUrl=url, AttributeNames=["RedrivePolicy"])
+    policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy") or "{}")
+    arn = str(policy.get("deadLetterTargetArn", "")).split(":")
+    if len(arn) != 6:
+        return None
+    with contextlib.suppress(QueueMissing):
+        return await queue_url(client, arn[5], arn[4])
+    return None

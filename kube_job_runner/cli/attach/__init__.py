@@ -1,0 +1,1 @@
+"""Attached to running jobs: follow the log, wait for the end, show progress."""

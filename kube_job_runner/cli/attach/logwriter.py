@@ -1,0 +1,59 @@
+"""Where log bytes go: untouched to a file or a pipe, harmless to a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, BinaryIO
+
+from kube_job_runner.cli.terminal import text
+
+if TYPE_CHECKING:
+    from kube_job_runner.client import LogChunk
+
+
+class LogWriter:
+    """Writes log chunks to stdout, or to stderr where stdout belongs to an object (`-o json`)."""
+
+    def __init__(self, *, to_stderr: bool = False) -> None:
+        self._stream = sys.stderr if to_stderr else sys.stdout
+        self._raw: BinaryIO | None = None if self._stream.isatty() else getattr(self._stream, "buffer", None)
+        self._text = text.LogText()
+        self._attempt = 0
+        self._at_line_start = True
+        self._gone = False
+
+    def write(self, chunk: LogChunk) -> None:
+        """Write a chunk. A reader that went away is no reason to stop following the job: the rest is dropped."""
+        if self._gone:
+            return
+        if self._attempt and chunk.attempt != self._attempt:
+            self.end_line()
+        self._attempt = chunk.attempt
+        try:
+            self._write(chunk.data)
+        except BrokenPipeError:
+            self._gone = True
+
+    @property
+    def reader_gone(self) -> bool:
+        """Whether nobody reads any more."""
+        return self._gone
+
+    def end_line(self) -> None:
+        """On a terminal, finish a line that the log left open, so that the next message begins a line of its own."""
+        if self._raw is None and not self._at_line_start and not self._gone:
+            self._put("\n")
+
+    def _write(self, data: bytes) -> None:
+        if self._raw is not None:
+            self._stream.flush()
+            self._raw.write(data)
+            self._raw.flush()
+            return
+        self._put(self._text.feed(data))
+
+    def _put(self, content: str) -> None:
+        if content:
+            self._at_line_start = content.endswith("\n")
+            self._stream.write(content)
+            self._stream.flush()

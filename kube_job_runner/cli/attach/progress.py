@@ -1,0 +1,117 @@
+"""The phases of a job for a person: one living line on a terminal, one plain line per change elsewhere. On stderr only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from kube_job_runner.cli.session import Session, color_allowed, interactive
+from kube_job_runner.cli.terminal import durations, text
+
+if TYPE_CHECKING:
+    from kube_job_runner.cli.terminal.live import PhaseLine
+    from kube_job_runner.client import Job
+
+
+class Progress(Protocol):
+    """Shows where a job is."""
+
+    def show(self, job: Job) -> None:
+        """Show the job's present state."""
+        ...
+
+    def pause(self) -> None:
+        """Stop drawing, because the log comes now."""
+        ...
+
+    def finish(self, job: Job | None) -> None:
+        """Show how it ended, and draw no more."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def show(self, job: Job) -> None:
+        """Show nothing."""
+
+    def pause(self) -> None:
+        """Do nothing."""
+
+    def finish(self, job: Job | None) -> None:
+        """Show nothing."""
+
+
+class Lines:
+    """One plain line per change: for files and the logs of other systems."""
+
+    def __init__(self, session: Session, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._session = session
+        self._monotonic = monotonic
+        self._phase = ""
+        self._since = monotonic()
+
+    def show(self, job: Job) -> None:
+        """Write a line when the state or the attempt changed."""
+        phase = phase_of(job)
+        if phase == self._phase:
+            return
+        now = self._monotonic()
+        before = f" after {durations.show(now - self._since)} {self._phase}" if self._phase else ""
+        self._phase, self._since = phase, now
+        self._session.note(f"kjr: job {text.line(job.id)} {text.line(phase)}{before}")
+
+    def pause(self) -> None:
+        """Do nothing: lines and a log go together."""
+
+    def finish(self, job: Job | None) -> None:
+        """Do nothing: the end was a change like any other."""
+
+
+class Living:
+    """One line that is redrawn until the log begins."""
+
+    def __init__(self, *, colored: bool, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._colored = colored
+        self._monotonic = monotonic
+        self._line: PhaseLine | None = None
+        self._last = ""
+
+    def show(self, job: Job) -> None:
+        """Draw the state."""
+        if job.terminal or job.state == self._last == "running":
+            return
+        if self._line is None:
+            from kube_job_runner.cli.terminal import live
+
+            self._line = live.PhaseLine(colored=self._colored, monotonic=self._monotonic)
+        self._last = job.state
+        self._line.enter(text.line(phase_of(job)), text.line(job.explanation or ""))
+        if job.state == "running":
+            self.pause()
+
+    def pause(self) -> None:
+        """Leave the line as it is."""
+        if self._line is not None:
+            self._line.close(ended=self._last != "running")
+            self._line = None
+
+    def finish(self, job: Job | None) -> None:
+        """Leave the line as it is."""
+        self.pause()
+
+
+def phase_of(job: Job) -> str:
+    """Return the state, with the attempt from the second one on."""
+    number = job.attempt + 1 if job.state == "queued" and job.attempt else job.attempt
+    return f"{job.state} (attempt {number})" if number > 1 and not job.terminal else job.state
+
+
+def choose(session: Session) -> Progress:
+    """Return the way to show progress that fits where stderr goes."""
+    if session.quiet:
+        return Silent()
+    if interactive():
+        return Living(colored=color_allowed(session.color))
+    return Lines(session)

@@ -1,0 +1,61 @@
+"""Waiting for several jobs: for all of them, or for the first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kube_job_runner.cli import exitcodes
+from kube_job_runner.cli.attach import follower, run
+from kube_job_runner.cli.session import Session
+
+if TYPE_CHECKING:
+    from kube_job_runner.client import Client, Job
+
+ANY_MAX = 100
+
+
+def wait_all(client: Client, session: Session, ids: list[str], timeout: float | None) -> tuple[list[Job], int]:
+    """Wait for the end of all jobs; return their records and the exit code. How each ended is said as it is known."""
+    deadline = None if timeout is None else follower.Deadline(timeout)
+    jobs = []
+    for job_id in ids:
+        for job in client.changes(job_id, timeout=None if deadline is None else deadline.left_seconds):
+            last = job
+        jobs.append(last)
+        _report(session, last, timeout)
+    return jobs, exitcodes.of_jobs(jobs)
+
+
+def wait_any(client: Client, session: Session, ids: list[str], timeout: float | None) -> tuple[list[Job], int]:
+    """Wait for the end of the first of the jobs; return its record and the exit code.
+
+    Raises:
+        ClientError: one of them cannot be watched.
+    """
+    following = follower.Follower(client)
+    for job_id in ids:
+        following.watch(job_id)
+    deadline = None if timeout is None else follower.Deadline(timeout)
+    latest: dict[str, Job] = {}
+    while True:
+        event = following.next(None if deadline is None else deadline.left_seconds)
+        if isinstance(event, follower.Failed):
+            raise event.error
+        if isinstance(event, follower.Changed):
+            latest[event.job.id] = event.job
+            if event.job.terminal:
+                _report(session, event.job, timeout)
+                session.ending = True
+                return [event.job], exitcodes.of_job(event.job)
+        if event is None and deadline is not None and not deadline.left_seconds:
+            for job in latest.values():
+                _report(session, job, timeout)
+            session.ending = True
+            return list(latest.values()), exitcodes.STILL_RUNNING
+
+
+def _report(session: Session, job: Job, timeout: float | None) -> None:
+    if job.terminal:
+        run.report_end(session, job)
+    else:
+        run.report_still_running(session, job, timeout or 0.0)

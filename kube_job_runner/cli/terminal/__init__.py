@@ -1,0 +1,1 @@
+"""Output on a terminal: text, tables, live views."""

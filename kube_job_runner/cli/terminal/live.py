@@ -1,0 +1,118 @@
+"""What is drawn with rich. It costs 80 ms to import, so only a command that draws on a terminal imports this module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from kube_job_runner.cli.terminal import durations, tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def console(*, stderr: bool = False, colored: bool = True) -> Console:
+    """Return a console that takes no markup, guesses no highlights and follows `--no-color`."""
+    return Console(stderr=stderr, no_color=not colored, highlight=False, markup=False, emoji=False)
+
+
+def build_table(columns: Sequence[tables.Column], rows: Sequence[Sequence[str]], *, state_column: int | None) -> Table:
+    """Return a table; cells are plain text, never markup."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for at, column in enumerate(columns):
+        table.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            no_wrap=at < 2 or column.right,
+            overflow="ellipsis" if column.title == "NAME" else "fold",
+        )
+    for row in rows:
+        cells = [
+            Text(tables.state_words(cell), style=tables.state_color(cell)) if at == state_column else Text(cell)
+            for at, cell in enumerate(row)
+        ]
+        table.add_row(*cells)
+    return table
+
+
+def print_table(
+    columns: Sequence[tables.Column],
+    rows: Sequence[Sequence[str]],
+    *,
+    state_column: int | None,
+    colored: bool,
+) -> None:
+    """Print a table to the terminal."""
+    console(colored=colored).print(build_table(columns, rows, state_column=state_column))
+
+
+class LiveTable:
+    """A table that is redrawn in place."""
+
+    def __init__(self, *, colored: bool) -> None:
+        self._live = Live(console=console(colored=colored), auto_refresh=False, transient=False)
+
+    def __enter__(self) -> LiveTable:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, columns: Sequence[tables.Column], rows: Sequence[Sequence[str]]) -> None:
+        """Draw the table anew."""
+        self._live.update(build_table(columns, rows, state_column=1), refresh=True)
+
+
+class PhaseLine:
+    """The phases of a job on one line of stderr, the present one with a spinner and its running time."""
+
+    def __init__(self, *, colored: bool, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._done: list[tuple[str, float]] = []
+        self._phase = ""
+        self._since = monotonic()
+        self._note = ""
+        self._spinner = Spinner("dots")
+        self._console = console(stderr=True, colored=colored)
+        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=8, transient=True)
+        self._live.start()
+
+    def enter(self, phase: str, note: str) -> None:
+        """Show that the job is now in `phase`, with a note on what it waits for."""
+        if phase != self._phase:
+            now = self._monotonic()
+            if self._phase:
+                self._done.append((self._phase, now - self._since))
+            self._phase, self._since = phase, now
+        self._note = note
+
+    def close(self, *, ended: bool) -> None:
+        """Leave the phases as a line that stays; `ended` tells whether the last one is over too."""
+        self._live.stop()
+        line = self._finished()
+        line.append(self._phase, style=tables.state_color(self._phase.partition(" ")[0]))
+        if ended:
+            line.append(f" {durations.show(self._monotonic() - self._since)}")
+        self._console.print(line)
+
+    def _finished(self) -> Text:
+        line = Text()
+        for phase, seconds in self._done:
+            line.append("✓ ", style="green")
+            line.append(f"{phase} {durations.show(seconds)}  ")
+        return line
+
+    def _render(self) -> RenderableType:
+        text = self._finished()
+        elapsed = durations.show(self._monotonic() - self._since)
+        self._spinner.update(text=Text.assemble(f"{self._phase} {elapsed}", (f"  {self._note}", "dim")))
+        grid = Table.grid(padding=0)
+        grid.add_row(text, self._spinner)
+        return grid

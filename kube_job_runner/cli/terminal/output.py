@@ -1,0 +1,166 @@
+"""Data on stdout in the form that was asked for. Tables are aligned text where nobody looks, and rich's on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kube_job_runner.cli.session import Session
+from kube_job_runner.cli.terminal import durations, text
+from kube_job_runner.cli.terminal.tables import Column, state_words
+
+if TYPE_CHECKING:
+    from kube_job_runner.client import Job
+
+SHORT_ID_LENGTH = 18  # a UUIDv7 up to its first random bits: 019ac7d3-5b5e-7c1a
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it (times as text)."""
+    import msgspec
+
+    return msgspec.to_builtins(value)
+
+
+def write_json(value: Any, *, indent: int = 2) -> None:
+    """Write one JSON value; `indent` 0 puts it on one line."""
+    import msgspec
+
+    encoded = msgspec.json.encode(value)
+    if indent:
+        encoded = msgspec.json.format(encoded, indent=indent)
+    click.echo(text.json_safe(encoded.decode()))
+
+
+def write_yaml(documents: Sequence[Any]) -> None:
+    """Write YAML documents."""
+    import yaml
+
+    dumped = yaml.safe_dump_all(
+        [plain(document) for document in documents],
+        sort_keys=False,
+        allow_unicode=False,
+        explicit_start=len(documents) != 1,
+    )
+    click.echo(dumped, nl=False)
+
+
+def write_objects(objects: Sequence[dict[str, Any]], form: str, *, single: bool = False) -> None:
+    """Write objects as json, jsonl, yaml, name or id. With `single`, json writes the object, not a list."""
+    if form == "json":
+        write_json(objects[0] if single and len(objects) == 1 else list(objects))
+    elif form == "jsonl":
+        for item in objects:
+            write_json(item, indent=0)
+    elif form == "yaml":
+        write_yaml(objects)
+    else:
+        for item in objects:
+            click.echo(text.line(item.get(form) or ""))
+
+
+def short_ids(ids: Sequence[str]) -> dict[str, str]:
+    """Return for each id its shortest prefix, of at least `SHORT_ID_LENGTH`, that tells it from the others."""
+    shown: dict[str, str] = {}
+    for identity in ids:
+        length = SHORT_ID_LENGTH
+        while length < len(identity) and any(
+            other != identity and other.startswith(identity[:length]) for other in ids
+        ):
+            length += 1
+        shown[identity] = identity[:length].rstrip("-") if length < len(identity) else identity
+    return shown
+
+
+def age(moment: datetime | None, *, now: datetime | None = None) -> str:
+    """Return how long ago a time was."""
+    return "" if moment is None else durations.show(((now or datetime.now(UTC)) - moment).total_seconds())
+
+
+def run_time(job: Job, *, now: datetime | None = None) -> str:
+    """Return how long a job has run, or ran."""
+    if job.started_at is None:
+        return ""
+    end = job.finished_at or now or datetime.now(UTC)
+    return durations.show((end - job.started_at).total_seconds())
+
+
+def job_columns(*, wide: bool) -> list[Column]:
+    """Return the columns of a table of jobs."""
+    columns = [
+        Column("ID"),
+        Column("STATE"),
+        Column("NAME"),
+        Column("QUEUE"),
+        Column("REASON"),
+        Column("EXIT", right=True),
+        Column("ATTEMPT", right=True),
+        Column("AGE", right=True),
+        Column("DURATION", right=True),
+    ]
+    return [*columns, Column("NAMESPACE"), Column("LABELS"), Column("EXPLANATION")] if wide else columns
+
+
+def job_rows(jobs: Sequence[Job], *, wide: bool) -> list[list[str]]:
+    """Return the cells of a table of jobs, safe for a terminal. Column 1 is the state."""
+    now = datetime.now(UTC)
+    ids = short_ids([job.id for job in jobs])
+    rows = []
+    for job in jobs:
+        cells = [
+            job.id if wide else ids[job.id],
+            job.state,
+            job.name,
+            job.queue,
+            job.reason or "",
+            "" if job.exit_code is None else str(job.exit_code),
+            str(job.attempt) if job.attempt else "",
+            age(job.created_at, now=now),
+            run_time(job, now=now),
+        ]
+        if wide:
+            labels = ",".join(f"{key}={value}" for key, value in job.labels.items())
+            cells += [job.namespace, labels, job.explanation or ""]
+        rows.append([text.line(cell) for cell in cells])
+    return rows
+
+
+def job_table(jobs: Sequence[Job], session: Session) -> None:
+    """Write a table of jobs."""
+    wide = session.output == "wide"
+    write_table(job_columns(wide=wide), job_rows(jobs, wide=wide), session, state_column=1)
+
+
+def write_table(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], session: Session, *, state_column: int | None = None
+) -> None:
+    """Write a table: rich's on a terminal, aligned text elsewhere. Cells must be safe for a terminal."""
+    if session.stdout_is_terminal:
+        from kube_job_runner.cli.terminal import live
+
+        live.print_table(columns, rows, state_column=state_column, colored=session.colored)
+    else:
+        write_aligned(columns, rows, state_column=state_column)
+
+
+def write_aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, state_column: int | None = None) -> None:
+    """Write a table as aligned text, never cut: it is for pipes and files."""
+    cells = [[state_words(cell) if at == state_column else cell for at, cell in enumerate(row)] for row in rows]
+    widths = [max(len(column.title), *(len(row[at]) for row in cells), 0) for at, column in enumerate(columns)]
+    for row in [[column.title for column in columns], *cells]:
+        parts = [
+            cell.rjust(width) if column.right else cell.ljust(width)
+            for cell, width, column in zip(row, widths, columns, strict=True)
+        ]
+        click.echo("  ".join(parts).rstrip())
+
+
+def write_jobs(jobs: Sequence[Job], session: Session, *, single: bool = False) -> None:
+    """Write jobs in the form of the session."""
+    if session.output in ("table", "wide"):
+        job_table(jobs, session)
+    else:
+        write_objects([job.raw for job in jobs], session.output, single=single)

@@ -1,0 +1,1 @@
+"""What to do with a job: the state machine, endings, retries, admission. Pure functions."""

@@ -1,0 +1,158 @@
+"""How an attempt ends, and what follows: another attempt is queued, or the job ends; and what the next attempt would be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import msgspec
+
+from kube_job_runner.domain import names
+from kube_job_runner.domain.decide import cleanup, diagnosis, retries
+from kube_job_runner.domain.decide.decision import Draft
+from kube_job_runner.domain.decide.retries import Plan
+from kube_job_runner.domain.job import Attempt, Job, State, Verdict
+
+_NODES_AVOIDED = 8
+
+
+def with_start(draft: Draft, attempt: Attempt) -> Attempt:
+    """Return the attempt with its start time, when it has started; the job's own is that of its first start."""
+    if attempt.started_at is not None or not diagnosis.has_started(attempt.facts):
+        return attempt
+    seen = diagnosis.started_at(attempt.facts) or draft.now
+    # The node's clock may be wrong: a start cannot lie before the create or after now.
+    start = min(max(seen, attempt.created_at or seen), draft.now)
+    attempt = msgspec.structs.replace(attempt, started_at=start, unhealthy_reason="", unhealthy_since=None)
+    draft.put(attempt)
+    draft.update(started_at=draft.job.started_at or start)
+    return attempt
+
+
+def cancelled(job: Job) -> Verdict:
+    """Return the verdict of a job whose end was asked for."""
+    request = job.cancel
+    assert request is not None
+    who = f" by {request.by}" if request.by else ""
+    why = f": {request.reason}" if request.reason else "."
+    return Verdict(outcome=State.CANCELLED, reason="Cancelled", explanation=f"Cancelled{who}{why}")
+
+
+def stop(draft: Draft, attempt: Attempt, verdict: Verdict) -> None:
+    """Decide the end of an attempt whose pod may still run: the job is `stopping` until nothing of it is left."""
+    attempt = with_start(draft, attempt)
+    attempt = msgspec.structs.replace(attempt, verdict=verdict, decided_at=draft.now)
+    draft.put(attempt)
+    draft.update(reason=verdict.reason, explanation=verdict.explanation)
+    draft.move(State.STOPPING, attempt=attempt.number, reason=verdict.reason, explanation=verdict.explanation)
+    keep_waiting(draft, attempt)
+
+
+def end(draft: Draft, verdict: Verdict) -> None:
+    """Record the verdict on the attempt, then either queue another attempt or end the job."""
+    attempt = draft.attempts.get(draft.job.attempt)
+    has_attempt = attempt is not None and draft.job.state is not State.QUEUED
+    if attempt is not None and has_attempt:
+        _conclude(draft, attempt, verdict)
+    follows = plan(draft.job, draft.attempts, verdict) if has_attempt else None
+    if follows is not None and follows.retry and draft.job.cancel is None:
+        _queue_again(draft, verdict, follows)
+        return
+    if follows is not None and follows.retry:
+        verdict = cancelled(draft.job)
+    explanation = _last_words(draft.job, verdict, follows)
+    draft.update(finished_at=draft.now, reason=verdict.reason, explanation=explanation, exit_code=verdict.exit_code)
+    draft.move(
+        verdict.outcome,
+        attempt=draft.job.attempt,
+        reason=verdict.reason,
+        explanation=explanation,
+        exit_code=verdict.exit_code,
+    )
+
+
+def _conclude(draft: Draft, attempt: Attempt, verdict: Verdict) -> None:
+    now = draft.now
+    attempt = with_start(draft, attempt)
+    ended = diagnosis.finished_at(attempt.facts)
+    finished = min(max(ended, attempt.started_at or ended), now) if ended else now
+    draft.put(msgspec.structs.replace(attempt, verdict=verdict, decided_at=now, finished_at=finished))
+
+
+def _queue_again(draft: Draft, verdict: Verdict, follows: Plan) -> None:
+    due_at = draft.now + timedelta(seconds=follows.delay_seconds)
+    explanation = f"{verdict.explanation} {_sentence(follows.why)}".strip()
+    draft.update(due_at=due_at, admitted_at=None, reason=verdict.reason, explanation=explanation)
+    draft.move(
+        State.QUEUED,
+        attempt=draft.job.attempt,
+        reason=verdict.reason,
+        explanation=explanation,
+        exit_code=verdict.exit_code,
+    )
+    draft.look_again(due_at)
+
+
+def _last_words(job: Job, verdict: Verdict, follows: Plan | None) -> str:
+    """Return the explanation of an end: what happened, and why there is no other attempt or why a cancel came too late."""
+    words = [verdict.explanation] if verdict.explanation else []
+    retried = follows is not None and verdict.outcome is State.FAILED and (job.attempt > 1 or follows.rule is not None)
+    if follows is not None and (retried or follows.budget == "infrastructure"):
+        words.append(f"There is no further attempt: {follows.why}.")
+    if job.cancel is not None and verdict.outcome is not State.CANCELLED:
+        who = f" by {job.cancel.by}" if job.cancel.by else ""
+        words.append(f"A cancel was asked for{who} at {job.cancel.at:%Y-%m-%d %H:%M:%S} UTC; the job ended first.")
+    return " ".join(words)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+def plan(job: Job, attempts: Mapping[int, Attempt], verdict: Verdict, *, number: int | None = None) -> Plan:
+    """Return what follows when an attempt (by default the newest) ends with this verdict."""
+    number = job.attempt if number is None else number
+    history = [
+        attempt.verdict
+        for earlier, attempt in sorted(attempts.items())
+        if earlier < number and attempt.verdict is not None
+    ]
+    last = attempts.get(number)
+    memory = (last.memory if last is not None else "") or job.policy.memory
+    return retries.plan([*history, verdict], policy=job.policy.retry, job_id=job.id, memory=memory)
+
+
+def keep_waiting(draft: Draft, attempt: Attempt) -> None:
+    """Look again at a job that is being stopped: to ask anew, or when its pods have been waited for enough."""
+    draft.look_again(draft.now + timedelta(seconds=draft.rules.recheck_seconds))
+    if attempt.facts.job is not None and attempt.facts.job.gone:
+        grace_seconds = draft.job.policy.stop_grace_seconds
+        draft.look_again(cleanup.waited_enough_at(attempt, draft.now, draft.rules, grace_seconds))
+
+
+def next_attempt(job: Job, attempts: Mapping[int, Attempt]) -> Attempt:
+    """Return the attempt that a queued job would be created as."""
+    number = job.attempt + 1
+    last = attempts.get(job.attempt)
+    memory = ""
+    if last is not None and last.verdict is not None:
+        memory = plan(job, attempts, last.verdict).memory or last.memory
+    return Attempt(
+        job_id=job.id,
+        number=number,
+        namespace=job.namespace,
+        cluster_name=names.cluster_job_name(job.name, job.id, number),
+        memory=memory,
+    )
+
+
+def nodes_to_avoid(job: Job, attempts: Mapping[int, Attempt]) -> tuple[str, ...]:
+    """Return the nodes on which an attempt of the job failed for a reason of the infrastructure, the newest last."""
+    if not job.policy.retry.avoid_failed_nodes:
+        return ()
+    failed = [
+        attempt.node
+        for _, attempt in sorted(attempts.items())
+        if attempt.node and attempt.verdict is not None and attempt.verdict.cause == "infrastructure"
+    ]
+    return tuple(dict.fromkeys(failed))[-_NODES_AVOIDED:]

@@ -1,0 +1,149 @@
+"""Whether there is another attempt, when, and charged to whom. Pure arithmetic: the jitter comes from the job's id."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from kube_job_runner.domain import failures
+from kube_job_runner.domain.job import State, Verdict
+from kube_job_runner.domain.spec import quantity
+from kube_job_runner.domain.spec.model import Retry, RetryRule
+
+JITTER = 0.1  # of the delay, up or down, so that jobs that failed together do not come back together
+
+Budget = Literal["", "attempts", "infrastructure"]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What follows a failed attempt: another one after `delay_seconds`, or none; `why` is for people.
+
+    `budget` is what the failure was charged to, `rule` the index of the retry rule that decided, and `memory` what the
+    next attempt gets instead of what it had (empty: the same).
+    """
+
+    retry: bool
+    why: str
+    budget: Budget = ""
+    delay_seconds: float = 0.0
+    rule: int | None = None
+    memory: str = ""
+
+
+def plan(history: Sequence[Verdict], *, policy: Retry, job_id: UUID, memory: str = "") -> Plan:
+    """Return what follows the last of `history`, the verdicts of all attempts so far, oldest first.
+
+    `memory` is what the last attempt had, where known. The first rule of the policy that fits decides; without one, a
+    failure of the infrastructure is charged to its own budget and one of the program to the user's attempts.
+    """
+    verdict = history[-1]
+    if verdict.outcome is not State.FAILED:
+        how = "was cancelled" if verdict.outcome is State.CANCELLED else f"has {verdict.outcome}"
+        return Plan(retry=False, why=f"the job {how}")
+    index = next((i for i, rule in enumerate(policy.rules) if fits(rule, verdict)), None)
+    rule = None if index is None else policy.rules[index]
+    grown = ""
+    if rule is not None and rule.action == "fail":
+        return Plan(retry=False, why=f"rule {index} says so", rule=index, budget=budget_of(verdict, policy))
+    if rule is not None and rule.action == "grow_memory":
+        grown = _grown(rule, memory)
+        if not grown:
+            why = f"rule {index} may not give more memory than the {memory or 'unknown amount'} it had"
+            return Plan(retry=False, why=why, rule=index, budget="attempts")
+    budget = budget_of(verdict, policy)
+    if not budget:
+        return Plan(retry=False, why="it would fail again in the same way")
+    used = sum(1 for earlier in history if budget_of(earlier, policy) == budget)
+    if budget == "attempts" and used >= policy.attempts:
+        return Plan(retry=False, why=f"it was attempt {used} of {policy.attempts}", budget=budget, rule=index)
+    if budget == "infrastructure" and used > policy.infrastructure_retries:
+        allowed = policy.infrastructure_retries
+        why = f"the {allowed} free retries after failures of the infrastructure are used up"
+        return Plan(retry=False, why=why if allowed else "no free retries are allowed", budget=budget, rule=index)
+    delay_seconds = _backoff(policy, used) * (1 + JITTER * _spread(job_id, len(history)))
+    left = (
+        f"attempt {used + 1} of {policy.attempts} follows"
+        if budget == "attempts"
+        else f"free retry {used} of {policy.infrastructure_retries} follows"
+    )
+    return Plan(retry=True, why=left, budget=budget, delay_seconds=delay_seconds, rule=index, memory=grown)
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy decides after one recorded attempt, which had `memory` under that policy.
+
+    `reached` is False for an attempt that the policy would not have made.
+    """
+
+    attempt: int
+    verdict: Verdict
+    plan: Plan
+    memory: str = ""
+    reached: bool = True
+
+
+def simulate(verdicts: Sequence[Verdict], *, policy: Retry, job_id: UUID, memory: str = "") -> list[Step]:
+    """Return what a policy would have decided after each of these attempts, oldest first.
+
+    `memory` is that of the first attempt. What was recorded is taken as it is: an attempt that ran out of memory counts as
+    one that did so with the memory that the policy would have given it.
+    """
+    steps: list[Step] = []
+    reached = True
+    for number in range(1, len(verdicts) + 1):
+        decided = plan(verdicts[:number], policy=policy, job_id=job_id, memory=memory)
+        steps.append(Step(attempt=number, verdict=verdicts[number - 1], plan=decided, memory=memory, reached=reached))
+        reached = reached and decided.retry
+        memory = decided.memory or memory
+    return steps
+
+
+def budget_of(verdict: Verdict, policy: Retry) -> Budget:
+    """Return which budget a failed attempt was charged to."""
+    if verdict.outcome is not State.FAILED:
+        return ""
+    rule = next((rule for rule in policy.rules if fits(rule, verdict)), None)
+    if rule is not None and rule.action in ("retry", "grow_memory"):
+        return "attempts"
+    return {"application": "attempts", "infrastructure": "infrastructure"}.get(verdict.cause, "")  # type: ignore[return-value]
+
+
+def fits(rule: RetryRule, verdict: Verdict) -> bool:
+    """Tell whether a rule speaks of a failure: each list that it gives holds the failure's value."""
+    if rule.reasons and _plain(verdict.reason) not in {_plain(name) for name in rule.reasons}:
+        return False
+    if rule.exit_codes and verdict.exit_code not in rule.exit_codes:
+        return False
+    return not rule.signals or (verdict.signal is not None and failures.signal_name(verdict.signal) in rule.signals)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def _grown(rule: RetryRule, memory: str) -> str:
+    """Return the memory of the next attempt, or nothing when there is no more to give."""
+    if not memory:
+        return ""
+    had = quantity.parse(memory)
+    wanted = had * Fraction(rule.factor)
+    if rule.max_memory is not None:
+        wanted = min(wanted, quantity.parse(rule.max_memory))
+    return quantity.mebibytes(wanted) if wanted > had else ""
+
+
+def _backoff(policy: Retry, used: int) -> float:
+    delay_seconds = policy.backoff_seconds
+    for _ in range(used - 1):
+        delay_seconds = min(delay_seconds * policy.backoff_factor, policy.max_backoff_seconds)
+    return min(delay_seconds, policy.max_backoff_seconds)
+
+
+def _spread(job_id: UUID, attempts: int) -> float:
+    digest = hashlib.blake2b(job_id.bytes + attempts.to_bytes(2, "big"), digest_size=4).digest()
+    return int.from_bytes(digest, "big") / 0x7FFFFFFF - 1

@@ -1,0 +1,28 @@
+"""Every category of ends and of waiting, with what it means and what to do: the source of `kjr explain` and of docs/failures."""
+
+from __future__ import annotations
+
+from kube_job_runner.domain.failures.categories import cluster_side, images, job_ends, nodes, programs
+from kube_job_runner.domain.failures.categories.model import WHOSE, Category, Owner, consequence
+
+CATEGORIES: tuple[Category, ...] = tuple(
+    sorted(
+        (
+            *images.CATEGORIES,
+            *programs.CATEGORIES,
+            *nodes.CATEGORIES,
+            *cluster_side.CATEGORIES,
+            *job_ends.CATEGORIES,
+        ),
+        key=lambda category: category.name,
+    )
+)
+BY_NAME: dict[str, Category] = {category.name: category for category in CATEGORIES}
+_BY_LETTERS = {category.code.lower(): category for category in CATEGORIES}
+
+__all__ = ["BY_NAME", "CATEGORIES", "WHOSE", "Category", "Owner", "consequence", "find"]
+
+
+def find(text: str) -> Category | None:
+    """Return the category of a code or name: `ImageNotFound`, `image_not_found` and `image-not-found` are the same."""
+    return _BY_LETTERS.get("".join(letter for letter in text.strip().lower() if letter not in "_- "))

@@ -1,0 +1,1 @@
+"""The rows of the failure table, by the place where the signal is seen."""

@@ -1,0 +1,1 @@
+"""Logs: time stamps, resuming, rotation, chunks."""

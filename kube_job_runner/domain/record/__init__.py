@@ -1,0 +1,1 @@
+"""The record of a job: phases, the one sentence, the trace."""

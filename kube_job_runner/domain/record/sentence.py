@@ -1,0 +1,102 @@
+"""The one sentence about a job that a person reads first: its state, the cause, the place, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from kube_job_runner.domain.job import Attempt, Job, State
+from kube_job_runner.domain.record.timeline import Phase
+
+# What to do about the ends that the failure table has no row for; its own rows say it in their explanation.
+_REMEDIES: Mapping[str, str] = {
+    "ApplicationExit": "The program itself ended so: read the last lines of its log.",
+    "KilledBySignal": "Nothing in the cluster asked for it: read the last lines of its log.",
+    "RunTimeout": "Give it more time (timeouts.run_seconds) or less to do.",
+    "StartTimeout": "Mend what it waited for, or give it more time (timeouts.start_seconds).",
+    "QueueTimeout": "Make room for it, or give it more time (timeouts.queue_seconds).",
+    "PodLost": "The program is not to blame: run it again.",
+    "JobDeleted": "Find out who deletes Jobs there, and run it again.",
+}
+
+
+def sentence(job: Job, attempts: Mapping[int, Attempt], phases: Sequence[Phase]) -> str:
+    """Return what is to be said of a job, given its attempts and its timeline."""
+    attempt = attempts.get(job.attempt)
+    if job.state is State.QUEUED:
+        return _queued(job, phases)
+    if job.state is State.STARTING:
+        return _starting(attempt, phases)
+    if job.state is State.RUNNING:
+        return _running(job, attempt, phases)
+    if job.state is State.STOPPING:
+        return _joined(
+            f"Stopping{_place(attempt)}:", job.explanation, "The end is recorded when nothing of it is left there."
+        )
+    if job.state is State.SUCCEEDED:
+        return _succeeded(job, attempt)
+    if job.state is State.CANCELLED:
+        return _joined(job.explanation or "Cancelled.", "Nothing of it is left in the cluster.")
+    return _failed(job, attempt)
+
+
+def moment(at: datetime) -> str:
+    """Return a time as sentences have it."""
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _queued(job: Job, phases: Sequence[Phase]) -> str:
+    if job.cancel is not None:
+        return f"Waiting in queue {job.queue}, with a cancel asked for{_by(job)}: it ends without being started."
+    phase = phases[-1]
+    head = f"Waiting in queue {job.queue}" + (f" for attempt {phase.attempt}" if phase.attempt > 1 else "")
+    until = f"It fails unless it is created by {moment(phase.deadline)}." if phase.deadline else ""
+    return _joined(f"{head}:", phase.reason or "it is about to be created", until)
+
+
+def _starting(attempt: Attempt | None, phases: Sequence[Phase]) -> str:
+    phase = phases[-1]
+    until = f"It fails unless it starts by {moment(phase.deadline)}." if phase.deadline else ""
+    return _joined(f"Not started yet{_place(attempt)} ({phase.name}):", phase.reason or "it is about to start", until)
+
+
+def _running(job: Job, attempt: Attempt | None, phases: Sequence[Phase]) -> str:
+    phase = phases[-1]
+    if phase.name == "finishing":
+        return f"The program has ended{_place(attempt)}; its outcome is about to be recorded."
+    since = moment(phase.started_at)
+    until = f"It is stopped if it has not ended by {moment(phase.deadline)}." if phase.deadline else ""
+    cancelled = f"A cancel was asked for{_by(job)} and is being carried out." if job.cancel is not None else ""
+    return _joined(f"Running since {since}{_place(attempt)}.", cancelled or until)
+
+
+def _succeeded(job: Job, attempt: Attempt | None) -> str:
+    took = ""
+    if attempt is not None and attempt.started_at is not None and attempt.finished_at is not None:
+        took = f" after {(attempt.finished_at - attempt.started_at).total_seconds():.1f} s"
+    return _joined(f"Succeeded{_place(attempt)}{took}.", job.explanation)
+
+
+def _failed(job: Job, attempt: Attempt | None) -> str:
+    place = ""
+    if attempt is not None:
+        seen = attempt.node and attempt.node in job.explanation
+        place = _place(attempt, node=not seen)
+    return _joined(f"Failed{place}:", job.explanation or job.reason, _REMEDIES.get(job.reason, ""))
+
+
+def _place(attempt: Attempt | None, *, node: bool = True) -> str:
+    if attempt is None:
+        return ""
+    number = f" in attempt {attempt.number}" if attempt.number > 1 else ""
+    return number + (f" on node {attempt.node}" if attempt.node and node else "")
+
+
+def _by(job: Job) -> str:
+    return f" by {job.cancel.by}" if job.cancel is not None and job.cancel.by else ""
+
+
+def _joined(*sentences: str) -> str:
+    """Join sentences; each is made to end like one, but a head that ends with a colon."""
+    given = [text.strip() for text in sentences if text.strip()]
+    return " ".join(text if text[-1] in ".!?:" else f"{text}." for text in given)

@@ -1,0 +1,168 @@
+"""The timeline of a job: the phases of every attempt, each with its times, its deadline and, while it lasts, its reason.
+
+queued -> created -> scheduled -> pulling -> starting -> running -> finishing. A phase begins where the one before it ends.
+Kubernetes shows some steps only while they last, so they are marked on the attempt when they are seen; a phase that was
+never seen is left out rather than guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from kube_job_runner.domain import failures
+from kube_job_runner.domain.decide import diagnosis
+from kube_job_runner.domain.facts import PodFacts
+from kube_job_runner.domain.failures import Table
+from kube_job_runner.domain.job import Attempt, Job, Marks, State
+
+Name = Literal["queued", "created", "scheduled", "pulling", "starting", "running", "finishing"]
+
+# Waiting reasons of a container whose image is on the node already (kubelet kuberuntime_container.go and sync_result.go).
+_PULLED = frozenset(
+    {
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "PreCreateHookError",
+        "PreStartHookError",
+        "PostStartHookError",
+        "RunContainerError",
+        "CrashLoopBackOff",
+    }
+)
+
+
+class Phase(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase of an attempt. `ended_at` is None while it lasts; `deadline` is when the phase is ended for lasting too long.
+
+    `reason` says why it lasts, or how the attempt ended in it.
+    """
+
+    attempt: int
+    name: Name
+    started_at: datetime
+    ended_at: datetime | None = None
+    deadline: datetime | None = None
+    reason: str = ""
+
+
+def marked(marks: Marks, seen: PodFacts) -> Marks:
+    """Return the marks with what one state of the pod shows: the earliest time of each step wins, in any order of arrival."""
+    if seen.phase not in ("Pending", "Running") or seen.deleting:
+        return marks
+    times: dict[str, datetime | None] = {"scheduled_at": None, "pulling_at": None, "starting_at": None}
+    for condition in seen.conditions:
+        if condition.status != "True":
+            continue
+        if condition.type == "PodScheduled":
+            times["scheduled_at"] = condition.at
+        elif condition.type == "PodReadyToStartContainers":
+            times["pulling_at"] = condition.at
+    main = diagnosis.main_container(seen)
+    if main is not None and main.state == "waiting" and main.reason in _PULLED:
+        times["starting_at"] = times["pulling_at"] or times["scheduled_at"]
+    changed = {
+        name: time
+        for name, time in times.items()
+        if time is not None and ((known := getattr(marks, name)) is None or time < known)
+    }
+    return msgspec.structs.replace(marks, **changed) if changed else marks
+
+
+def timeline(
+    job: Job,
+    attempts: Mapping[int, Attempt],
+    *,
+    now: datetime,
+    standing: str = "",
+    table: Table = failures.TABLE,
+) -> list[Phase]:
+    """Return the phases of all attempts of a job, oldest first; `standing` is why a job that waits in its queue waits."""
+    phases: list[Phase] = []
+    queued_at = job.created_at
+    for number, attempt in sorted(attempts.items()):
+        if number > job.attempt:
+            continue
+        phases.extend(_of_attempt(job, attempt, queued_at=queued_at, now=now, table=table))
+        queued_at = attempt.decided_at or now
+    if job.state is State.QUEUED or not phases:
+        phases.append(_queued(job, job.attempt + 1, queued_at=queued_at, now=now, standing=standing))
+    return phases
+
+
+def _queued(job: Job, number: int, *, queued_at: datetime, now: datetime, standing: str) -> Phase:
+    if job.terminal:
+        return Phase(
+            attempt=number, name="queued", started_at=queued_at, ended_at=job.finished_at, reason=job.explanation
+        )
+    reason = standing or job.explanation
+    if now < job.due_at:
+        reason = f"waiting until {job.due_at:%Y-%m-%d %H:%M:%S} UTC. {job.explanation}".strip()
+    deadline = max(job.created_at, job.due_at) + timedelta(seconds=job.policy.timeouts.queue_seconds)
+    return Phase(attempt=number, name="queued", started_at=queued_at, deadline=deadline, reason=reason)
+
+
+def _of_attempt(job: Job, attempt: Attempt, *, queued_at: datetime, now: datetime, table: Table) -> Iterator[Phase]:
+    begun = list(_begun(attempt, queued_at))
+    over_at = attempt.decided_at if attempt.verdict is not None and job.attempt >= attempt.number else None
+    stopping = job.attempt == attempt.number and job.state is State.STOPPING
+    for index, (name, started_at) in enumerate(begun):
+        last = index == len(begun) - 1
+        ended_at = begun[index + 1][1] if not last else None if stopping else over_at
+        lasting = last and ended_at is None
+        yield Phase(
+            attempt=attempt.number,
+            name=name,
+            started_at=started_at,
+            ended_at=ended_at,
+            deadline=_deadline(job, attempt, name) if lasting else None,
+            reason=_reason(job, attempt, name, now=now, table=table) if last else "",
+        )
+
+
+def _begun(attempt: Attempt, queued_at: datetime) -> Iterator[tuple[Name, datetime]]:
+    """Yield the phases that began, in order. The clocks of nodes may be wrong: none begins before the one before it."""
+    marks = attempt.marks
+    steps: tuple[tuple[Name, datetime | None], ...] = (
+        ("queued", queued_at),
+        ("created", attempt.created_at),
+        ("scheduled", marks.scheduled_at),
+        ("pulling", marks.pulling_at),
+        ("starting", marks.starting_at),
+        ("running", attempt.started_at),
+        ("finishing", _main_ended_at(attempt)),
+    )
+    earliest = queued_at
+    for name, at in steps:
+        if at is not None:
+            earliest = max(earliest, at)
+            yield name, earliest
+
+
+def _main_ended_at(attempt: Attempt) -> datetime | None:
+    if attempt.started_at is None:
+        return None
+    return diagnosis.finished_at(attempt.facts)
+
+
+def _deadline(job: Job, attempt: Attempt, name: Name) -> datetime | None:
+    timeouts = job.policy.timeouts
+    if job.state is State.STOPPING or attempt.created_at is None or name == "finishing":
+        return None
+    if name == "running":
+        return (attempt.started_at or attempt.created_at) + timedelta(seconds=timeouts.run_seconds)
+    return attempt.created_at + timedelta(seconds=timeouts.start_seconds)
+
+
+def _reason(job: Job, attempt: Attempt, name: Name, *, now: datetime, table: Table) -> str:
+    verdict = attempt.verdict
+    if verdict is not None:
+        stopping = job.attempt == attempt.number and job.state is State.STOPPING
+        text = verdict.explanation or verdict.reason
+        return f"stopping: {text}" if stopping else text
+    if name in ("running", "finishing"):
+        return ""
+    return diagnosis.waiting_for(attempt.facts, now=now, table=table)

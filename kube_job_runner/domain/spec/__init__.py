@@ -1,0 +1,1 @@
+"""The spec of a job: its fields, their limits, and changes to it."""

@@ -1,0 +1,170 @@
+"""Rules of a job spec that span fields or need the installation's configuration. All faults are reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from kube_job_runner.domain import names
+from kube_job_runner.domain.failures import categories
+from kube_job_runner.domain.spec import image, quantity
+from kube_job_runner.domain.spec.model import (
+    ANNOTATIONS_MAX_BYTES,
+    SPEC_MAX_BYTES,
+    STRING_MAX_BYTES,
+    JobSpec,
+    Problem,
+    RetryRule,
+    Volume,
+)
+
+_encoder = msgspec.json.Encoder()
+
+
+class SpecLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What this installation allows beyond the types: its namespaces and the size of one spec in bytes."""
+
+    namespaces: frozenset[str] = frozenset({"default"})
+    default_namespace: str = "default"
+    spec_max_bytes: int = SPEC_MAX_BYTES
+
+
+def pointer(*parts: str | int) -> str:
+    """Return the JSON pointer (RFC 6901) of a path."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def check(spec: JobSpec, limits: SpecLimits) -> list[Problem]:
+    """Return every fault of a well-typed spec, in reading order; an empty list means that it may be stored."""
+    problems: list[Problem] = []
+    wrong_image = image.fault(spec.image)
+    if wrong_image:
+        problems.append(Problem("/image", f"{spec.image!r} {wrong_image}"))
+    if spec.namespace is not None and spec.namespace not in limits.namespaces:
+        allowed = ", ".join(sorted(limits.namespaces))
+        problems.append(Problem("/namespace", f"{spec.namespace!r} is not allowed here; allowed: {allowed}"))
+    if spec.command or spec.args or spec.env:
+        problems.extend(_strings(spec))
+    if spec.labels or spec.annotations:
+        problems.extend(_metadata(spec))
+    if spec.secrets:
+        problems.extend(_secrets(spec))
+    if spec.volumes:
+        problems.extend(_volumes(spec.volumes))
+    if spec.retry.rules:
+        problems.extend(_retry_rules(spec))
+    for index, toleration in enumerate(spec.tolerations):
+        if not toleration.key and toleration.operator != "Exists":
+            problems.append(Problem(pointer("tolerations", index, "operator"), "must be Exists when the key is empty"))
+        if toleration.operator == "Exists" and toleration.value:
+            problems.append(
+                Problem(pointer("tolerations", index, "value"), "must be empty when the operator is Exists")
+            )
+        if toleration.toleration_seconds is not None and toleration.effect != "NoExecute":
+            problems.append(
+                Problem(pointer("tolerations", index, "toleration_seconds"), "needs the effect NoExecute"),
+            )
+    size_bytes = len(_encoder.encode(spec))
+    if size_bytes > limits.spec_max_bytes:
+        problems.append(
+            Problem(
+                "", f"the spec is {size_bytes} bytes; the limit is {limits.spec_max_bytes}: put large input in a volume"
+            ),
+        )
+    return problems
+
+
+def _strings(spec: JobSpec) -> Iterator[Problem]:
+    for field, values in (("command", spec.command), ("args", spec.args)):
+        for index, value in enumerate(values):
+            if "\0" in value:
+                yield Problem(pointer(field, index), "must not hold a NUL character")
+            elif len(value) * 4 > STRING_MAX_BYTES and len(value.encode()) > STRING_MAX_BYTES:
+                yield Problem(pointer(field, index), f"is longer than {STRING_MAX_BYTES} bytes, the limit of Linux")
+    for key, value in spec.env.items():
+        if "\0" in value:
+            yield Problem(pointer("env", key), "must not hold a NUL character")
+        elif len(value) * 4 > STRING_MAX_BYTES and len(key.encode()) + 1 + len(value.encode()) > STRING_MAX_BYTES:
+            yield Problem(
+                pointer("env", key), f"name and value are longer than {STRING_MAX_BYTES} bytes, the limit of Linux"
+            )
+
+
+def reserved_label(key: str) -> bool:
+    """Tell whether a label or annotation key belongs to Kubernetes or to us and may not be set by a user."""
+    prefix, _, _ = key.rpartition("/")
+    if not prefix or key in names.ALLOWED_RESERVED_LABELS:
+        return False
+    return any(prefix == domain or prefix.endswith("." + domain) for domain in names.RESERVED_LABEL_DOMAINS)
+
+
+def _metadata(spec: JobSpec) -> Iterator[Problem]:
+    for field, mapping in (("labels", spec.labels), ("annotations", spec.annotations)):
+        for key in mapping:
+            if reserved_label(key):
+                yield Problem(pointer(field, key), f"the domain of {key!r} is reserved; use a prefix of your own")
+            if len(key.rpartition("/")[0]) > 253:
+                yield Problem(pointer(field, key), "the prefix is longer than 253 characters")
+    for key, value in spec.annotations.items():
+        if "\0" in value:
+            yield Problem(pointer("annotations", key), "must not hold a NUL character")
+    size_bytes = sum(len(k.encode()) + len(v.encode()) for k, v in spec.annotations.items())
+    if size_bytes > ANNOTATIONS_MAX_BYTES:
+        yield Problem("/annotations", f"are {size_bytes} bytes together; the limit is {ANNOTATIONS_MAX_BYTES}")
+
+
+def _secrets(spec: JobSpec) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, secret in enumerate(spec.secrets):
+        if secret.env in spec.env:
+            yield Problem(pointer("secrets", index, "env"), f"{secret.env!r} is set in env as well")
+        if secret.env in seen:
+            yield Problem(pointer("secrets", index, "env"), f"{secret.env!r} is used twice")
+        seen.add(secret.env)
+
+
+def _retry_rules(spec: JobSpec) -> Iterator[Problem]:
+    for index, rule in enumerate(spec.retry.rules):
+        at = ("retry", "rules", index)
+        if not (rule.reasons or rule.exit_codes or rule.signals):
+            yield Problem(pointer(*at), "fits every failure; give reasons, exit_codes or signals")
+        for position, reason in enumerate(rule.reasons):
+            if categories.find(reason) is None:
+                yield Problem(pointer(*at, "reasons", position), f"{reason!r} is no reason; `kjr explain` lists them")
+        if rule.action == "grow_memory":
+            yield from _grown(spec, rule, at)
+        elif rule.max_memory is not None:
+            yield Problem(pointer(*at, "max_memory"), "has a meaning only with the action grow_memory")
+
+
+def _grown(spec: JobSpec, rule: RetryRule, at: tuple[str | int, ...]) -> Iterator[Problem]:
+    if spec.resources.memory is None:
+        yield Problem("/resources/memory", f"must be set, since {pointer(*at)} would grow it")
+    elif rule.max_memory is None:
+        yield Problem(pointer(*at, "max_memory"), "must be set: how much memory an attempt may be given at most")
+    elif quantity.parse(rule.max_memory) <= quantity.parse(spec.resources.memory):
+        yield Problem(pointer(*at, "max_memory"), f"must be above resources.memory, which is {spec.resources.memory}")
+
+
+def _volumes(volumes: tuple[Volume, ...]) -> Iterator[Problem]:
+    seen_names: set[str] = set()
+    seen_paths: set[str] = set()
+    for index, volume in enumerate(volumes):
+        sources = (volume.empty_dir, volume.persistent_volume_claim, volume.config_map, volume.secret)
+        given = sum(source is not None for source in sources)
+        if given != 1:
+            yield Problem(
+                pointer("volumes", index),
+                f"has {given} sources; give exactly one of empty_dir, persistent_volume_claim, config_map, secret",
+            )
+        if volume.name in seen_names:
+            yield Problem(pointer("volumes", index, "name"), f"{volume.name!r} is used twice")
+        if volume.mount_path in seen_paths:
+            yield Problem(pointer("volumes", index, "mount_path"), f"{volume.mount_path!r} is used twice")
+        if "\0" in volume.mount_path or "\0" in volume.sub_path:
+            yield Problem(pointer("volumes", index), "must not hold a NUL character")
+        if volume.sub_path.startswith("/") or ".." in volume.sub_path.split("/"):
+            yield Problem(pointer("volumes", index, "sub_path"), "must be relative and must not hold '..'")
+        seen_names.add(volume.name)
+        seen_paths.add(volume.mount_path)

@@ -1,0 +1,59 @@
+"""The lease of a batch: kept while it is worked on, and given up in a way that lets others go on at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from uuid import UUID
+
+from kube_job_runner import ports
+from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.messages import Check, Outgoing
+from kube_job_runner.services.batch import Batch
+from kube_job_runner.telemetry import loggers
+
+log = loggers.get_logger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def held(
+    batch: Batch, queue: ports.MessageQueue, clock: ports.Clock, *, lease_seconds: float
+) -> AsyncIterator[Callable[[], bool]]:
+    """Keep a batch hidden while it is worked on; yields a function that tells whether the lease still holds.
+
+    A batch that is given up (cancelled, or the store is away) is released at once instead of at the lease's end, and the
+    jobs admitted with it are handed on.
+    """
+    receipts = [delivery.receipt for delivery in batch.deliveries]
+    held_until = clock.monotonic() + lease_seconds
+
+    async def heartbeat() -> None:
+        nonlocal held_until
+        while True:
+            await asyncio.sleep(lease_seconds / 3)
+            asked_at = clock.monotonic()
+            try:
+                await queue.extend(receipts, visibility_seconds=lease_seconds)
+            except TemporaryError as error:
+                log.warning("lease not extended", action="batch.lease", error=str(error))
+            else:
+                held_until = asked_at + lease_seconds
+
+    task = asyncio.create_task(heartbeat())
+    try:
+        yield lambda: clock.monotonic() < held_until
+    except BaseException:
+        task.cancel()
+        with contextlib.suppress(TemporaryError):
+            await asyncio.shield(queue.extend(receipts, visibility_seconds=0.0))
+            await asyncio.shield(hand_on(queue, batch.unsettled, delay_seconds=0.0))
+        raise
+    finally:
+        task.cancel()
+        await asyncio.wait({task})  # to suppress its CancelledError would swallow one that is meant for us
+
+
+async def hand_on(queue: ports.MessageQueue, job_ids: Sequence[UUID], *, delay_seconds: float) -> None:
+    """Let other processors look at jobs that were admitted here and are not created yet."""
+    await queue.send([Outgoing(message=Check(job_id=job_id), delay_seconds=delay_seconds) for job_id in job_ids])

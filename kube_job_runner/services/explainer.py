@@ -1,0 +1,157 @@
+"""Explain: what happened to a job, where, whose fault it is and what to do, with all the evidence that was kept.
+
+Everything comes from rows, so that a job whose cluster objects are long gone explains itself as well as one that runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from kube_job_runner.domain import failures
+from kube_job_runner.domain.decide import admission, endings, retries
+from kube_job_runner.domain.decide.admission import DEFAULT_LIMITS, AdmissionLimits
+from kube_job_runner.domain.decide.retries import Budget, Plan
+from kube_job_runner.domain.errors import NotFound, TemporaryError
+from kube_job_runner.domain.failures import Table
+from kube_job_runner.domain.job import Anomaly, Attempt, Job, State
+from kube_job_runner.domain.record import sentence, timeline
+from kube_job_runner.domain.record.timeline import Phase
+from kube_job_runner.ports import Clock, RecordReader
+from kube_job_runner.services.evidence import LastLines
+
+LAST_LINES = 50
+
+
+class Timeline(msgspec.Struct, frozen=True, kw_only=True):
+    """The phases of a job's attempts as of `now`."""
+
+    job: Job
+    now: datetime
+    phases: Sequence[Phase]
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt with what was made of it: the budget it was charged to, what followed and why, and its evidence."""
+
+    attempt: Attempt
+    budget: Budget = ""
+    plan: Plan | None = None
+    last_lines: Mapping[str, Sequence[str]] = {}
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be said of a job. `missing` tells which evidence could not be had now."""
+
+    job: Job
+    now: datetime
+    sentence: str
+    attempts: Sequence[Judged]
+    anomalies: Sequence[Anomaly]
+    missing: Sequence[str] = ()
+
+
+class Explainer:
+    """Makes timelines and explanations from rows."""
+
+    def __init__(
+        self,
+        reader: RecordReader,
+        clock: Clock,
+        *,
+        last_lines: LastLines,
+        limits: AdmissionLimits = DEFAULT_LIMITS,
+        table: Table = failures.TABLE,
+    ) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._last_lines = last_lines
+        self._limits = limits
+        self._table = table
+
+    async def timeline(self, job_id: UUID) -> Timeline:
+        """Return the phases of a job.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        job, attempts = await self._rows(job_id)
+        return await self._timeline(job, attempts)
+
+    async def explain(self, job_id: UUID) -> Explanation:
+        """Return the explanation of a job.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        job, attempts = await self._rows(job_id)
+        seen = await self._timeline(job, attempts)
+        missing: list[str] = []
+        judged = [await self._judged(job, attempts, attempt, missing) for _, attempt in sorted(attempts.items())]
+        return Explanation(
+            job=job,
+            now=seen.now,
+            sentence=sentence.sentence(job, attempts, seen.phases),
+            attempts=judged,
+            anomalies=await self._reader.list_anomalies(job_id),
+            missing=tuple(dict.fromkeys(missing)),
+        )
+
+    async def _rows(self, job_id: UUID) -> tuple[Job, dict[int, Attempt]]:
+        job = await self._reader.get_job(job_id)
+        if job is None:
+            raise NotFound(f"there is no job {job_id}")
+        return job, {attempt.number: attempt for attempt in await self._reader.list_attempts(job_id)}
+
+    async def _timeline(self, job: Job, attempts: Mapping[int, Attempt]) -> Timeline:
+        found = await self._reader.queue_standing(job.id, self._limits) if job.state is State.QUEUED else None
+        standing = admission.place(found) if found else ""
+        now = self._clock.now()
+        phases = timeline.timeline(job, attempts, now=now, standing=standing, table=self._table)
+        return Timeline(job=job, now=now, phases=phases)
+
+    async def _judged(self, job: Job, attempts: Mapping[int, Attempt], attempt: Attempt, missing: list[str]) -> Judged:
+        lines: dict[str, Sequence[str]] = {}
+        try:
+            for name in _containers(attempt):
+                found = await self._last_lines.read(job.id, attempt.number, name, LAST_LINES)
+                if found:
+                    lines[name] = found
+        except TemporaryError as error:
+            missing.append(f"the last lines of attempt {attempt.number} cannot be read now: {error}")
+        verdict = attempt.verdict
+        return Judged(
+            attempt=attempt,
+            budget=retries.budget_of(verdict, job.policy.retry) if verdict is not None else "",
+            plan=followed(job, attempts, attempt.number),
+            last_lines=lines,
+        )
+
+
+def followed(job: Job, attempts: Mapping[int, Attempt], number: int) -> Plan | None:
+    """Return what followed an attempt, and why; None while it has no verdict."""
+    attempt = attempts[number]
+    if attempt.verdict is None:
+        return None
+    if number > job.attempt:
+        return Plan(retry=False, why="it was made while the job ended, and removed at once")
+    plan = endings.plan(job, attempts, attempt.verdict, number=number)
+    if (
+        plan.retry
+        and job.state in (State.CANCELLED, State.STOPPING)
+        and number == job.attempt
+        and job.cancel is not None
+    ):
+        return Plan(retry=False, why="a cancel was asked for", budget=plan.budget, rule=plan.rule)
+    return plan
+
+
+def _containers(attempt: Attempt) -> list[str]:
+    """Return the names of the containers of an attempt that may have written something."""
+    names = [
+        container.name for pod in attempt.facts.pods for container in pod.containers if container.state != "waiting"
+    ]
+    return list(dict.fromkeys(names))

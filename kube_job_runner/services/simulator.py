@@ -1,0 +1,83 @@
+"""Simulate: what a retry policy would have decided about attempts that were made, or about failures that are made up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from kube_job_runner.domain import failures
+from kube_job_runner.domain.decide import diagnosis, retries
+from kube_job_runner.domain.decide.retries import Step
+from kube_job_runner.domain.errors import NotFound
+from kube_job_runner.domain.failures import Finding
+from kube_job_runner.domain.job import Cause, State, Verdict
+from kube_job_runner.domain.spec.model import JobSpec, Retry
+from kube_job_runner.ports import RecordReader
+
+_NOBODY = UUID(int=0)  # only the jitter depends on it
+_decode = msgspec.json.Decoder(JobSpec).decode
+
+# Whose fault the ends are that the failure table has no row for: `diagnosis` and `lifecycle` make them.
+_CAUSES: dict[str, Cause] = {
+    "applicationexit": "application",
+    "killedbysignal": "application",
+    "jobdeleted": "application",
+    "runtimeout": "application",
+    "starttimeout": "permanent",
+    "podlost": "infrastructure",
+}
+
+
+class Simulated(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy makes of a series of attempts. `job_id` and `state` are those of a recorded job."""
+
+    steps: Sequence[Step]
+    job_id: UUID | None = None
+    state: State | None = None
+
+
+class Simulator:
+    """Replays recorded jobs against a policy."""
+
+    def __init__(self, reader: RecordReader) -> None:
+        self._reader = reader
+
+    async def of_job(self, job_id: UUID, policy: Retry) -> Simulated:
+        """Return what the policy would have decided after each attempt of a job that has a verdict.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        job, encoded = await self._reader.get_job(job_id), await self._reader.get_spec(job_id)
+        if job is None or encoded is None:
+            raise NotFound(f"there is no job {job_id}")
+        attempts = await self._reader.list_attempts(job_id)
+        verdicts = [
+            attempt.verdict for attempt in attempts if attempt.verdict is not None and attempt.number <= job.attempt
+        ]
+        memory = _decode(encoded).resources.memory or ""
+        steps = retries.simulate(verdicts, policy=policy, job_id=job_id, memory=memory)
+        return Simulated(steps=steps, job_id=job_id, state=job.state)
+
+
+def of_verdicts(verdicts: Sequence[Verdict], policy: Retry, *, memory: str = "") -> Simulated:
+    """Return what the policy would decide after each of these failures, which came one after the other."""
+    return Simulated(steps=retries.simulate(verdicts, policy=policy, job_id=_NOBODY, memory=memory))
+
+
+def cause_of(reason: str) -> Cause | None:
+    """Return whose fault a reason (or a category: `out_of_memory`) usually is; None when it is not known.
+
+    Of a reason with several rows in the failure table it is the fault of most; where that is even, the infrastructure's.
+    """
+    plain = reason.replace("_", "").replace("-", "").lower()
+    if plain in _CAUSES:
+        return _CAUSES[plain]
+    found = [Finding(rule=rule, explanation="") for rule in failures.RULES]
+    causes = Counter(
+        diagnosis.verdict_of(one).cause for one in found if one.reason.lower() == plain and one.verdict != "wait"
+    )
+    return max(causes, key=lambda cause: (causes[cause], cause == "infrastructure"), default=None)

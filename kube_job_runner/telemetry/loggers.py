@@ -1,0 +1,112 @@
+"""Our own logs: one line an event, with its fields; never a spec, an argument or a secret, and nothing that drives a terminal.
+
+Every line has `component`: the task of a component binds it, and what that task starts inherits it. What is about a job has
+`job_id`, `attempt` where there is one, and `action`: a stable name of what was done, to search for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import sys
+from collections.abc import Collection, Iterator, MutableMapping
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from kube_job_runner.telemetry import safetext
+
+
+def get_logger(name: str) -> Any:
+    """Return the structured logger of a module."""
+    return structlog.get_logger(name)
+
+
+@contextlib.contextmanager
+def about(*, component: str | None = None, job_id: UUID | None = None, attempt: int | None = None) -> Iterator[None]:
+    """Let what is logged within, and in tasks that are started within, say what it is about."""
+    fields: dict[str, Any] = {"component": component, "attempt": attempt}
+    if job_id is not None:
+        fields["job_id"] = str(job_id)
+    with structlog.contextvars.bound_contextvars(**{key: value for key, value in fields.items() if value is not None}):
+        yield
+
+
+class Cleaner:
+    """Makes text fit for a log: known secrets are hidden, and control characters, which can drive a terminal, are escaped."""
+
+    def __init__(self, secrets: Collection[str] = ()) -> None:
+        longest_first = sorted(set(secrets), key=len, reverse=True)
+        self._secrets = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def text(self, text: str) -> str:
+        """Return a text as it may be shown; line feeds and tabs stay."""
+        if self._secrets is not None:
+            text = self._secrets.sub("***", text)
+        return safetext.block(text)
+
+    def __call__(self, _logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Clean all values of a structlog event; what is no text is shown by its repr when it holds something to hide."""
+        for key, value in event.items():
+            if isinstance(value, str):
+                event[key] = self.text(value)
+            elif value is not None and not isinstance(value, (bool, int, float)):
+                shown = self.text(repr(value))
+                if shown != repr(value):
+                    event[key] = shown
+        return event
+
+
+class _CleanFormatter(logging.Formatter):
+    """The format of what libraries log."""
+
+    def __init__(self, cleaner: Cleaner) -> None:
+        super().__init__("%(levelname)s %(name)s %(message)s")
+        self._cleaner = cleaner
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        return self._cleaner.text(super().format(record))
+
+
+def _with_component(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Name the process itself where no component speaks."""
+    event.setdefault("component", "process")
+    return event
+
+
+def configure(*, log_format: str, log_level: str, secrets: Collection[str] = ()) -> None:
+    """Set up logging for the process: JSON lines, or aligned text on a terminal; always to standard error.
+
+    None of `secrets` is ever written, whatever an error message quotes.
+    """
+    cleaner = Cleaner(secrets)
+    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if console else structlog.processors.JSONRenderer()
+    )
+    level = getattr(logging, log_level.upper())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        _with_component,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            *shared,
+            structlog.processors.StackInfoRenderer(),
+            structlog.processors.format_exc_info,
+            structlog.processors.UnicodeDecoder(),
+            cleaner,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_CleanFormatter(cleaner))
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler])
