@@ -24,9 +24,9 @@ from kube_job_runner.telemetry.loggers import Cleaner
 
 SCRIPT = """
 import logging
-from kube_job_runner import telemetry
-telemetry.configure(log_format={format!r}, log_level="info", secrets=["pa55word", "pa55"])
-log = telemetry.get_logger("x")
+from kube_job_runner.telemetry import loggers
+loggers.configure(log_format={format!r}, log_level="info", secrets=["pa55word", "pa55"])
+log = loggers.get_logger("x")
 log.info("connecting", url="postgresql://kjr:pa55word@db/kjr", job="a\\x1b[2Jb", detail=["pa55word"], number=3)
 try:
     raise ValueError("refused: pa55word")

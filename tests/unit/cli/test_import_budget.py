@@ -13,7 +13,7 @@ import pytest
 from tests.unit.cli.stub import TOKEN, Stub
 
 OURS = "kube_job_runner"
-CLIENT_SIDE = (f"{OURS}.cli", f"{OURS}.client", f"{OURS}.safetext")
+CLIENT_SIDE = (f"{OURS}.cli", f"{OURS}.client", f"{OURS}.telemetry.safetext")
 _PROBE = """
 import json, sys
 from kube_job_runner.cli import main
@@ -35,7 +35,11 @@ def modules(*args: str, **environ: str) -> set[str]:
 def server_side(names: set[str]) -> list[str]:
     """Return our modules that belong to the server, and the libraries that only it needs."""
     libraries = {"aiohttp", "asyncpg", "starlette", "uvicorn", "structlog", "prometheus_client", "uvloop"}
-    ours = [name for name in names if name.startswith(f"{OURS}.") and not name.startswith(CLIENT_SIDE)]
+    ours = [
+        name
+        for name in names
+        if name.startswith(f"{OURS}.") and not name.startswith(CLIENT_SIDE) and name != f"{OURS}.telemetry"
+    ]
     return sorted([*ours, *(names & libraries)])
 
 
