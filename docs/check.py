@@ -58,10 +58,8 @@ def faults_of_tests(page: Path) -> list[str]:
         file = (page.parent / target).resolve()
         if not file.is_file() or f"def {name}(" not in file.read_text():
             found.append(f"{shown(page)}: {target} has no test {name}")
-    for promise in PROMISE.finditer(text):
-        if not TEST_LINK.search(promise[0]):
-            found.append(f"{shown(page)}: promise {promise[1]} names no test")
-    return found
+    unnamed = [promise[1] for promise in PROMISE.finditer(text) if not TEST_LINK.search(promise[0])]
+    return found + [f"{shown(page)}: promise {number} names no test" for number in unnamed]
 
 
 def main() -> int:
