@@ -18,8 +18,8 @@ from pathlib import Path
 import uvloop
 
 from bench import load, table
-from kube_job_runner import bootstrap
 from kube_job_runner.adapters import postgres
+from kube_job_runner.bootstrap import commands
 from kube_job_runner.settings import Settings
 from tests.support.product import free_port, wait_until
 
@@ -41,7 +41,7 @@ def web_server(folder: Path) -> Iterator[tuple[int, str, int]]:
     server = postgres.embedded.start(folder)
     process = None
     try:
-        token = bootstrap.create_token(_migrated(server.url, folder), "bench")
+        token = commands.create_token(_migrated(server.url, folder), "bench")
         port = free_port()
         environment = os.environ | {
             "KJR_DATABASE_URL": server.url,
@@ -63,7 +63,7 @@ def web_server(folder: Path) -> Iterator[tuple[int, str, int]]:
 
 def _migrated(url: str, folder: Path) -> Settings:
     settings = Settings(database_url=url, data_dir=folder)
-    bootstrap.migrate(settings)
+    commands.migrate(settings)
     return settings
 
 

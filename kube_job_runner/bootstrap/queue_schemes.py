@@ -27,7 +27,7 @@ def queue_address(settings: Settings) -> Any:
     )
 
 
-def sqs_module(module: Literal["admin", "queue"]) -> Any:
+def sqs_module(module: Literal["admin", "message_queue"]) -> Any:
     """Import a part of the SQS adapter.
 
     Raises:

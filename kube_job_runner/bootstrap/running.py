@@ -144,7 +144,7 @@ async def _queue(
     if address is None or set(components) <= NO_QUEUE:
         yield pg.queue
         return
-    async with sqs_module("queue").connect(address, stop=stop, wait_seconds=_SCHEMA_WAIT_SECONDS) as queue:
+    async with sqs_module("message_queue").connect(address, stop=stop, wait_seconds=_SCHEMA_WAIT_SECONDS) as queue:
         yield queue
 
 

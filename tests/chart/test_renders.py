@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 import kube_job_runner
-from kube_job_runner import bootstrap, settings
+from kube_job_runner import settings
+from kube_job_runner.bootstrap.components import COMPONENTS, RELAY
 from testbed import chart
 
 
@@ -73,7 +74,7 @@ def test_every_component_is_known_and_every_setting_can_be_read(case: str) -> No
         (container, *_) = item["spec"]["template"]["spec"]["containers"]
         verb, *components = container["args"]
         assert verb == "serve"
-        assert set(components) <= {*bootstrap.COMPONENTS, "outbox-relay"}
+        assert set(components) <= {*COMPONENTS, RELAY}
         own = {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
         environ = {**config["data"], **own}
         environ.pop("KJR_DATABASE_URL_FILE", None)  # of a pod, not of this machine

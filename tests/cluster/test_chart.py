@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.bootstrap import COMPONENTS
+from kube_job_runner.bootstrap.components import COMPONENTS
 from testbed import chart, helm
 from testbed.cluster import Cluster
 from tests.chart.conftest import helm_program

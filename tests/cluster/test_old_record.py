@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.bootstrap import COMPONENTS
+from kube_job_runner.bootstrap.components import COMPONENTS
 from testbed.cluster import Cluster
 from testbed.realnode import RealNode
 from tests.cluster.conftest import left_in_cluster, running_product

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from kube_job_runner.bootstrap import COMPONENTS
+from kube_job_runner.bootstrap.components import COMPONENTS
 from testbed.cluster import Cluster
 from tests.cluster.conftest import left_in_cluster, running_product
 from tests.support.history import History, violations

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from kube_job_runner.bootstrap import COMPONENTS
+from kube_job_runner.bootstrap.components import COMPONENTS
 from testbed.cluster import Cluster
 from tests.cluster.conftest import left_in_cluster, running_product
 from tests.support.balancer import Balancer, balancing

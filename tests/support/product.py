@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx2
 
-from kube_job_runner.bootstrap import COMPONENTS, RELAY
+from kube_job_runner.bootstrap.components import COMPONENTS, RELAY
 from tests.support.postgres import component_urls, in_other_loop
 
 WATCHING = tuple(name for name in COMPONENTS if name != "web-server")
@@ -27,9 +27,9 @@ TERMINAL = {"succeeded", "failed", "cancelled"}
 _MAIN = "from kube_job_runner.cli.main import main; main()"
 _MAIN_AHEAD = """
 import datetime
-from kube_job_runner import bootstrap
-real = bootstrap.SystemClock.now
-bootstrap.SystemClock.now = lambda self: real(self) + datetime.timedelta(seconds={seconds})
+from kube_job_runner.bootstrap import builders
+real = builders.SystemClock.now
+builders.SystemClock.now = lambda self: real(self) + datetime.timedelta(seconds={seconds})
 """
 
 

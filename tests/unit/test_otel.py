@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner import bootstrap, settings
+from kube_job_runner import settings
 from kube_job_runner.adapters import otel
 from kube_job_runner.bootstrap import traces
+from kube_job_runner.bootstrap.components import COMPONENTS
 from kube_job_runner.domain.record.trace import Span, TraceContext
 from tests.support.otlp import Receiver
 
@@ -68,11 +69,13 @@ def test_keys_of_a_receiver_are_secrets() -> None:
 def test_off_it_is_not_even_imported() -> None:
     script = """
 import asyncio, sys
-from kube_job_runner import bootstrap, client
+from kube_job_runner import client
+from kube_job_runner.bootstrap import traces
+from kube_job_runner.bootstrap.components import COMPONENTS
 from kube_job_runner.cli import main
 async def check():
-    async with bootstrap.tracing(bootstrap.COMPONENTS) as tracer_of:
-        assert [tracer_of(name) for name in bootstrap.COMPONENTS] == [None] * 6
+    async with traces.tracing(COMPONENTS) as tracer_of:
+        assert [tracer_of(name) for name in COMPONENTS] == [None] * 6
 asyncio.run(check())
 client.Client("http://127.0.0.1:1", "t")
 print(sorted(name for name in sys.modules if name.startswith("opentelemetry")))
@@ -85,7 +88,7 @@ print(sorted(name for name in sys.modules if name.startswith("opentelemetry")))
 @pytest.mark.asyncio
 async def test_components_that_make_no_spans_open_nothing(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traces, "_trace_pipeline", lambda: pytest.fail("opened"))
-    async with bootstrap.tracing(["sweeper", "pod-events-processor"]) as tracer_of:
+    async with traces.tracing(["sweeper", "pod-events-processor"]) as tracer_of:
         assert tracer_of("sweeper") is None
 
 
@@ -106,7 +109,7 @@ async def test_what_cannot_be_had_is_said_and_jobs_run_without(
 ) -> None:
     for name, value in changes.items():
         monkeypatch.setenv(name, value)
-    async with bootstrap.tracing(bootstrap.COMPONENTS) as tracer_of:
+    async with traces.tracing(COMPONENTS) as tracer_of:
         assert tracer_of("web-server") is None
     assert told in "".join(capsys.readouterr())
 
@@ -116,14 +119,14 @@ async def test_without_the_extra_it_says_what_to_install(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "kube_job_runner.adapters.otel", None)
-    async with bootstrap.tracing(bootstrap.COMPONENTS) as tracer_of:
+    async with traces.tracing(COMPONENTS) as tracer_of:
         assert tracer_of("web-server") is None
     assert "kube-job-runner[otel]" in "".join(capsys.readouterr())
 
 
 @pytest.mark.asyncio
 async def test_spans_arrive_as_they_were_given(receiver: Receiver) -> None:
-    async with bootstrap.tracing(["web-server"]) as tracer_of:
+    async with traces.tracing(["web-server"]) as tracer_of:
         tracer = tracer_of("web-server")
         assert tracer is not None
         child = tracer.begin(PARENT)

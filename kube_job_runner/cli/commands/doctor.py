@@ -16,14 +16,14 @@ def command(components: tuple[str, ...]) -> int:
 
     One line for each check, with what to do; exit code 1 when something does not work, else 0. Nothing is changed.
     """
-    from kube_job_runner import bootstrap
     from kube_job_runner import settings as settings_module
+    from kube_job_runner.bootstrap import commands
 
     failed = False
     for name in settings_module.unknown_variables():
         click.echo(f"[!]settings: {name} is not known{settings_module.suggestion(name)}")
     settings = settings_module.load()
-    for finding in bootstrap.doctor(settings, components):
+    for finding in commands.doctor(settings, components):
         failed = failed or finding.level == "fail"
         click.echo(text.line(f"{_MARKS[finding.level]}{finding.name}: {finding.text}"))
         if finding.remedy:

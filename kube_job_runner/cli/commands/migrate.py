@@ -34,29 +34,29 @@ def command(roles: bool, print_: bool, wait: str | None) -> int:
     except ValueError as error:
         raise click.UsageError(f"--wait: {error}") from None
     settings = server.settings()
-    from kube_job_runner import bootstrap
+    from kube_job_runner.bootstrap import commands
 
     if print_:
-        click.echo(bootstrap.roles_script(settings), nl=False)
+        click.echo(commands.roles_script(settings), nl=False)
         return 0
     applied = _migrate(settings, wait_seconds=wait_seconds)
     for name in applied:
         click.echo(name)
     click.echo(f"kjr: {len(applied)} migrations applied" if applied else "kjr: the schema is up to date", err=True)
     if roles:
-        click.echo(f"kjr: granted {', '.join(bootstrap.grant_roles(settings))}", err=True)
+        click.echo(f"kjr: granted {', '.join(commands.grant_roles(settings))}", err=True)
     return 0
 
 
 def _migrate(settings: Settings, *, wait_seconds: float) -> list[str]:
-    from kube_job_runner import bootstrap
+    from kube_job_runner.bootstrap import commands
     from kube_job_runner.domain.errors import TemporaryError
 
     deadline = time.monotonic() + wait_seconds
     told = False
     while True:
         try:
-            return bootstrap.migrate(settings) or []
+            return commands.migrate(settings) or []
         except TemporaryError as error:
             if time.monotonic() + _PAUSE_SECONDS > deadline:
                 raise

@@ -18,9 +18,9 @@ def command() -> None:
 def init() -> int:
     """Make the queue, its dead-letter queue and its redrive policy, as far as they are missing. What is there is kept."""
     settings = server.settings()
-    from kube_job_runner import bootstrap
+    from kube_job_runner.bootstrap import commands
 
-    done = bootstrap.init_queue(settings)
+    done = commands.init_queue(settings)
     if done is None:
         click.echo(_IN_DATABASE, err=True)
         return 0
@@ -35,9 +35,9 @@ def init() -> int:
 def check() -> int:
     """Say how many messages there are, and what does not fit: exit code 1 when anything does not."""
     settings = server.settings()
-    from kube_job_runner import bootstrap
+    from kube_job_runner.bootstrap import commands
 
-    found = bootstrap.check_queue(settings)
+    found = commands.check_queue(settings)
     if found is None:
         click.echo(_IN_DATABASE, err=True)
         return 0

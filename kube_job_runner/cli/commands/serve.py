@@ -16,6 +16,6 @@ def command(components: tuple[str, ...]) -> int:
     the queue on SQS, outbox-relay. SIGTERM drains.
     """
     settings = server.settings()
-    from kube_job_runner import bootstrap
+    from kube_job_runner.bootstrap import commands
 
-    return int(bootstrap.serve(settings, list(components)) or 0)
+    return int(commands.serve(settings, list(components)) or 0)

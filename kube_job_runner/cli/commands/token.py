@@ -17,9 +17,9 @@ def command() -> None:
 def create(name: str) -> int:
     """Create a token and print it. It is shown once: only its hash is kept."""
     settings = server.settings()
-    from kube_job_runner import bootstrap
+    from kube_job_runner.bootstrap import commands
 
-    click.echo(bootstrap.create_token(settings, name))
+    click.echo(commands.create_token(settings, name))
     return 0
 
 
@@ -30,7 +30,7 @@ def list_(**_: object) -> int:
     from kube_job_runner.cli.terminal import output, tables, text
 
     settings = server.settings()
-    from kube_job_runner import bootstrap
+    from kube_job_runner.bootstrap import commands
 
     current = session.current()
     tokens = [
@@ -41,7 +41,7 @@ def list_(**_: object) -> int:
             "expires_at": token.expires_at,
             "revoked_at": token.revoked_at,
         }
-        for token in bootstrap.list_tokens(settings)
+        for token in commands.list_tokens(settings)
     ]
     if current.output != "table":
         output.write_objects([output.plain(token) for token in tokens], current.output)
@@ -65,8 +65,8 @@ def list_(**_: object) -> int:
 def revoke(name: str) -> int:
     """Revoke all tokens of that name; servers follow within seconds."""
     settings = server.settings()
-    from kube_job_runner import bootstrap
+    from kube_job_runner.bootstrap import commands
 
-    count = bootstrap.revoke_token(settings, name)
+    count = commands.revoke_token(settings, name)
     click.echo(f"kjr: {count} revoked", err=True)
     return 0 if count else exitcodes.NOT_FOUND

@@ -33,6 +33,6 @@ def command(*, cluster: str, host: str | None, port: int | None, data: str | Non
         if not quiet:
             server.banner(url, token, settings)
 
-    from kube_job_runner import bootstrap
+    from kube_job_runner.bootstrap import commands
 
-    return int(bootstrap.up(settings, on_ready=on_ready) or 0)
+    return int(commands.up(settings, on_ready=on_ready) or 0)

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner import bootstrap
 from kube_job_runner.adapters.sqs import admin
 from kube_job_runner.adapters.sqs.client import open_client
+from kube_job_runner.bootstrap import commands
+from kube_job_runner.bootstrap.components import RELAY, all_components
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.ports import QueueCounts
 from kube_job_runner.settings import Settings, aws_region
@@ -36,26 +37,26 @@ def settings(server: ElasticMQ, **fields: Any) -> Settings:
 class TestInitAndCheck:
     def test_init_makes_what_is_missing_and_only_that(self, sqs_server: ElasticMQ) -> None:
         mine = settings(sqs_server)
-        found = bootstrap.check_queue(mine)
+        found = commands.check_queue(mine)
         assert found is not None
         assert "run `kjr queue init`" in found[0][0]
-        done = bootstrap.init_queue(mine)
+        done = commands.init_queue(mine)
         assert done is not None
         assert len(done) == 3
         assert "after 8 receives" in done[2]
-        assert bootstrap.init_queue(mine) == []
-        assert bootstrap.check_queue(mine) == ([], QueueCounts())
+        assert commands.init_queue(mine) == []
+        assert commands.check_queue(mine) == ([], QueueCounts())
 
     def test_more_deliveries_need_more_receives(self, sqs_server: ElasticMQ) -> None:
         mine = settings(sqs_server)
-        bootstrap.init_queue(mine)
+        commands.init_queue(mine)
         more = settings(sqs_server, queue=mine.queue, max_deliveries=20)
-        found = bootstrap.check_queue(more)
+        found = commands.check_queue(more)
         assert found is not None
         assert "SQS moves a message after 8 receives" in found[0][0]
-        [line] = bootstrap.init_queue(more) or []
+        [line] = commands.init_queue(more) or []
         assert "after 25 receives" in line
-        assert bootstrap.check_queue(more) == ([], QueueCounts())
+        assert commands.check_queue(more) == ([], QueueCounts())
 
     @pytest.mark.asyncio
     async def test_check_names_what_does_not_fit(self, sqs_server: ElasticMQ) -> None:
@@ -69,13 +70,13 @@ class TestInitAndCheck:
 
     def test_what_cannot_be_made_is_said(self, sqs_server: ElasticMQ) -> None:
         with pytest.raises(ConfigurationError, match="at most 995"):
-            bootstrap.init_queue(settings(sqs_server, max_deliveries=996))
+            commands.init_queue(settings(sqs_server, max_deliveries=996))
         with pytest.raises(ConfigurationError, match="belongs to account 123456789012"):
-            bootstrap.init_queue(settings(sqs_server, queue="sqs://123456789012/kjr"))
+            commands.init_queue(settings(sqs_server, queue="sqs://123456789012/kjr"))
         with pytest.raises(ConfigurationError, match="get queue url"):
-            bootstrap.init_queue(settings(sqs_server, queue_endpoint="http://127.0.0.1:1"))
+            commands.init_queue(settings(sqs_server, queue_endpoint="http://127.0.0.1:1"))
         with pytest.raises(ConfigurationError, match="get queue url"):
-            bootstrap.check_queue(settings(sqs_server, queue_endpoint="http://127.0.0.1:1"))
+            commands.check_queue(settings(sqs_server, queue_endpoint="http://127.0.0.1:1"))
 
     def test_without_a_region_the_settings_are_named(
         self, sqs_server: ElasticMQ, monkeypatch: pytest.MonkeyPatch
@@ -83,19 +84,19 @@ class TestInitAndCheck:
         monkeypatch.delenv("AWS_DEFAULT_REGION")
         monkeypatch.delenv("AWS_REGION", raising=False)
         with pytest.raises(ConfigurationError, match="KJR_QUEUE_REGION or AWS_REGION"):
-            bootstrap.check_queue(settings(sqs_server))
+            commands.check_queue(settings(sqs_server))
 
 
 def test_a_queue_in_the_database_needs_nothing() -> None:
-    assert bootstrap.init_queue(Settings()) is None
-    assert bootstrap.check_queue(Settings()) is None
-    assert bootstrap.RELAY not in bootstrap.all_components(Settings())
-    assert bootstrap.RELAY in bootstrap.all_components(Settings(queue="sqs://kjr"))
+    assert commands.init_queue(Settings()) is None
+    assert commands.check_queue(Settings()) is None
+    assert RELAY not in all_components(Settings())
+    assert RELAY in all_components(Settings(queue="sqs://kjr"))
 
 
 def test_a_relay_without_a_queue_to_relay_to_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="nothing to relay, the queue is in PostgreSQL"):
-        bootstrap.serve(Settings(), ["outbox-relay"])
+        commands.serve(Settings(), ["outbox-relay"])
 
 
 def test_the_region_of_awss_own_variables() -> None:
@@ -200,7 +201,7 @@ def test_credentials_come_from_the_whole_chain(
         **variables,
     }.items():
         monkeypatch.setenv(name, value)
-    bootstrap.check_queue(Settings(queue="sqs://kjr", queue_endpoint=aws.url, queue_region="eu-west-1"))
+    commands.check_queue(Settings(queue="sqs://kjr", queue_endpoint=aws.url, queue_region="eu-west-1"))
     assert set(aws.keys) == {key}
 
 
@@ -213,4 +214,4 @@ def test_without_any_credentials_the_ways_to_give_them_are_named(
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(ConfigurationError, match="no AWS credentials were found"):
-        bootstrap.check_queue(Settings(queue="sqs://kjr", queue_endpoint=aws.url, queue_region="eu-west-1"))
+        commands.check_queue(Settings(queue="sqs://kjr", queue_endpoint=aws.url, queue_region="eu-west-1"))

@@ -162,10 +162,11 @@ def test_neither_the_server_nor_an_http_library_is_imported(args: list[str]) -> 
         "asyncpg",
         "starlette",
         "structlog",
-        "kube_job_runner.bootstrap",
     }
     assert sorted(names & heavy) == []
     assert [name for name in names if name.startswith("kube_job_runner.adapters")] == []
+    light = {"kube_job_runner.bootstrap", "kube_job_runner.bootstrap.rules"}
+    assert {name for name in names if name.startswith("kube_job_runner.bootstrap")} <= light
 
 
 @pytest.mark.parametrize("args", [["up", "--port", "0"], ["serve"]])

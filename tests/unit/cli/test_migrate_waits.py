@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kube_job_runner import bootstrap
+from kube_job_runner.bootstrap import commands
 from kube_job_runner.cli import main
 from kube_job_runner.cli.commands import migrate
 from kube_job_runner.domain.errors import ConfigurationError, DatabaseUnavailable
@@ -36,7 +36,7 @@ def test_it_waits_for_a_database_and_says_so_once(
             raise DatabaseUnavailable("connection refused")
         return ["0001_one"]
 
-    monkeypatch.setattr(bootstrap, "migrate", migrated)
+    monkeypatch.setattr(commands, "migrate", migrated)
     assert main.invoke("migrate", "--wait", "1m") == 0
     captured = capsys.readouterr()
     assert captured.out == "0001_one\n"
@@ -47,7 +47,7 @@ def test_it_gives_up_when_the_time_is_over(clock: _Clock, monkeypatch: pytest.Mo
     def refused(_: object) -> list[str]:
         raise DatabaseUnavailable("connection refused")
 
-    monkeypatch.setattr(bootstrap, "migrate", refused)
+    monkeypatch.setattr(commands, "migrate", refused)
     assert main.invoke("migrate", "--wait", "10s") == 1
     assert clock.now <= 10
     clock.now = 0.0
@@ -59,7 +59,7 @@ def test_it_does_not_wait_for_what_will_not_mend(clock: _Clock, monkeypatch: pyt
     def wrong(_: object) -> list[str]:
         raise ConfigurationError("the schema is newer")
 
-    monkeypatch.setattr(bootstrap, "migrate", wrong)
+    monkeypatch.setattr(commands, "migrate", wrong)
     assert main.invoke("migrate", "--wait", "1m") == 2
     assert clock.now == 0
 

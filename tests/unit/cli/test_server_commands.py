@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import kube_job_runner
+import kube_job_runner.bootstrap
 from kube_job_runner import ports
 from kube_job_runner.domain.errors import ConfigurationError, DatabaseUnavailable
 from kube_job_runner.settings import Settings
@@ -21,7 +21,7 @@ class Bootstrap(types.ModuleType):
     """Stands where the composition root is and keeps what it was asked for."""
 
     def __init__(self) -> None:
-        super().__init__("kube_job_runner.bootstrap")
+        super().__init__("kube_job_runner.bootstrap.commands")
         self.asked: list[Any] = []
         self.error: Exception | None = None
 
@@ -91,7 +91,7 @@ def bootstrap(monkeypatch: pytest.MonkeyPatch) -> Bootstrap:
     """Return the stand-in of the composition root."""
     module = Bootstrap()
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(kube_job_runner, "bootstrap", module, raising=False)
+    monkeypatch.setattr(kube_job_runner.bootstrap, "commands", module, raising=False)
     return module
 
 
