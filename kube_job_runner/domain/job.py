@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
@@ -11,23 +10,9 @@ import msgspec
 
 from kube_job_runner.domain.facts import AttemptFacts
 from kube_job_runner.domain.spec.model import Retry, Timeouts
-
-
-class State(StrEnum):
-    """Where a job is in its life. The legal transitions are in `lifecycle.TRANSITIONS`."""
-
-    QUEUED = "queued"
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
+from kube_job_runner.domain.states import TERMINAL, State
 
 LogStatus = Literal["", "following", "stored", "lost"]
-
-TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

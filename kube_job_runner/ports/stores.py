@@ -10,9 +10,10 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain.decide.admission import AdmissionLimits, QueueStanding
-from kube_job_runner.domain.job import Anomaly, Attempt, Job, State, Transition
+from kube_job_runner.domain.job import Anomaly, Attempt, Job, Transition
 from kube_job_runner.domain.messages import Outgoing
 from kube_job_runner.domain.spec.model import JobSpec
+from kube_job_runner.domain.states import State
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):

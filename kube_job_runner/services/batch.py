@@ -9,8 +9,9 @@ import msgspec
 
 from kube_job_runner import ports
 from kube_job_runner.domain.decide.decision import Decision
-from kube_job_runner.domain.job import TERMINAL, Attempt, Job, State
+from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.messages import Delete, Message
+from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.services import bookkeeping
 from kube_job_runner.services.effects import Outcome
 

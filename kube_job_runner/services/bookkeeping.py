@@ -12,8 +12,9 @@ from kube_job_runner.domain.decide import diagnosis
 from kube_job_runner.domain.decide.decision import Decision
 from kube_job_runner.domain.facts import PodFacts
 from kube_job_runner.domain.failures import Table
-from kube_job_runner.domain.job import TERMINAL, Attempt, Job, State, Transition
+from kube_job_runner.domain.job import Attempt, Job, Transition
 from kube_job_runner.domain.messages import Message
+from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)

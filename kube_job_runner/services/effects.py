@@ -18,9 +18,10 @@ from kube_job_runner.domain.decide import lifecycle
 from kube_job_runner.domain.decide.decision import Create, Decision, Effect, Rules
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, TemporaryError
 from kube_job_runner.domain.facts import JobFacts
-from kube_job_runner.domain.job import Attempt, Job, State, Verdict
+from kube_job_runner.domain.job import Attempt, Job, Verdict
 from kube_job_runner.domain.messages import Delete
 from kube_job_runner.domain.record import trace
+from kube_job_runner.domain.states import State
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)

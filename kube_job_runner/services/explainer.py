@@ -17,9 +17,10 @@ from kube_job_runner.domain.decide.admission import DEFAULT_LIMITS, AdmissionLim
 from kube_job_runner.domain.decide.retries import Budget, Plan
 from kube_job_runner.domain.errors import NotFound, TemporaryError
 from kube_job_runner.domain.failures import Table
-from kube_job_runner.domain.job import Anomaly, Attempt, Job, State
+from kube_job_runner.domain.job import Anomaly, Attempt, Job
 from kube_job_runner.domain.record import sentence, timeline
 from kube_job_runner.domain.record.timeline import Phase
+from kube_job_runner.domain.states import State
 from kube_job_runner.ports import Clock, RecordReader
 from kube_job_runner.services.evidence import LastLines
 

@@ -15,9 +15,10 @@ import msgspec
 from kube_job_runner.domain import names
 from kube_job_runner.domain.decide import cleanup
 from kube_job_runner.domain.errors import KjrError, NotFound
-from kube_job_runner.domain.job import TERMINAL, Attempt, Job
+from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.logs import loglines
 from kube_job_runner.domain.logs.logview import Place, Renderer, View
+from kube_job_runner.domain.states import TERMINAL
 from kube_job_runner.ports import Clock, ContainerLog, JobReader, LogKey, LogReader, LogState
 from kube_job_runner.services.read import ChangeHub
 

@@ -13,8 +13,9 @@ from kube_job_runner.domain.decide import diagnosis, retries
 from kube_job_runner.domain.decide.retries import Step
 from kube_job_runner.domain.errors import NotFound
 from kube_job_runner.domain.failures import Finding
-from kube_job_runner.domain.job import Cause, State, Verdict
+from kube_job_runner.domain.job import Cause, Verdict
 from kube_job_runner.domain.spec.model import JobSpec, Retry
+from kube_job_runner.domain.states import State
 from kube_job_runner.ports import RecordReader
 
 _NOBODY = UUID(int=0)  # only the jitter depends on it

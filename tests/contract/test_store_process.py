@@ -13,8 +13,9 @@ from kube_job_runner.adapters.postgres import Postgres
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.errors import PermanentError
 from kube_job_runner.domain.facts import AttemptFacts, ContainerFacts, JobFacts, PodFacts
-from kube_job_runner.domain.job import Anomaly, Job, State, Verdict
+from kube_job_runner.domain.job import Anomaly, Job, Verdict
 from kube_job_runner.domain.messages import Check, Outgoing
+from kube_job_runner.domain.states import State
 from kube_job_runner.ports import Change, KnownClusterJob
 from tests.support.postgres import (
     SPEC,

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from kube_job_runner.adapters.postgres import Postgres
-from kube_job_runner.domain.job import Anomaly, Job, State
+from kube_job_runner.domain.job import Anomaly, Job
+from kube_job_runner.domain.states import State
 from kube_job_runner.ports import JobFilter
 from tests.support.postgres import finish, make_change, make_job, make_submission, store_jobs
 

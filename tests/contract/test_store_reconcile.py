@@ -11,7 +11,7 @@ from kube_job_runner.adapters.postgres import Postgres
 from kube_job_runner.domain import names
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.domain.facts import AttemptFacts, PodFacts
-from kube_job_runner.domain.job import State
+from kube_job_runner.domain.states import State
 from kube_job_runner.ports import Claim, RecordedClusterJob
 from tests.support.postgres import execute, finish, make_attempt, make_change, make_submission, store_jobs
 

@@ -11,9 +11,10 @@ import pytest
 from kube_job_runner.adapters.postgres import Postgres
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.errors import PermanentError
-from kube_job_runner.domain.job import CancelRequest, Policy, State, Transition
+from kube_job_runner.domain.job import CancelRequest, Policy, Transition
 from kube_job_runner.domain.messages import CONTROL_PRIORITY, CancelRequested, Submitted
 from kube_job_runner.domain.spec.model import Retry, Timeouts
+from kube_job_runner.domain.states import State
 from tests.support.postgres import fetch, finish, make_job, make_submission, store_jobs
 
 pytestmark = pytest.mark.asyncio

@@ -9,8 +9,9 @@ import pytest
 
 from kube_job_runner.adapters.postgres import Postgres
 from kube_job_runner.domain import messages
-from kube_job_runner.domain.job import Anomaly, State
+from kube_job_runner.domain.job import Anomaly
 from kube_job_runner.domain.messages import Check, Outgoing
+from kube_job_runner.domain.states import State
 from kube_job_runner.ports import Token
 from tests.support.postgres import age, execute, fetch, finish, make_attempt, make_change, make_submission, store_jobs
 

@@ -24,8 +24,9 @@ from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.decide.decision import Rules
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import ContainerFacts, PodFacts
-from kube_job_runner.domain.job import TERMINAL, Job, State
+from kube_job_runner.domain.job import Job
 from kube_job_runner.domain.spec.model import JobSpec, Retry, Timeouts
+from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.ports import Change, Submission
 from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.process import Processor, ProcessSettings

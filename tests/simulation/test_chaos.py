@@ -20,8 +20,8 @@ from kube_job_runner.adapters.simulated import Fault, SimulatedCluster, SteppedC
 from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.decide.decision import Rules
 from kube_job_runner.domain.errors import TemporaryError
-from kube_job_runner.domain.job import TERMINAL, State
 from kube_job_runner.domain.spec.model import JobSpec, Retry
+from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.ports import Submission
 from kube_job_runner.services.collect import Collector
 from kube_job_runner.services.log_stream import CollectSettings

@@ -12,8 +12,9 @@ from kube_job_runner.domain import names
 from kube_job_runner.domain.decide import lifecycle
 from kube_job_runner.domain.decide.decision import Decision, Rules
 from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, JobFacts, PodFacts, Seen
-from kube_job_runner.domain.job import Attempt, CancelRequest, Job, Policy, State
+from kube_job_runner.domain.job import Attempt, CancelRequest, Job, Policy
 from kube_job_runner.domain.spec.model import Retry, Timeouts
+from kube_job_runner.domain.states import State
 
 T0 = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 RULES = Rules()

@@ -17,9 +17,10 @@ import msgspec
 
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.decide.admission import AdmissionLimits
-from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, State, Transition
+from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, Transition
 from kube_job_runner.domain.messages import CancelRequested, Check, Outgoing, Submitted
 from kube_job_runner.domain.spec.model import JobSpec
+from kube_job_runner.domain.states import State
 from kube_job_runner.ports import (
     Change,
     Clock,

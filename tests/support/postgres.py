@@ -26,8 +26,9 @@ from kube_job_runner.adapters.postgres import embedded, roles
 from kube_job_runner.adapters.postgres.grants import ROLES
 from kube_job_runner.adapters.postgres.schema import migrate
 from kube_job_runner.domain import names
-from kube_job_runner.domain.job import Attempt, Job, State, Transition
+from kube_job_runner.domain.job import Attempt, Job, Transition
 from kube_job_runner.domain.spec.model import JobSpec
+from kube_job_runner.domain.states import State
 from kube_job_runner.ports import Change, Submission
 
 TEMPLATE = "kjr_template"

@@ -14,8 +14,9 @@ from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.components import log_collector, messages_processor, sweeper, watchers
 from kube_job_runner.domain.decide.decision import Rules
-from kube_job_runner.domain.job import TERMINAL, Attempt, Job, State
+from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.spec.model import JobSpec
+from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.services.collect import Collector
 from kube_job_runner.services.log_reading import LogRequest, LogService
 from kube_job_runner.services.log_stream import CollectSettings

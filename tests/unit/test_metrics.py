@@ -14,7 +14,8 @@ from kube_job_runner import ports
 from kube_job_runner.components import lifetime, loops, sweeper
 from kube_job_runner.domain.errors import DatabaseUnavailable, TemporaryError
 from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts, JobFacts, PodFacts, latest_at
-from kube_job_runner.domain.job import Job, State, Transition
+from kube_job_runner.domain.job import Job, Transition
+from kube_job_runner.domain.states import State
 from kube_job_runner.services import bookkeeping
 from kube_job_runner.services.readiness import Age, DepthMeter, Readiness
 from kube_job_runner.telemetry import metrics as ours

@@ -11,7 +11,7 @@ import uuid
 from typing import Any
 
 from kube_job_runner.adapters.postgres import rows
-from kube_job_runner.domain.job import State
+from kube_job_runner.domain.states import State
 from kube_job_runner.ports import JobFilter
 
 LIMIT_MAX = 1000

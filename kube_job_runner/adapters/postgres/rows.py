@@ -10,8 +10,9 @@ import msgspec
 
 from kube_job_runner.domain.decide import cleanup
 from kube_job_runner.domain.facts import AttemptFacts
-from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, Marks, Policy, State, Transition, Verdict
+from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, Marks, Policy, Transition, Verdict
 from kube_job_runner.domain.spec.model import JobSpec
+from kube_job_runner.domain.states import State
 
 _labels = msgspec.json.Decoder(dict[str, str])
 _policy = msgspec.json.Decoder(Policy)

@@ -13,8 +13,9 @@ import msgspec
 
 from kube_job_runner.domain.decide import diagnosis
 from kube_job_runner.domain.decide.decision import Draft, Rules
-from kube_job_runner.domain.job import Attempt, State
+from kube_job_runner.domain.job import Attempt
 from kube_job_runner.domain.messages import Delete
+from kube_job_runner.domain.states import State
 
 _POD_FAILED = ("BackoffLimitExceeded", "PodFailurePolicy")
 

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import msgspec
 
 from kube_job_runner.domain import failures
-from kube_job_runner.domain.job import Anomaly, Attempt, Job, State, Transition
+from kube_job_runner.domain.job import Anomaly, Attempt, Job, Transition
 from kube_job_runner.domain.messages import Message, Outgoing
+from kube_job_runner.domain.states import State
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):

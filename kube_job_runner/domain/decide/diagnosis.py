@@ -16,7 +16,8 @@ import msgspec
 from kube_job_runner.domain import failures, names
 from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, EventFacts, PodFacts
 from kube_job_runner.domain.failures import Finding, Table
-from kube_job_runner.domain.job import Cause, State, Verdict
+from kube_job_runner.domain.job import Cause, Verdict
+from kube_job_runner.domain.states import State
 
 EVENT_FRESH_SECONDS = 300.0
 """How long a Warning event speaks: the kubelet repeats a failed mount at least every 2 min 2 s (reconciler backoff)."""

@@ -11,7 +11,8 @@ from kube_job_runner.domain import names
 from kube_job_runner.domain.decide import cleanup, diagnosis, retries
 from kube_job_runner.domain.decide.decision import Draft
 from kube_job_runner.domain.decide.retries import Plan
-from kube_job_runner.domain.job import Attempt, Job, State, Verdict
+from kube_job_runner.domain.job import Attempt, Job, Verdict
+from kube_job_runner.domain.states import State
 
 _NODES_AVOIDED = 8
 

@@ -19,22 +19,11 @@ import msgspec
 from kube_job_runner.domain.decide import cleanup, diagnosis, endings, starting
 from kube_job_runner.domain.decide.decision import Create, Decision, Draft, Find, Rules
 from kube_job_runner.domain.facts import JobFacts, PodFacts, Seen, merge
-from kube_job_runner.domain.job import Attempt, Job, State, Verdict
+from kube_job_runner.domain.job import Attempt, Job, Verdict
 from kube_job_runner.domain.messages import Observed
 from kube_job_runner.domain.record import timeline
 from kube_job_runner.domain.spec.model import Timeouts
-
-TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.STARTING, State.STOPPING, State.FAILED, State.CANCELLED}),
-    State.STARTING: frozenset(
-        {State.RUNNING, State.STOPPING, State.QUEUED, State.SUCCEEDED, State.FAILED, State.CANCELLED}
-    ),
-    State.RUNNING: frozenset({State.STOPPING, State.QUEUED, State.SUCCEEDED, State.FAILED, State.CANCELLED}),
-    State.STOPPING: frozenset({State.QUEUED, State.SUCCEEDED, State.FAILED, State.CANCELLED}),
-    State.SUCCEEDED: frozenset(),
-    State.FAILED: frozenset(),
-    State.CANCELLED: frozenset(),
-}
+from kube_job_runner.domain.states import State
 
 _EVIDENCE_PENDING = "EvidencePending"  # the cluster job failed, the facts of its pod may still come
 

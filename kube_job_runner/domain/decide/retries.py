@@ -11,9 +11,10 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain import failures
-from kube_job_runner.domain.job import State, Verdict
+from kube_job_runner.domain.job import Verdict
 from kube_job_runner.domain.spec import quantity
 from kube_job_runner.domain.spec.model import Retry, RetryRule
+from kube_job_runner.domain.states import State
 
 JITTER = 0.1  # of the delay, up or down, so that jobs that failed together do not come back together
 

@@ -8,7 +8,8 @@ import msgspec
 
 from kube_job_runner.domain.decide import diagnosis, endings
 from kube_job_runner.domain.decide.decision import Draft
-from kube_job_runner.domain.job import Attempt, State, Verdict
+from kube_job_runner.domain.job import Attempt, Verdict
+from kube_job_runner.domain.states import State
 
 
 def decide_starting(draft: Draft, attempt: Attempt) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from kube_job_runner.domain.job import Attempt, Job, State
+from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.record.timeline import Phase
+from kube_job_runner.domain.states import State
 
 # What to do about the ends that the failure table has no row for; its own rows say it in their explanation.
 _REMEDIES: Mapping[str, str] = {

@@ -17,7 +17,8 @@ from kube_job_runner.domain import failures
 from kube_job_runner.domain.decide import diagnosis
 from kube_job_runner.domain.facts import PodFacts
 from kube_job_runner.domain.failures import Table
-from kube_job_runner.domain.job import Attempt, Job, Marks, State
+from kube_job_runner.domain.job import Attempt, Job, Marks
+from kube_job_runner.domain.states import State
 
 Name = Literal["queued", "created", "scheduled", "pulling", "starting", "running", "finishing"]
 

@@ -16,8 +16,9 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain.job import Attempt, Job, State
+from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.record import timeline
+from kube_job_runner.domain.states import State
 
 VARIABLE = "TRACEPARENT"
 """The variable in which a container finds the context of its job (OpenTelemetry: environment variables as context carriers)."""

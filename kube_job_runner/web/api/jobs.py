@@ -10,8 +10,9 @@ import msgspec
 
 from kube_job_runner.domain.decide.admission import DEFAULT_LIMITS, AdmissionLimits
 from kube_job_runner.domain.errors import NotFound
-from kube_job_runner.domain.job import Job, State
+from kube_job_runner.domain.job import Job
 from kube_job_runner.domain.spec.model import JobSpec
+from kube_job_runner.domain.states import State
 from kube_job_runner.ports import Clock, JobFilter, JobReader, SubmitStore
 from kube_job_runner.services import read
 from kube_job_runner.services.log_reading import LogService

@@ -12,9 +12,10 @@ from msgspec import UNSET, Meta, UnsetType
 from kube_job_runner.domain.decide.retries import Step
 from kube_job_runner.domain.errors import NotFound
 from kube_job_runner.domain.failures import categories
-from kube_job_runner.domain.job import State, Verdict
+from kube_job_runner.domain.job import Verdict
 from kube_job_runner.domain.spec import check
 from kube_job_runner.domain.spec.model import JobSpec, Quantity, ReasonName, Resources, Retry
+from kube_job_runner.domain.states import State
 from kube_job_runner.services import simulator
 from kube_job_runner.services.simulator import Simulated, Simulator
 from kube_job_runner.web.api.queries import SubmitQuery

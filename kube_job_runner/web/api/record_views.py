@@ -11,8 +11,9 @@ import msgspec
 from msgspec import Meta
 
 from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts, PodFacts
-from kube_job_runner.domain.job import Anomaly, Attempt, State, Verdict
+from kube_job_runner.domain.job import Anomaly, Attempt, Verdict
 from kube_job_runner.domain.record.timeline import Name, Phase
+from kube_job_runner.domain.states import State
 from kube_job_runner.services.explainer import Explanation, Judged, Timeline
 from kube_job_runner.web.api.views import Time
 

@@ -13,7 +13,8 @@ from msgspec import UNSET, Meta, UnsetType
 from kube_job_runner.domain.decide import admission
 from kube_job_runner.domain.decide.admission import QueueStanding
 from kube_job_runner.domain.failures import categories
-from kube_job_runner.domain.job import Attempt, CancelRequest, Job, State, Transition
+from kube_job_runner.domain.job import Attempt, CancelRequest, Job, Transition
+from kube_job_runner.domain.states import State
 from kube_job_runner.web.kit.problems import Fault, ProblemDetails
 
 Time = Annotated[datetime, Meta(tz=True)]

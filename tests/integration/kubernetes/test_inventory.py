@@ -15,8 +15,8 @@ from kube_job_runner.adapters.postgres import Postgres
 from kube_job_runner.domain import messages, names
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import JobFacts
-from kube_job_runner.domain.job import State
 from kube_job_runner.domain.messages import Observed
+from kube_job_runner.domain.states import State
 from kube_job_runner.services.reconcile import Found, Reconciler, ReconcileSettings
 from tests.support import fake_apiserver as fake
 from tests.support.fake_apiserver import FakeApiServer

@@ -11,7 +11,7 @@ import pytest
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.postgres.pool import Connection, open_pool
 from kube_job_runner.domain.errors import ConfigurationError, DatabaseUnavailable, PermanentError, TemporaryError
-from kube_job_runner.domain.job import State
+from kube_job_runner.domain.states import State
 from kube_job_runner.ports import JobFilter
 from tests.support.postgres import execute, fetch, make_change, make_submission, store_jobs, until
 

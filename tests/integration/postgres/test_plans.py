@@ -13,7 +13,7 @@ import pytest
 from kube_job_runner.adapters.postgres import job_lists, statements
 from kube_job_runner.adapters.postgres.pool import open_pool
 from kube_job_runner.domain import names
-from kube_job_runner.domain.job import State
+from kube_job_runner.domain.states import State
 from kube_job_runner.ports import JobFilter
 from tests.support.postgres import Server, execute, in_other_loop
 

@@ -10,8 +10,8 @@ import pytest_asyncio
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.postgres.wakeup import PostgresWakeup
-from kube_job_runner.domain.job import State
 from kube_job_runner.domain.messages import Check, Outgoing
+from kube_job_runner.domain.states import State
 from tests.support.postgres import execute, make_change, make_job, make_submission, store_jobs, until
 
 pytestmark = pytest.mark.asyncio

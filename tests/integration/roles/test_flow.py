@@ -22,7 +22,7 @@ from kube_job_runner.domain import messages
 from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.decide.decision import Rules
 from kube_job_runner.domain.errors import DatabaseUnavailable
-from kube_job_runner.domain.job import State
+from kube_job_runner.domain.states import State
 from kube_job_runner.ports import JobFilter
 from kube_job_runner.services.log_reading import LogUnavailable
 from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings

@@ -16,7 +16,7 @@ from kube_job_runner.adapters.simulated import SimulatedCluster
 from kube_job_runner.adapters.simulated.script import Script
 from kube_job_runner.domain.decide.decision import Rules
 from kube_job_runner.domain.errors import ClusterRefused, NotFound, TemporaryError
-from kube_job_runner.domain.job import State
+from kube_job_runner.domain.states import State
 from kube_job_runner.ports import ClusterJob
 from kube_job_runner.services.log_reading import LogUnavailable
 from tests.support.postgres import fetch

@@ -18,9 +18,10 @@ from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.decide.decision import Rules
 from kube_job_runner.domain.errors import ClusterRefused, DatabaseUnavailable, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import Condition, ContainerFacts, JobFacts, PodFacts
-from kube_job_runner.domain.job import Job, State
+from kube_job_runner.domain.job import Job
 from kube_job_runner.domain.messages import Check, Observed, Outgoing
 from kube_job_runner.domain.spec.model import JobSpec
+from kube_job_runner.domain.states import State
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.submitter import new_job
 from tests.support.postgres import age, fetch

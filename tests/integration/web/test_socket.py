@@ -12,7 +12,8 @@ import pytest
 
 from kube_job_runner.components import web_server
 from kube_job_runner.domain.errors import ConfigurationError
-from kube_job_runner.domain.job import Attempt, Job, State
+from kube_job_runner.domain.job import Attempt, Job
+from kube_job_runner.domain.states import State
 from tests.integration.web.conftest import Served, head_of, request_of, serving, until
 from tests.unit.web.conftest import World
 

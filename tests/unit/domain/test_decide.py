@@ -10,9 +10,10 @@ import pytest
 from kube_job_runner.domain.decide import cleanup, endings, lifecycle
 from kube_job_runner.domain.decide.decision import Create, Decision, Find
 from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, Seen
-from kube_job_runner.domain.job import Attempt, Job, State, Verdict
+from kube_job_runner.domain.job import Attempt, Job, Verdict
 from kube_job_runner.domain.messages import Delete, Observed
 from kube_job_runner.domain.spec.model import Retry, RetryRule, Timeouts
+from kube_job_runner.domain.states import State
 from tests.support.domain import (
     CLUSTER_UID,
     JOB_ID,

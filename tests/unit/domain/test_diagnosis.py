@@ -9,7 +9,7 @@ import pytest
 
 from kube_job_runner.domain.decide import diagnosis
 from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts
-from kube_job_runner.domain.job import State
+from kube_job_runner.domain.states import State
 from tests.support.domain import (
     CLUSTER_UID,
     after,

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from kube_job_runner.domain.decide import lifecycle
-from kube_job_runner.domain.job import TERMINAL, Attempt, Job, State, Verdict
+from kube_job_runner.domain import states
+from kube_job_runner.domain.job import Attempt, Job, Verdict
 from kube_job_runner.domain.spec.model import Timeouts
+from kube_job_runner.domain.states import TERMINAL, State
 from tests.support.domain import (
     T0,
     after,
@@ -103,7 +104,7 @@ def test_every_state_meets_every_trigger(state: State, name: str) -> None:
     previous = job.state
     for transition in decision.transitions:
         assert transition.from_state is previous
-        assert transition.to_state in lifecycle.TRANSITIONS[previous]
+        assert transition.to_state in states.NEXT[previous]
         previous = transition.to_state
     assert previous is decision.job.state
     if decision.job.state in TERMINAL:
@@ -113,9 +114,9 @@ def test_every_state_meets_every_trigger(state: State, name: str) -> None:
 
 
 def test_every_state_of_the_matrix_and_the_table_is_covered() -> None:
-    assert set(STATES) == set(State) == set(lifecycle.TRANSITIONS)
+    assert set(STATES) == set(State) == set(states.NEXT)
     assert TRIGGERS.keys() == EXPECTED.keys()
 
 
 def test_terminal_states_lead_nowhere() -> None:
-    assert all(not lifecycle.TRANSITIONS[state] for state in TERMINAL)
+    assert all(not states.NEXT[state] for state in TERMINAL)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from kube_job_runner.adapters.kubernetes import decode, wire
 from kube_job_runner.domain.facts import EVENTS_KEPT, AttemptFacts, EventFacts, JobFacts, PodFacts, merge
-from kube_job_runner.domain.job import Job, State
+from kube_job_runner.domain.job import Job
+from kube_job_runner.domain.states import State
 from tests.support.domain import after, apply, decide, make_attempt, make_job
 
 Seen = JobFacts | PodFacts | EventFacts

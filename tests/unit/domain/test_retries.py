@@ -8,9 +8,10 @@ import pytest
 
 from kube_job_runner.domain.decide import retries
 from kube_job_runner.domain.decide.retries import Plan
-from kube_job_runner.domain.job import State, Verdict
+from kube_job_runner.domain.job import Verdict
 from kube_job_runner.domain.names import new_job_id
 from kube_job_runner.domain.spec.model import Retry, RetryRule
+from kube_job_runner.domain.states import State
 from tests.support.domain import JOB_ID, T0
 
 

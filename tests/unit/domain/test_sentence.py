@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.domain.job import Attempt, CancelRequest, Job, State
+from kube_job_runner.domain.job import Attempt, CancelRequest, Job
 from kube_job_runner.domain.record import timeline
 from kube_job_runner.domain.record.sentence import sentence
+from kube_job_runner.domain.states import State
 from tests.support.domain import T0, after, ended, make_attempt, make_job, pod_facts, waiting, with_facts
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from kube_job_runner.domain.decide import lifecycle
 from kube_job_runner.domain.facts import Condition
-from kube_job_runner.domain.job import Attempt, Job, State
+from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.record import timeline
 from kube_job_runner.domain.record.timeline import Phase
 from kube_job_runner.domain.spec.model import Retry, Timeouts
+from kube_job_runner.domain.states import State
 from tests.support.domain import (
     after,
     apply,

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube_job_runner.domain.job import Attempt, Job, Marks, State, Verdict
+from kube_job_runner.domain.job import Attempt, Job, Marks, Verdict
 from kube_job_runner.domain.record import trace
 from kube_job_runner.domain.record.trace import TraceContext
+from kube_job_runner.domain.states import State
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADER = f"00-{TRACE}-{SPAN}-01"

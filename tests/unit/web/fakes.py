@@ -11,8 +11,9 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain.decide.admission import AdmissionLimits, QueueStanding
-from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, LogStatus, State, Transition
+from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, LogStatus, Transition
 from kube_job_runner.domain.logs.loglines import Assembler, Chunk, Piece
+from kube_job_runner.domain.states import State
 from kube_job_runner.ports import (
     ContainerLog,
     JobFilter,

@@ -13,7 +13,8 @@ import pytest
 
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import AttemptFacts, Condition, JobFacts
-from kube_job_runner.domain.job import Attempt, State, Verdict
+from kube_job_runner.domain.job import Attempt, Verdict
+from kube_job_runner.domain.states import State
 from tests.unit.web.conftest import World
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]

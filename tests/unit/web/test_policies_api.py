@@ -9,7 +9,8 @@ import pytest
 
 from kube_job_runner.domain.decide.retries import JITTER
 from kube_job_runner.domain.failures import categories
-from kube_job_runner.domain.job import Attempt, State, Verdict
+from kube_job_runner.domain.job import Attempt, Verdict
+from kube_job_runner.domain.states import State
 from kube_job_runner.services.simulator import cause_of
 from tests.unit.web.conftest import World
 from tests.unit.web.test_jobs_api import submit

@@ -20,8 +20,9 @@ from kube_job_runner.domain.facts import (
     NodeFacts,
     PodFacts,
 )
-from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Marks, Policy, State, Verdict
+from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Marks, Policy, Verdict
 from kube_job_runner.domain.spec.model import Retry, RetryRule
+from kube_job_runner.domain.states import State
 from tests.unit.web.conftest import World
 from tests.unit.web.test_jobs_api import submit
 

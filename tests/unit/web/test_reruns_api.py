@@ -8,7 +8,7 @@ from uuid import UUID
 import httpx2
 import pytest
 
-from kube_job_runner.domain.job import State
+from kube_job_runner.domain.states import State
 from tests.unit.web.conftest import World
 from tests.unit.web.test_jobs_api import submit
 

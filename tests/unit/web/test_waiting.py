@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from kube_job_runner.domain.errors import DatabaseUnavailable
-from kube_job_runner.domain.job import State
+from kube_job_runner.domain.states import State
 from kube_job_runner.services.read import ChangeHub
 from tests.unit.web.conftest import World
 
