@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from testbed import apiclient, build, config, manifests, processes, state
+from testbed import apiclient, build, config, manifests, noderemains, processes, state
 from testbed.launch import Launcher
 
 KEEP_VARIABLE = "KJR_TESTBED_KEEP"
@@ -203,10 +203,7 @@ class Cluster:
     def stop(self) -> None:
         """Ends every process and deletes the data; twice is harmless. `$KJR_TESTBED_KEEP` keeps the files."""
         try:
-            if "containerd" in self.components():
-                from testbed import realnode  # not above: it imports this module
-
-                realnode.attach(self).stop()
+            noderemains.stop(self.launcher)
         finally:
             # No grace: the data is thrown away, and a component may be stopped by a test's SIGSTOP.
             self.launcher.end(self.components(), grace_seconds=0)

@@ -7,6 +7,8 @@ from typing import Any
 
 from testbed import images, manifests
 
+NODE_DIR = Path("/var/lib/kjr-testbed/node")  # short: paths of Unix sockets below it may have 107 characters
+LOCK = NODE_DIR.parent / "lock"
 BRIDGE = "kjr0"
 CGROUP = "/kjr-testbed"  # of our own: a machine that is a node already has its kubepods beside it
 

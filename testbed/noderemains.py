@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from testbed import nodeconfig
+from testbed import cache, config, nodeconfig
+from testbed.launch import Launcher
+from testbed.nodeconfig import LOCK, NODE_DIR
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _CNI_RESULTS = Path("/var/lib/cni/results")
@@ -20,7 +22,20 @@ _LOG_LINKS = Path("/var/log/containers")
 _LIMIT_SECONDS = 15
 
 
-def delete_containers(node_dir: Path) -> None:
+def stop(launcher: Launcher) -> None:
+    """Takes the real node out of its cluster, and everything it made off the machine; without a real node, does nothing."""
+    if "containerd" not in launcher.record.processes:
+        return
+    with contextlib.suppress(OSError, RuntimeError):  # with the API server down nobody misses the Node
+        launcher.api()("DELETE", f"/api/v1/nodes/{config.REAL_NODE_NAME}").require(200, 404)
+    launcher.end(["kubelet"], grace_seconds=0)
+    _delete_containers(NODE_DIR)
+    with cache.file_lock(LOCK):  # once containerd has ended, whoever waits may claim the folder
+        launcher.end(["containerd"], grace_seconds=5)
+        remove(NODE_DIR)
+
+
+def _delete_containers(node_dir: Path) -> None:
     """While containerd still answers, so that its shims end too; with the kubelet gone, or it makes new ones."""
     ctr = ["ctr", "--address", str(nodeconfig.socket(node_dir)), "--connect-timeout", "2s", "--namespace", "k8s.io"]
     try:

@@ -19,10 +19,9 @@ from typing import Any, Self
 
 from testbed import apiclient, cache, config, images, manifests, nodeconfig, noderemains, processes
 from testbed.cluster import Cluster
+from testbed.nodeconfig import LOCK, NODE_DIR
 from testbed.processes import ProcessId
 
-NODE_DIR = Path("/var/lib/kjr-testbed/node")  # short: paths of Unix sockets below it may have 107 characters
-_LOCK = NODE_DIR.parent / "lock"
 _OWNER = NODE_DIR / "owner.json"
 _CNI_BIN_DIRS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 _READY_LIMIT_SECONDS = 90
@@ -56,16 +55,7 @@ class RealNode:
 
     def stop(self) -> None:
         """Takes the node out of the cluster and everything it made off the machine; twice is harmless."""
-        launcher = self.cluster.launcher
-        if "containerd" not in launcher.record.processes:
-            return
-        with contextlib.suppress(OSError, RuntimeError):  # with the API server down nobody misses the Node
-            self.cluster.delete_node(self.name)
-        launcher.end(["kubelet"], grace_seconds=0)
-        noderemains.delete_containers(NODE_DIR)
-        with cache.file_lock(_LOCK):  # once containerd has ended, whoever waits may claim the folder
-            launcher.end(["containerd"], grace_seconds=5)
-            noderemains.remove(NODE_DIR)
+        noderemains.stop(self.cluster.launcher)
 
 
 def missing_tools() -> list[str]:
@@ -154,7 +144,7 @@ def clean() -> bool:
     """Removes what a killed real node left on the machine; False when there is nothing or it is in use."""
     if not NODE_DIR.exists():
         return False
-    with cache.file_lock(_LOCK):
+    with cache.file_lock(LOCK):
         if _owner_is_alive():
             return False
         noderemains.remove(NODE_DIR)
@@ -168,7 +158,7 @@ def _claim(cluster: Cluster, wait_seconds: float) -> None:
     """Makes the node's folder ours, after removing what a dead owner left."""
     deadline = time.monotonic() + wait_seconds
     while True:
-        with cache.file_lock(_LOCK):
+        with cache.file_lock(LOCK):
             if not _owner_is_alive():
                 noderemains.remove(NODE_DIR)
                 NODE_DIR.mkdir(mode=0o700, parents=True)

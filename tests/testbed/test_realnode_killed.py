@@ -34,9 +34,9 @@ def test_what_a_killed_node_leaves_is_removed(kube_programs: None) -> None:
         daemons = [ProcessId.of(pid) for pid in json.loads(parent.readline())]
         assert realnode.clean() is False, "it is in use"
     apiclient.wait_until("daemons gone", lambda: not any(each.is_alive() for each in daemons), limit_seconds=10)
-    assert noderemains._mounts_below(realnode.NODE_DIR)
+    assert noderemains._mounts_below(nodeconfig.NODE_DIR)
     assert realnode.clean() is True
-    assert not noderemains._mounts_below(realnode.NODE_DIR)
+    assert not noderemains._mounts_below(nodeconfig.NODE_DIR)
     assert not noderemains._cgroups()
-    assert not realnode.NODE_DIR.exists()
+    assert not nodeconfig.NODE_DIR.exists()
     assert nodeconfig.BRIDGE not in Path("/proc/net/dev").read_text()
