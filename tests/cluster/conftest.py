@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +14,11 @@ import pytest
 from testbed.cluster import Cluster
 from testbed.elasticmq import ElasticMQ
 from testbed.pytest_plugin import kube_cluster, kube_namespace, kube_programs, kube_real_node, pytest_collection_finish
-from tests.support.kubernetes import install, install_into
+from tests.support.kubernetes import install
 from tests.support.postgres import Server, in_other_loop
 from tests.support.product import Product
 
 __all__ = [
-    "install",
-    "install_into",
     "kube_cluster",
     "kube_namespace",
     "kube_programs",
@@ -48,9 +47,14 @@ def queue_settings(name: str, request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running_product(cluster: Cluster, server: Server, **settings: Any) -> Iterator[Product]:
-    """Run the product on a database of its own, in a new namespace with the accounts and rights that we ship."""
-    namespace, configs = install(cluster)
+def running_product(
+    cluster: Cluster, server: Server, *, installed: tuple[str, dict[str, Path]] | None = None, **settings: Any
+) -> Iterator[Product]:
+    """Run the product on a database of its own, in a namespace with the accounts and rights that we ship.
+
+    `installed` is what `install` returned, for tests that add to the namespace before the product starts.
+    """
+    namespace, configs = installed or install(cluster)
     url = server.create_database()
     instance = f"t{secrets.token_hex(3)}"
     with Product(database_url=url, namespace=namespace, kubeconfigs=configs, instance=instance, **settings) as made:

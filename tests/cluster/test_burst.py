@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import signal
 from collections.abc import Iterator
 
@@ -10,7 +9,7 @@ import pytest
 
 from testbed import cluster as clusters
 from testbed.cluster import Cluster
-from tests.cluster.conftest import install
+from tests.cluster.conftest import running_product
 from tests.support.history import History, violations
 from tests.support.postgres import Server
 from tests.support.product import Product, wait_until
@@ -30,13 +29,8 @@ def own_cluster(kube_programs: None) -> Iterator[Cluster]:
 
 @pytest.fixture
 def own_product(own_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
-    namespace, configs = install(own_cluster)
-    url = pg_server.create_database()
-    with Product(
-        database_url=url, namespace=namespace, kubeconfigs=configs, instance=f"b{secrets.token_hex(3)}"
-    ) as made:
+    with running_product(own_cluster, pg_server) as made:
         yield made
-    pg_server.drop_database(url)
 
 
 def terminated(cluster: Cluster) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import json
-import secrets
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import pytest
 
 from kube_job_runner.domain import names
 from testbed.cluster import Cluster
+from tests.cluster.conftest import running_product
 from tests.support.cancelling import Campaign
 from tests.support.history import History, violations
 from tests.support.kubernetes import install, rbac
@@ -269,13 +269,10 @@ def outcome(kube_cluster: Cluster, pg_server: Server, request: pytest.FixtureReq
         kube_cluster.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
     kube_cluster.kubectl("create", "quota", "none", "-n", more["no-jobs"], "--hard=count/jobs.batch=0")
     kube_cluster.kubectl("create", "quota", "none", "-n", more["no-pods"], "--hard=pods=0")
-    instance = f"k{secrets.token_hex(3)}"
-    url = pg_server.create_database()
-    made = Product(
-        database_url=url,
-        namespace=namespace,
-        kubeconfigs=configs,
-        instance=instance,
+    product = running_product(
+        kube_cluster,
+        pg_server,
+        installed=(namespace, configs),
         namespaces=",".join((namespace, *more.values())),
         image_grace_seconds=300,
         config_grace_seconds=300,
@@ -286,7 +283,7 @@ def outcome(kube_cluster: Cluster, pg_server: Server, request: pytest.FixtureReq
         max_in_flight=5000,
         queue_limits="narrow=1",
     )
-    with made, Mirror(kube_cluster, instance) as mirror, Campaign(made, mirror) as campaign:
+    with product as made, Mirror(kube_cluster, made.instance) as mirror, Campaign(made, mirror) as campaign:
         while_the_processor_stands(campaign)
         while_the_queue_is_full(campaign)
         for point in ALONE:
@@ -295,7 +292,6 @@ def outcome(kube_cluster: Cluster, pg_server: Server, request: pytest.FixtureReq
         campaign.read()
         report(kube_cluster, campaign, request)
         yield judged(kube_cluster, campaign)
-    pg_server.drop_database(url)
 
 
 def run(campaign: Campaign, namespaces: dict[str, str], *points: Point) -> None:

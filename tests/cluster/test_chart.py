@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +15,9 @@ from kube_job_runner.bootstrap.components import COMPONENTS
 from testbed import chart, helm
 from testbed.cluster import Cluster
 from tests.chart.conftest import helm_program
+from tests.cluster.conftest import running_product
 from tests.support.kubernetes import account, install
 from tests.support.postgres import Server
-from tests.support.product import Product
 
 __all__ = ["helm_program"]
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -200,23 +199,15 @@ class _Asking:
 def test_helm_test_runs_a_real_job(
     accounts: tuple[str, dict[str, Path]], kube_cluster: Cluster, pg_server: Server, tmp_path: Path
 ) -> None:
-    jobs, configs = accounts
     (pod,) = (i for i in chart.objects((chart.GOLDEN / "minimal.yaml").read_text()) if i["kind"] == "Pod")
     (container,) = pod["spec"]["containers"]
-    url = pg_server.create_database()
-    product = Product(
-        database_url=url,
-        namespace=jobs,
-        kubeconfigs=configs,
-        instance=f"t{secrets.token_hex(3)}",
-        auth="token",
-        log_deadline_seconds=2,
-        sweep_seconds=0.2,
-    )
     values = {entry["name"]: entry.get("value", "") for entry in container["env"]}
-    inside = values | {"KJR_SERVER": product.url, "KJR_DATABASE_URL": url, "HOME": str(tmp_path)}
-    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **inside}
-    with product:
+    running = running_product(
+        kube_cluster, pg_server, installed=accounts, auth="token", log_deadline_seconds=2, sweep_seconds=0.2
+    )
+    with running as product:
+        inside = values | {"KJR_SERVER": product.url, "KJR_DATABASE_URL": product.database_url, "HOME": str(tmp_path)}
+        environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **inside}
         done = subprocess.run(container["command"], env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         failing = [*container["command"]]
@@ -230,7 +221,6 @@ def test_helm_test_runs_a_real_job(
     tokens = json.loads(listed.stdout)
     assert len(tokens) == 2
     assert all(token["revoked_at"] for token in tokens), "a test leaves no token that works"
-    pg_server.drop_database(url)
 
 
 def test_helm_installs_upgrades_and_uninstalls(prepared: Cluster, kube_namespace: str, helm_program: Path) -> None:

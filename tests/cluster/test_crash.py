@@ -14,7 +14,7 @@ import pytest
 
 from testbed.cluster import Cluster
 from tests.cluster.conftest import left_in_cluster, queue_settings, running_product
-from tests.support.history import History, violations
+from tests.support.history import History, creates_in, violations
 from tests.support.postgres import Server
 from tests.support.product import TERMINAL, Product, wait_until
 
@@ -129,11 +129,7 @@ def test_nothing_is_lost_doubled_or_left_behind(kube_cluster: Cluster, fragile: 
         acknowledged=client.acknowledged,
         jobs=jobs,
         transitions={job_id: fragile.transitions(job_id) for job_id in jobs},
-        creates=[
-            event
-            for event in kube_cluster.audit_events(verb="create", resource="jobs")
-            if event["objectRef"]["namespace"] == fragile.namespace
-        ],
+        creates=creates_in(kube_cluster, fragile.namespace),
         left=left,
         terminal_seen=client.ended.items(),
         limits={"": MAX_IN_FLIGHT},

@@ -11,7 +11,7 @@ import pytest
 
 from testbed.cluster import Cluster
 from tests.cluster.conftest import left_in_cluster, running_product
-from tests.support.history import History, violations
+from tests.support.history import History, creates_in, violations
 from tests.support.postgres import Server, fetch, in_other_loop
 from tests.support.product import Product, wait_until
 
@@ -76,11 +76,7 @@ def await_end(cluster: Cluster, product: Product, ids: list[str]) -> None:
         acknowledged=dict.fromkeys(ids),
         jobs=jobs,
         transitions={job_id: product.transitions(job_id) for job_id in ids},
-        creates=[
-            event
-            for event in cluster.audit_events(verb="create", resource="jobs")
-            if event["objectRef"]["namespace"] == product.namespace
-        ],
+        creates=creates_in(cluster, product.namespace),
     )
     assert violations(history) == []
 

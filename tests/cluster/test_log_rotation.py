@@ -6,7 +6,6 @@ A kubelet gives out the newest file only. One that follows a log, and falls behi
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 
 from testbed import realnode
 from testbed.cluster import Cluster
-from tests.cluster.conftest import install
+from tests.cluster.conftest import running_product
 from tests.cluster.test_logs import log_of, shell
 from tests.support.postgres import Server
 from tests.support.product import Product
@@ -40,19 +39,8 @@ def rotating(kube_cluster: Cluster) -> Iterator[Cluster]:
 @pytest.fixture
 def made(rotating: Cluster, pg_server: Server, request: pytest.FixtureRequest) -> Iterator[Product]:
     """The product, with the follow delay that the test asks for, and a cap with room."""
-    namespace, configs = install(rotating)
-    url = pg_server.create_database()
-    product = Product(
-        database_url=url,
-        namespace=namespace,
-        kubeconfigs=configs,
-        instance=f"t{secrets.token_hex(3)}",
-        log_max_bytes=2**30,
-        log_follow_after_seconds=request.param,
-    )
-    with product:
+    with running_product(rotating, pg_server, log_max_bytes=2**30, log_follow_after_seconds=request.param) as product:
         yield product
-    pg_server.drop_database(url)
 
 
 def writer(count: int, *, pause_every: int = 0) -> str:

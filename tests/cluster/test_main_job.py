@@ -10,7 +10,7 @@ import pytest
 
 from testbed.cluster import Cluster
 from tests.cluster.conftest import left_in_cluster
-from tests.support.history import History, violations
+from tests.support.history import History, creates_in, violations
 from tests.support.product import Product, wait_until
 
 pytestmark = pytest.mark.cluster
@@ -179,11 +179,7 @@ def test_two_hundred_jobs_at_once_keep_every_promise(kube_cluster: Cluster, prod
         acknowledged=dict.fromkeys(ids),
         jobs=jobs,
         transitions={job_id: product.transitions(job_id) for job_id in ids},
-        creates=[
-            event
-            for event in kube_cluster.audit_events(verb="create", resource="jobs")
-            if event["objectRef"]["namespace"] == product.namespace
-        ],
+        creates=creates_in(kube_cluster, product.namespace),
         terminal_seen=[(job_id, job["state"]) for job_id, job in jobs.items()],
     )
     assert violations(history) == []

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from testbed.cluster import Cluster
-from tests.cluster.conftest import install, install_into, left_in_cluster
-from tests.support.kubernetes import grant
+from tests.cluster.conftest import left_in_cluster, running_product
+from tests.support.kubernetes import grant, install, install_into
 from tests.support.postgres import Server
 from tests.support.product import Product, wait_until
 
@@ -26,12 +25,10 @@ def product(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
     second = install_into(kube_cluster, f"second-{suffix}", beside=first)
     closed, missing = f"closed-{suffix}", f"missing-{suffix}"
     kube_cluster.create_namespace(closed)
-    url = pg_server.create_database()
-    made = Product(
-        database_url=url,
-        namespace=first,
-        kubeconfigs=configs,
-        instance=f"n{secrets.token_hex(3)}",
+    with running_product(
+        kube_cluster,
+        pg_server,
+        installed=(first, configs),
         namespaces=f"{first},{second},{closed},{missing}",
         cleanup_delay_seconds=1,
         reconcile_seconds=2,
@@ -40,10 +37,8 @@ def product(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
         sweep_seconds=0.2,
         log_deadline_seconds=2,  # simulated nodes have no logs
         metrics_port=0,
-    )
-    with made:
+    ) as made:
         yield made
-    pg_server.drop_database(url)
 
 
 def second_of(product: Product) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -19,9 +18,10 @@ import pytest
 from testbed import manifests
 from testbed.cluster import Cluster
 from testbed.realnode import RealNode
-from tests.cluster.conftest import install, install_into
+from tests.cluster.conftest import running_product
+from tests.support.kubernetes import install, install_into
 from tests.support.postgres import Server
-from tests.support.product import Product, wait_until
+from tests.support.product import wait_until
 from tests.support.registry import Registry
 from tests.support.sightings import Sightings
 from tests.support.signals import Bed, wait_for_end
@@ -204,16 +204,12 @@ def bed(kube_cluster: Cluster, pg_server: Server) -> Iterator[Bed]:
     """The product as it comes, in a namespace and in two with quotas."""
     namespace, configs = install(kube_cluster)
     others = [install_into(kube_cluster, f"{namespace}-{kind}", beside=namespace) for kind in ("pods", "jobs")]
-    url = pg_server.create_database()
-    product = Product(
-        database_url=url,
-        namespace=",".join([namespace, *others]),
-        kubeconfigs=configs,
-        instance=f"o{secrets.token_hex(3)}",
-    )
-    with product, Sightings(kube_cluster) as sightings:
+    namespaces = ",".join([namespace, *others])
+    with (
+        running_product(kube_cluster, pg_server, installed=(namespace, configs), namespaces=namespaces) as product,
+        Sightings(kube_cluster) as sightings,
+    ):
         yield Bed(cluster=kube_cluster, product=product, sightings=sightings, namespace=namespace)
-    pg_server.drop_database(url)
 
 
 def play(bed: Bed, faults: tuple[Fault, ...]) -> dict[str, Ended]:

@@ -13,7 +13,7 @@ import pytest
 
 from kube_job_runner.domain import names
 from testbed.cluster import Cluster
-from tests.cluster.conftest import install
+from tests.cluster.conftest import running_product
 from tests.support.postgres import Server, fetch, in_other_loop
 from tests.support.product import Product, wait_until
 
@@ -24,11 +24,10 @@ GRACE_SECONDS = 3
 class Swept:
     """The product with a fast sweep, and objects that somebody else puts beside its own."""
 
-    def __init__(self, product: Product, cluster: Cluster, url: str, instance: str) -> None:
+    def __init__(self, product: Product, cluster: Cluster) -> None:
         self.product = product
         self.cluster = cluster
-        self.instance = instance
-        row = in_other_loop(fetch(url, "SELECT id::text FROM installation"))
+        row = in_other_loop(fetch(product.database_url, "SELECT id::text FROM installation"))
         self.installation = str(row[0]["id"])
 
     def put(
@@ -37,7 +36,7 @@ class Swept:
         """Create a Job or a pod with our labels."""
         labels = {
             names.MANAGED_BY_LABEL: names.MANAGED_BY,
-            names.INSTANCE_LABEL: self.instance,
+            names.INSTANCE_LABEL: self.product.instance,
             names.JOB_ID_LABEL: str(job_id or names.new_job_id(dt.datetime.now(dt.UTC))),
             names.ATTEMPT_LABEL: str(attempt),
             **({names.INSTALLATION_LABEL: installation} if installation else {}),
@@ -73,21 +72,10 @@ class Swept:
 @pytest.fixture(scope="module")
 def swept(kube_cluster: Cluster, pg_server: Server) -> Iterator[Swept]:
     """The product whose sweeper compares every second."""
-    namespace, configs = install(kube_cluster)
-    url = pg_server.create_database()
-    instance = f"s{secrets.token_hex(3)}"
-    made = Product(
-        database_url=url,
-        namespace=namespace,
-        kubeconfigs=configs,
-        instance=instance,
-        sweep_seconds=0.2,
-        reconcile_seconds=1,
-        orphan_grace_seconds=GRACE_SECONDS,
-    )
-    with made:
-        yield Swept(made, kube_cluster, url, instance)
-    pg_server.drop_database(url)
+    with running_product(
+        kube_cluster, pg_server, sweep_seconds=0.2, reconcile_seconds=1, orphan_grace_seconds=GRACE_SECONDS
+    ) as made:
+        yield Swept(made, kube_cluster)
 
 
 def test_orphans_go_and_nothing_else_does(swept: Swept) -> None:
@@ -167,7 +155,9 @@ def test_a_pod_that_hangs_because_its_node_is_gone_is_removed_by_force(kube_clus
     config = swept.product._kubeconfigs["messages-processor"]
 
     async def force() -> None:
-        settings = Settings(kubeconfig=str(config), namespaces=(swept.product.namespace,), instance=swept.instance)
+        settings = Settings(
+            kubeconfig=str(config), namespaces=(swept.product.namespace,), instance=swept.product.instance
+        )
         cluster = await kubernetes.connect(settings, KubernetesEnvironment())
         try:
             job = await cluster.find(swept.product.namespace, attempt["cluster_name"])

@@ -11,7 +11,7 @@ import pytest
 from kube_job_runner.bootstrap.components import COMPONENTS
 from testbed.cluster import Cluster
 from tests.cluster.conftest import left_in_cluster, running_product
-from tests.support.history import History, violations
+from tests.support.history import History, creates_in, violations
 from tests.support.postgres import Server
 from tests.support.product import Product, free_port, wait_until
 
@@ -75,11 +75,7 @@ def test_two_of_everything_keep_every_promise(kube_cluster: Cluster, doubled: tu
         acknowledged={job_id: f"r-{number}" for number, job_id in enumerate(ids)},
         jobs=jobs,
         transitions={job_id: product.transitions(job_id) for job_id in ids},
-        creates=[
-            event
-            for event in kube_cluster.audit_events(verb="create", resource="jobs")
-            if event["objectRef"]["namespace"] == product.namespace
-        ],
+        creates=creates_in(kube_cluster, product.namespace),
         left=left_in_cluster(kube_cluster, product.namespace),
     )
     assert violations(history) == []

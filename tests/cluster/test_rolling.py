@@ -17,7 +17,7 @@ from kube_job_runner.bootstrap.components import COMPONENTS
 from testbed.cluster import Cluster
 from tests.cluster.conftest import left_in_cluster, running_product
 from tests.support.balancer import Balancer, balancing
-from tests.support.history import History, violations
+from tests.support.history import History, creates_in, violations
 from tests.support.postgres import Server
 from tests.support.product import TERMINAL, Product, free_port, wait_until
 
@@ -188,11 +188,7 @@ def check_history(kube_cluster: Cluster, product: Product, client: Client) -> No
         acknowledged=client.acknowledged,
         jobs=jobs,
         transitions=steps,
-        creates=[
-            event
-            for event in kube_cluster.audit_events(verb="create", resource="jobs")
-            if event["objectRef"]["namespace"] == product.namespace
-        ],
+        creates=creates_in(kube_cluster, product.namespace),
         terminal_seen=client.ended.items(),
         limits={"": MAX_IN_FLIGHT},
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,10 +15,10 @@ import pytest
 
 from testbed import config
 from testbed.cluster import Cluster
-from tests.cluster.conftest import install, install_into
+from tests.cluster.conftest import running_product
 from tests.support import provocations, signals
+from tests.support.kubernetes import install, install_into
 from tests.support.postgres import Server
-from tests.support.product import Product
 from tests.support.sightings import Sightings, condition, failed, waiting
 from tests.support.signals import Bed, Outcome, Row
 
@@ -614,12 +613,11 @@ def bed(kube_cluster: Cluster, pg_server: Server) -> Iterator[Bed]:
                 taints=taints,
                 wait=False,
             )
-    url = pg_server.create_database()
-    product = Product(
-        database_url=url,
-        namespace=",".join([namespace, *others.values()]),
-        kubeconfigs=configs,
-        instance=f"s{secrets.token_hex(3)}",
+    running = running_product(
+        kube_cluster,
+        pg_server,
+        installed=(namespace, configs),
+        namespaces=",".join([namespace, *others.values()]),
         image_grace_seconds=IMAGE,
         config_grace_seconds=CONFIG,
         registry_grace_seconds=REGISTRY,
@@ -631,9 +629,8 @@ def bed(kube_cluster: Cluster, pg_server: Server) -> Iterator[Bed]:
         sweep_seconds=0.2,
         cleanup_delay_seconds=2,
     )
-    with product, Sightings(kube_cluster) as sightings:
+    with running as product, Sightings(kube_cluster) as sightings:
         yield Bed(cluster=kube_cluster, product=product, sightings=sightings, namespace=namespace)
-    pg_server.drop_database(url)
 
 
 @pytest.fixture(scope="module")

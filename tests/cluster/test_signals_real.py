@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,10 +16,10 @@ import pytest
 from testbed import config
 from testbed.cluster import Cluster
 from testbed.realnode import RealNode
-from tests.cluster.conftest import install
+from tests.cluster.conftest import running_product
 from tests.support import provocations, signals
+from tests.support.kubernetes import install
 from tests.support.postgres import Server
-from tests.support.product import Product
 from tests.support.registry import Registry
 from tests.support.sightings import Sightings, Signal, condition, failed, terminated, waiting
 from tests.support.signals import Bed, Outcome, Row
@@ -312,12 +311,10 @@ def bed(kube_cluster: Cluster, kube_real_node: RealNode, pg_server: Server) -> I
     kube_cluster.kubectl("label", "namespace", namespace, "kjr.test/mutate=1")
     kube_cluster.kubectl("create", "secret", "generic", "present", "-n", namespace, "--from-literal=other=1")
     kube_cluster.apply(config.MUTATIONS)
-    url = pg_server.create_database()
-    product = Product(
-        database_url=url,
-        namespace=namespace,
-        kubeconfigs=configs,
-        instance=f"s{secrets.token_hex(3)}",
+    running = running_product(
+        kube_cluster,
+        pg_server,
+        installed=(namespace, configs),
         image_grace_seconds=IMAGE,
         config_grace_seconds=CONFIG,
         registry_grace_seconds=REGISTRY,
@@ -325,7 +322,7 @@ def bed(kube_cluster: Cluster, kube_real_node: RealNode, pg_server: Server) -> I
         sweep_seconds=0.2,
         cleanup_delay_seconds=2,
     )
-    with product, Sightings(kube_cluster) as sightings:
+    with running as product, Sightings(kube_cluster) as sightings:
         yield Bed(
             cluster=kube_cluster,
             product=product,
@@ -333,7 +330,6 @@ def bed(kube_cluster: Cluster, kube_real_node: RealNode, pg_server: Server) -> I
             namespace=namespace,
             let_go=provocations.finish,
         )
-    pg_server.drop_database(url)
 
 
 def with_image(row: Row, registry: Registry) -> Row:

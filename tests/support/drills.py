@@ -18,7 +18,7 @@ from typing import Any
 import httpx2
 import msgspec
 
-from tests.support.history import History, violations
+from tests.support.history import History, creates_in, violations
 from tests.support.product import TERMINAL, wait_until
 from tests.support.stage import Stage
 
@@ -243,11 +243,7 @@ def _history(stage: Stage, load: Load) -> tuple[dict[str, dict[str, Any]], Histo
         jobs=jobs,
         transitions={job_id: steps for job_id, _, steps, _ in rows},
         attempts={job_id: attempts for job_id, _, _, attempts in rows},
-        creates=[
-            event
-            for event in stage.cluster.audit_events(verb="create", resource="jobs")
-            if event["objectRef"]["namespace"] == stage.namespace
-        ],
+        creates=creates_in(stage.cluster, stage.namespace),
         terminal_seen=load.terminal_seen,
     )
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from testbed.cluster import Cluster
+
 IN_CLUSTER = {"starting", "running", "stopping"}
 TERMINAL = {"succeeded", "failed", "cancelled"}
 LEGAL = {
@@ -43,6 +45,12 @@ class History(msgspec.Struct, kw_only=True):
     terminal_seen: Iterable[tuple[str, str]] = ()
     attempts: Mapping[str, Sequence[Mapping[str, Any]]] = {}
     limits: Mapping[str, int] = {}
+
+
+def creates_in(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
+    """Return the creates of Jobs in a namespace, from the audit log of the API server."""
+    events = cluster.audit_events(verb="create", resource="jobs")
+    return [event for event in events if event["objectRef"]["namespace"] == namespace]
 
 
 def violations(history: History) -> list[str]:

@@ -69,6 +69,7 @@ class Product:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.namespace = namespace
+        self.instance = instance
         self.database_url = database_url
         self._database_urls = in_other_loop(component_urls(database_url))
         with_relay = str(environment.get("queue", "postgres")) != "postgres"
