@@ -1,7 +1,8 @@
-"""Changes of a stored spec by path: how a job is run again with some fields set otherwise.
+"""Changes of a spec by path: the one grammar of `--set` and of `POST /v1/jobs/{id}:rerun`.
 
-A path is dotted (`resources.memory`, `args[0]`, `env.MODE`) or a JSON pointer (`/resources/memory`). The result is judged
-by the same checks as any submitted spec; here only the paths themselves can be wrong.
+A path is dotted (`resources.memory`, `args[0]`, `env.MODE`) or a JSON pointer (`/resources/memory`, RFC 6901). Both mean the
+same field. Only the paths are checked here; the changed spec is checked like any other spec. The module imports neither
+msgspec nor the rest of the domain, because the command line uses it too.
 """
 
 from __future__ import annotations
@@ -9,34 +10,46 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from kube_job_runner.domain.spec.check import pointer
-from kube_job_runner.domain.spec.model import Problem
+TEXT_MAPS = frozenset({"env", "labels", "annotations", "node_selector"})
+"""Fields that hold texts by key. A key may hold dots: in a dotted path, everything after the first dot is one key."""
 
-# Their keys may hold dots, so that in a dotted path all after the first dot is one key.
-_MAPS = frozenset({"env", "labels", "annotations", "node_selector"})
 _PART = re.compile(r"([^.\[\]]+)((?:\[[0-9]{1,4}\])*)")
 _INDEX = re.compile(r"[0-9]{1,4}")
+_POINTER = re.compile(r"(?:/(?:[^/~]|~[01])+)+")
+
+
+class PathFault(NamedTuple):
+    """A path that cannot be used, and why."""
+
+    path: str
+    detail: str
 
 
 class _PathError(ValueError):
     """The path cannot be read, or leads nowhere."""
 
 
-def apply(spec: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """Return a copy of a spec (as JSON) with the changes, in their order, and what is wrong with their paths.
+def pointer(*parts: str | int) -> str:
+    """Return the JSON pointer (RFC 6901) of a path."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
-    A value of None takes a field out, so that its default holds again. An index one past the end of a list appends.
+
+def apply(spec: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[dict[str, Any], list[PathFault]]:
+    """Return a changed copy of a spec (as JSON), and the paths that cannot be used.
+
+    Changes are made in their order. A value of None removes a field, so that its default holds again. An index one past the
+    end of a list appends.
     """
     changed: dict[str, Any] = copy.deepcopy(dict(spec))
-    problems = []
+    faults = []
     for path, value in changes.items():
         try:
             _put(changed, parts(path), copy.deepcopy(value))
         except _PathError as error:
-            problems.append(Problem(pointer("set", path), str(error)))
-    return changed, problems
+            faults.append(PathFault(path, str(error)))
+    return changed, faults
 
 
 def parts(path: str) -> list[str]:
@@ -46,9 +59,11 @@ def parts(path: str) -> list[str]:
         ValueError: it is not a path.
     """
     if path.startswith("/"):
+        if _POINTER.fullmatch(path) is None:
+            raise _PathError("is not a JSON pointer; write it like /resources/memory")
         return [part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/")]
     head, dot, rest = path.partition(".")
-    if head in _MAPS and dot:
+    if head in TEXT_MAPS and dot and rest:
         return [head, rest]
     steps: list[str] = []
     for part in path.split("."):
@@ -69,8 +84,8 @@ def _put(spec: dict[str, Any], steps: list[str], value: Any) -> None:
         child = _child(place, key)
         if child is None:
             if value is None:
-                return  # what is not there need not be taken out
-            child = [] if _INDEX.fullmatch(steps[at + 1]) and step not in _MAPS else {}
+                return  # there is nothing to remove
+            child = [] if _INDEX.fullmatch(steps[at + 1]) and step not in TEXT_MAPS else {}
             _set(place, key, child)
         place = child
 

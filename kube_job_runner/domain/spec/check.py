@@ -9,6 +9,7 @@ import msgspec
 from kube_job_runner.domain import names
 from kube_job_runner.domain.failures import categories
 from kube_job_runner.domain.spec import image, quantity
+from kube_job_runner.domain.spec.changes import pointer
 from kube_job_runner.domain.spec.model import (
     ANNOTATIONS_MAX_BYTES,
     SPEC_MAX_BYTES,
@@ -28,11 +29,6 @@ class SpecLimits(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: frozenset[str] = frozenset({"default"})
     default_namespace: str = "default"
     spec_max_bytes: int = SPEC_MAX_BYTES
-
-
-def pointer(*parts: str | int) -> str:
-    """Return the JSON pointer (RFC 6901) of a path."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def check(spec: JobSpec, limits: SpecLimits) -> list[Problem]:

@@ -58,7 +58,7 @@ class RerunApi:
             raise RequestProblem(JOB_NOT_ENDED, _still(job))
         tree, wrong = changes.apply(msgspec.json.decode(encoded), call.body.set)
         if wrong:
-            raise _invalid([Fault(problem.pointer, problem.detail) for problem in wrong])
+            raise _invalid([Fault(changes.pointer("set", fault.path), fault.detail) for fault in wrong])
         decoded = self._submits.decoder.item(tree, strict=True)
         if decoded.value is None:
             raise _invalid([_of_spec(fault) for fault in decoded.faults])

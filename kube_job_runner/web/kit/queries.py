@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from kube_job_runner.domain.spec import changes
 from kube_job_runner.web.kit.problems import MALFORMED_QUERY, VALIDATION_FAILED, Fault, RequestProblem
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -70,9 +71,8 @@ class QueryDecoder(Generic[T]):
 
 
 def _fault(name: str, detail: str) -> Fault:
-    safe = name.replace("~", "~0").replace("/", "~1")[:200]
     detail = detail.replace("Expected `", "must be `", 1)
-    return Fault(f"/{safe}", detail[:1].lower() + detail[1:], "query")
+    return Fault(changes.pointer(name)[:201], detail[:1].lower() + detail[1:], "query")
 
 
 def _pairs(query: bytes) -> dict[str, list[str]]:

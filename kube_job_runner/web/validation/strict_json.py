@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from kube_job_runner.domain.spec import changes
 from kube_job_runner.web.kit.problems import MALFORMED_JSON, Fault, RequestProblem
 
 DEPTH_MAX = 32
@@ -27,7 +28,7 @@ class JsonObject(dict[str, Any]):
 
 def pointer(base: str, part: str | int) -> str:
     """Return the JSON pointer of a member of what `base` points to."""
-    return f"{base}/{str(part).replace('~', '~0').replace('/', '~1')}"
+    return base + changes.pointer(part)
 
 
 def plain(body: bytes) -> bool:

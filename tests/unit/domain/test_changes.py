@@ -57,6 +57,11 @@ def test_a_change(path: str, value: Any, expected: dict[str, Any]) -> None:
         ("args[-1]", "is not a path"),
         ("args[0", "is not a path"),
         ("args[3]", "an index from 0 to 2 is needed, not '3'"),
+        ("/", "is not a JSON pointer"),
+        ("/resources/", "is not a JSON pointer"),
+        ("/resources//memory", "is not a JSON pointer"),
+        ("/env/a~2", "is not a JSON pointer"),
+        ("env.", "is not a path"),
         ("/args/-", "an index from 0 to 2 is needed, not '-'"),
         ("args.first", "an index from 0 to 2 is needed"),
         ("image.tag", "/image is neither an object nor a list"),
@@ -68,7 +73,7 @@ def test_a_path_that_leads_nowhere(path: str, words: str) -> None:
     _, problems = changes.apply(SPEC, {path: 1})
     (problem,) = problems
     assert words in problem.detail
-    assert problem.pointer == "/set/" + path.replace("~", "~0").replace("/", "~1")
+    assert problem.path == path
 
 
 def test_the_spec_itself_and_the_values_stay_as_they_are() -> None:
@@ -76,3 +81,8 @@ def test_the_spec_itself_and_the_values_stay_as_they_are() -> None:
     changed, _ = changes.apply(SPEC, {"resources": value, "resources.memory": "4Gi", "args[0]": "z"})
     assert changed["resources"] == {"cpu": "1", "memory": "4Gi"}
     assert (value, SPEC["args"], SPEC["resources"]) == ({"cpu": "1"}, ["x", "y"], {"memory": "1Gi"})
+
+
+def test_pointers_escape_as_rfc_6901_says() -> None:
+    assert changes.pointer("a/b", "~", 0) == "/a~1b/~0/0"
+    assert changes.parts(changes.pointer("a/b", "~", 0)) == ["a/b", "~", "0"]

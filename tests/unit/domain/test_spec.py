@@ -162,7 +162,3 @@ def test_tolerations() -> None:
 def test_what_the_types_refuse(body: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(body, type=JobSpec)
-
-
-def test_pointers_escape_as_rfc_6901_says() -> None:
-    assert check.pointer("a/b", "~", 0) == "/a~1b/~0/0"
