@@ -17,7 +17,8 @@ from kube_job_runner.domain.errors import ClusterRefused, NotFound, TemporaryErr
 from kube_job_runner.domain.job import LogStatus
 from kube_job_runner.domain.logs.loglines import Chunk
 from kube_job_runner.ports import ClusterLogs, LogCollectStore, LogWork, LogWrite
-from kube_job_runner.services.log_stream import CollectSettings, Stream, Writer
+from kube_job_runner.services.chunk_writer import ChunkWriter
+from kube_job_runner.services.log_stream import CollectSettings, Stream
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
@@ -39,7 +40,7 @@ class AttemptLog:
         *,
         cluster: ClusterLogs,
         store: LogCollectStore,
-        writer: Writer,
+        writer: ChunkWriter,
         settings: CollectSettings,
         slots: asyncio.Semaphore,
     ) -> None:
@@ -69,7 +70,7 @@ class AttemptLog:
         """Work until the log is stored or lost.
 
         Raises:
-            LeaseLost: it is somebody else's by now.
+            LogLeaseLost: it is somebody else's by now.
             TemporaryError: the store does not answer.
         """
         ticking = asyncio.create_task(self._tick(), name="log-flush")

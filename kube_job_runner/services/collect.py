@@ -17,7 +17,8 @@ from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.record import trace
 from kube_job_runner.ports import Clock, ClusterLogs, LogCollectStore, LogKey, LogWork, Wakeup
 from kube_job_runner.services.attempt_log import AttemptLog
-from kube_job_runner.services.log_stream import CollectSettings, LeaseLost, Writer
+from kube_job_runner.services.chunk_writer import ChunkWriter, LogLeaseLost
+from kube_job_runner.services.log_stream import CollectSettings
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
@@ -47,7 +48,7 @@ class Collector:
         self._clock = clock
         self._settings = settings
         self._token = uuid.uuid4()
-        self._writer = Writer(store, token=self._token, cleanup_delay_seconds=settings.cleanup_delay_seconds)
+        self._writer = ChunkWriter(store, token=self._token, cleanup_delay_seconds=settings.cleanup_delay_seconds)
         self._slots = asyncio.Semaphore(settings.snapshots_max)
         self._logs: dict[LogKey, AttemptLog] = {}
         self._tasks: dict[LogKey, asyncio.Task[None]] = {}
@@ -125,12 +126,12 @@ class Collector:
         try:
             await attempt.run()
             self._trace(attempt, began)
-        except LeaseLost:
+        except LogLeaseLost:
             log.info("log left to another collector", action="log.lease", job_id=str(key[0]), attempt=key[1])
             return
         except asyncio.CancelledError:
             delay_seconds = 0.0
-            with contextlib.suppress(LeaseLost, TemporaryError):
+            with contextlib.suppress(LogLeaseLost, TemporaryError):
                 await attempt.flush(following=attempt.following)
             raise
         except TemporaryError as error:
@@ -143,7 +144,7 @@ class Collector:
             )
         finally:
             if not attempt.done:
-                with contextlib.suppress(TemporaryError, LeaseLost):
+                with contextlib.suppress(TemporaryError, LogLeaseLost):
                     await self._store.release([key], token=self._token, delay_seconds=delay_seconds)
 
     def _trace(self, attempt: AttemptLog, began: datetime) -> None:

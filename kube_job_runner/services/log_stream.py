@@ -1,20 +1,17 @@
-"""One container's log on its way into the store: read, past what is stored already, cut into chunks, written in batches."""
+"""One container's log on its way into the store: read, past what is stored already, and cut into chunks."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.logs import loglines
 from kube_job_runner.domain.logs.loglines import Assembler, Chunk, Piece, Resume, StampParser
-from kube_job_runner.ports import ClusterLogs, LogCollectStore, LogWork, LogWrite
+from kube_job_runner.ports import ClusterLogs, LogCollectStore, LogWork
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
@@ -22,10 +19,6 @@ log = loggers.get_logger(__name__)
 HELD_BYTES = 512 * 1024
 WHOLE_BYTES = 1024 * 1024
 _MARGIN_SECONDS = 2
-_BATCH_WRITES = 200
-_BATCH_BYTES = 4 * 1024 * 1024
-_GATHER_SECONDS = 0.25  # how long a complete log may wait, in a rush, for others that are stored with it
-_BACKOFF_MAX_SECONDS = 5.0
 _ROTATES_BYTES = 1024 * 1024  # a kubelet's containerLogMaxSize is 10 MiB, and hardly anywhere less than this
 _QUIET_SECONDS = 3.0
 _GAP = "lines may be missing here: the log was rotated while it was not read"
@@ -33,93 +26,6 @@ _BEHIND = "lines may be missing here: the log was rotated faster than the kubele
 _HEAD = "lines may be missing before this: the log was rotated before it was read"
 _FAST_BYTES = 256 * 1024
 _BEFORE_BYTES = 8 * 1024 * 1024
-
-
-class LeaseLost(Exception):
-    """Another collector works on this attempt by now, or its log is complete."""
-
-
-class Writer:
-    """Stores what many streams hand in, in shared commits; a store that is away is waited for, so the streams wait too."""
-
-    def __init__(
-        self, store: LogCollectStore, *, token: UUID, cleanup_delay_seconds: float, committers: int = 2
-    ) -> None:
-        self._store = store
-        self._token = token
-        self._cleanup_delay_seconds = cleanup_delay_seconds
-        self._committers = committers
-        self._queue: deque[tuple[LogWrite, asyncio.Future[bool]]] = deque()
-        self._running: set[asyncio.Task[None]] = set()
-        self._committed_at = -_GATHER_SECONDS
-
-    async def write(self, write: LogWrite) -> None:
-        """Store it; two writes of one attempt must not overlap.
-
-        Raises:
-            LeaseLost: nothing was stored, and nothing may be.
-        """
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._queue.append((write, future))
-        if len(self._running) < self._committers:
-            task = asyncio.create_task(self._commit_all(), name="log-writer")
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-        if not await future:
-            raise LeaseLost
-        for chunk in write.chunks:
-            if chunk.mark:
-                metrics.log_gaps.inc(0 if chunk.size_bytes else 1)
-
-    async def _commit_all(self) -> None:
-        while self._queue:
-            await self._gather()
-            if not self._queue:
-                return
-            self._committed_at = asyncio.get_running_loop().time()
-            batch = [self._queue.popleft()]
-            size = _size(batch[0][0])
-            while self._queue and len(batch) < _BATCH_WRITES and size + _size(self._queue[0][0]) <= _BATCH_BYTES:
-                batch.append(self._queue.popleft())
-                size += _size(batch[-1][0])
-            await self._commit(batch)
-
-    async def _gather(self) -> None:
-        """Let what is complete wait for more of its kind, when there was a commit a moment ago."""
-        wait_seconds = self._committed_at + _GATHER_SECONDS - asyncio.get_running_loop().time()
-        if wait_seconds > 0 and all(write.status in ("stored", "lost") for write, _ in self._queue):
-            await asyncio.sleep(wait_seconds)
-
-    async def _commit(self, batch: list[tuple[LogWrite, asyncio.Future[bool]]]) -> None:
-        delay_seconds = 0.1
-        while True:
-            try:
-                held = await self._store.append(
-                    [write for write, _ in batch], token=self._token, cleanup_delay_seconds=self._cleanup_delay_seconds
-                )
-                break
-            except TemporaryError as error:
-                log.warning("logs not stored; trying again", action="log.store", error=str(error), attempts=len(batch))
-                await asyncio.sleep(delay_seconds)
-                delay_seconds = min(delay_seconds * 2, _BACKOFF_MAX_SECONDS)
-            except Exception as error:  # noqa: BLE001 - it belongs to some of the streams: each alone, the others live
-                await self._commit_alone(batch, error)
-                return
-        for write, future in batch:
-            if not future.done():
-                future.set_result(write.key in held)
-
-    async def _commit_alone(self, batch: list[tuple[LogWrite, asyncio.Future[bool]]], error: Exception) -> None:
-        if len(batch) == 1:
-            if not batch[0][1].done():
-                batch[0][1].set_exception(error)
-            return
-        for one in batch:
-            await self._commit([one])
-
-
-def _size(write: LogWrite) -> int:
-    return sum(len(chunk.data) for chunk in write.chunks if chunk.data is not None)
 
 
 class Stream:

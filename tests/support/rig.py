@@ -135,7 +135,7 @@ class Rig:
     async def kill_collectors(self) -> None:
         """End them without a word, as SIGKILL would: what was not stored is lost with them."""
         for _, task, collector in self._collectors:
-            dying = [task, *collector._tasks.values(), *collector._writer._running]
+            dying = [task, *collector._tasks.values(), *collector._writer._commits._running]
             collector._store = collector._cluster = collector._writer._store = Gone()
             for attempt in collector._logs.values():
                 attempt._store = Gone()

@@ -85,7 +85,7 @@ async def test_a_request_that_never_ends_is_cut_off_within_the_bound() -> None:
     world.store.before_insert = lambda _batch: stuck.wait()
     async with serving(world.app, world.settings) as served, served.connect() as (_reader, writer):
         writer.write(request_of("POST", "/v1/jobs", token=world.secret, body={"image": "a"}))
-        await until(lambda: bool(world.app._submitter._running))
+        await until(lambda: world.app._submitter.busy)
         started = time.monotonic()
         served.stop.set()
         await served.task
