@@ -18,7 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kube_job_runner.adapters.postgres import datadir, embedded
+from kube_job_runner.adapters.postgres import embedded
+from kube_job_runner.adapters.postgres.embedded import data_directory
 from testbed import cluster as clusters
 from testbed.elasticmq import ElasticMQ
 from tests.support import sqs
@@ -58,11 +59,11 @@ class Stage:
         self.postgres = embedded.start(self.folder)
         stack.callback(self._stop_postgres)
         in_other_loop(execute(self.postgres.url, f"CREATE DATABASE {DATABASE}"))
-        sockets = datadir.Layout(self.folder).running_sockets()
+        sockets = data_directory.Layout(self.folder).running_sockets()
         assert sockets is not None
         port = self.cluster.launcher.layout.ports["kube-apiserver"]
         self.proxies = {
-            "postgres": stack.enter_context(Proxy(sockets / f".s.PGSQL.{datadir.PORT}")),
+            "postgres": stack.enter_context(Proxy(sockets / f".s.PGSQL.{data_directory.PORT}")),
             "elasticmq": stack.enter_context(Proxy(self.elasticmq.port)),
             "kube-apiserver": stack.enter_context(Proxy(port)),
         }

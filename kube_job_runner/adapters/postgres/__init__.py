@@ -10,11 +10,11 @@ from kube_job_runner.adapters.postgres import embedded, roles
 from kube_job_runner.adapters.postgres.database_clock import DatabaseClock
 from kube_job_runner.adapters.postgres.examine import examine
 from kube_job_runner.adapters.postgres.leader_leases import FencedPool, Leases
-from kube_job_runner.adapters.postgres.log_store import Logs
 from kube_job_runner.adapters.postgres.message_queue import POLL_SECONDS, PostgresQueue
 from kube_job_runner.adapters.postgres.pool import ACQUIRE_SECONDS, STATEMENT_SECONDS, Pool, open_pool
 from kube_job_runner.adapters.postgres.schema import may_migrate, migrate
 from kube_job_runner.adapters.postgres.store import Store
+from kube_job_runner.adapters.postgres.stores.log_store import Logs
 from kube_job_runner.adapters.postgres.wakeup import PostgresWakeup
 from kube_job_runner.ports import Fence
 

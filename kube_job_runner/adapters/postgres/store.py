@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from kube_job_runner.adapters.postgres.pool import Pool
-from kube_job_runner.adapters.postgres.process_store import Process
-from kube_job_runner.adapters.postgres.reader import Reader
-from kube_job_runner.adapters.postgres.reconcile_store import Reconcile
 from kube_job_runner.adapters.postgres.server_health import HealthCheck
-from kube_job_runner.adapters.postgres.submit_store import Submit
-from kube_job_runner.adapters.postgres.sweep_store import Sweep
-from kube_job_runner.adapters.postgres.tokens import Tokens
+from kube_job_runner.adapters.postgres.stores.job_reader import Reader
+from kube_job_runner.adapters.postgres.stores.process_store import Process
+from kube_job_runner.adapters.postgres.stores.reconcile_store import Reconcile
+from kube_job_runner.adapters.postgres.stores.submit_store import Submit
+from kube_job_runner.adapters.postgres.stores.sweep_store import Sweep
+from kube_job_runner.adapters.postgres.stores.token_store import Tokens
 
 
 class Store(Submit, Reader, Process, Sweep, Reconcile, Tokens, HealthCheck):

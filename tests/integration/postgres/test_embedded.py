@@ -19,7 +19,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from kube_job_runner.adapters.postgres import binaries, datadir, embedded, launcher
+from kube_job_runner.adapters.postgres import embedded
+from kube_job_runner.adapters.postgres.embedded import binaries, data_directory, launcher, server_process
 from kube_job_runner.domain.errors import ConfigurationError
 from tests.support.postgres import execute, fetch, in_other_loop
 
@@ -295,7 +296,7 @@ def test_only_the_main_thread_may_start_it(data_dir: Path) -> None:
 
 
 def test_a_large_log_is_put_aside(tmp_path: Path) -> None:
-    layout = datadir.Layout(tmp_path)
+    layout = data_directory.Layout(tmp_path)
     layout.home.mkdir()
     layout.rotate_log(10)
     layout.log.write_text("x" * 11)
@@ -337,14 +338,14 @@ class TestAsRoot:
         server.stop()
 
     def test_it_finds_out_by_itself(self, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        command = embedded._command
+        command = server_process._command
 
         def forbidding(identity: str, program: Path, *arguments: str) -> list[str]:
             if identity == "namespace":
                 return [sys.executable, "-c", f"raise SystemExit({launcher.NO_NAMESPACE})"]
             return command(identity, program, *arguments)
 
-        monkeypatch.setattr(embedded, "_command", forbidding)
+        monkeypatch.setattr(server_process, "_command", forbidding)
         for _ in range(2):  # the first makes the data, the second finds them
             server = embedded.start(data_dir)
             assert "Uid:\t65534" in Path(f"/proc/{server.pid}/status").read_text()

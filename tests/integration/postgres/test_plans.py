@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.adapters.postgres import job_lists, statements
+from kube_job_runner.adapters.postgres import statements
 from kube_job_runner.adapters.postgres.pool import open_pool
+from kube_job_runner.adapters.postgres.stores import job_lists
 from kube_job_runner.domain import names
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import JobFilter

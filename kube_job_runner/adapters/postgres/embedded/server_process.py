@@ -20,7 +20,7 @@ from pathlib import Path
 
 import structlog
 
-from kube_job_runner.adapters.postgres import binaries, datadir, launcher
+from kube_job_runner.adapters.postgres.embedded import binaries, data_directory, launcher
 from kube_job_runner.domain import errors
 
 USER = "kjr"
@@ -53,7 +53,7 @@ _OPTIONS = {
 class EmbeddedServer:
     """A running embedded PostgreSQL."""
 
-    def __init__(self, layout: datadir.Layout, process: subprocess.Popen[bytes], sockets: Path) -> None:
+    def __init__(self, layout: data_directory.Layout, process: subprocess.Popen[bytes], sockets: Path) -> None:
         self._layout = layout
         self._process = process
         self._stopping = threading.Lock()
@@ -74,7 +74,7 @@ class EmbeddedServer:
         """Stop the server (fast, clean), harder after `timeout_seconds`, and give the data directory free. Repeatable."""
         with self._stopping:
             if self.running:
-                datadir.stop_process(self.pid, gone=lambda: not self.running, timeout_seconds=timeout_seconds)
+                data_directory.stop_process(self.pid, gone=lambda: not self.running, timeout_seconds=timeout_seconds)
                 self._process.wait(timeout=timeout_seconds)
             self._layout.unlock()
 
@@ -90,7 +90,7 @@ def start(data_dir: Path, *, identity: str | None = None) -> EmbeddedServer:
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("the embedded PostgreSQL lives as long as the thread that starts it: use the main thread")
-    layout = datadir.Layout(data_dir)
+    layout = data_directory.Layout(data_dir)
     layout.lock()
     try:
         return _start_locked(layout, identity or _identity())
@@ -101,17 +101,17 @@ def start(data_dir: Path, *, identity: str | None = None) -> EmbeddedServer:
 
 def running_url(data_dir: Path) -> str | None:
     """Return the URL of the server that another process runs on this data directory, or None when there is none."""
-    layout = datadir.Layout(data_dir)
+    layout = data_directory.Layout(data_dir)
     sockets = layout.running_sockets()
     return None if sockets is None else _url(sockets)
 
 
 def _url(sockets: Path) -> str:
-    query = urllib.parse.urlencode({"host": str(sockets), "port": datadir.PORT})
+    query = urllib.parse.urlencode({"host": str(sockets), "port": data_directory.PORT})
     return f"postgresql://{USER}@/{DATABASE}?{query}"
 
 
-def _start_locked(layout: datadir.Layout, identity: str) -> EmbeddedServer:
+def _start_locked(layout: data_directory.Layout, identity: str) -> EmbeddedServer:
     layout.stop_orphan()
     found = binaries.find(major=layout.major())
     layout.remove_leftovers()
@@ -134,7 +134,7 @@ class _BackendsLingerError(errors.ConfigurationError):
     """Processes of a server that was killed still hold its shared memory; they end by themselves."""
 
 
-def _run_alone(layout: datadir.Layout, found: binaries.Binaries, *, identity: str) -> EmbeddedServer:
+def _run_alone(layout: data_directory.Layout, found: binaries.Binaries, *, identity: str) -> EmbeddedServer:
     """Run the server, as soon as nothing is left of one that was killed."""
     deadline = time.monotonic() + LINGER_SECONDS
     while True:
@@ -163,7 +163,7 @@ def _command(identity: str, program: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-I", "-S", script, str(os.getpid()), identity, str(program), *arguments]
 
 
-def _run(layout: datadir.Layout, found: binaries.Binaries, *, identity: str) -> EmbeddedServer:
+def _run(layout: data_directory.Layout, found: binaries.Binaries, *, identity: str) -> EmbeddedServer:
     layout.give_to(launcher.NOBODY if identity == "setuid" else os.geteuid())
     if not layout.data.exists():
         _initialise(layout, found, identity=identity)
@@ -199,7 +199,7 @@ def _environment() -> dict[str, str]:
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
 
 
-def _initialise(layout: datadir.Layout, found: binaries.Binaries, *, identity: str) -> None:
+def _initialise(layout: data_directory.Layout, found: binaries.Binaries, *, identity: str) -> None:
     """Make the cluster beside its place and rename it, so that a kill half-way leaves nothing that looks whole."""
     fresh = layout.fresh()
     if identity == "setuid":
@@ -225,7 +225,7 @@ def _initialise(layout: datadir.Layout, found: binaries.Binaries, *, identity: s
     layout.adopt(fresh)
 
 
-def _initdb_failed(layout: datadir.Layout, text: str, *, identity: str) -> str:
+def _initdb_failed(layout: data_directory.Layout, text: str, *, identity: str) -> str:
     said = " ".join(text.split())[-500:]
     return f"could not make the embedded database in {layout.root}: {said}.{_hint(identity)}"
 
@@ -236,7 +236,7 @@ def _hint(identity: str) -> str:
     return " It runs as user nobody here, who must be able to reach that folder and the PostgreSQL binaries."
 
 
-def _await_ready(layout: datadir.Layout, process: subprocess.Popen[bytes], *, identity: str) -> None:
+def _await_ready(layout: data_directory.Layout, process: subprocess.Popen[bytes], *, identity: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not layout.ready(process.pid):
         if process.poll() is not None:
