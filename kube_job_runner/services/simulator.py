@@ -12,7 +12,7 @@ from kube_job_runner.domain import failures
 from kube_job_runner.domain.decide import diagnosis, retries
 from kube_job_runner.domain.decide.retries import Step
 from kube_job_runner.domain.errors import NotFound
-from kube_job_runner.domain.failures import Finding
+from kube_job_runner.domain.failures import Finding, codes
 from kube_job_runner.domain.job import Cause, Verdict
 from kube_job_runner.domain.spec.model import JobSpec, Retry
 from kube_job_runner.domain.states import State
@@ -74,11 +74,11 @@ def cause_of(reason: str) -> Cause | None:
 
     Of a reason with several rows in the failure table it is the fault of most; where that is even, the infrastructure's.
     """
-    plain = reason.replace("_", "").replace("-", "").lower()
+    plain = codes.key(reason)
     if plain in _CAUSES:
         return _CAUSES[plain]
     found = [Finding(rule=rule, explanation="") for rule in failures.RULES]
     causes = Counter(
-        diagnosis.verdict_of(one).cause for one in found if one.reason.lower() == plain and one.verdict != "wait"
+        diagnosis.verdict_of(one).cause for one in found if codes.key(one.category) == plain and one.verdict != "wait"
     )
     return max(causes, key=lambda cause: (causes[cause], cause == "infrastructure"), default=None)

@@ -116,10 +116,10 @@ def _unknown(code: str) -> Exception:
     from kube_job_runner.cli import exitcodes
     from kube_job_runner.cli.failures import CommandFailed
     from kube_job_runner.cli.terminal import text
-    from kube_job_runner.domain.failures import categories
+    from kube_job_runner.domain.failures import categories, codes
 
-    letters = {known.code.lower(): known.code for known in categories.CATEGORIES}
-    near = difflib.get_close_matches(code.lower().replace("_", "").replace("-", ""), letters, n=3)
+    letters = {codes.key(known.code): known.code for known in categories.CATEGORIES}
+    near = difflib.get_close_matches(codes.key(code), letters, n=3)
     hint = f" Did you mean {', '.join(letters[name] for name in near)}?" if near else ""
     message = f"there is no job and no reason code {text.line(code)!r}; `kjr explain` lists the codes.{hint}"
     return CommandFailed(message, exit_code=exitcodes.NOT_FOUND)

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain import failures
+from kube_job_runner.domain.failures import codes
 from kube_job_runner.domain.job import Verdict
 from kube_job_runner.domain.spec import quantity
 from kube_job_runner.domain.spec.model import Retry, RetryRule
@@ -116,15 +117,11 @@ def budget_of(verdict: Verdict, policy: Retry) -> Budget:
 
 def fits(rule: RetryRule, verdict: Verdict) -> bool:
     """Tell whether a rule speaks of a failure: each list that it gives holds the failure's value."""
-    if rule.reasons and _plain(verdict.reason) not in {_plain(name) for name in rule.reasons}:
+    if rule.reasons and codes.key(verdict.reason) not in {codes.key(name) for name in rule.reasons}:
         return False
     if rule.exit_codes and verdict.exit_code not in rule.exit_codes:
         return False
     return not rule.signals or (verdict.signal is not None and failures.signal_name(verdict.signal) in rule.signals)
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", "").replace("-", "").lower()
 
 
 def _grown(rule: RetryRule, memory: str) -> str:

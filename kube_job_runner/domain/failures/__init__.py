@@ -22,7 +22,6 @@ from kube_job_runner.domain.failures.rule import (
     Where,
     finding,
     grace_seconds,
-    reason_code,
     severity,
     signal_name,
 )
@@ -30,6 +29,6 @@ from kube_job_runner.domain.failures.table import RULES, TABLE, Table, classify
 
 __all__ = [
     "GRACES_SECONDS", "RULES", "TABLE", "VERDICTS", "WHERES", "Action", "Finding", "Grace", "Rule", "RulesError", "Table",
-    "Where",     "classify", "finding", "grace_seconds", "parse_extra", "reason_code", "severity",
+    "Where",     "classify", "finding", "grace_seconds", "parse_extra", "severity",
     "signal_name",
 ]  # fmt: skip

@@ -9,6 +9,8 @@ from typing import Literal, get_args
 
 import msgspec
 
+from kube_job_runner.domain.failures import codes
+
 Where = Literal[
     "container.waiting", "container.terminated", "pod.status", "pod.condition", "job.condition", "event", "api"
 ]
@@ -38,11 +40,6 @@ _SEVERITY: dict[str, int] = {"wait": 0, "retry_free": 1, "application": 2, "fail
 def severity(verdict: Action) -> int:
     """Return how bad a verdict is; of several containers the worst decides."""
     return _SEVERITY[verdict]
-
-
-def reason_code(category: str) -> str:
-    """Return the public reason code of a category: `image_not_found` is `ImageNotFound`."""
-    return "".join(part.capitalize() for part in category.split("_"))
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +99,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def reason(self) -> str:
         """The stable public reason code."""
-        return reason_code(self.rule.category)
+        return codes.reason_code(self.rule.category)
 
 
 def grace_seconds(rule: Rule, graces: Mapping[str, float] = GRACES_SECONDS) -> float:

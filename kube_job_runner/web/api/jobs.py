@@ -10,6 +10,7 @@ import msgspec
 
 from kube_job_runner.domain.decide.admission import DEFAULT_LIMITS, AdmissionLimits
 from kube_job_runner.domain.errors import NotFound
+from kube_job_runner.domain.failures import categories
 from kube_job_runner.domain.job import Job
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State
@@ -190,7 +191,7 @@ def _filter(query: queries.ListQuery) -> JobFilter:
         queue=query.queue,
         namespace=query.namespace,
         name=query.name,
-        reason=views.reason_code(query.reason) if query.reason is not None else None,
+        reason=categories.code_of(query.reason) if query.reason is not None else None,
         rerun_of=query.rerun_of,
         labels=labels,
         created_after=times["created_after"],

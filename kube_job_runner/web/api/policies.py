@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from kube_job_runner.domain.decide.retries import Step
 from kube_job_runner.domain.errors import NotFound
-from kube_job_runner.domain.failures import categories
+from kube_job_runner.domain.failures import categories, codes
 from kube_job_runner.domain.job import Verdict
 from kube_job_runner.domain.spec import check
 from kube_job_runner.domain.spec.model import JobSpec, Quantity, ReasonName, Resources, Retry
@@ -19,7 +19,7 @@ from kube_job_runner.domain.states import State
 from kube_job_runner.services import simulator
 from kube_job_runner.services.simulator import Simulated, Simulator
 from kube_job_runner.web.api.queries import SubmitQuery
-from kube_job_runner.web.api.record_views import Cause, ChargedTo, category
+from kube_job_runner.web.api.record_views import Cause, ChargedTo
 from kube_job_runner.web.api.specs import HINTS
 from kube_job_runner.web.kit.calls import Call, Nothing, Reply
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
@@ -146,18 +146,13 @@ def _check(body: SimulateBody) -> list[Fault]:
 
 
 def _verdict(failure: MadeUpFailure) -> Verdict:
-    code = failure.reason if failure.reason[:1].isupper() else _code(failure.reason)
     return Verdict(
         outcome=State.FAILED,
-        reason=code,
+        reason=categories.code_of(failure.reason),
         exit_code=failure.exit_code,
         signal=failure.signal,
         cause=failure.cause or simulator.cause_of(failure.reason) or "permanent",
     )
-
-
-def _code(name: str) -> str:
-    return "".join(part.capitalize() for part in name.replace("-", "_").split("_"))
 
 
 def _view(found: Simulated) -> SimulationView:
@@ -184,7 +179,7 @@ def _decision(step: Step) -> DecisionView:
     return DecisionView(
         attempt=step.attempt,
         reason=verdict.reason,
-        category=category(verdict.reason),
+        category=codes.category_name(verdict.reason),
         exit_code=verdict.exit_code,
         signal=verdict.signal,
         cause=verdict.cause or None,

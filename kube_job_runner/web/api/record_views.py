@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 from uuid import UUID
@@ -11,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts, PodFacts
+from kube_job_runner.domain.failures import codes
 from kube_job_runner.domain.job import Anomaly, Attempt, Verdict
 from kube_job_runner.domain.record.timeline import Name, Phase
 from kube_job_runner.domain.states import State
@@ -178,11 +178,6 @@ class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
     missing: Annotated[list[str], Meta(description="Evidence that could not be read just now.")]
 
 
-def category(reason: str) -> str:
-    """Return the category of a reason code: `ImageNotFound` is `image_not_found`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", reason).lower()
-
-
 def timeline_view(seen: Timeline) -> TimelineView:
     """Return a timeline as the API shows it."""
     job = seen.job
@@ -201,7 +196,7 @@ def explanation_view(found: Explanation) -> ExplanationView:
         state=job.state,
         sentence=found.sentence,
         reason=job.reason or None,
-        category=category(job.reason) if job.reason else None,
+        category=codes.category_name(job.reason) if job.reason else None,
         cause=(last.cause or None) if last is not None else None,
         now=found.now,
         attempts=[_evidence(one) for one in found.attempts],
@@ -246,7 +241,7 @@ def _judgement(verdict: Verdict, judged: Judged) -> JudgementView:
     return JudgementView(
         outcome=verdict.outcome,
         reason=verdict.reason,
-        category=category(verdict.reason),
+        category=codes.category_name(verdict.reason),
         explanation=verdict.explanation,
         exit_code=verdict.exit_code,
         signal=verdict.signal,

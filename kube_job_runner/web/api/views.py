@@ -12,7 +12,6 @@ from msgspec import UNSET, Meta, UnsetType
 
 from kube_job_runner.domain.decide import admission
 from kube_job_runner.domain.decide.admission import QueueStanding
-from kube_job_runner.domain.failures import categories
 from kube_job_runner.domain.job import Attempt, CancelRequest, Job, Transition
 from kube_job_runner.domain.states import State
 from kube_job_runner.web.kit.problems import Fault, ProblemDetails
@@ -169,12 +168,6 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     api_versions: list[str]
     minimum_client: str
-
-
-def reason_code(name: str) -> str:
-    """Return the reason code of a name: `out_of_memory` and `out-of-memory` are `OutOfMemory`; others stay as they are."""
-    category = categories.find(name)
-    return category.code if category is not None else name
 
 
 def job_view(job: Job, *, warnings: Sequence[Fault] = (), standing: QueueStanding | None = None) -> JobView:

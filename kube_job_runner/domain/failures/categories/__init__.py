@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from kube_job_runner.domain.failures import codes
 from kube_job_runner.domain.failures.categories import cluster_side, images, job_ends, nodes, programs
-from kube_job_runner.domain.failures.categories.model import WHOSE, Category, Owner, consequence
+from kube_job_runner.domain.failures.categories.category import WHOSE, Category, Owner, consequence
 
 CATEGORIES: tuple[Category, ...] = tuple(
     sorted(
@@ -18,11 +19,17 @@ CATEGORIES: tuple[Category, ...] = tuple(
     )
 )
 BY_NAME: dict[str, Category] = {category.name: category for category in CATEGORIES}
-_BY_LETTERS = {category.code.lower(): category for category in CATEGORIES}
+_BY_KEY = {codes.key(category.name): category for category in CATEGORIES}
 
-__all__ = ["BY_NAME", "CATEGORIES", "WHOSE", "Category", "Owner", "consequence", "find"]
+__all__ = ["BY_NAME", "CATEGORIES", "WHOSE", "Category", "Owner", "code_of", "consequence", "find"]
 
 
 def find(text: str) -> Category | None:
     """Return the category of a code or name: `ImageNotFound`, `image_not_found` and `image-not-found` are the same."""
-    return _BY_LETTERS.get("".join(letter for letter in text.strip().lower() if letter not in "_- "))
+    return _BY_KEY.get(codes.key(text))
+
+
+def code_of(text: str) -> str:
+    """Return the reason code of a code or name: `out_of_memory` is `OutOfMemory`; what is no category stays as it is."""
+    category = find(text)
+    return text if category is None else category.code

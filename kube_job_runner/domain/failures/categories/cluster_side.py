@@ -1,6 +1,6 @@
 """Categories of the API server: its refusals, and its own faults."""
 
-from kube_job_runner.domain.failures.categories.model import Category
+from kube_job_runner.domain.failures.categories.category import Category
 
 _AGAIN = "Nothing, if it passes: the request is made again, with growing pauses."
 

@@ -1,6 +1,6 @@
 """Categories that the life of a job leads to by itself, and the one for what nobody knows."""
 
-from kube_job_runner.domain.failures.categories.model import Category
+from kube_job_runner.domain.failures.categories.category import Category
 
 CATEGORIES = (
     Category(

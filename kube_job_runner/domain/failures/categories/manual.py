@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from kube_job_runner.domain.failures import RULES, Rule
-from kube_job_runner.domain.failures.categories.model import WHOSE, Category, consequence
+from kube_job_runner.domain.failures.categories.category import WHOSE, Category, consequence
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Categories of nodes, storage and the scheduler."""
 
-from kube_job_runner.domain.failures.categories.model import Category
+from kube_job_runner.domain.failures.categories.category import Category
 
 _FREE = "Nothing, if it is rare: a new attempt is free and avoids the node where it can."
 

@@ -1,6 +1,6 @@
 """Categories of the job itself: its command, its configuration, its limits."""
 
-from kube_job_runner.domain.failures.categories.model import Category
+from kube_job_runner.domain.failures.categories.category import Category
 
 CATEGORIES = (
     Category(

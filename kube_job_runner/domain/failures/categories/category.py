@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from kube_job_runner.domain.failures import Action, reason_code
+from kube_job_runner.domain.failures import codes
+from kube_job_runner.domain.failures.rule import Action
 
 Owner = Literal["user", "platform", "cluster", "external"]
 WHOSE: dict[Owner, str] = {
@@ -35,7 +36,7 @@ class Category(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def code(self) -> str:
         """The stable public reason code."""
-        return reason_code(self.name)
+        return codes.reason_code(self.name)
 
 
 _BY_VERDICT: dict[Action | None, str] = {

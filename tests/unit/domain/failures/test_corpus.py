@@ -16,7 +16,7 @@ import pytest
 from kube_job_runner.domain import failures
 from kube_job_runner.domain.failures import categories
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
+FIXTURES = Path(__file__).parents[3] / "fixtures"
 SEEN = FIXTURES / "failure-messages.jsonl"
 MORE = FIXTURES / "failure-messages-more.jsonl"
 
