@@ -14,7 +14,7 @@ from kube_job_runner.adapters import postgres
 from kube_job_runner.bootstrap import rules
 from kube_job_runner.components import leader_loop, web_server
 from kube_job_runner.domain.decide.admission import AdmissionLimits
-from kube_job_runner.domain.decide.decision import Rules
+from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.services.collect import Collector
 from kube_job_runner.services.log_stream import CollectSettings
 from kube_job_runner.services.observe import Kind, Observer

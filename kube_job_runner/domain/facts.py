@@ -13,6 +13,8 @@ from typing import Literal
 
 import msgspec
 
+from kube_job_runner.domain import names
+
 PODS_KEPT = 4  # of one attempt; more than one pod is already an exception (failures: node loss, replacement)
 EVENTS_KEPT = 12  # of one attempt, of its Job and its pods together
 
@@ -89,6 +91,15 @@ class PodFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def container(self, name: str) -> ContainerFacts | None:
         """Return the container of that name, or None."""
         return next((c for c in self.containers if c.name == name), None)
+
+    @property
+    def main(self) -> ContainerFacts | None:
+        """The container that runs the user's command, or None while its status is not known."""
+        return self.container(names.MAIN_CONTAINER)
+
+    def find_condition(self, type_: str) -> Condition | None:
+        """Return the condition of that type, whatever its status, or None."""
+        return next((condition for condition in self.conditions if condition.type == type_), None)
 
     @property
     def ended(self) -> bool:
@@ -175,6 +186,11 @@ class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     def pod(self) -> PodFacts | None:
         """The newest pod: the one whose state speaks for the attempt."""
         return self.pods[-1] if self.pods else None
+
+    @property
+    def main(self) -> ContainerFacts | None:
+        """The main container of the newest pod."""
+        return self.pod.main if self.pod else None
 
     @property
     def gone(self) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from kube_job_runner import ports
-from kube_job_runner.domain.decide import diagnosis
+from kube_job_runner.domain.decide import obstacles
 from kube_job_runner.domain.decide.decision import Decision
 from kube_job_runner.domain.facts import PodFacts
 from kube_job_runner.domain.failures import Table
@@ -76,7 +76,7 @@ def _phase(phase: str, job: Job, since: datetime | None, until: datetime | None)
 
 def count_unknown(pod: PodFacts, table: Table) -> None:
     """Count a waiting reason that the failure rules do not know: it is never fatal, and somebody should add a rule."""
-    reason = diagnosis.unknown_signal(pod, table)
+    reason = obstacles.unknown_signal(pod, table)
     if reason:
         metrics.unknown_signals.labels(metrics.signal_label(reason)).inc()
 

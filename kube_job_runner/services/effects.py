@@ -14,8 +14,9 @@ from typing import TypeVar
 import msgspec
 
 from kube_job_runner import ports
-from kube_job_runner.domain.decide import lifecycle
-from kube_job_runner.domain.decide.decision import Create, Decision, Effect, Rules
+from kube_job_runner.domain.decide import creation, lifecycle
+from kube_job_runner.domain.decide.decision import Create, Decision, Effect
+from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, TemporaryError
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.job import Attempt, Job, Verdict
@@ -63,7 +64,7 @@ class Effects:
         if facts is None:
             decision = lifecycle.decide(loaded.job, attempts, now=now, rules=self._rules, known_absent=True)
         else:
-            decision = lifecycle.created(loaded.job, attempts, attempt, facts, now=now, rules=self._rules)
+            decision = creation.created(loaded.job, attempts, attempt, facts, now=now, rules=self._rules)
         return Outcome(decision=decision, attempt=attempt, made=facts)
 
     async def _create(
@@ -89,7 +90,7 @@ class Effects:
         except (TemporaryError, ClusterRefused, NameTaken) as error:
             decision = self._not_created(error, job, attempts, now=now)
             return Outcome(decision=decision, attempt=attempt)
-        decision = lifecycle.created(job, attempts, attempt, facts, now=now, rules=rules)
+        decision = creation.created(job, attempts, attempt, facts, now=now, rules=rules)
         return Outcome(decision=decision, attempt=attempt, made=facts)
 
     def _traceparent(self, job: Job, attempt: int) -> str | None:
@@ -120,7 +121,7 @@ class Effects:
                 reason=reason,
                 error=str(error),
             )
-            return lifecycle.postponed(
+            return creation.postponed(
                 job,
                 attempts,
                 why=str(error),
@@ -131,7 +132,7 @@ class Effects:
             )
         explanation = f"The cluster refused the job: {error}"
         verdict = Verdict(outcome=State.FAILED, reason=reason, explanation=explanation, cause="permanent")
-        return lifecycle.refused(job, attempts, verdict, now=now, rules=self._rules)
+        return creation.refused(job, attempts, verdict, now=now, rules=self._rules)
 
     async def delete(self, message: Delete) -> None:
         """Remove the cluster job that a message names.

@@ -15,9 +15,9 @@ import msgspec
 
 from kube_job_runner import ports
 from kube_job_runner.domain import messages
-from kube_job_runner.domain.decide import lifecycle
+from kube_job_runner.domain.decide import creation, lifecycle, observation
 from kube_job_runner.domain.decide.admission import AdmissionLimits
-from kube_job_runner.domain.decide.decision import Rules
+from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import PermanentError, TemporaryError
 from kube_job_runner.domain.messages import Delete, Message, Observed, Outgoing, Submitted
 from kube_job_runner.domain.record import trace
@@ -226,14 +226,14 @@ class Processor:
                 continue
             known = item.attempts.get(message.attempt)
             if known is None:
-                known = lifecycle.stray(item.loaded.job, message, now=item.now)
+                known = creation.stray(item.loaded.job, message, now=item.now)
             if known is None:
                 await self._too_early(item, entry)
                 continue
             attempt = known
             for facts in (message.job, message.pod, message.event, message.node):
                 if facts is not None:
-                    attempt = lifecycle.observe(attempt, facts)
+                    attempt = observation.observe(attempt, facts)
             if message.pod is not None:
                 bookkeeping.count_unknown(message.pod, self._rules.table)
             if attempt is not item.attempts.get(message.attempt):
@@ -320,7 +320,7 @@ class Processor:
             for job_id, loaded in snapshot.jobs.items():
                 outcome = made[job_id]
                 assert outcome.made is not None
-                decision = lifecycle.remove_stray(
+                decision = creation.remove_stray(
                     loaded.job, loaded.attempts, outcome.attempt, outcome.made, now=snapshot.now, rules=self._rules
                 )
                 if decision is not None:

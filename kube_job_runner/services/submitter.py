@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain import names
-from kube_job_runner.domain.decide import lifecycle
+from kube_job_runner.domain.decide import deadlines
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.job import Job, Policy
 from kube_job_runner.domain.spec.model import JobSpec
@@ -59,7 +59,7 @@ def new_job(
         policy=_policy(spec),
         created_at=now,
         due_at=now,
-        next_check_at=lifecycle.queue_deadline(now, spec.timeouts),
+        next_check_at=deadlines.queue_deadline_of(now, spec.timeouts),
         rerun_of=rerun_of,
         traceparent=traceparent,
     )

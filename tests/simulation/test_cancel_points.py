@@ -21,7 +21,7 @@ import pytest
 from kube_job_runner.adapters.simulated import Fault, SimulatedCluster
 from kube_job_runner.adapters.simulated.agenda import EPOCH
 from kube_job_runner.domain.decide.admission import AdmissionLimits
-from kube_job_runner.domain.decide.decision import Rules
+from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import ContainerFacts, PodFacts
 from kube_job_runner.domain.job import Job

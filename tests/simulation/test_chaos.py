@@ -18,7 +18,7 @@ import pytest
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import Fault, SimulatedCluster, SteppedClock
 from kube_job_runner.domain.decide.admission import AdmissionLimits
-from kube_job_runner.domain.decide.decision import Rules
+from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.spec.model import JobSpec, Retry
 from kube_job_runner.domain.states import TERMINAL, State

@@ -9,8 +9,9 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain import names
-from kube_job_runner.domain.decide import lifecycle
-from kube_job_runner.domain.decide.decision import Decision, Rules
+from kube_job_runner.domain.decide import lifecycle, observation
+from kube_job_runner.domain.decide.decision import Decision
+from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, JobFacts, PodFacts, Seen
 from kube_job_runner.domain.job import Attempt, CancelRequest, Job, Policy
 from kube_job_runner.domain.spec.model import Retry, Timeouts
@@ -118,7 +119,7 @@ def decide(
 def with_facts(attempt: Attempt, *seen: Seen) -> Attempt:
     """Return the attempt after these observations."""
     for facts in seen:
-        attempt = lifecycle.observe(attempt, facts)
+        attempt = observation.observe(attempt, facts)
     return attempt
 
 

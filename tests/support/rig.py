@@ -13,7 +13,7 @@ from uuid import UUID
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.components import log_collector, messages_processor, sweeper, watchers
-from kube_job_runner.domain.decide.decision import Rules
+from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import TERMINAL, State

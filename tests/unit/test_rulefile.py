@@ -10,7 +10,7 @@ import pytest
 from kube_job_runner import settings
 from kube_job_runner.bootstrap import rules
 from kube_job_runner.domain import failures
-from kube_job_runner.domain.decide.decision import Rules
+from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import ConfigurationError
 
 YAML = """

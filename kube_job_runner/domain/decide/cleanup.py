@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 import msgspec
 
 from kube_job_runner.domain.decide import diagnosis
-from kube_job_runner.domain.decide.decision import Draft, Rules
+from kube_job_runner.domain.decide.builder import DecisionBuilder
+from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.job import Attempt
 from kube_job_runner.domain.messages import Delete
 from kube_job_runner.domain.states import State
@@ -51,55 +52,55 @@ def pods_ended(attempt: Attempt) -> bool:
     return bool(attempt.facts.pods) and all(pod.ended for pod in attempt.facts.pods)
 
 
-def remove_finished(draft: Draft) -> None:
+def remove_finished(builder: DecisionBuilder) -> None:
     """Ask for the removal of every cluster job that has served its purpose, and note those that are gone."""
-    for attempt in list(draft.attempts.values()):
+    for attempt in list(builder.attempts.values()):
         if attempt.cluster_uid is None:
             continue
         job_facts = attempt.facts.job
         if job_facts is not None and job_facts.gone:
             if attempt.gone_at is None:
-                draft.put(msgspec.structs.replace(attempt, gone_at=draft.now))
-            if _stopping(draft, attempt):
-                _remove_pods(draft, draft.attempts[attempt.number])
+                builder.put_attempt(msgspec.structs.replace(attempt, gone_at=builder.now))
+            if _stopping(builder, attempt):
+                _remove_pods(builder, builder.attempts[attempt.number])
         elif attempt.verdict is not None and attempt.gone_at is None:
-            _remove(draft, attempt)
+            _remove(builder, attempt)
 
 
-def _stopping(draft: Draft, attempt: Attempt) -> bool:
-    return attempt.number == draft.job.attempt and draft.job.state is State.STOPPING
+def _stopping(builder: DecisionBuilder, attempt: Attempt) -> bool:
+    return attempt.number == builder.job.attempt and builder.job.state is State.STOPPING
 
 
-def _remove(draft: Draft, attempt: Attempt) -> None:
+def _remove(builder: DecisionBuilder, attempt: Attempt) -> None:
     """Ask for the removal of a cluster job with its pods, when it is time to ask or to ask again."""
     job_facts = attempt.facts.job
     ended = job_facts is not None and (job_facts.condition("Complete") or job_facts.condition("Failed")) is not None
-    due = attempt.decided_at or draft.now
-    if ended and not _stopping(draft, attempt):
-        due += timedelta(seconds=draft.rules.cleanup_delay_seconds)
-    grace_seconds = _kill_grace(draft, attempt)
+    due = attempt.decided_at or builder.now
+    if ended and not _stopping(builder, attempt):
+        due += timedelta(seconds=builder.rules.cleanup_delay_seconds)
+    grace_seconds = _kill_grace(builder, attempt)
     if grace_seconds is None and not ended:
         # The garbage collector takes its time, in a burst minutes: the pods are told to end now, not when their turn comes.
-        grace_seconds = draft.job.policy.stop_grace_seconds
+        grace_seconds = builder.job.policy.stop_grace_seconds
     pods = _left(attempt) if grace_seconds is not None else ()
-    _ask(draft, attempt, due=due, pods=pods, grace_seconds=grace_seconds, wait_for_pods=not ended)
+    _ask(builder, attempt, due=due, pods=pods, grace_seconds=grace_seconds, wait_for_pods=not ended)
 
 
-def _remove_pods(draft: Draft, attempt: Attempt) -> None:
+def _remove_pods(builder: DecisionBuilder, attempt: Attempt) -> None:
     """Ask for the removal of pods that outlive their cluster job, once the garbage collector has had a moment to do it.
 
     After an orphaning delete it never will.
     """
     pods = _left(attempt)
     if pods:
-        due = (attempt.gone_at or draft.now) + timedelta(seconds=draft.rules.pod_unseen_bound_seconds)
-        grace_seconds = _kill_grace(draft, attempt)
-        given = draft.job.policy.stop_grace_seconds if grace_seconds is None else grace_seconds
-        _ask(draft, attempt, due=due, pods=pods, grace_seconds=given, wait_for_pods=False)
+        due = (attempt.gone_at or builder.now) + timedelta(seconds=builder.rules.pod_unseen_bound_seconds)
+        grace_seconds = _kill_grace(builder, attempt)
+        given = builder.job.policy.stop_grace_seconds if grace_seconds is None else grace_seconds
+        _ask(builder, attempt, due=due, pods=pods, grace_seconds=given, wait_for_pods=False)
 
 
 def _ask(
-    draft: Draft,
+    builder: DecisionBuilder,
     attempt: Attempt,
     *,
     due: datetime,
@@ -107,29 +108,29 @@ def _ask(
     grace_seconds: int | None,
     wait_for_pods: bool,
 ) -> None:
-    now, recheck = draft.now, timedelta(seconds=draft.rules.recheck_seconds)
+    now, recheck = builder.now, timedelta(seconds=builder.rules.recheck_seconds)
     if attempt.delete_requested_at is not None:
-        by_force_at = force_at(attempt, now, draft.rules, draft.job.policy.stop_grace_seconds)
+        by_force_at = force_at(attempt, now, builder.rules, builder.job.policy.stop_grace_seconds)
         if now < by_force_at:
-            draft.look_again(by_force_at)
+            builder.look_again(by_force_at)
         if not pods or grace_seconds == attempt.delete_grace_seconds:
             due = max(due, attempt.delete_requested_at + recheck)
     if now < due:
-        draft.look_again(due)
+        builder.look_again(due)
         return
     if attempt.delete_requested_at is None:
-        stopping, rules = _stopping(draft, attempt), draft.rules
+        stopping, rules = _stopping(builder, attempt), builder.rules
         until = _log_awaited_until(attempt, now, rules, stopping=stopping)
         if until is not None and now < until:
-            draft.look_again(min(until, now + timedelta(seconds=rules.log_recheck_seconds)))
+            builder.look_again(min(until, now + timedelta(seconds=rules.log_recheck_seconds)))
             return
         if until is not None:
             attempt = msgspec.structs.replace(attempt, logs_lost=_given_up(attempt, rules, stopping=stopping))
     assert attempt.cluster_uid is not None
-    draft.put(
+    builder.put_attempt(
         msgspec.structs.replace(attempt, delete_requested_at=now, delete_grace_seconds=grace_seconds if pods else None)
     )
-    draft.send(
+    builder.send(
         Delete(
             job_id=attempt.job_id,
             attempt=attempt.number,
@@ -141,23 +142,23 @@ def _ask(
             grace_seconds=grace_seconds,
         ),
     )
-    draft.look_again(now + recheck)
+    builder.look_again(now + recheck)
 
 
 def _left(attempt: Attempt) -> tuple[tuple[str, str], ...]:
     return tuple((pod.name, pod.uid) for pod in attempt.facts.pods if not pod.ended)
 
 
-def _kill_grace(draft: Draft, attempt: Attempt) -> int | None:
+def _kill_grace(builder: DecisionBuilder, attempt: Attempt) -> int | None:
     """Return the grace period that a delete gives to the pods, in seconds; None leaves them that of their spec."""
     left = [pod for pod in attempt.facts.pods if not pod.ended]
-    if left and draft.now >= force_at(attempt, draft.now, draft.rules, draft.job.policy.stop_grace_seconds):
+    if left and builder.now >= force_at(attempt, builder.now, builder.rules, builder.job.policy.stop_grace_seconds):
         node = left[-1].node or "(none)"
         detail = f"pod {left[-1].name} did not end; it was removed by force and may still run on node {node}"
-        draft.note(attempt=attempt.number, kind="RemovedByForce", detail=detail)
+        builder.record_anomaly(attempt=attempt.number, kind="RemovedByForce", detail=detail)
         return 0
-    cancel = draft.job.cancel
-    return cancel.grace_seconds if cancel is not None and attempt.number == draft.job.attempt else None
+    cancel = builder.job.cancel
+    return cancel.grace_seconds if cancel is not None and attempt.number == builder.job.attempt else None
 
 
 def log_expected(attempt: Attempt) -> bool:
@@ -205,19 +206,19 @@ def _given_up(attempt: Attempt, rules: Rules, *, stopping: bool) -> str:
     return f"no log-collector stored the log within {rules.log_deadline_seconds:g} s, and the cluster job was removed"
 
 
-def note_anomalies(draft: Draft) -> None:
+def note_anomalies(builder: DecisionBuilder) -> None:
     """Record what contradicts a terminal state: it is never overwritten."""
-    job = draft.job
-    attempt = draft.attempts.get(job.attempt)
+    job = builder.job
+    attempt = builder.attempts.get(job.attempt)
     if attempt is None or attempt.verdict is None:
         return
     job_facts = attempt.facts.job
     completed = job_facts is not None and not job_facts.deleting and job_facts.condition("Complete") is not None
     if completed and job.state is not State.SUCCEEDED:
-        draft.note(
+        builder.record_anomaly(
             attempt=attempt.number, kind="CompletedAfterEnd", detail=f"the job had ended as {job.state}: {job.reason}"
         )
     if attempt.started_at is None and job.state is State.FAILED and diagnosis.has_started(attempt.facts):
-        draft.note(
+        builder.record_anomaly(
             attempt=attempt.number, kind="StartedAfterEnd", detail=f"the job had ended as {job.state}: {job.reason}"
         )

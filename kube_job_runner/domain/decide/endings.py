@@ -9,7 +9,7 @@ import msgspec
 
 from kube_job_runner.domain import names
 from kube_job_runner.domain.decide import cleanup, diagnosis, retries
-from kube_job_runner.domain.decide.decision import Draft
+from kube_job_runner.domain.decide.builder import DecisionBuilder
 from kube_job_runner.domain.decide.retries import Plan
 from kube_job_runner.domain.job import Attempt, Job, Verdict
 from kube_job_runner.domain.states import State
@@ -17,16 +17,16 @@ from kube_job_runner.domain.states import State
 _NODES_AVOIDED = 8
 
 
-def with_start(draft: Draft, attempt: Attempt) -> Attempt:
+def with_start(builder: DecisionBuilder, attempt: Attempt) -> Attempt:
     """Return the attempt with its start time, when it has started; the job's own is that of its first start."""
     if attempt.started_at is not None or not diagnosis.has_started(attempt.facts):
         return attempt
-    seen = diagnosis.started_at(attempt.facts) or draft.now
+    seen = diagnosis.started_at(attempt.facts) or builder.now
     # The node's clock may be wrong: a start cannot lie before the create or after now.
-    start = min(max(seen, attempt.created_at or seen), draft.now)
+    start = min(max(seen, attempt.created_at or seen), builder.now)
     attempt = msgspec.structs.replace(attempt, started_at=start, unhealthy_reason="", unhealthy_since=None)
-    draft.put(attempt)
-    draft.update(started_at=draft.job.started_at or start)
+    builder.put_attempt(attempt)
+    builder.update_job(started_at=builder.job.started_at or start)
     return attempt
 
 
@@ -39,59 +39,61 @@ def cancelled(job: Job) -> Verdict:
     return Verdict(outcome=State.CANCELLED, reason="Cancelled", explanation=f"Cancelled{who}{why}")
 
 
-def stop(draft: Draft, attempt: Attempt, verdict: Verdict) -> None:
+def stop(builder: DecisionBuilder, attempt: Attempt, verdict: Verdict) -> None:
     """Decide the end of an attempt whose pod may still run: the job is `stopping` until nothing of it is left."""
-    attempt = with_start(draft, attempt)
-    attempt = msgspec.structs.replace(attempt, verdict=verdict, decided_at=draft.now)
-    draft.put(attempt)
-    draft.update(reason=verdict.reason, explanation=verdict.explanation)
-    draft.move(State.STOPPING, attempt=attempt.number, reason=verdict.reason, explanation=verdict.explanation)
-    keep_waiting(draft, attempt)
+    attempt = with_start(builder, attempt)
+    attempt = msgspec.structs.replace(attempt, verdict=verdict, decided_at=builder.now)
+    builder.put_attempt(attempt)
+    builder.update_job(reason=verdict.reason, explanation=verdict.explanation)
+    builder.move(State.STOPPING, attempt=attempt.number, reason=verdict.reason, explanation=verdict.explanation)
+    keep_waiting(builder, attempt)
 
 
-def end(draft: Draft, verdict: Verdict) -> None:
+def end(builder: DecisionBuilder, verdict: Verdict) -> None:
     """Record the verdict on the attempt, then either queue another attempt or end the job."""
-    attempt = draft.attempts.get(draft.job.attempt)
-    has_attempt = attempt is not None and draft.job.state is not State.QUEUED
+    attempt = builder.attempts.get(builder.job.attempt)
+    has_attempt = attempt is not None and builder.job.state is not State.QUEUED
     if attempt is not None and has_attempt:
-        _conclude(draft, attempt, verdict)
-    follows = plan(draft.job, draft.attempts, verdict) if has_attempt else None
-    if follows is not None and follows.retry and draft.job.cancel is None:
-        _queue_again(draft, verdict, follows)
+        _conclude(builder, attempt, verdict)
+    follows = plan(builder.job, builder.attempts, verdict) if has_attempt else None
+    if follows is not None and follows.retry and builder.job.cancel is None:
+        _queue_again(builder, verdict, follows)
         return
     if follows is not None and follows.retry:
-        verdict = cancelled(draft.job)
-    explanation = _last_words(draft.job, verdict, follows)
-    draft.update(finished_at=draft.now, reason=verdict.reason, explanation=explanation, exit_code=verdict.exit_code)
-    draft.move(
+        verdict = cancelled(builder.job)
+    explanation = _last_words(builder.job, verdict, follows)
+    builder.update_job(
+        finished_at=builder.now, reason=verdict.reason, explanation=explanation, exit_code=verdict.exit_code
+    )
+    builder.move(
         verdict.outcome,
-        attempt=draft.job.attempt,
+        attempt=builder.job.attempt,
         reason=verdict.reason,
         explanation=explanation,
         exit_code=verdict.exit_code,
     )
 
 
-def _conclude(draft: Draft, attempt: Attempt, verdict: Verdict) -> None:
-    now = draft.now
-    attempt = with_start(draft, attempt)
+def _conclude(builder: DecisionBuilder, attempt: Attempt, verdict: Verdict) -> None:
+    now = builder.now
+    attempt = with_start(builder, attempt)
     ended = diagnosis.finished_at(attempt.facts)
     finished = min(max(ended, attempt.started_at or ended), now) if ended else now
-    draft.put(msgspec.structs.replace(attempt, verdict=verdict, decided_at=now, finished_at=finished))
+    builder.put_attempt(msgspec.structs.replace(attempt, verdict=verdict, decided_at=now, finished_at=finished))
 
 
-def _queue_again(draft: Draft, verdict: Verdict, follows: Plan) -> None:
-    due_at = draft.now + timedelta(seconds=follows.delay_seconds)
+def _queue_again(builder: DecisionBuilder, verdict: Verdict, follows: Plan) -> None:
+    due_at = builder.now + timedelta(seconds=follows.delay_seconds)
     explanation = f"{verdict.explanation} {_sentence(follows.why)}".strip()
-    draft.update(due_at=due_at, admitted_at=None, reason=verdict.reason, explanation=explanation)
-    draft.move(
+    builder.update_job(due_at=due_at, admitted_at=None, reason=verdict.reason, explanation=explanation)
+    builder.move(
         State.QUEUED,
-        attempt=draft.job.attempt,
+        attempt=builder.job.attempt,
         reason=verdict.reason,
         explanation=explanation,
         exit_code=verdict.exit_code,
     )
-    draft.look_again(due_at)
+    builder.look_again(due_at)
 
 
 def _last_words(job: Job, verdict: Verdict, follows: Plan | None) -> str:
@@ -123,12 +125,12 @@ def plan(job: Job, attempts: Mapping[int, Attempt], verdict: Verdict, *, number:
     return retries.plan([*history, verdict], policy=job.policy.retry, job_id=job.id, memory=memory)
 
 
-def keep_waiting(draft: Draft, attempt: Attempt) -> None:
+def keep_waiting(builder: DecisionBuilder, attempt: Attempt) -> None:
     """Look again at a job that is being stopped: to ask anew, or when its pods have been waited for enough."""
-    draft.look_again(draft.now + timedelta(seconds=draft.rules.recheck_seconds))
+    builder.look_again(builder.now + timedelta(seconds=builder.rules.recheck_seconds))
     if attempt.facts.job is not None and attempt.facts.job.gone:
-        grace_seconds = draft.job.policy.stop_grace_seconds
-        draft.look_again(cleanup.waited_enough_at(attempt, draft.now, draft.rules, grace_seconds))
+        grace_seconds = builder.job.policy.stop_grace_seconds
+        builder.look_again(cleanup.waited_enough_at(attempt, builder.now, builder.rules, grace_seconds))
 
 
 def next_attempt(job: Job, attempts: Mapping[int, Attempt]) -> Attempt:

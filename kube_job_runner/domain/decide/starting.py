@@ -6,39 +6,38 @@ from datetime import timedelta
 
 import msgspec
 
-from kube_job_runner.domain.decide import diagnosis, endings
-from kube_job_runner.domain.decide.decision import Draft
+from kube_job_runner.domain.decide import deadlines, diagnosis, endings, obstacles
+from kube_job_runner.domain.decide.builder import DecisionBuilder
 from kube_job_runner.domain.job import Attempt, Verdict
 from kube_job_runner.domain.states import State
 
 
-def decide_starting(draft: Draft, attempt: Attempt) -> None:
+def decide_starting(builder: DecisionBuilder, attempt: Attempt) -> None:
     """Say what to do with an attempt whose program has not begun: wait, or give up when its fault or its time says so."""
-    rules, now = draft.rules, draft.now
-    found = diagnosis.obstacle(attempt.facts, now=now, table=rules.table)
-    attempt = _note_health(draft, attempt, found)
+    rules, now = builder.rules, builder.now
+    found = obstacles.obstacle(attempt.facts, now=now, table=rules.table)
+    attempt = _note_health(builder, attempt, found)
     if found is not None:
         if found.until is not None:
-            draft.look_again(found.until)
+            builder.look_again(found.until)
         if found.finding.verdict != "wait":
             since = attempt.unhealthy_since or now
             until = since + timedelta(seconds=rules.grace_seconds(found.finding.rule))
             if now >= until:
-                _give_up(draft, attempt, diagnosis.verdict_of(found.finding))
+                _give_up(builder, attempt, diagnosis.verdict_of(found.finding))
                 return
-            draft.look_again(until)
-    start_seconds = draft.job.policy.timeouts.start_seconds
-    deadline = (attempt.created_at or now) + timedelta(seconds=start_seconds)
+            builder.look_again(until)
+    deadline = deadlines.start_deadline(builder.job, attempt.created_at or now)
     if now >= deadline:
-        _give_up(draft, attempt, _start_timeout(draft, attempt, found))
+        _give_up(builder, attempt, _start_timeout(builder, attempt, found))
     else:
-        draft.look_again(deadline)
+        builder.look_again(deadline)
 
 
-def _start_timeout(draft: Draft, attempt: Attempt, found: diagnosis.Obstacle | None) -> Verdict:
+def _start_timeout(builder: DecisionBuilder, attempt: Attempt, found: obstacles.Obstacle | None) -> Verdict:
     """Return the verdict of an attempt that used up its time to start: its known fault, where there is one."""
-    start_seconds = draft.job.policy.timeouts.start_seconds
-    waited_for = diagnosis.waiting_for(attempt.facts, now=draft.now, table=draft.rules.table)
+    start_seconds = builder.job.policy.timeouts.start_seconds
+    waited_for = obstacles.waiting_for(attempt.facts, now=builder.now, table=builder.rules.table)
     explanation = f"The job did not start within its start timeout of {start_seconds} s: {waited_for}"
     if found is not None and found.finding.verdict != "wait":
         return diagnosis.verdict_of(found.finding, explanation=explanation)
@@ -46,25 +45,25 @@ def _start_timeout(draft: Draft, attempt: Attempt, found: diagnosis.Obstacle | N
     return Verdict(outcome=State.FAILED, reason="StartTimeout", explanation=explanation, cause="permanent", rule=rule)
 
 
-def _give_up(draft: Draft, attempt: Attempt, verdict: Verdict) -> None:
+def _give_up(builder: DecisionBuilder, attempt: Attempt, verdict: Verdict) -> None:
     """End an attempt that never started: at once when it was the last, else after its pod, which might still start, is gone."""
-    if draft.job.cancel is None and endings.plan(draft.job, draft.attempts, verdict).retry:
-        endings.stop(draft, attempt, verdict)
+    if builder.job.cancel is None and endings.plan(builder.job, builder.attempts, verdict).retry:
+        endings.stop(builder, attempt, verdict)
     else:
-        endings.end(draft, verdict)
+        endings.end(builder, verdict)
 
 
-def _note_health(draft: Draft, attempt: Attempt, found: diagnosis.Obstacle | None) -> Attempt:
+def _note_health(builder: DecisionBuilder, attempt: Attempt, found: obstacles.Obstacle | None) -> Attempt:
     """Keep when the failing signal now seen was first seen, and put what the attempt waits for into the job's row."""
-    main = diagnosis.main_container(attempt.facts.pod)
+    main = attempt.facts.main
     reason = found.finding.reason if found else ""
-    if found is None and main is not None and diagnosis.blames_image(main.reason):
+    if found is None and main is not None and obstacles.hides_its_cause(main.reason):
         # Kubelets before 1.31 drop the cause between two pulls; the cause seen before still holds.
         return attempt
     if reason != attempt.unhealthy_reason:
         attempt = msgspec.structs.replace(
-            attempt, unhealthy_reason=reason, unhealthy_since=draft.now if reason else None
+            attempt, unhealthy_reason=reason, unhealthy_since=builder.now if reason else None
         )
-        draft.put(attempt)
-        draft.update(reason="", explanation=found.finding.explanation if found else "")
+        builder.put_attempt(attempt)
+        builder.update_job(reason="", explanation=found.finding.explanation if found else "")
     return attempt

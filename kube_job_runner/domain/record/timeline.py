@@ -8,32 +8,18 @@ never seen is left out rather than guessed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 
 from kube_job_runner.domain import failures
-from kube_job_runner.domain.decide import diagnosis
-from kube_job_runner.domain.facts import PodFacts
+from kube_job_runner.domain.decide import deadlines, diagnosis, obstacles
 from kube_job_runner.domain.failures import Table
-from kube_job_runner.domain.job import Attempt, Job, Marks
+from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.states import State
 
 Name = Literal["queued", "created", "scheduled", "pulling", "starting", "running", "finishing"]
-
-# Waiting reasons of a container whose image is on the node already (kubelet kuberuntime_container.go and sync_result.go).
-_PULLED = frozenset(
-    {
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "PreCreateHookError",
-        "PreStartHookError",
-        "PostStartHookError",
-        "RunContainerError",
-        "CrashLoopBackOff",
-    }
-)
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,29 +34,6 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None
     deadline: datetime | None = None
     reason: str = ""
-
-
-def marked(marks: Marks, seen: PodFacts) -> Marks:
-    """Return the marks with what one state of the pod shows: the earliest time of each step wins, in any order of arrival."""
-    if seen.phase not in ("Pending", "Running") or seen.deleting:
-        return marks
-    times: dict[str, datetime | None] = {"scheduled_at": None, "pulling_at": None, "starting_at": None}
-    for condition in seen.conditions:
-        if condition.status != "True":
-            continue
-        if condition.type == "PodScheduled":
-            times["scheduled_at"] = condition.at
-        elif condition.type == "PodReadyToStartContainers":
-            times["pulling_at"] = condition.at
-    main = diagnosis.main_container(seen)
-    if main is not None and main.state == "waiting" and main.reason in _PULLED:
-        times["starting_at"] = times["pulling_at"] or times["scheduled_at"]
-    changed = {
-        name: time
-        for name, time in times.items()
-        if time is not None and ((known := getattr(marks, name)) is None or time < known)
-    }
-    return msgspec.structs.replace(marks, **changed) if changed else marks
 
 
 def timeline(
@@ -102,7 +65,7 @@ def _queued(job: Job, number: int, *, queued_at: datetime, now: datetime, standi
     reason = standing or job.explanation
     if now < job.due_at:
         reason = f"waiting until {job.due_at:%Y-%m-%d %H:%M:%S} UTC. {job.explanation}".strip()
-    deadline = max(job.created_at, job.due_at) + timedelta(seconds=job.policy.timeouts.queue_seconds)
+    deadline = deadlines.queue_deadline(job)
     return Phase(attempt=number, name="queued", started_at=queued_at, deadline=deadline, reason=reason)
 
 
@@ -150,12 +113,11 @@ def _main_ended_at(attempt: Attempt) -> datetime | None:
 
 
 def _deadline(job: Job, attempt: Attempt, name: Name) -> datetime | None:
-    timeouts = job.policy.timeouts
     if job.state is State.STOPPING or attempt.created_at is None or name == "finishing":
         return None
     if name == "running":
-        return (attempt.started_at or attempt.created_at) + timedelta(seconds=timeouts.run_seconds)
-    return attempt.created_at + timedelta(seconds=timeouts.start_seconds)
+        return deadlines.run_deadline(job, attempt.started_at or attempt.created_at)
+    return deadlines.start_deadline(job, attempt.created_at)
 
 
 def _reason(job: Job, attempt: Attempt, name: Name, *, now: datetime, table: Table) -> str:
@@ -166,4 +128,4 @@ def _reason(job: Job, attempt: Attempt, name: Name, *, now: datetime, table: Tab
         return f"stopping: {text}" if stopping else text
     if name in ("running", "finishing"):
         return ""
-    return diagnosis.waiting_for(attempt.facts, now=now, table=table)
+    return obstacles.waiting_for(attempt.facts, now=now, table=table)

@@ -20,7 +20,7 @@ from kube_job_runner.adapters.simulated import SimulatedCluster
 from kube_job_runner.adapters.simulated.script import Script
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.decide.admission import AdmissionLimits
-from kube_job_runner.domain.decide.decision import Rules
+from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import DatabaseUnavailable
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import JobFilter

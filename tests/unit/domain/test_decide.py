@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kube_job_runner.domain.decide import cleanup, endings, lifecycle
+from kube_job_runner.domain.decide import cleanup, creation, endings
 from kube_job_runner.domain.decide.decision import Create, Decision, Find
 from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, Seen
 from kube_job_runner.domain.job import Attempt, Job, Verdict
@@ -57,7 +57,7 @@ class TestQueued:
 
     def test_what_is_found_in_the_cluster_counts_as_admitted(self) -> None:
         job = make_job(admitted_at=None, cancelled=True)
-        decision = lifecycle.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=after(3), rules=RULES)
+        decision = creation.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=after(3), rules=RULES)
         assert decision.job.admitted_at == after(3)
         assert decision.job.in_flight
 
@@ -85,7 +85,7 @@ class TestQueued:
 
     def test_a_cancelled_job_whose_create_got_through_is_stopped_and_its_cluster_job_deleted(self) -> None:
         job = make_job(cancelled=True)
-        decision = lifecycle.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=T0, rules=RULES)
+        decision = creation.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=T0, rules=RULES)
         assert [t.to_state for t in decision.transitions] == [State.STARTING, State.STOPPING]
         [delete] = [outgoing.message for outgoing in decision.messages]
         assert isinstance(delete, Delete)
@@ -108,7 +108,7 @@ class TestQueued:
         self, waited: int, outage: bool, expected: int
     ) -> None:
         now = after(waited)
-        decision = lifecycle.postponed(
+        decision = creation.postponed(
             make_job(), {}, why="quota full", delay_seconds=1, outage=outage, now=now, rules=RULES
         )
         assert decision.job.state is State.QUEUED
@@ -118,14 +118,14 @@ class TestQueued:
 
     def test_a_refusal_of_the_cluster_ends_the_job_with_its_reason(self) -> None:
         verdict = Verdict(outcome=State.FAILED, reason="AdmissionDenied", explanation="The cluster refused the job: no")
-        decision = lifecycle.refused(make_job(), {}, verdict, now=T0, rules=RULES)
+        decision = creation.refused(make_job(), {}, verdict, now=T0, rules=RULES)
         assert (decision.job.state, decision.job.reason) == (State.FAILED, "AdmissionDenied")
 
 
 class TestStarting:
     def test_created_makes_the_job_start(self) -> None:
         job = make_job()
-        decision = lifecycle.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=after(3), rules=RULES)
+        decision = creation.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=after(3), rules=RULES)
         assert decision.job.state is State.STARTING
         assert decision.job.attempt == 1
         assert decision.attempts[0].cluster_uid == CLUSTER_UID
@@ -135,7 +135,7 @@ class TestStarting:
         job = make_job(due_at=after(10))
         for seconds, expected in ((-600, after(10)), (12, after(12)), (600, after(13))):
             facts = msgspec.structs.replace(job_facts(), created_at=after(seconds))
-            decision = lifecycle.created(job, {}, endings.next_attempt(job, {}), facts, now=after(13), rules=RULES)
+            decision = creation.created(job, {}, endings.next_attempt(job, {}), facts, now=after(13), rules=RULES)
             assert decision.attempts[0].created_at == expected
 
     def test_a_missing_image_fails_the_job_after_its_grace_and_removes_the_cluster_job_at_once(self) -> None:
@@ -597,19 +597,19 @@ class TestCleanup:
     def test_a_cluster_job_that_appears_after_the_end_is_removed(self) -> None:
         job = make_job(State.CANCELLED, attempt=0)
         seen = Observed(job_id=JOB_ID, attempt=1, job=job_facts())
-        attempt = lifecycle.stray(job, seen, now=T0)
+        attempt = creation.stray(job, seen, now=T0)
         assert attempt is not None
         assert [type(o.message) for o in decide(job, attempt).messages] == [Delete]
-        assert lifecycle.stray(make_job(), seen, now=T0) is None
+        assert creation.stray(make_job(), seen, now=T0) is None
 
     def test_a_create_that_lost_to_a_cancel_is_removed(self) -> None:
         job = make_job(State.CANCELLED, attempt=0)
         made = endings.next_attempt(job, {})
-        decision = lifecycle.remove_stray(job, {}, made, job_facts(), now=T0, rules=RULES)
+        decision = creation.remove_stray(job, {}, made, job_facts(), now=T0, rules=RULES)
         assert decision is not None
         assert [type(o.message) for o in decision.messages] == [Delete]
         assert decision.job.state is State.CANCELLED
-        assert lifecycle.remove_stray(make_job(), {}, made, job_facts(), now=T0, rules=RULES) is None
+        assert creation.remove_stray(make_job(), {}, made, job_facts(), now=T0, rules=RULES) is None
 
 
 def test_facts_of_another_uid_change_nothing() -> None:
@@ -628,7 +628,7 @@ def test_a_decision_that_changes_nothing_keeps_the_version() -> None:
 
 def test_versions_of_transitions_follow_one_another() -> None:
     job = make_job(cancelled=True)
-    decision = lifecycle.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=T0, rules=RULES)
+    decision = creation.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=T0, rules=RULES)
     assert [t.version for t in decision.transitions] == [8, 9]
     assert decision.job.version == 9
     assert msgspec.structs.asdict(decision.job)["state"] is State.STOPPING

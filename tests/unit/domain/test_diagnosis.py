@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kube_job_runner.domain.decide import diagnosis
+from kube_job_runner.domain.decide import obstacles
 from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts
 from kube_job_runner.domain.states import State
 from tests.support.domain import (
@@ -59,15 +59,15 @@ class TestPodEvents:
 
     def test_a_missing_volume_source_is_told_by_its_event_alone(self) -> None:
         attempt = with_facts(make_attempt(), self.CREATING, event("FailedMount", NO_CONFIG_MAP))
-        found = diagnosis.obstacle(attempt.facts, now=after(2))
+        found = obstacles.obstacle(attempt.facts, now=after(2))
         assert found is not None
         assert found.finding.reason == "ConfigMissing"
-        assert found.until == after(1 + diagnosis.EVENT_FRESH_SECONDS)
-        assert "nope" in diagnosis.waiting_for(attempt.facts, now=after(2))
+        assert found.until == after(1 + obstacles.EVENT_FRESH_SECONDS)
+        assert "nope" in obstacles.waiting_for(attempt.facts, now=after(2))
 
     def test_an_event_that_was_not_repeated_is_over(self) -> None:
         attempt = with_facts(make_attempt(), self.CREATING, event("FailedMount", NO_CONFIG_MAP))
-        assert diagnosis.obstacle(attempt.facts, now=after(1 + diagnosis.EVENT_FRESH_SECONDS)) is None
+        assert obstacles.obstacle(attempt.facts, now=after(1 + obstacles.EVENT_FRESH_SECONDS)) is None
 
     def test_the_job_is_looked_at_again_when_the_event_is_over(self) -> None:
         attempt = with_facts(make_attempt(), self.CREATING, event("FailedMount", NO_CONFIG_MAP, at=-200))
@@ -79,18 +79,18 @@ class TestPodEvents:
         ready = Condition(type="PodReadyToStartContainers", at=after(2))
         seen = pod_facts(waiting("ContainerCreating"), conditions=(ready,))
         attempt = with_facts(make_attempt(), seen, event("FailedMount", NO_CONFIG_MAP))
-        assert diagnosis.obstacle(attempt.facts, now=after(2)) is None
+        assert obstacles.obstacle(attempt.facts, now=after(2)) is None
 
     def test_what_a_container_says_goes_before_what_an_event_says(self) -> None:
         seen = pod_facts(waiting("InvalidImageName", "bad"))
         attempt = with_facts(make_attempt(), seen, event("FailedMount", NO_CONFIG_MAP))
-        found = diagnosis.obstacle(attempt.facts, now=after(2))
+        found = obstacles.obstacle(attempt.facts, now=after(2))
         assert found is not None
         assert found.finding.reason == "ImageReferenceInvalid"
 
     def test_a_normal_event_is_no_obstacle(self) -> None:
         attempt = with_facts(make_attempt(), self.CREATING, event("FailedMount", NO_CONFIG_MAP, type="Normal"))
-        assert diagnosis.obstacle(attempt.facts, now=after(2)) is None
+        assert obstacles.obstacle(attempt.facts, now=after(2)) is None
 
 
 class TestContainers:
@@ -114,4 +114,4 @@ class TestContainers:
 
     @pytest.mark.parametrize(("reason", "unknown"), [("SomethingNew", "SomethingNew"), ("ContainerCreating", "")])
     def test_what_the_table_does_not_know_is_told_for_the_count(self, reason: str, unknown: str) -> None:
-        assert diagnosis.unknown_signal(pod_facts(waiting(reason))) == unknown
+        assert obstacles.unknown_signal(pod_facts(waiting(reason))) == unknown

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from kube_job_runner.adapters.simulated import Script
 from kube_job_runner.domain import failures
-from kube_job_runner.domain.decide import diagnosis
+from kube_job_runner.domain.decide import obstacles
 from kube_job_runner.domain.facts import AttemptFacts
 from tests.unit.simulated.conftest import Bench, scripted
 
@@ -121,7 +121,7 @@ async def test_modes(bench: Bench, annotations: dict[str, str], phases: list[tup
 async def test_the_failure_table_knows_what_waits(bench: Bench, annotations: dict[str, str], reason: str) -> None:
     _, facts = await bench.create(**annotations)
     await bench.pass_seconds(5)
-    found = diagnosis.obstacle(AttemptFacts(job=facts, pods=(bench.pod(facts.uid),)), now=bench.clock.now())
+    found = obstacles.obstacle(AttemptFacts(job=facts, pods=(bench.pod(facts.uid),)), now=bench.clock.now())
     assert found is not None
     assert found.finding.reason == reason
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from kube_job_runner.domain.decide import lifecycle
+from kube_job_runner.domain.decide import observation
 from kube_job_runner.domain.facts import Condition
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.record import timeline
@@ -142,7 +142,7 @@ def test_a_job_that_never_left_its_queue_ended_there() -> None:
 
 def test_wrong_clocks_of_nodes_never_make_a_phase_negative() -> None:
     attempt = with_facts(make_attempt(created_at=after(100)), SCHEDULED, PULLING, RUNNING)
-    attempt = lifecycle.observe(attempt, ENDED)
+    attempt = observation.observe(attempt, ENDED)
     decision = decide(make_job(State.STARTING), with_facts(attempt, job_facts("Complete", rv=20)), now=after(101))
     job, attempts = apply(decision, {1: attempt})
     found = phases(job, attempts[1], now=200)

@@ -1,0 +1,97 @@
+"""What follows a create: the cluster job exists, was refused, must wait, or was made for a job that had ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import msgspec
+
+from kube_job_runner.domain.decide import cleanup, deadlines, endings, lifecycle
+from kube_job_runner.domain.decide.builder import DecisionBuilder
+from kube_job_runner.domain.decide.decision import Decision
+from kube_job_runner.domain.decide.observation import observe
+from kube_job_runner.domain.decide.ruleset import Rules
+from kube_job_runner.domain.facts import JobFacts
+from kube_job_runner.domain.job import Attempt, Job, Verdict
+from kube_job_runner.domain.messages import Observed
+from kube_job_runner.domain.states import State
+
+
+def created(
+    job: Job, attempts: Mapping[int, Attempt], attempt: Attempt, facts: JobFacts, *, now: datetime, rules: Rules
+) -> Decision:
+    """Return what to do once the cluster job of a queued job is known to exist (made now, adopted, or found)."""
+    # The cluster's clock may be wrong: a create cannot lie before it was due or after now.
+    made_at = max(job.due_at, min(facts.created_at or now, now))
+    attempt = msgspec.structs.replace(attempt, cluster_uid=facts.uid, created_at=made_at)
+    attempt = observe(attempt, facts)
+    builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
+    builder.put_attempt(attempt)
+    builder.update_job(attempt=attempt.number, admitted_at=job.admitted_at or now)
+    builder.move(State.STARTING, attempt=attempt.number, reason="Created")
+    made = builder.build()
+    return made.then(lifecycle.decide(made.job, builder.attempts, now=now, rules=rules))
+
+
+def refused(job: Job, attempts: Mapping[int, Attempt], verdict: Verdict, *, now: datetime, rules: Rules) -> Decision:
+    """Return what to do when the cluster refused the cluster job of a queued job for good."""
+    builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
+    endings.end(builder, verdict)
+    cleanup.remove_finished(builder)
+    return builder.build()
+
+
+def postponed(
+    job: Job,
+    attempts: Mapping[int, Attempt],
+    *,
+    why: str,
+    delay_seconds: float,
+    outage: bool = False,
+    now: datetime,
+    rules: Rules,
+) -> Decision:
+    """Return what to do when a queued job could not be created now: wait half as long as it has waited, up to a minute.
+
+    In an `outage` of the API server it waits 10 s at most, so that all goes on soon after it: a question that nobody
+    answers costs little, while a quota that is full may stay so for hours.
+    It keeps its admission: a create whose answer was lost may have made the cluster job, so its place stays taken.
+    """
+    waited_seconds = max(0.0, (now - max(job.due_at, job.created_at)).total_seconds())
+    max_seconds = rules.create_retry_outage_seconds if outage else rules.create_retry_max_seconds
+    wait_seconds = max(delay_seconds, min(waited_seconds / 2, max_seconds))
+    builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
+    builder.update_job(explanation=f"Waiting to be created: {why}")
+    builder.look_again(min(now + timedelta(seconds=wait_seconds), max(now, deadlines.queue_deadline(job))))
+    return builder.build()
+
+
+def stray(job: Job, message: Observed, *, now: datetime) -> Attempt | None:
+    """Return an attempt for a cluster job that appeared for a job which had ended, or None when it is no such thing.
+
+    It can be: a create that was in flight, by a processor that then died, while a cancel found nothing and was recorded.
+    """
+    if not job.terminal or message.job is None or message.job.gone or message.attempt != job.attempt + 1:
+        return None
+    return _stray_attempt(job, endings.next_attempt(job, {}), message.job, now=now)
+
+
+def remove_stray(
+    job: Job, attempts: Mapping[int, Attempt], attempt: Attempt, facts: JobFacts, *, now: datetime, rules: Rules
+) -> Decision | None:
+    """Return how to remove a cluster job that was made for a job which ended meanwhile; None when there is no need."""
+    if not job.terminal or attempt.number in attempts:
+        return None
+    builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
+    builder.put_attempt(_stray_attempt(job, attempt, facts, now=now))
+    cleanup.remove_finished(builder)
+    return builder.build()
+
+
+def _stray_attempt(job: Job, attempt: Attempt, facts: JobFacts, *, now: datetime) -> Attempt:
+    verdict = Verdict(outcome=job.state, reason=job.reason, explanation="Made while the job ended; removed at once.")
+    made = msgspec.structs.replace(
+        attempt, cluster_uid=facts.uid, created_at=facts.created_at or now, verdict=verdict, decided_at=now
+    )
+    return observe(made, facts)

@@ -1,0 +1,116 @@
+"""What keeps an attempt from starting: a known fault of its pod, or what a Warning event says.
+
+The places are read in a fixed order: what a container waits for, scheduling, events. An event is text, so it decides only
+where no status can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import msgspec
+
+from kube_job_runner.domain import failures
+from kube_job_runner.domain.decide.diagnosis import classify
+from kube_job_runner.domain.facts import AttemptFacts, EventFacts, PodFacts
+from kube_job_runner.domain.failures import Finding, Table
+
+EVENT_FRESH_SECONDS = 300.0
+"""How long a Warning event speaks: the kubelet repeats a failed mount at least every 2 min 2 s (reconciler backoff)."""
+
+_NORMAL = frozenset({"", "ContainerCreating", "PodInitializing"})
+
+
+class Obstacle(msgspec.Struct, frozen=True, kw_only=True):
+    """What keeps an attempt from starting. `until` is when an event stops to speak for it, None for a status."""
+
+    finding: Finding
+    until: datetime | None = None
+
+
+def obstacle(facts: AttemptFacts, *, now: datetime, table: Table = failures.TABLE) -> Obstacle | None:
+    """Return the known fault that keeps the newest pod from starting, or None when it waits for a normal reason."""
+    pod = facts.pod
+    if pod is None:
+        return _from_events(facts.job_events, now=now, table=table)
+    if pod.ended or pod.deleting:
+        return None
+    found = _worst(_waiting(pod, table))
+    if found is None:
+        found = _worst(_unscheduled(pod, table))
+    if found is not None:
+        return Obstacle(finding=found)
+    ready = pod.find_condition("PodReadyToStartContainers")
+    if ready is not None and ready.status == "True":
+        return None  # volumes and network are there: what the events said of them is over
+    return _from_events(facts.pod_events, now=now, table=table)
+
+
+def waiting_for(facts: AttemptFacts, *, now: datetime, table: Table = failures.TABLE) -> str:
+    """Return, in words, what an attempt that has not started is waiting for."""
+    found = obstacle(facts, now=now, table=table)
+    if found is not None:
+        return found.finding.explanation
+    pod = facts.pod
+    if pod is None:
+        return "the cluster has not made a pod for it yet"
+    for condition in pod.conditions:
+        if condition.type == "PodScheduled" and condition.status != "True":
+            return condition.message or condition.reason or "it has not been scheduled"
+    for container in pod.containers:
+        if container.state == "waiting" and container.reason:
+            return f"container {container.name}: {container.reason} {container.message}".strip()
+    return f"the pod is {pod.phase or 'pending'} on node {pod.node or '(none)'}"
+
+
+def unknown_signal(pod: PodFacts, table: Table = failures.TABLE) -> str:
+    """Return a waiting reason of a pod that is neither normal nor known to the table, or nothing."""
+    for container in pod.containers:
+        if container.state != "waiting" or container.reason in _NORMAL:
+            continue
+        if classify(table, "container.waiting", container.reason, container.message) is None:
+            return container.reason
+    return ""
+
+
+def hides_its_cause(reason: str) -> bool:
+    """Tell whether a waiting reason names no cause: that of a pull between two tries, before kubelet 1.31."""
+    return reason == "ImagePullBackOff"
+
+
+def _waiting(pod: PodFacts, table: Table) -> Iterator[Finding]:
+    for container in pod.containers:
+        if container.state == "waiting" and container.reason not in _NORMAL:
+            found = classify(
+                table, "container.waiting", container.reason, container.message, container=container.name, node=pod.node
+            )
+            if found is not None:
+                yield found
+
+
+def _unscheduled(pod: PodFacts, table: Table) -> Iterator[Finding]:
+    condition = pod.find_condition("PodScheduled")
+    if condition is not None and condition.status == "False":
+        found = classify(table, "pod.condition", condition.reason, condition.message)
+        if found is not None:
+            yield found
+
+
+def _worst(found: Iterator[Finding]) -> Finding | None:
+    return max(found, key=lambda finding: failures.severity(finding.verdict), default=None)
+
+
+def _from_events(events: tuple[EventFacts, ...], *, now: datetime, table: Table) -> Obstacle | None:
+    """Return what the newest Warning that still speaks and that the table knows says."""
+    for event in reversed(events):
+        seen_at = event.last_at or event.first_at
+        if event.type != "Warning" or seen_at is None:
+            continue
+        until = seen_at + timedelta(seconds=EVENT_FRESH_SECONDS)
+        if until <= now:
+            continue
+        found = classify(table, "event", event.reason, event.message)
+        if found is not None:
+            return Obstacle(finding=found, until=until)
+    return None
