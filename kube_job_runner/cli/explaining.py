@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli import refs, session
+from kube_job_runner.cli import invocation, job_reference
 from kube_job_runner.cli.terminal import describe, output, tables, text
 from kube_job_runner.cli.terminal.describe import Line
 
@@ -23,9 +23,9 @@ def explain_job(reference: str) -> int:
     Raises:
         CommandFailed: there is none.
     """
-    current = session.current()
+    current = invocation.current()
     with current.client() as client:
-        found = client.explain(refs.resolve(client, reference).id)
+        found = client.explain(job_reference.resolve(client, reference).id)
     if current.output != "table":
         output.write_objects([found.raw], current.output, single=True)
         return 0

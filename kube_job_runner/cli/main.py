@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import click
 
 import kube_job_runner
-from kube_job_runner.cli import session
+from kube_job_runner.cli import invocation
 from kube_job_runner.cli.terminal import text
 
 
@@ -66,7 +66,7 @@ class LazyGroup(click.Group):
         entry = COMMANDS.get(name)
         if entry is None:
             return None
-        if isinstance(ctx.obj, session.Session):
+        if isinstance(ctx.obj, invocation.Invocation):
             ctx.obj.waiting = name in WAITING
         command = importlib.import_module(f"kube_job_runner.cli.commands.{entry.module}").command
         assert isinstance(command, click.Command)
@@ -116,7 +116,7 @@ def main(args: list[str] | None = None) -> None:
 
 def run(args: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    current = session.Session()
+    current = invocation.Invocation()
     try:
         result = cli.main(args=args, prog_name="kjr", standalone_mode=False, obj=current)
     except click.exceptions.Exit as stop:
@@ -135,10 +135,10 @@ def run(args: list[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _failed(error: Exception, current: session.Session) -> int:
-    from kube_job_runner.cli import failures
+def _failed(error: Exception, current: invocation.Invocation) -> int:
+    from kube_job_runner.cli import error_report
 
-    code = failures.report(error, current)
+    code = error_report.report(error, current)
     if code is None:
         import traceback
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kube_job_runner.cli import session
+from kube_job_runner.cli import invocation
 from kube_job_runner.cli.terminal import durations
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -57,7 +57,7 @@ def connection(function: Function) -> Function:
     @click.option("--no-color", is_flag=True, help="No colour. [env: NO_COLOR]")
     @functools.wraps(function)
     def wrapped(*args: Any, server: str | None, token: str | None, no_color: bool, **kwargs: Any) -> Any:
-        current = session.current()
+        current = invocation.current()
         current.server = server or current.server
         current.token = token or current.token
         if no_color:
@@ -80,7 +80,7 @@ def output(*formats: str, default: str = "table", short_quiet: bool = True) -> C
         @click.option(*quiet_names, "quiet", is_flag=True, help="No progress and no hints on stderr.")
         @functools.wraps(function)
         def wrapped(*args: Any, output_format: str, quiet: bool, **kwargs: Any) -> Any:
-            current = session.current()
+            current = invocation.current()
             current.output, current.quiet = output_format, quiet
             return function(*args, **kwargs)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from kube_job_runner.client import calls, connection, errors, exchange, models
+from kube_job_runner.client import api_calls, connection, errors, exchange, models
 from kube_job_runner.client.retry import RetryPolicy
 
 UNCHANGED_PAUSE_SECONDS = 1.0
@@ -59,7 +59,7 @@ class BaseClient:
     def _client_options(self) -> dict[str, Any]:
         return {
             "base_url": self._connection.url,
-            "headers": calls.common_headers(self._connection.token),
+            "headers": api_calls.common_headers(self._connection.token),
             "trust_env": not self._connection.loopback,
         }
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import httpx2
 
-from kube_job_runner.client import calls, errors, models, retry
+from kube_job_runner.client import api_calls, errors, models, retry
 from kube_job_runner.client.connection import Connection
 
 OnRetry = Callable[[str, float], None]
@@ -29,7 +29,7 @@ def socket_options() -> Iterable[SocketOption]:
     return options
 
 
-def timeouts(call: calls.Call) -> httpx2.Timeout:
+def timeouts(call: api_calls.Call) -> httpx2.Timeout:
     """Return the timeouts of a call; connecting has a short one of its own."""
     return httpx2.Timeout(call.timeout_seconds, connect=min(10.0, call.timeout_seconds))
 
@@ -68,7 +68,7 @@ class Exchange:
         if response.status_code < 400:
             place = response.headers.get("location", "")
             raise errors.UnexpectedAnswer(f"HTTP {response.status_code} {place}: is the server URL right?")
-        problem = calls.problem_of(response.status_code, response.content)
+        problem = api_calls.problem_of(response.status_code, response.content)
         error = errors.of_problem(problem)
         if not _retried(problem):
             raise error

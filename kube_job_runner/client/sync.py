@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import httpx2
 
-from kube_job_runner.client import base, calls, errors, exchange, models
-from kube_job_runner.client.logs import LineSplitter, LogCursor, LogView
+from kube_job_runner.client import api_calls, base, errors, exchange, models
+from kube_job_runner.client.log_cursor import LineSplitter, LogCursor, LogView
 from kube_job_runner.client.retry import RetryPolicy
 
 Jobs = list[models.Job]
@@ -77,19 +77,19 @@ class Client(base.BaseClient):
             IdempotencyMismatch: the key was used for another spec.
             ConnectionFailed: it is not known whether the job was stored; submit again with the same key.
         """
-        key = idempotency_key or calls.new_idempotency_key()
-        return calls.read_job(self._send(calls.submit(base.merge_spec(spec, fields), key, strict=strict)))
+        key = idempotency_key or api_calls.new_idempotency_key()
+        return api_calls.read_job(self._send(api_calls.submit(base.merge_spec(spec, fields), key, strict=strict)))
 
     def submit_many(
         self, specs: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None, strict: bool = False
     ) -> Answers:
         """Submit any number of jobs, in batches; return an answer for each, in order. Refused jobs do not raise."""
-        key = idempotency_key or calls.new_idempotency_key()
+        key = idempotency_key or api_calls.new_idempotency_key()
         answers: Answers = []
-        for start in range(0, len(specs), calls.BATCH_MAX):
-            part = specs[start : start + calls.BATCH_MAX]
-            body = self._send(calls.submit_many(part, f"{key}/{start}" if start else key, strict=strict))
-            answers.extend(calls.read_batch(body, len(part)))
+        for start in range(0, len(specs), api_calls.BATCH_MAX):
+            part = specs[start : start + api_calls.BATCH_MAX]
+            body = self._send(api_calls.submit_many(part, f"{key}/{start}" if start else key, strict=strict))
+            answers.extend(api_calls.read_batch(body, len(part)))
         return answers
 
     def get(self, job_id: str) -> models.Job:
@@ -98,7 +98,7 @@ class Client(base.BaseClient):
         Raises:
             NotFound: there is none with this id.
         """
-        return calls.read_job(self._send(calls.get(job_id)))
+        return api_calls.read_job(self._send(api_calls.get(job_id)))
 
     def list(
         self,
@@ -134,7 +134,7 @@ class Client(base.BaseClient):
         left = limit
         while left is None or left > 0:
             size = page_size if left is None else min(page_size, left)
-            jobs, cursor = calls.read_page(self._send(calls.list_page(filters, limit=size, cursor=cursor)))
+            jobs, cursor = api_calls.read_page(self._send(api_calls.list_page(filters, limit=size, cursor=cursor)))
             yield from jobs if left is None else jobs[:left]
             left = None if left is None else left - len(jobs)
             if cursor is None:
@@ -149,7 +149,7 @@ class Client(base.BaseClient):
         Raises:
             Conflict: the job has ended already.
         """
-        return calls.read_job(self._send(calls.cancel(job_id, reason, grace_seconds)))
+        return api_calls.read_job(self._send(api_calls.cancel(job_id, reason, grace_seconds)))
 
     def rerun(
         self,
@@ -165,16 +165,16 @@ class Client(base.BaseClient):
             Conflict: the job has not ended (`force` runs it again all the same).
             InvalidRequest: a change is wrong, or the spec is not allowed any more.
         """
-        key = idempotency_key or calls.new_idempotency_key()
-        return calls.read_job(self._send(calls.rerun(job_id, changes, key, force=force)))
+        key = idempotency_key or api_calls.new_idempotency_key()
+        return api_calls.read_job(self._send(api_calls.rerun(job_id, changes, key, force=force)))
 
     def explain(self, job_id: str) -> models.Explanation:
         """Return what happened to a job, or why it still waits: one sentence, and the evidence for it."""
-        return calls.read_explanation(self._send(calls.part(job_id, "explanation")))
+        return api_calls.read_explanation(self._send(api_calls.part(job_id, "explanation")))
 
     def timeline(self, job_id: str) -> models.Timeline:
         """Return the phases of all attempts of a job, oldest first."""
-        return calls.read_timeline(self._send(calls.part(job_id, "timeline")))
+        return api_calls.read_timeline(self._send(api_calls.part(job_id, "timeline")))
 
     def simulate(
         self,
@@ -189,34 +189,34 @@ class Client(base.BaseClient):
         A failure is `{"reason": "OutOfMemory"}`, with `exit_code`, `signal` and `cause` where they matter; `memory` is what the
         first attempt of them has.
         """
-        call = calls.simulate(policy, jobs=jobs, failures=failures, memory=memory)
-        return calls.read_simulations(self._send(call))
+        call = api_calls.simulate(policy, jobs=jobs, failures=failures, memory=memory)
+        return api_calls.read_simulations(self._send(call))
 
     def transitions(self, job_id: str) -> Transitions:
         """Return the history of a job's state, oldest first."""
-        return calls.read_transitions(self._send(calls.part(job_id, "transitions")))
+        return api_calls.read_transitions(self._send(api_calls.part(job_id, "transitions")))
 
     def attempts(self, job_id: str) -> Attempts:
         """Return the attempts of a job, oldest first."""
-        return calls.read_attempts(self._send(calls.part(job_id, "attempts")))
+        return api_calls.read_attempts(self._send(api_calls.part(job_id, "attempts")))
 
     def spec(self, job_id: str) -> dict[str, Any]:
         """Return the spec of a job as it was stored."""
-        return calls.decode(self._send(calls.part(job_id, "spec")))
+        return api_calls.decode(self._send(api_calls.part(job_id, "spec")))
 
     def version(self) -> dict[str, Any]:
         """Return what the server says about its version."""
-        return calls.decode(self._send(calls.version()))
+        return api_calls.decode(self._send(api_calls.version()))
 
     # --- waiting ---
 
     def changes(self, job_id: str, *, timeout: float | None = None) -> Iterator[models.Job]:
         """Yield the job now and at each change that is seen, until it has ended or `timeout` seconds are over."""
         deadline = None if timeout is None else self._monotonic() + timeout
-        job = calls.read_job(self._send(calls.get(job_id), self._outage))
+        job = api_calls.read_job(self._send(api_calls.get(job_id), self._outage))
         yield job
         while not job.terminal:
-            wait = float(calls.LONG_POLL_SECONDS)
+            wait = float(api_calls.LONG_POLL_SECONDS)
             if deadline is not None and (wait := min(wait, deadline - self._monotonic())) <= 0:
                 return
             seen = self._poll(job, wait)
@@ -310,7 +310,7 @@ class Client(base.BaseClient):
                 cursor.check()
                 return
             if step == "wait" and follow:
-                job = self._poll(job, calls.LONG_POLL_SECONDS)
+                job = self._poll(job, api_calls.LONG_POLL_SECONDS)
                 continue
             over = cursor.over(job)
             yield from self._read_log(job_id, cursor, tries, follow=follow and not over)
@@ -324,7 +324,7 @@ class Client(base.BaseClient):
         self, job_id: str, cursor: LogCursor, tries: exchange.Exchange, *, follow: bool
     ) -> Iterator[models.LogChunk]:
         """Read one stream to its end, its fault (after the wait that this asks for), or the answer that there is none."""
-        call = calls.logs(job_id, follow=follow, attempt=cursor.attempt or None, params=cursor.open())
+        call = api_calls.logs(job_id, follow=follow, attempt=cursor.attempt or None, params=cursor.open())
         timeout = exchange.timeouts(call)
         try:
             with self._http.stream(
@@ -355,8 +355,8 @@ class Client(base.BaseClient):
 
     def _poll(self, job: models.Job, wait_seconds: float) -> models.Job:
         started = self._monotonic()
-        call = calls.poll(job.id, since=job.version, wait_seconds=wait_seconds)
-        seen = calls.read_job(self._send(call, self._outage))
+        call = api_calls.poll(job.id, since=job.version, wait_seconds=wait_seconds)
+        seen = api_calls.read_job(self._send(call, self._outage))
         if seen.version == job.version and not seen.terminal:
             # A server that drains, or a proxy that cuts long requests, must not make this a busy loop.
             early = min(base.UNCHANGED_PAUSE_SECONDS, wait_seconds) - (self._monotonic() - started)
@@ -365,7 +365,7 @@ class Client(base.BaseClient):
         return seen
 
     def _refresh(self, job: models.Job) -> models.Job:
-        return calls.read_job(self._send(calls.get(job.id), self._outage))
+        return api_calls.read_job(self._send(api_calls.get(job.id), self._outage))
 
     def _settle(self, job: models.Job, cursor: LogCursor) -> models.Job:
         """Return the job once the record agrees that the attempt is over, or when it is time to look at the log again."""
@@ -379,7 +379,7 @@ class Client(base.BaseClient):
                 break
         return job
 
-    def _send(self, call: calls.Call, policy: RetryPolicy | None = None) -> bytes:
+    def _send(self, call: api_calls.Call, policy: RetryPolicy | None = None) -> bytes:
         tries = self._exchange(policy)
         while True:
             try:

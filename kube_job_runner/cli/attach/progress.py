@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from kube_job_runner.cli.session import Session, color_allowed, interactive
+from kube_job_runner.cli.invocation import Invocation, color_allowed, interactive
 from kube_job_runner.cli.terminal import durations, text
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class Silent:
 class Lines:
     """One plain line per change: for files and the logs of other systems."""
 
-    def __init__(self, session: Session, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._session = session
+    def __init__(self, invocation: Invocation, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._invocation = invocation
         self._monotonic = monotonic
         self._phase = ""
         self._since = monotonic()
@@ -60,7 +60,7 @@ class Lines:
         now = self._monotonic()
         before = f" after {durations.show(now - self._since)} {self._phase}" if self._phase else ""
         self._phase, self._since = phase, now
-        self._session.note(f"kjr: job {text.line(job.id)} {text.line(phase)}{before}")
+        self._invocation.note(f"kjr: job {text.line(job.id)} {text.line(phase)}{before}")
 
     def pause(self) -> None:
         """Do nothing: lines and a log go together."""
@@ -108,10 +108,10 @@ def phase_of(job: Job) -> str:
     return f"{job.state} (attempt {number})" if number > 1 and not job.terminal else job.state
 
 
-def choose(session: Session) -> Progress:
+def choose(invocation: Invocation) -> Progress:
     """Return the way to show progress that fits where stderr goes."""
-    if session.quiet:
+    if invocation.quiet:
         return Silent()
     if interactive():
-        return Living(colored=color_allowed(session.color))
-    return Lines(session)
+        return Living(colored=color_allowed(invocation.color))
+    return Lines(invocation)

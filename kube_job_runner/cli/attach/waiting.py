@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kube_job_runner.cli import exitcodes
-from kube_job_runner.cli.attach import follower, run
-from kube_job_runner.cli.session import Session
+from kube_job_runner.cli.attach import attached_run, follower
+from kube_job_runner.cli.invocation import Invocation
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ANY_MAX = 100
 
 
-def wait_all(client: Client, session: Session, ids: list[str], timeout: float | None) -> tuple[list[Job], int]:
+def wait_all(client: Client, invocation: Invocation, ids: list[str], timeout: float | None) -> tuple[list[Job], int]:
     """Wait for the end of all jobs; return their records and the exit code. How each ended is said as it is known."""
     deadline = None if timeout is None else follower.Deadline(timeout)
     jobs = []
@@ -22,11 +22,11 @@ def wait_all(client: Client, session: Session, ids: list[str], timeout: float | 
         for job in client.changes(job_id, timeout=None if deadline is None else deadline.left_seconds):
             last = job
         jobs.append(last)
-        _report(session, last, timeout)
+        _report(invocation, last, timeout)
     return jobs, exitcodes.of_jobs(jobs)
 
 
-def wait_any(client: Client, session: Session, ids: list[str], timeout: float | None) -> tuple[list[Job], int]:
+def wait_any(client: Client, invocation: Invocation, ids: list[str], timeout: float | None) -> tuple[list[Job], int]:
     """Wait for the end of the first of the jobs; return its record and the exit code.
 
     Raises:
@@ -44,18 +44,18 @@ def wait_any(client: Client, session: Session, ids: list[str], timeout: float | 
         if isinstance(event, follower.Changed):
             latest[event.job.id] = event.job
             if event.job.terminal:
-                _report(session, event.job, timeout)
-                session.ending = True
+                _report(invocation, event.job, timeout)
+                invocation.ending = True
                 return [event.job], exitcodes.of_job(event.job)
         if event is None and deadline is not None and not deadline.left_seconds:
             for job in latest.values():
-                _report(session, job, timeout)
-            session.ending = True
+                _report(invocation, job, timeout)
+            invocation.ending = True
             return list(latest.values()), exitcodes.STILL_RUNNING
 
 
-def _report(session: Session, job: Job, timeout: float | None) -> None:
+def _report(invocation: Invocation, job: Job, timeout: float | None) -> None:
     if job.terminal:
-        run.report_end(session, job)
+        attached_run.report_end(invocation, job)
     else:
-        run.report_still_running(session, job, timeout or 0.0)
+        attached_run.report_still_running(invocation, job, timeout or 0.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kube_job_runner.cli import options, session
+from kube_job_runner.cli import invocation, options
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
@@ -40,20 +40,20 @@ def command(
 
     With -l, the number of jobs is shown and asked about first.
     """
-    from kube_job_runner.cli import refs
+    from kube_job_runner.cli import job_reference
     from kube_job_runner.cli.terminal import output
 
     if bool(references) == bool(selectors):
         raise click.UsageError("give either ids or -l SELECTOR")
     grace_seconds = _grace_seconds(grace, force=force)
-    current = session.current()
+    current = invocation.current()
     with current.client() as client:
         if selectors:
             jobs = _selected(client, ",".join(selectors))
             if not _confirmed(current, jobs, yes=yes):
                 return 1 if jobs else 0
         else:
-            jobs = [refs.resolve(client, reference) for reference in references]
+            jobs = [job_reference.resolve(client, reference) for reference in references]
         after = [_cancel(client, current, job, reason, grace_seconds) for job in jobs]
         if references:
             _say_outlook(current, after)
@@ -73,12 +73,12 @@ def _grace_seconds(grace: float | None, *, force: bool) -> int | None:
     return None if grace is None else int(grace)
 
 
-def _say_outlook(current: session.Session, jobs: list[Job]) -> None:
-    from kube_job_runner.cli.attach import run
+def _say_outlook(current: invocation.Invocation, jobs: list[Job]) -> None:
+    from kube_job_runner.cli.attach import attached_run
     from kube_job_runner.cli.terminal import text
 
     for job in jobs:
-        run.report_warnings(current, job)
+        attached_run.report_warnings(current, job)
         outlook = (job.cancel or {}).get("outlook")
         if outlook:
             current.note(f"kjr: job {text.line(job.id)} is {text.line(job.state)}. {text.line(outlook)}")
@@ -88,7 +88,7 @@ def _selected(client: Client, selector: str) -> list[Job]:
     return list(client.list(labels=selector, state=_LIVE, page_size=500))
 
 
-def _confirmed(current: session.Session, jobs: list[Job], *, yes: bool) -> bool:
+def _confirmed(current: invocation.Invocation, jobs: list[Job], *, yes: bool) -> bool:
     if not jobs:
         current.note("kjr: there are no such jobs that have not ended")
         return False
@@ -100,7 +100,7 @@ def _confirmed(current: session.Session, jobs: list[Job], *, yes: bool) -> bool:
     return click.confirm(f"Cancel {count}?", err=True)
 
 
-def _cancel(client: Client, current: session.Session, job: Job, reason: str, grace_seconds: int | None) -> Job:
+def _cancel(client: Client, current: invocation.Invocation, job: Job, reason: str, grace_seconds: int | None) -> Job:
     from kube_job_runner.client import errors
 
     try:

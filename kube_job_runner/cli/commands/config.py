@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from kube_job_runner.cli import options, session
+from kube_job_runner.cli import invocation, options
 
 _SECRET = re.compile(r"://[^/@]*@")
 
@@ -28,10 +28,10 @@ def command(ctx: click.Context) -> int:
 def show(changed: bool) -> int:
     """Print the settings in force here, one NAME=VALUE a line; passwords in URLs are left out."""
     from kube_job_runner import settings as settings_module
-    from kube_job_runner.cli import server
+    from kube_job_runner.cli import server_settings
     from kube_job_runner.cli.terminal import text
 
-    current = server.settings()
+    current = server_settings.load()
     found = settings_module.changed(current) if changed else settings_module.shown(current)
     for name, value in found.items():
         click.echo(text.line(f"{name}={value}"))
@@ -68,7 +68,7 @@ def check() -> int:
 def _print_reference() -> int:
     from kube_job_runner.cli.terminal import output
 
-    current = session.current()
+    current = invocation.current()
     entries = reference()
     if current.output != "table":
         output.write_objects(entries, current.output)

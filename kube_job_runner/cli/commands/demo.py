@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli import failures, session
+from kube_job_runner.cli import error_report, invocation
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
@@ -38,7 +38,7 @@ def command() -> int:
 
     One succeeds, one exits with 3, one cannot start. Then the server is stopped and the folder removed.
     """
-    current = session.current()
+    current = invocation.current()
     with tempfile.TemporaryDirectory(prefix="kjr-demo-") as folder:
         current.note("kjr: starting a server with its own PostgreSQL ...")
         began = time.monotonic()
@@ -64,7 +64,7 @@ def _run(client: Client) -> list[Job]:
     return [client.wait(job.id, timeout=JOB_SECONDS, check=False) for job in submitted]
 
 
-def _show(jobs: list[Job], current: session.Session) -> None:
+def _show(jobs: list[Job], current: invocation.Invocation) -> None:
     from kube_job_runner.cli.terminal import output, tables, text
 
     columns = [
@@ -123,7 +123,7 @@ def _await_connection(process: subprocess.Popen[bytes], data: Path, log_path: Pa
             break
         time.sleep(0.05)
     tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-15:])
-    raise failures.CommandFailed(f"the server did not start:\n{tail}")
+    raise error_report.CommandFailed(f"the server did not start:\n{tail}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

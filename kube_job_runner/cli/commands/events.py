@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kube_job_runner.cli import options, session
+from kube_job_runner.cli import invocation, options
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 @options.connection
 def command(reference: str, *, follow: bool) -> int:
     """Show what happened to a job: changes of its state, and the phases of its attempts with their durations."""
-    from kube_job_runner.cli import refs
+    from kube_job_runner.cli import job_reference
 
-    current = session.current()
+    current = invocation.current()
     if follow and current.output in ("json", "yaml"):
         raise click.UsageError(f"-f does not go with -o {current.output}; -o jsonl writes one event per line")
     with current.client() as client:
-        job = refs.resolve(client, reference)
+        job = job_reference.resolve(client, reference)
         return _follow(client, current, job) if follow else _show(client, current, job)
 
 
-def _show(client: Client, current: session.Session, job: Job) -> int:
+def _show(client: Client, current: invocation.Invocation, job: Job) -> int:
     from kube_job_runner.cli import happenings
     from kube_job_runner.cli.terminal import output
 
@@ -44,7 +44,7 @@ def _show(client: Client, current: session.Session, job: Job) -> int:
     return 0
 
 
-def _follow(client: Client, current: session.Session, job: Job) -> int:
+def _follow(client: Client, current: invocation.Invocation, job: Job) -> int:
     from kube_job_runner.cli import happenings
     from kube_job_runner.cli.terminal import output
 

@@ -34,7 +34,7 @@ def command(what: str | None) -> int:
 
 def _explain_job(reference: str) -> int:
     from kube_job_runner.cli import exitcodes, explaining
-    from kube_job_runner.cli.failures import CommandFailed
+    from kube_job_runner.cli.error_report import CommandFailed
     from kube_job_runner.client import errors
 
     try:
@@ -48,11 +48,11 @@ def _explain_job(reference: str) -> int:
 
 def list_codes() -> int:
     """Print all reason codes with their titles."""
-    from kube_job_runner.cli import session
+    from kube_job_runner.cli import invocation
     from kube_job_runner.cli.terminal import output
     from kube_job_runner.domain.failures import categories
 
-    current = session.current()
+    current = invocation.current()
     if current.output != "table":
         rows = [{"code": known.code, "category": known.name, "title": known.title} for known in categories.CATEGORIES]
         output.write_objects(rows, current.output)
@@ -65,7 +65,7 @@ def list_codes() -> int:
 
 def explain_code(code: str) -> bool:
     """Print the manual page of a reason code or category; False when there is none of that name."""
-    from kube_job_runner.cli import session
+    from kube_job_runner.cli import invocation
     from kube_job_runner.cli.terminal import output
     from kube_job_runner.domain.failures import categories
     from kube_job_runner.domain.failures.categories import manual
@@ -74,7 +74,7 @@ def explain_code(code: str) -> bool:
     if category is None:
         return False
     found = manual.page(category)
-    current = session.current()
+    current = invocation.current()
     if current.output != "table":
         import msgspec
 
@@ -114,7 +114,7 @@ def _unknown(code: str) -> Exception:
     import difflib
 
     from kube_job_runner.cli import exitcodes
-    from kube_job_runner.cli.failures import CommandFailed
+    from kube_job_runner.cli.error_report import CommandFailed
     from kube_job_runner.cli.terminal import text
     from kube_job_runner.domain.failures import categories, codes
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli import options, session
+from kube_job_runner.cli import invocation, options
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 @options.connection
 def command(references: tuple[str, ...], *, spec: bool, attempts: bool) -> int:
     """Show jobs: state, phases with their times, attempts, reason, explanation, and what to do next."""
-    from kube_job_runner.cli import refs
+    from kube_job_runner.cli import job_reference
     from kube_job_runner.cli.terminal import output
 
-    current = session.current()
+    current = invocation.current()
     if spec and attempts:
         raise click.UsageError("give either --spec or --attempts")
     with current.client() as client:
-        jobs = [refs.resolve(client, reference) for reference in references]
+        jobs = [job_reference.resolve(client, reference) for reference in references]
         if spec:
             form = current.output if current.output in ("json", "jsonl", "yaml") else "yaml"
             output.write_objects([client.spec(job.id) for job in jobs], form, single=True)
@@ -47,7 +47,7 @@ def command(references: tuple[str, ...], *, spec: bool, attempts: bool) -> int:
     return 0
 
 
-def _show_attempts(client: Client, jobs: list[Job], current: session.Session) -> None:
+def _show_attempts(client: Client, jobs: list[Job], current: invocation.Invocation) -> None:
     from kube_job_runner.cli.terminal import describe, output
 
     found = [(job, client.explain(job.id)) for job in jobs]
@@ -68,7 +68,7 @@ def _whole(client: Client, job: Job) -> dict[str, Any]:
     }
 
 
-def _describe(client: Client, job: Job, current: session.Session) -> None:
+def _describe(client: Client, job: Job, current: invocation.Invocation) -> None:
     from kube_job_runner.cli.terminal import describe
 
     for line in describe.describe(job, client.timeline(job.id), client.attempts(job.id)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kube_job_runner.cli import options, server
+from kube_job_runner.cli import options, server_settings
 
 if TYPE_CHECKING:
     from kube_job_runner.settings import Settings
@@ -30,7 +30,7 @@ def command(components: tuple[str, ...], *, live: bool, timeout: float, quiet: b
     Name the components as they were named for `kjr serve`: with web-server among them, or without any, KJR_PORT is asked,
     else KJR_METRICS_PORT.
     """
-    settings = server.settings()
+    settings = server_settings.load()
     host = _ANYWHERE.get(settings.host.strip("[]"), settings.host.strip("[]"))
     port = _port(settings, components)
     path = "/livez" if live else "/readyz?verbose"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli import options, session
+from kube_job_runner.cli import invocation, options
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
@@ -48,7 +48,7 @@ def command(
     """List jobs, newest first."""
     from kube_job_runner.cli.terminal import output
 
-    current = session.current()
+    current = invocation.current()
     filters: dict[str, Any] = {
         "state": states,
         "queue": queue,
@@ -60,9 +60,9 @@ def command(
     }
     with current.client() as client:
         if rerun_of is not None:
-            from kube_job_runner.cli import refs
+            from kube_job_runner.cli import job_reference
 
-            filters["rerun_of"] = refs.resolve(client, rerun_of).id
+            filters["rerun_of"] = job_reference.resolve(client, rerun_of).id
         if watch:
             return _watch(client, current, filters, limit)
         jobs = _newest(client, filters, limit + 1)
@@ -78,7 +78,7 @@ def _newest(client: Client, filters: dict[str, Any], limit: int) -> list[Job]:
     return list(client.list(**filters, limit=limit, page_size=500))
 
 
-def _watch(client: Client, current: session.Session, filters: dict[str, Any], limit: int) -> int:
+def _watch(client: Client, current: invocation.Invocation, filters: dict[str, Any], limit: int) -> int:
     if current.stdout_is_terminal and current.output in ("table", "wide"):
         return _watch_on_terminal(client, current, filters, limit)
     from kube_job_runner.cli.terminal import output
@@ -101,7 +101,7 @@ def _watch(client: Client, current: session.Session, filters: dict[str, Any], li
     return 0
 
 
-def _watch_on_terminal(client: Client, current: session.Session, filters: dict[str, Any], limit: int) -> int:
+def _watch_on_terminal(client: Client, current: invocation.Invocation, filters: dict[str, Any], limit: int) -> int:
     from kube_job_runner.cli.terminal import live, output
 
     wide = current.output == "wide"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli import options, session
+from kube_job_runner.cli import invocation, options
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Job
@@ -42,16 +42,16 @@ def command(
 
     To a file or a pipe the bytes are passed on untouched; on a terminal control characters are shown escaped.
     """
-    from kube_job_runner.cli import exitcodes, failures, refs
-    from kube_job_runner.cli.attach import logwriter, run
+    from kube_job_runner.cli import error_report, exitcodes, job_reference
+    from kube_job_runner.cli.attach import attached_run, log_writer
 
-    current = session.current()
+    current = invocation.current()
     current.quiet, current.waiting = quiet, exit_code
     if exit_code and not follow:
         raise click.UsageError("--exit-code needs -f")
     with current.client() as client:
-        job = refs.resolve(client, reference)
-        writer, empty = logwriter.LogWriter(), True
+        job = job_reference.resolve(client, reference)
+        writer, empty = log_writer.LogWriter(), True
         for chunk in client.log_chunks(job.id, follow=follow, tail=tail, attempt=attempt, **view):
             empty = False
             writer.write(chunk)
@@ -59,12 +59,12 @@ def command(
                 raise BrokenPipeError
         writer.end_line()
         if empty and job.terminal and job.started_at is None:
-            raise failures.CommandFailed(_never_started(job), exit_code=exitcodes.NOT_FOUND)
+            raise error_report.CommandFailed(_never_started(job), exit_code=exitcodes.NOT_FOUND)
         if not follow:
             return 0
         job = client.wait(job.id, check=False) if exit_code else client.get(job.id)
     if job.terminal and (exit_code or not job.succeeded):
-        run.report_end(current, job)
+        attached_run.report_end(current, job)
     return exitcodes.of_job(job) if exit_code else 0
 
 

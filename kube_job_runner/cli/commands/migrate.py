@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kube_job_runner.cli import server
+from kube_job_runner.cli import server_settings
 from kube_job_runner.cli.terminal import durations
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def command(roles: bool, print_: bool, wait: str | None) -> int:
         wait_seconds = durations.parse(wait) if wait is not None else 0.0
     except ValueError as error:
         raise click.UsageError(f"--wait: {error}") from None
-    settings = server.settings()
+    settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
 
     if print_:

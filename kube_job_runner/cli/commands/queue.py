@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kube_job_runner.cli import server
+from kube_job_runner.cli import server_settings
 
 _IN_DATABASE = "kjr: the queue is in the database (KJR_QUEUE=postgres): `kjr migrate` makes it"
 
@@ -17,7 +17,7 @@ def command() -> None:
 @command.command("init")
 def init() -> int:
     """Make the queue, its dead-letter queue and its redrive policy, as far as they are missing. What is there is kept."""
-    settings = server.settings()
+    settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
 
     done = commands.init_queue(settings)
@@ -34,7 +34,7 @@ def init() -> int:
 @command.command("check")
 def check() -> int:
     """Say how many messages there are, and what does not fit: exit code 1 when anything does not."""
-    settings = server.settings()
+    settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
 
     found = commands.check_queue(settings)

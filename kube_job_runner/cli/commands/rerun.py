@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli import options, session
+from kube_job_runner.cli import invocation, options
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
@@ -37,19 +37,19 @@ def command(
 
     The new spec is checked like any submit. Jobs that are refused are reported one by one; the others are submitted.
     """
-    from kube_job_runner.cli import refs, specfile
+    from kube_job_runner.cli import job_reference, specfile
     from kube_job_runner.cli.attach import waiting
     from kube_job_runner.cli.terminal import output
 
     if len(references) > 1 and (logs or idempotency_key):
         raise click.UsageError("--logs and --idempotency-key go with one ID")
     changes = specfile.changes(assignments)
-    current = session.current()
+    current = invocation.current()
     current.waiting = wait or logs
     with current.client(patience=6.0) as client:
-        old = [refs.resolve(client, reference) for reference in references]
+        old = [job_reference.resolve(client, reference) for reference in references]
         if logs:
-            return _attended(client, current, old[0], changes, idempotency_key, force=force)
+            return _attach(client, current, old[0], changes, idempotency_key, force=force)
         new = [_rerun(client, current, job, changes, idempotency_key, force=force) for job in old]
         made = [job for job in new if job is not None]
         refused = len(new) - len(made)
@@ -61,24 +61,24 @@ def command(
     return code
 
 
-def _attended(
-    client: Client, current: session.Session, job: Job, changes: dict[str, Any], key: str | None, *, force: bool
+def _attach(
+    client: Client, current: invocation.Invocation, job: Job, changes: dict[str, Any], key: str | None, *, force: bool
 ) -> int:
-    from kube_job_runner.cli.attach import run
-    from kube_job_runner.client import calls
+    from kube_job_runner.cli.attach import attached_run
+    from kube_job_runner.client import api_calls
 
     if current.output == "id":
         current.output = "log"
-    key = key or calls.new_idempotency_key()
-    attendance = run.Attendance(current, client, key)
-    return attendance.run(lambda: client.rerun(job.id, changes, force=force, idempotency_key=key))
+    key = key or api_calls.new_idempotency_key()
+    attached = attached_run.AttachedRun(current, client, key)
+    return attached.run(lambda: client.rerun(job.id, changes, force=force, idempotency_key=key))
 
 
 def _rerun(
-    client: Client, current: session.Session, job: Job, changes: dict[str, Any], key: str | None, *, force: bool
+    client: Client, current: invocation.Invocation, job: Job, changes: dict[str, Any], key: str | None, *, force: bool
 ) -> Job | None:
-    from kube_job_runner.cli import refs
-    from kube_job_runner.cli.attach import run
+    from kube_job_runner.cli import job_reference
+    from kube_job_runner.cli.attach import attached_run
     from kube_job_runner.cli.terminal import text
     from kube_job_runner.client import errors
 
@@ -90,6 +90,6 @@ def _rerun(
     except errors.InvalidRequest as error:
         current.say(f"kjr: job {text.line(job.id)} cannot be run again: {error}")
         return None
-    refs.remember(client, made.id)
-    run.report_warnings(current, made)
+    job_reference.remember(client, made.id)
+    attached_run.report_warnings(current, made)
     return made

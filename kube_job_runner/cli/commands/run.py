@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from kube_job_runner.cli import options, runspec, session
+from kube_job_runner.cli import invocation, options, runspec
 
 _OUTPUTS = ("log", "json", "jsonl", "yaml", "name", "id")
 
@@ -71,7 +71,7 @@ def command(
     The job's phases and messages go to stderr, its log to stdout. CMD is the whole command; with --keep-entrypoint it is
     the arguments of the image's entrypoint. The last line of stderr says why a job failed.
     """
-    current = session.current()
+    current = invocation.current()
     spec = runspec.build(runspec.RunFlags(command=cmd, **flags))
     if dry_run:
         from kube_job_runner.cli.terminal import output
@@ -80,28 +80,28 @@ def command(
         return 0
     if detach:
         return _detached(current, spec, idempotency_key)
-    return _attended(current, spec, idempotency_key, on_interrupt)
+    return _attach(current, spec, idempotency_key, on_interrupt)
 
 
-def _detached(current: session.Session, spec: dict[str, Any], key: str | None) -> int:
-    from kube_job_runner.cli import refs
-    from kube_job_runner.cli.attach import run
+def _detached(current: invocation.Invocation, spec: dict[str, Any], key: str | None) -> int:
+    from kube_job_runner.cli import job_reference
+    from kube_job_runner.cli.attach import attached_run
     from kube_job_runner.cli.terminal import output
 
     with current.client(patience=10.0) as client:
         job = client.submit(spec, idempotency_key=key)
-        refs.remember(client, job.id)
-    run.report_warnings(current, job)
+        job_reference.remember(client, job.id)
+    attached_run.report_warnings(current, job)
     output.write_objects([job.raw], "id" if current.output == "log" else current.output, single=True)
-    run.print_detached(current, job)
+    attached_run.print_detached(current, job)
     return 0
 
 
-def _attended(current: session.Session, spec: dict[str, Any], key: str | None, on_interrupt: str | None) -> int:
-    from kube_job_runner.cli.attach import run
-    from kube_job_runner.client import calls
+def _attach(current: invocation.Invocation, spec: dict[str, Any], key: str | None, on_interrupt: str | None) -> int:
+    from kube_job_runner.cli.attach import attached_run
+    from kube_job_runner.client import api_calls
 
-    key = key or calls.new_idempotency_key()
+    key = key or api_calls.new_idempotency_key()
     with current.client(patience=6.0) as client:
-        attendance = run.Attendance(current, client, key, on_interrupt)
-        return attendance.run(lambda: client.submit(spec, idempotency_key=key))
+        attached = attached_run.AttachedRun(current, client, key, on_interrupt)
+        return attached.run(lambda: client.submit(spec, idempotency_key=key))

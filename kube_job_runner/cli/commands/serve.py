@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kube_job_runner.cli import server
+from kube_job_runner.cli import server_settings
 
 
 @click.command("serve", short_help="Start components of the server (all of them, or those named).")
@@ -15,7 +15,7 @@ def command(components: tuple[str, ...]) -> int:
     COMPONENT is web-server, messages-processor, job-status-processor, pod-events-processor, log-collector, sweeper or, with
     the queue on SQS, outbox-relay. SIGTERM drains.
     """
-    settings = server.settings()
+    settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
 
     return int(commands.serve(settings, list(components)) or 0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli import options, session
+from kube_job_runner.cli import invocation, options
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Simulation
@@ -40,7 +40,7 @@ class Failure(click.ParamType[dict[str, Any]]):
 @options.connection
 def command(references: tuple[str, ...], *, file: str, failures: tuple[dict[str, Any], ...], memory: str | None) -> int:
     """Show what a retry policy would have decided after each attempt of jobs, or after each failure. Nothing is run."""
-    from kube_job_runner.cli import refs, specfile
+    from kube_job_runner.cli import job_reference, specfile
     from kube_job_runner.cli.terminal import output
 
     if bool(references) == bool(failures):
@@ -51,9 +51,9 @@ def command(references: tuple[str, ...], *, file: str, failures: tuple[dict[str,
     if len(specs) != 1:
         raise click.UsageError(f"-f {file}: has {len(specs)} documents; one policy is needed")
     policy, memory = _policy(specs[0], memory if not references else None, of_jobs=bool(references))
-    current = session.current()
+    current = invocation.current()
     with current.client() as client:
-        ids = [refs.resolve(client, reference).id for reference in references]
+        ids = [job_reference.resolve(client, reference).id for reference in references]
         found = client.simulate(policy, jobs=ids, failures=failures, memory=memory)
     if current.output != "table":
         output.write_objects([one.raw for one in found], current.output, single=True)
@@ -73,7 +73,7 @@ def _policy(spec: dict[str, Any], memory: str | None, *, of_jobs: bool) -> tuple
     return policy, memory or (None if of_jobs else resources.get("memory"))
 
 
-def _write(found: list[Simulation], current: session.Session) -> None:
+def _write(found: list[Simulation], current: invocation.Invocation) -> None:
     from kube_job_runner.cli.terminal import output, tables
 
     jobs = [one.job_id or "" for one in found]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli import options, session
+from kube_job_runner.cli import invocation, options
 
 if TYPE_CHECKING:
     from kube_job_runner.client import BatchAnswer, Client, Job
@@ -43,7 +43,7 @@ def command(
     from kube_job_runner.cli import specfile
     from kube_job_runner.cli.terminal import output
 
-    current = session.current()
+    current = invocation.current()
     current.waiting = wait
     specs = [spec for name in files for spec in specfile.load(name)]
     for spec in specs:
@@ -61,10 +61,10 @@ def command(
 
 
 def _submit(
-    client: Client, specs: list[dict[str, Any]], key: str | None, current: session.Session, *, strict: bool
+    client: Client, specs: list[dict[str, Any]], key: str | None, current: invocation.Invocation, *, strict: bool
 ) -> tuple[list[Job], int]:
-    from kube_job_runner.cli import refs
-    from kube_job_runner.cli.attach import run
+    from kube_job_runner.cli import job_reference
+    from kube_job_runner.cli.attach import attached_run
 
     if len(specs) == 1:
         jobs, refused = [client.submit(specs[0], idempotency_key=key, strict=strict)], 0
@@ -78,20 +78,22 @@ def _submit(
         if refused:
             current.say(f"kjr: {len(jobs)} jobs submitted, {refused} refused")
     for job in jobs:
-        run.report_warnings(current, job)
+        attached_run.report_warnings(current, job)
     if jobs:
-        refs.remember(client, jobs[-1].id)
+        job_reference.remember(client, jobs[-1].id)
     return jobs, refused
 
 
-def _report_refused(current: session.Session, number: int, answer: BatchAnswer) -> None:
+def _report_refused(current: invocation.Invocation, number: int, answer: BatchAnswer) -> None:
     from kube_job_runner.client import errors
 
     why = str(errors.of_problem(answer.problem)) if answer.problem is not None else f"HTTP {answer.status}"
     current.say(f"kjr: job {number} was refused: {why}")
 
 
-def _wait(client: Client, current: session.Session, jobs: list[Job], timeout: float | None, *, refused: int) -> int:
+def _wait(
+    client: Client, current: invocation.Invocation, jobs: list[Job], timeout: float | None, *, refused: int
+) -> int:
     from kube_job_runner.cli.attach import waiting
     from kube_job_runner.cli.terminal import output
 

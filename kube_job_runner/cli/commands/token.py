@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kube_job_runner.cli import exitcodes, options, server, session
+from kube_job_runner.cli import exitcodes, invocation, options, server_settings
 
 
 @click.group("token", short_help="Create, list and revoke API tokens.")
@@ -16,7 +16,7 @@ def command() -> None:
 @click.argument("name")
 def create(name: str) -> int:
     """Create a token and print it. It is shown once: only its hash is kept."""
-    settings = server.settings()
+    settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
 
     click.echo(commands.create_token(settings, name))
@@ -29,10 +29,10 @@ def list_(**_: object) -> int:
     """List the tokens, newest first, without their secrets."""
     from kube_job_runner.cli.terminal import output, tables, text
 
-    settings = server.settings()
+    settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
 
-    current = session.current()
+    current = invocation.current()
     tokens = [
         {
             "name": token.name,
@@ -64,7 +64,7 @@ def list_(**_: object) -> int:
 @click.argument("name")
 def revoke(name: str) -> int:
     """Revoke all tokens of that name; servers follow within seconds."""
-    settings = server.settings()
+    settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
 
     count = commands.revoke_token(settings, name)

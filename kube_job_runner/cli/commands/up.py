@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kube_job_runner.cli import server
+from kube_job_runner.cli import server_settings
 
 
 @click.command("up", short_help="Start a server with its own database on this machine.")
@@ -25,13 +25,13 @@ def command(*, cluster: str, host: str | None, port: int | None, data: str | Non
 
     The other commands find it by themselves. Ctrl-C stops it; nothing is lost by stopping it in any way.
     """
-    settings = server.settings(
+    settings = server_settings.load(
         cluster=cluster, host=host, port=port, data_dir=data, log_level="warning" if quiet else None
     )
 
     def on_ready(url: str, token: str) -> None:
         if not quiet:
-            server.banner(url, token, settings)
+            server_settings.banner(url, token, settings)
 
     from kube_job_runner.bootstrap import commands
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import kube_job_runner
-from kube_job_runner.cli import options, session
+from kube_job_runner.cli import invocation, options
 
 
 @click.command("version", short_help="Print the versions of this client and of the server.")
@@ -19,7 +19,7 @@ def command(*, client_only: bool) -> int:
     """Print the versions of this client and of the server, and warn when they do not fit each other."""
     from kube_job_runner.cli.terminal import output
 
-    current = session.current()
+    current = invocation.current()
     answer: dict[str, Any] = {"client": kube_job_runner.__version__}
     if not client_only:
         _ask(current, answer)
@@ -34,7 +34,7 @@ def command(*, client_only: bool) -> int:
     return 0
 
 
-def _ask(current: session.Session, answer: dict[str, Any]) -> None:
+def _ask(current: invocation.Invocation, answer: dict[str, Any]) -> None:
     from kube_job_runner.client import errors
 
     try:

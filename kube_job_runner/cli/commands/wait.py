@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kube_job_runner.cli import options, session
+from kube_job_runner.cli import invocation, options
 
 
 @click.command("wait", short_help="Wait for the end of jobs and return the exit code.")
@@ -18,15 +18,15 @@ def command(references: tuple[str, ...], *, first: bool, wait_timeout: float | N
 
     With several jobs the code is 0 when all succeeded and 1 when one did not.
     """
-    from kube_job_runner.cli import refs
+    from kube_job_runner.cli import job_reference
     from kube_job_runner.cli.attach import waiting
     from kube_job_runner.cli.terminal import output
 
-    current = session.current()
+    current = invocation.current()
     if first and len(references) > waiting.ANY_MAX:
         raise click.UsageError(f"--any takes at most {waiting.ANY_MAX} jobs")
     with current.client() as client:
-        ids = list(dict.fromkeys(refs.resolve(client, reference).id for reference in references))
+        ids = list(dict.fromkeys(job_reference.resolve(client, reference).id for reference in references))
         wait = waiting.wait_any if first else waiting.wait_all
         jobs, code = wait(client, current, ids, wait_timeout)
     output.write_jobs(jobs, current, single=len(ids) == 1 or first)

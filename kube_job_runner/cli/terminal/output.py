@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli.session import Session
+from kube_job_runner.cli.invocation import Invocation
 from kube_job_runner.cli.terminal import durations, text
 from kube_job_runner.cli.terminal.tables import Column, state_words
 
@@ -128,20 +128,20 @@ def job_rows(jobs: Sequence[Job], *, wide: bool) -> list[list[str]]:
     return rows
 
 
-def job_table(jobs: Sequence[Job], session: Session) -> None:
+def job_table(jobs: Sequence[Job], invocation: Invocation) -> None:
     """Write a table of jobs."""
-    wide = session.output == "wide"
-    write_table(job_columns(wide=wide), job_rows(jobs, wide=wide), session, state_column=1)
+    wide = invocation.output == "wide"
+    write_table(job_columns(wide=wide), job_rows(jobs, wide=wide), invocation, state_column=1)
 
 
 def write_table(
-    columns: Sequence[Column], rows: Sequence[Sequence[str]], session: Session, *, state_column: int | None = None
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], invocation: Invocation, *, state_column: int | None = None
 ) -> None:
     """Write a table: rich's on a terminal, aligned text elsewhere. Cells must be safe for a terminal."""
-    if session.stdout_is_terminal:
+    if invocation.stdout_is_terminal:
         from kube_job_runner.cli.terminal import live
 
-        live.print_table(columns, rows, state_column=state_column, colored=session.colored)
+        live.print_table(columns, rows, state_column=state_column, colored=invocation.colored)
     else:
         write_aligned(columns, rows, state_column=state_column)
 
@@ -158,9 +158,9 @@ def write_aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, s
         click.echo("  ".join(parts).rstrip())
 
 
-def write_jobs(jobs: Sequence[Job], session: Session, *, single: bool = False) -> None:
-    """Write jobs in the form of the session."""
-    if session.output in ("table", "wide"):
-        job_table(jobs, session)
+def write_jobs(jobs: Sequence[Job], invocation: Invocation, *, single: bool = False) -> None:
+    """Write jobs in the form of the invocation."""
+    if invocation.output in ("table", "wide"):
+        job_table(jobs, invocation)
     else:
-        write_objects([job.raw for job in jobs], session.output, single=single)
+        write_objects([job.raw for job in jobs], invocation.output, single=single)

@@ -9,7 +9,7 @@ import click
 import pytest
 import yaml
 
-from kube_job_runner.cli import main, session
+from kube_job_runner.cli import invocation, main
 from tests.unit.cli.conftest import Kjr
 from tests.unit.cli.stub import LOG, Stub, ended
 
@@ -117,8 +117,8 @@ def test_a_refused_job_names_the_field(kjr_on: Kjr) -> None:
 def test_a_run_that_loses_the_server_says_where_the_job_is(
     kjr_on: Kjr, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "BUDGET_SECONDS", 0.0)
-    monkeypatch.setattr(session, "OUTAGE_SECONDS", 0.0)
+    monkeypatch.setattr(invocation, "BUDGET_SECONDS", 0.0)
+    monkeypatch.setattr(invocation, "OUTAGE_SECONDS", 0.0)
     stub.close_when_running = True
     result = kjr_on("run", "hold", "-o", "json")
     (job_id,) = stub.jobs

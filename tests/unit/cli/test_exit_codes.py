@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.cli import exitcodes, session
+from kube_job_runner.cli import exitcodes, invocation
 from kube_job_runner.client import Job
 from tests.unit.cli.conftest import Kjr
 from tests.unit.cli.stub import Stub, ended
@@ -105,7 +105,7 @@ def test_every_waiting_verb_returns_it(
 
 
 def test_without_a_server_the_code_tells_who_failed(kjr: Kjr, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "BUDGET_SECONDS", 0.0)
+    monkeypatch.setattr(invocation, "BUDGET_SECONDS", 0.0)
     server = ("--server", "http://127.0.0.1:9")
     assert kjr("list").code == 2
     assert kjr("run", "ok").code == 125

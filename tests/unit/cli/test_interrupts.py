@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from kube_job_runner.cli.session import Session
+from kube_job_runner.cli.invocation import Invocation
 from tests.support.terminal import CTRL_C, on_terminal
 from tests.unit.cli.stub import LOG, TOKEN, Stub
 
@@ -52,12 +52,12 @@ def test_a_stopped_pipeline_leaves_no_job(stub: Stub, number: signal.Signals, co
 
 
 def test_nothing_is_said_about_connections_that_we_close_ourselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = Session()
+    invocation = Invocation()
     said: list[str] = []
-    monkeypatch.setattr(session, "say", said.append)
-    session._on_retry("cannot reach the server", 0.1)
-    session.ending = True
-    session._on_retry("[Errno 9] Bad file descriptor", 0.1)
+    monkeypatch.setattr(invocation, "say", said.append)
+    invocation._on_retry("cannot reach the server", 0.1)
+    invocation.ending = True
+    invocation._on_retry("[Errno 9] Bad file descriptor", 0.1)
     assert said == ["kjr: cannot reach the server; trying again in 0.1s"]
 
 

@@ -167,7 +167,7 @@ def test_explain_takes_names_where_they_are_no_codes(kjr_on: Kjr, stub: Stub, mo
 
 def explain_failed(code: str) -> Exception:
     """Return the error of a word that is neither a job nor a code."""
-    from kube_job_runner.cli.failures import CommandFailed
+    from kube_job_runner.cli.error_report import CommandFailed
 
     return CommandFailed(f"no {code}", exit_code=3)
 

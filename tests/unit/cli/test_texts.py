@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kube_job_runner.cli import refs
+from kube_job_runner.cli import job_reference
 from kube_job_runner.cli.terminal import durations, output, text
 
 
@@ -89,8 +89,8 @@ def test_short_ids_are_as_long_as_they_must_be() -> None:
 
 
 def test_a_prefix_tells_its_time() -> None:
-    span = refs.window("019ac7d3-5b5e")
+    span = job_reference.window("019ac7d3-5b5e")
     assert span is not None
     assert (span[1] - span[0]).total_seconds() == pytest.approx(1200, abs=1)
-    assert refs.window("deadbeef") is None
-    assert refs.window("00000000") is None
+    assert job_reference.window("deadbeef") is None
+    assert job_reference.window("00000000") is None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kube_job_runner.settings import Settings
 
 
-def settings(**overrides: Any) -> Settings:
+def load(**overrides: Any) -> Settings:
     """Return the settings of the environment with flags on top; warn of `KJR_*` variables that nobody knows.
 
     Raises:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kube_job_runner.cli import exitcodes, refs
-from kube_job_runner.cli.attach import follower, logwriter, progress
-from kube_job_runner.cli.session import Session, interactive
+from kube_job_runner.cli import exitcodes, job_reference
+from kube_job_runner.cli.attach import follower, log_writer, progress
+from kube_job_runner.cli.invocation import Invocation, interactive
 from kube_job_runner.cli.terminal import durations, output, text
 from kube_job_runner.client import errors
 
@@ -26,10 +26,10 @@ _BANNERS = {None: "Ctrl-C detaches, twice cancels", "detach": "Ctrl-C detaches",
 
 
 @dataclass
-class Attendance:
+class AttachedRun:
     """One job, attended by the person or the system that submitted it."""
 
-    session: Session
+    invocation: Invocation
     client: Client
     idempotency_key: str
     on_interrupt: str | None = None
@@ -39,8 +39,8 @@ class Attendance:
 
     def run(self, submit: Callable[[], Job]) -> int:
         """Submit the job, follow it to its end, and return the exit code."""
-        self._shown = progress.choose(self.session)
-        self._writer = logwriter.LogWriter(to_stderr=self.session.output != "log")
+        self._shown = progress.choose(self.invocation)
+        self._writer = log_writer.LogWriter(to_stderr=self.invocation.output != "log")
         self._follower = follower.Follower(self.client)
         with self._follower.signals():
             self._follower.submit(submit)
@@ -48,7 +48,7 @@ class Attendance:
                 return self._follow()
             finally:
                 self._shown.finish(self.job)
-                self.session.ending = True
+                self.invocation.ending = True
 
     def _follow(self) -> int:
         drain: follower.Deadline | None = None
@@ -73,10 +73,10 @@ class Attendance:
                 drain = follower.Deadline(follower.LOG_DRAIN_SECONDS)
 
     def _submitted(self, job: Job) -> None:
-        refs.remember(self.client, job.id)
-        report_warnings(self.session, job)
+        job_reference.remember(self.client, job.id)
+        report_warnings(self.invocation, job)
         if interactive():
-            self.session.note(f"kjr: job {text.line(job.id)} ({_BANNERS[self.on_interrupt]})")
+            self.invocation.note(f"kjr: job {text.line(job.id)} ({_BANNERS[self.on_interrupt]})")
         self._changed(job)
         self._follower.watch(job.id)
 
@@ -90,28 +90,30 @@ class Attendance:
     def _log_ended(self, error: Exception | None) -> None:
         self._log = "ended"
         if error is not None and self.job is not None and self.job.started_at is not None:
-            self.session.note(f"kjr: the log cannot be read: {text.line(error)}")
+            self.invocation.note(f"kjr: the log cannot be read: {text.line(error)}")
 
     def _finish(self, job: Job, *, log_cut: bool) -> int:
         self._writer.end_line()
         self._shown.finish(job)
         if log_cut:
-            self.session.note(f"kjr: the log has not ended yet; see the rest with: kjr logs {text.line(job.id)}")
+            self.invocation.note(f"kjr: the log has not ended yet; see the rest with: kjr logs {text.line(job.id)}")
         self._write_object(job)
-        report_end(self.session, job)
+        report_end(self.invocation, job)
         return exitcodes.of_job(job)
 
     def _write_object(self, job: Job | None) -> None:
-        if job is not None and self.session.output != "log":
-            output.write_jobs([job], self.session, single=True)
+        if job is not None and self.invocation.output != "log":
+            output.write_jobs([job], self.invocation, single=True)
 
     def _lost(self, error: Exception) -> int:
         self._shown.finish(self.job)
         if self.job is not None:
             self._write_object(self.job)
-            self.session.say(f"kjr: lost sight of job {text.line(self.job.id)}; it may go on: kjr wait {self.job.id}")
+            self.invocation.say(
+                f"kjr: lost sight of job {text.line(self.job.id)}; it may go on: kjr wait {self.job.id}"
+            )
         elif isinstance(error, errors.ConnectionFailed):
-            self.session.say(
+            self.invocation.say(
                 "kjr: it is not known whether the job was stored; to find out, run the same again with "
                 f"--idempotency-key {self.idempotency_key}"
             )
@@ -128,21 +130,21 @@ class Attendance:
         if self.job is None:
             self._await_submit(DETACH_WINDOW_SECONDS if mode == "detach" else SUBMIT_GRACE_SECONDS)
         if self.job is None:
-            self.session.say(
+            self.invocation.say(
                 "kjr: interrupted before the submit was answered; to find out whether the job was stored, run the same "
                 f"again with --idempotency-key {self.idempotency_key}"
             )
         elif mode == "cancel":
             self._cancel(self.job, number)
         else:
-            print_detached(self.session, self.job)
+            print_detached(self.invocation, self.job)
         self._write_object(self.job)
         return 128 + number
 
     def _asked_twice(self, number: int) -> bool:
         if number != signal.SIGINT or self.on_interrupt is not None:
             return False
-        self.session.note("kjr: detaching; Ctrl-C again cancels the job")
+        self.invocation.note("kjr: detaching; Ctrl-C again cancels the job")
         deadline = follower.Deadline(DETACH_WINDOW_SECONDS)
         while deadline.left_seconds:
             event = self._follower.next(deadline.left_seconds)
@@ -161,7 +163,7 @@ class Attendance:
 
     def _note_job(self, event: follower.Event | None) -> None:
         if isinstance(event, follower.Submitted):
-            refs.remember(self.client, event.job.id)
+            job_reference.remember(self.client, event.job.id)
         if isinstance(event, follower.Submitted | follower.Changed):
             self.job = event.job
 
@@ -170,39 +172,39 @@ class Attendance:
         try:
             self.job = self.client.cancel(job.id, f"kjr run was interrupted ({name})")
         except errors.Conflict:
-            self.session.say(f"kjr: job {text.line(job.id)} has ended already")
+            self.invocation.say(f"kjr: job {text.line(job.id)} has ended already")
         except errors.ClientError as error:
-            self.session.say(f"kjr: the job could not be cancelled: {error}\nTry again with: kjr cancel {job.id}")
+            self.invocation.say(f"kjr: the job could not be cancelled: {error}\nTry again with: kjr cancel {job.id}")
         else:
-            self.session.say(f"kjr: job {text.line(job.id)}: cancel requested ({name})")
+            self.invocation.say(f"kjr: job {text.line(job.id)}: cancel requested ({name})")
 
 
-def report_warnings(session: Session, job: Job) -> None:
+def report_warnings(invocation: Invocation, job: Job) -> None:
     """Say what the server thinks of the spec: unknown fields, above all."""
     for warning in job.warnings or ():
         parts = [warning.get("pointer"), warning.get("detail")] if isinstance(warning, dict) else [warning]
-        session.say("kjr: warning: " + " ".join(text.line(part) for part in parts if part))
+        invocation.say("kjr: warning: " + " ".join(text.line(part) for part in parts if part))
 
 
-def print_detached(session: Session, job: Job) -> None:
+def print_detached(invocation: Invocation, job: Job) -> None:
     """Print the three commands that go on from here."""
     identity = text.line(job.id)
-    session.note(
+    invocation.note(
         f"kjr: the job goes on; to come back to it:\n  kjr logs -f {identity}\n  kjr wait {identity}\n  kjr cancel {identity}"
     )
 
 
-def report_end(session: Session, job: Job) -> None:
+def report_end(invocation: Invocation, job: Job) -> None:
     """Say how a job ended: the last line on stderr, always there when it did not succeed."""
     if job.succeeded:
         took = output.run_time(job)
-        session.note(f"kjr: job {text.line(job.id)} succeeded" + (f" in {took}" if took else ""))
+        invocation.note(f"kjr: job {text.line(job.id)} succeeded" + (f" in {took}" if took else ""))
         return
     parts = [f"kjr: job {text.line(job.id)} {text.line(job.state)}", job.reason, job.explanation]
     docs = f" (docs: kjr explain {text.line(job.reason)})" if job.state == "failed" and job.reason else ""
-    session.say(": ".join(text.line(part) for part in parts if part) + docs)
+    invocation.say(": ".join(text.line(part) for part in parts if part) + docs)
 
 
-def report_still_running(session: Session, job: Job, seconds: float) -> None:
+def report_still_running(invocation: Invocation, job: Job, seconds: float) -> None:
     """Say that the time to wait is over."""
-    session.say(f"kjr: job {text.line(job.id)} is still {text.line(job.state)} after {durations.show(seconds)}")
+    invocation.say(f"kjr: job {text.line(job.id)} is still {text.line(job.state)} after {durations.show(seconds)}")

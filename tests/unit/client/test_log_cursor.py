@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from kube_job_runner import client as sdk
-from kube_job_runner.client.logs import LineSplitter, LogCursor
+from kube_job_runner.client.log_cursor import LineSplitter, LogCursor
 from kube_job_runner.client.models import LogChunk
 from tests.unit.client.conftest import JOB_ID, Driver, Script, job
 

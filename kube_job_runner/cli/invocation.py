@@ -19,7 +19,7 @@ OUTAGE_SECONDS = 600.0
 
 
 @dataclass
-class Session:
+class Invocation:
     """The options common to all commands. `waiting` marks verbs that return the exit code of a job."""
 
     server: str | None = None
@@ -74,11 +74,11 @@ def color_allowed(flag: bool | None) -> bool:
     return flag is not False and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def current() -> Session:
-    """Return the session of the running command."""
-    session: Any = click.get_current_context().find_root().obj
-    assert isinstance(session, Session)
-    return session
+def current() -> Invocation:
+    """Return the invocation of the running command."""
+    invocation: Any = click.get_current_context().find_root().obj
+    assert isinstance(invocation, Invocation)
+    return invocation
 
 
 def interactive() -> bool:

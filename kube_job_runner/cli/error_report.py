@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from kube_job_runner.cli import exitcodes, session
+from kube_job_runner.cli import exitcodes, invocation
 
 
 class CommandFailed(Exception):
@@ -15,7 +15,7 @@ class CommandFailed(Exception):
         self.exit_code = exit_code
 
 
-def report(error: Exception, current: session.Session) -> int | None:
+def report(error: Exception, current: invocation.Invocation) -> int | None:
     """Say what went wrong and return the exit code; None when it is a bug of ours, which deserves its traceback."""
     code = _code(error)
     if code is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kube_job_runner.cli import exitcodes
-from kube_job_runner.cli.failures import CommandFailed
+from kube_job_runner.cli.error_report import CommandFailed
 from kube_job_runner.client import connection
 
 if TYPE_CHECKING:
