@@ -12,7 +12,7 @@ from typing import Any
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.bootstrap import rules
-from kube_job_runner.components import leader_loop, web_server
+from kube_job_runner.components import leader_loop
 from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.services.collect import Collector
@@ -25,6 +25,7 @@ from kube_job_runner.services.relay import QueueHealth, Relay
 from kube_job_runner.services.retention import RetentionSettings
 from kube_job_runner.services.sweep import Sweeper
 from kube_job_runner.settings import Settings, kubernetes_environment
+from kube_job_runner.web.app import build_app
 
 POSTGRES_POLL_SECONDS = 1.0
 
@@ -227,7 +228,7 @@ def build_web(
     tracer: ports.Tracer | None = None,
 ) -> Any:
     """Return the ASGI application of the web server."""
-    return web_server.build_app(
+    return build_app(
         readiness=readiness,
         settings=settings,
         submit_store=pg.store,

@@ -82,7 +82,7 @@ async def run_components(
     metrics.build_info.labels(__version__).set(1)
     metrics.queue_label.keep(["default", *settings.queue_limits])
     if "web-server" in components:
-        web_server.check_exposure(settings)
+        auth.check_exposure(settings)
         if await postgres.may_migrate(url):
             await postgres.migrate(url)
     clock = builders.SystemClock()

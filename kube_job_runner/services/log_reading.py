@@ -20,7 +20,7 @@ from kube_job_runner.domain.logs import loglines
 from kube_job_runner.domain.logs.logview import Place, Renderer, View
 from kube_job_runner.domain.states import TERMINAL
 from kube_job_runner.ports import Clock, ContainerLog, JobReader, LogKey, LogReader, LogState
-from kube_job_runner.services.read import ChangeHub
+from kube_job_runner.services.change_hub import ChangeHub
 
 CATCH_UP_SECONDS = 3.0
 _RECHECK_SECONDS = 2.0

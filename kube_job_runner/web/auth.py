@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import ipaddress
 import os
 import re
 import secrets
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import msgspec
 
+from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.ports import Clock, Token, TokenStore
+from kube_job_runner.settings import Settings
 from kube_job_runner.web.kit.problems import UNAUTHENTICATED, RequestProblem
 
 CACHE_SECONDS = 5.0
@@ -130,3 +133,26 @@ class Authenticator:
 
 def _refusal(detail: str, challenge: bytes) -> RequestProblem:
     return RequestProblem(UNAUTHENTICATED, detail, headers=((b"www-authenticate", challenge),))
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuse to listen without authentication where other machines can reach us.
+
+    Raises:
+        ConfigurationError: with the remedy.
+    """
+    if settings.auth == "none" and not is_loopback(settings.host):
+        raise ConfigurationError(
+            f"KJR_AUTH=none is for loopback only, and KJR_HOST is {settings.host!r}: set KJR_AUTH=token,"
+            " or KJR_HOST=127.0.0.1"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address to listen on can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

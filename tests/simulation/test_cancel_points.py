@@ -21,6 +21,7 @@ import pytest
 from kube_job_runner.adapters.simulated import Fault, SimulatedCluster
 from kube_job_runner.adapters.simulated.agenda import EPOCH
 from kube_job_runner.domain.decide.admission import AdmissionLimits
+from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import ContainerFacts, PodFacts
@@ -31,7 +32,6 @@ from kube_job_runner.ports import Change, Submission
 from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.retention import RetentionSettings
-from kube_job_runner.services.submitter import new_job
 from kube_job_runner.services.sweep import Sweeper
 from tests.support.history import History, violations
 from tests.support.memory import MemoryStore

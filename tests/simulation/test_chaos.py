@@ -18,6 +18,7 @@ import pytest
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import Fault, SimulatedCluster, SteppedClock
 from kube_job_runner.domain.decide.admission import AdmissionLimits
+from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.spec.model import JobSpec, Retry
@@ -28,7 +29,6 @@ from kube_job_runner.services.log_stream import CollectSettings
 from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
 from kube_job_runner.services.retention import RetentionSettings
-from kube_job_runner.services.submitter import new_job
 from kube_job_runner.services.sweep import Sweeper
 from tests.support.history import History, violations
 

@@ -15,11 +15,12 @@ from kube_job_runner.domain.job import Job
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import Clock, JobFilter, JobReader, SubmitStore
-from kube_job_runner.services import read
+from kube_job_runner.services import listing
+from kube_job_runner.services.change_hub import ChangeHub
 from kube_job_runner.services.log_reading import LogService
 from kube_job_runner.web.api import logquery, queries, views
 from kube_job_runner.web.api.problems import JOB_ENDED
-from kube_job_runner.web.kit.calls import TEXT, Call, Nothing, Reply
+from kube_job_runner.web.kit.handling import TEXT, Call, Nothing, Reply
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
 
 # No job is older or newer, so a filter beyond means the same; and the store may reckon with some days around it.
@@ -37,7 +38,7 @@ class JobsApi:
         self,
         reader: JobReader,
         store: SubmitStore,
-        hub: read.ChangeHub[UUID],
+        hub: ChangeHub[UUID],
         logs: LogService,
         *,
         clock: Clock,
@@ -77,7 +78,7 @@ class JobsApi:
         headers: tuple[tuple[bytes, bytes], ...] = ()
         if len(jobs) > query.limit:
             jobs = jobs[: query.limit]
-            next_cursor = read.encode_cursor(jobs[-1].id)
+            next_cursor = listing.encode_cursor(jobs[-1].id)
             headers = ((b"link", _next_link(query, next_cursor)),)
         page = views.JobPage(jobs=[views.job_view(job) for job in jobs], next_cursor=next_cursor)
         return Reply(page, headers=headers)
@@ -170,15 +171,15 @@ def _matches(if_none_match: bytes | None, etag: bytes) -> bool:
 
 def _filter(query: queries.ListQuery) -> JobFilter:
     faults: list[Fault] = []
-    labels: tuple[read.LabelTerm, ...] = ()
+    labels: tuple[listing.LabelTerm, ...] = ()
     before_id: UUID | None = None
     times: dict[str, datetime | None] = {"created_after": query.created_after, "created_before": query.created_before}
     try:
-        labels = read.parse_selector(query.labels or "")
-    except read.SelectorError as error:
+        labels = listing.parse_selector(query.labels or "")
+    except listing.SelectorError as error:
         faults.append(Fault("/labels", str(error), "query"))
     if query.cursor is not None:
-        before_id = read.decode_cursor(query.cursor)
+        before_id = listing.decode_cursor(query.cursor)
     for name, time in times.items():
         try:
             times[name] = min(max(time.astimezone(UTC), _EARLIEST), _LATEST) if time else None

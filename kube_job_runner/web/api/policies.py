@@ -21,7 +21,7 @@ from kube_job_runner.services.simulator import Simulated, Simulator
 from kube_job_runner.web.api.queries import SubmitQuery
 from kube_job_runner.web.api.record_views import Cause, ChargedTo
 from kube_job_runner.web.api.specs import HINTS
-from kube_job_runner.web.kit.calls import Call, Nothing, Reply
+from kube_job_runner.web.kit.handling import Call, Nothing, Reply
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
 from kube_job_runner.web.validation.body import BodyDecoder, summary
 

@@ -12,7 +12,7 @@ from msgspec import Meta
 from kube_job_runner.domain.logs.logview import PLACE_PATTERN
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State
-from kube_job_runner.services.read import CURSOR_PATTERN, SELECTOR_MAX_LENGTH, SELECTOR_PATTERN
+from kube_job_runner.services.listing import CURSOR_PATTERN, SELECTOR_MAX_LENGTH, SELECTOR_PATTERN
 
 BATCH_MAX = 1000
 WAIT_PATTERN = r"^[0-9]{1,6}(\.[0-9]{1,6})?(ms|s|m)?$(?!\n)"

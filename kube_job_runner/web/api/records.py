@@ -5,7 +5,7 @@ from __future__ import annotations
 from kube_job_runner.services.explainer import Explainer
 from kube_job_runner.web.api import record_views as views
 from kube_job_runner.web.api.queries import JobPath
-from kube_job_runner.web.kit.calls import Call, Nothing, Reply
+from kube_job_runner.web.kit.handling import Call, Nothing, Reply
 
 
 class RecordsApi:

@@ -17,7 +17,7 @@ from kube_job_runner.web.api.problems import JOB_NOT_ENDED
 from kube_job_runner.web.api.queries import JobPath, SubmitQuery
 from kube_job_runner.web.api.submits import SubmitApi
 from kube_job_runner.web.api.views import JobSubmitted
-from kube_job_runner.web.kit.calls import Call, Reply
+from kube_job_runner.web.kit.handling import Call, Reply
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
 from kube_job_runner.web.validation.body import summary
 

@@ -11,21 +11,22 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET
 
+from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.job import Job
 from kube_job_runner.domain.record import trace
 from kube_job_runner.domain.record.trace import TraceContext
 from kube_job_runner.domain.spec.check import SpecLimits
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.ports import Clock, Submission, SubmitOutcome, Tracer
-from kube_job_runner.services.submitter import Submitter, new_job
+from kube_job_runner.services.submitter import Submitter
 from kube_job_runner.telemetry import loggers, metrics
 from kube_job_runner.web.api import batches, idempotency, specs, traceheader
 from kube_job_runner.web.api.problems import IDEMPOTENCY_KEY_REUSE
 from kube_job_runner.web.api.queries import BatchBody, SubmitQuery
 from kube_job_runner.web.api.views import BatchAnswer, JobSubmitted
 from kube_job_runner.web.kit import problems
-from kube_job_runner.web.kit.app import IN_LOOP_MAX_BYTES
-from kube_job_runner.web.kit.calls import Call, Document, HeaderList, Nothing, Reply
+from kube_job_runner.web.kit.asgi import IN_LOOP_MAX_BYTES
+from kube_job_runner.web.kit.handling import Call, Document, HeaderList, Nothing, Reply
 from kube_job_runner.web.kit.problems import Fault, RequestProblem
 from kube_job_runner.web.validation.body import Decoded, summary
 

@@ -12,7 +12,7 @@ from kube_job_runner.services.readiness import Readiness
 from kube_job_runner.telemetry import metrics
 from kube_job_runner.web.api import queries, views
 from kube_job_runner.web.api.problems import ALL_PROBLEMS
-from kube_job_runner.web.kit.calls import HTML, TEXT, Call, Nothing, Reply
+from kube_job_runner.web.kit.handling import HTML, TEXT, Call, Nothing, Reply
 from kube_job_runner.web.kit.problems import NOT_FOUND, RequestProblem
 
 MINIMUM_CLIENT = "0.1.0"

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kube_job_runner.web.kit import problems
-from kube_job_runner.web.kit.calls import Nothing
+from kube_job_runner.web.kit.handling import Nothing
 from kube_job_runner.web.kit.operations import Bound, Header, group
 from kube_job_runner.web.kit.problems import ProblemDetails, ProblemType
 

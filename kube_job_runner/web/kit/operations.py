@@ -7,7 +7,7 @@ import typing
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from kube_job_runner.web.kit.calls import Call, Document, Nothing, Reply
+from kube_job_runner.web.kit.handling import Call, Document, Nothing, Reply
 from kube_job_runner.web.kit.problems import ProblemType
 from kube_job_runner.web.kit.queries import QueryDecoder
 from kube_job_runner.web.validation.body import BodyDecoder

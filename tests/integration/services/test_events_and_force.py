@@ -14,6 +14,7 @@ import pytest_asyncio
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import SimulatedCluster, SteppedClock
+from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.facts import AttemptFacts
 from kube_job_runner.domain.job import Attempt, Job
@@ -21,7 +22,6 @@ from kube_job_runner.domain.messages import Delete, Outgoing
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.process import Processor, ProcessSettings
-from kube_job_runner.services.submitter import new_job
 
 pytestmark = pytest.mark.asyncio
 

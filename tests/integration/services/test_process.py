@@ -15,6 +15,7 @@ from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import SimulatedCluster, SteppedClock
 from kube_job_runner.domain.decide.admission import AdmissionLimits
+from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import ClusterRefused, DatabaseUnavailable, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import Condition, ContainerFacts, JobFacts, PodFacts
@@ -23,7 +24,6 @@ from kube_job_runner.domain.messages import Check, Observed, Outgoing
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State
 from kube_job_runner.services.process import Processor, ProcessSettings
-from kube_job_runner.services.submitter import new_job
 from tests.support.postgres import age, fetch
 
 pytestmark = pytest.mark.asyncio

@@ -8,8 +8,9 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from kube_job_runner.components.web_server import WebApp, run
+from kube_job_runner.components.web_server import run
 from kube_job_runner.settings import Settings
+from kube_job_runner.web.app import WebApp
 
 
 class Served:

@@ -27,8 +27,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from kube_job_runner.adapters import postgres
-from kube_job_runner.components.web_server import build_app, run
+from kube_job_runner.components.web_server import run
 from kube_job_runner.settings import Settings
+from kube_job_runner.web.app import build_app
 from kube_job_runner.web.auth import new_token
 from tests.support.postgres import Server
 from tests.unit.web.fakes import FakeLogs

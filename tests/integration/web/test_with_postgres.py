@@ -14,12 +14,12 @@ import pytest
 import pytest_asyncio
 
 from kube_job_runner.adapters import postgres
-from kube_job_runner.components.web_server import build_app
 from kube_job_runner.domain.facts import AttemptFacts, ContainerFacts, JobFacts, PodFacts
 from kube_job_runner.domain.job import Anomaly, Attempt, Verdict
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import Change
 from kube_job_runner.settings import Settings
+from kube_job_runner.web.app import build_app
 from kube_job_runner.web.auth import new_token
 from tests.support.postgres import execute, fetch
 from tests.unit.web.bad_requests import TABLE

@@ -9,8 +9,8 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from kube_job_runner.components.web_server import WebApp, build_app
 from kube_job_runner.settings import Settings
+from kube_job_runner.web.app import WebApp, build_app
 from kube_job_runner.web.auth import new_token
 from tests.unit.web.fakes import FakeClock, FakeHealth, FakeLogs, FakeStore, FakeTokens, FakeWakeup
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from kube_job_runner.components.web_server import check_exposure, is_loopback
 from kube_job_runner.domain.errors import ConfigurationError, DatabaseUnavailable
 from kube_job_runner.settings import Settings
 from kube_job_runner.web import auth
+from kube_job_runner.web.auth import check_exposure, is_loopback
 from tests.unit.web.conftest import World
 
 PUBLIC = {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube_job_runner.services import read
+from kube_job_runner.services import listing
 from kube_job_runner.web.api.queries import ListQuery
 from kube_job_runner.web.kit.problems import RequestProblem
 from kube_job_runner.web.kit.queries import QueryDecoder
@@ -34,32 +34,32 @@ from kube_job_runner.web.kit.queries import QueryDecoder
     ],
 )
 def test_selector(text: str, terms: tuple[Any, ...]) -> None:
-    assert read.parse_selector(text) == terms
+    assert listing.parse_selector(text) == terms
 
 
 @pytest.mark.parametrize(
     "text", [",", "a,", "a=b=c", "a in", "a in ()x", "a in (b", "a in b)", "(a)", "a=-b", "!a=b", "a/b/c=d", "ä=b"]
 )
 def test_bad_selector(text: str) -> None:
-    with pytest.raises(read.SelectorError):
-        read.parse_selector(text)
+    with pytest.raises(listing.SelectorError):
+        listing.parse_selector(text)
 
 
-@given(st.from_regex(read.SELECTOR_PATTERN))
+@given(st.from_regex(listing.SELECTOR_PATTERN))
 def test_every_selector_that_the_document_describes_is_read(text: str) -> None:
-    assert bool(read.parse_selector(text)) is bool(text.strip())
+    assert bool(listing.parse_selector(text)) is bool(text.strip())
 
 
 @given(st.uuids())
 def test_a_cursor_comes_back(job_id: UUID) -> None:
-    cursor = read.encode_cursor(job_id)
-    assert re.search(read.CURSOR_PATTERN, cursor)
-    assert read.decode_cursor(cursor) == job_id
+    cursor = listing.encode_cursor(job_id)
+    assert re.search(listing.CURSOR_PATTERN, cursor)
+    assert listing.decode_cursor(cursor) == job_id
 
 
-@given(st.from_regex(read.CURSOR_PATTERN))
+@given(st.from_regex(listing.CURSOR_PATTERN))
 def test_every_cursor_that_the_document_describes_is_read(cursor: str) -> None:
-    assert read.encode_cursor(read.decode_cursor(cursor)) == cursor
+    assert listing.encode_cursor(listing.decode_cursor(cursor)) == cursor
 
 
 @given(st.binary(max_size=60))

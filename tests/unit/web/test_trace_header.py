@@ -8,10 +8,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from kube_job_runner.components.web_server import build_app
 from kube_job_runner.domain.record import trace
 from kube_job_runner.domain.record.trace import Span, TraceContext
 from kube_job_runner.domain.states import State
+from kube_job_runner.web.app import build_app
 from tests.unit.web.conftest import World
 
 pytestmark = pytest.mark.asyncio

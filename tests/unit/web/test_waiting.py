@@ -10,7 +10,7 @@ import pytest
 
 from kube_job_runner.domain.errors import DatabaseUnavailable
 from kube_job_runner.domain.states import State
-from kube_job_runner.services.read import ChangeHub
+from kube_job_runner.services.change_hub import ChangeHub
 from tests.unit.web.conftest import World
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]

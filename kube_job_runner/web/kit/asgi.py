@@ -21,7 +21,7 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from kube_job_runner.web.kit import bodies, problems
-from kube_job_runner.web.kit.calls import Call, Document, HeaderList, Nothing, Reply, first_of
+from kube_job_runner.web.kit.handling import Call, Document, HeaderList, Nothing, Reply, first_of
 from kube_job_runner.web.kit.operations import Bound, Operation, group
 from kube_job_runner.web.kit.queries import path_value
 

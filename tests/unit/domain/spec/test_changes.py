@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from kube_job_runner.domain.spec import changes
+from kube_job_runner.domain.spec.model import JobSpec
 
 SPEC: dict[str, Any] = {
     "image": "a",
@@ -86,3 +88,8 @@ def test_the_spec_itself_and_the_values_stay_as_they_are() -> None:
 def test_pointers_escape_as_rfc_6901_says() -> None:
     assert changes.pointer("a/b", "~", 0) == "/a~1b/~0/0"
     assert changes.parts(changes.pointer("a/b", "~", 0)) == ["a/b", "~", "0"]
+
+
+def test_every_field_that_holds_texts_by_key_is_known() -> None:
+    fields = msgspec.inspect.type_info(JobSpec).fields  # type: ignore[attr-defined]
+    assert {field.name for field in fields if isinstance(field.type, msgspec.inspect.DictType)} == changes.TEXT_MAPS

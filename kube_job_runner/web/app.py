@@ -1,0 +1,155 @@
+"""The web application: the API with the use cases behind it, built from ports."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from starlette.types import Receive, Scope, Send
+
+import kube_job_runner
+from kube_job_runner.domain import failures
+from kube_job_runner.domain.decide.admission import DEFAULT_LIMITS, AdmissionLimits
+from kube_job_runner.domain.failures import Table
+from kube_job_runner.domain.spec.check import SpecLimits
+from kube_job_runner.ports import (
+    Clock,
+    Health,
+    LogKey,
+    LogReader,
+    RecordReader,
+    SubmitStore,
+    TokenStore,
+    Tracer,
+    Wakeup,
+)
+from kube_job_runner.services.change_hub import ChangeHub
+from kube_job_runner.services.evidence import LastLines
+from kube_job_runner.services.explainer import Explainer
+from kube_job_runner.services.log_reading import LogService
+from kube_job_runner.services.readiness import Readiness
+from kube_job_runner.services.simulator import Simulator
+from kube_job_runner.services.submitter import Submitter
+from kube_job_runner.settings import Settings
+from kube_job_runner.telemetry import metrics
+from kube_job_runner.web import auth
+from kube_job_runner.web.api import operations, problems, record_operations
+from kube_job_runner.web.api.jobs import JobsApi
+from kube_job_runner.web.api.policies import PoliciesApi
+from kube_job_runner.web.api.records import RecordsApi
+from kube_job_runner.web.api.reruns import RerunApi
+from kube_job_runner.web.api.submits import SubmitApi
+from kube_job_runner.web.api.system import SystemApi
+from kube_job_runner.web.kit.asgi import App, Limits
+
+_HEADERS = (
+    (b"x-kjr-version", kube_job_runner.__version__.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+class WebApp:
+    """The ASGI application, with the parts of it that have to be ended when the server stops."""
+
+    def __init__(self, app: App, *, submitter: Submitter, hub: ChangeHub[UUID], log_hub: ChangeHub[LogKey]) -> None:
+        self.app = app
+        self._submitter = submitter
+        self._hub = hub
+        self._log_hub = log_hub
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        await self.app(scope, receive, send)
+
+    async def drain(self) -> None:
+        """Let long polls and log streams end; new requests are still answered, /readyz with 503."""
+        self.app.draining.set()
+        await self._hub.close()
+        await self._log_hub.close()
+
+    async def close(self) -> None:
+        """Finish the submits that were taken."""
+        await self._submitter.close()
+
+
+def build_app(
+    *,
+    settings: Settings,
+    submit_store: SubmitStore,
+    reader: RecordReader,
+    tokens: TokenStore,
+    health: Health,
+    wakeup: Wakeup,
+    logs: LogReader,
+    clock: Clock,
+    admission: AdmissionLimits = DEFAULT_LIMITS,
+    table: Table = failures.TABLE,
+    readiness: Readiness | None = None,
+    tracer: Tracer | None = None,
+) -> WebApp:
+    """Return the ASGI application of the web server.
+
+    Raises:
+        ConfigurationError: authentication is off, and the address to listen on is not loopback.
+    """
+    auth.check_exposure(settings)
+    limits = SpecLimits(
+        namespaces=frozenset(settings.namespaces),
+        default_namespace=settings.namespaces[0],
+        spec_max_bytes=settings.spec_max_bytes,
+    )
+    submitter = Submitter(submit_store)
+    hub: ChangeHub[UUID] = ChangeHub(reader.versions, wakeup, clock)
+    log_hub: ChangeHub[LogKey] = ChangeHub(logs.log_versions, wakeup, clock, topic="logs")
+    log_service = LogService(reader, logs, clock, hub=hub, log_hub=log_hub)
+    submits = SubmitApi(submitter, clock, limits, tracer=tracer)
+    jobs = JobsApi(
+        reader,
+        submit_store,
+        hub,
+        log_service,
+        clock=clock,
+        wait_max_seconds=settings.wait_max_seconds,
+        admission=admission,
+    )
+    records = RecordsApi(Explainer(reader, clock, last_lines=LastLines(logs), limits=admission, table=table))
+    system = SystemApi(readiness or Readiness(health, clock))
+    app = App(
+        [
+            *operations.submit_operations(submits),
+            *operations.job_operations(jobs),
+            *record_operations.record_operations(records),
+            *record_operations.rerun_operations(RerunApi(reader, submits)),
+            *record_operations.policy_operations(PoliciesApi(Simulator(reader))),
+            *operations.system_operations(system),
+        ],
+        limits=Limits(body_max_bytes=settings.body_max_bytes, body_timeout_seconds=settings.body_timeout_seconds),
+        authenticate=auth.Authenticator(tokens, clock) if settings.auth == "token" else auth.anonymous,
+        explain=problems.explain,
+        observe=_Counters(),
+        headers=_HEADERS,
+    )
+    metrics.http_in_flight.set_function(lambda: app.in_flight)
+    metrics.submits_waiting.set_function(lambda: submitter.waiting)
+    system.document = operations.encode_document(app.operations)
+    return WebApp(app, submitter=submitter, hub=hub, log_hub=log_hub)
+
+
+class _Counters:
+    """Counts and times requests; the metrics of each pair of labels are looked up once."""
+
+    def __init__(self) -> None:
+        self._children: dict[tuple[str, int], tuple[Any, Any]] = {}
+
+    def __call__(self, operation: str, status: int, seconds: float) -> None:
+        key = (operation, status)
+        found = self._children.get(key)
+        if found is None:
+            found = self._children[key] = (
+                metrics.http_requests.labels(operation, str(status)),
+                metrics.http_seconds.labels(operation),
+            )
+        found[0].inc()
+        found[1].observe(seconds)
