@@ -27,7 +27,7 @@ FROM_PROMETHEUS = {
     "job",
     "severity",
 }  # labels that no metric of ours has, and every series may have
-HEADINGS = ["## What it means", "## Impact", "## How to check", "## How to mend"]
+HEADINGS = ["## What it means", "## Impact", "## How to check", "## How to fix"]
 
 
 def rules() -> list[dict[str, Any]]:
