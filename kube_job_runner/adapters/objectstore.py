@@ -17,8 +17,7 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
-from kube_job_runner.domain.logs import loglines
-from kube_job_runner.domain.logs.loglines import Chunk
+from kube_job_runner.domain.logs.chunks import Chunk, decode_body
 from kube_job_runner.ports import (
     ContainerLog,
     LogCollectStore,
@@ -149,7 +148,7 @@ class ObjectLogs:
         for chunk in await self._index.chunks_since(key, container, stamp):
             data = (await self._with_data(key, chunk)).data
             assert data is not None
-            found += [one for one in loglines.decode(data).stamps if one >= stamp]
+            found += [one for one in decode_body(data).stamps if one >= stamp]
         return found
 
     async def append(

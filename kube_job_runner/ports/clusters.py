@@ -177,7 +177,7 @@ class ClusterLogs(Protocol):
         """Yield the log as raw chunks (not lines) until its end; with `follow`, until the container has ended.
 
         `since` leaves out lines that are older, by the node's clock and in whole seconds (earlier ones may come, never
-        fewer). With `timestamps` each line has its time before it, as `domain.logs.loglines` describes.
+        fewer). With `timestamps` each line has its time before it, as `domain.logs.stamps` describes.
 
         Raises:
             NotFound: there is no such pod, or its log is not there (any more, or yet).

@@ -11,7 +11,7 @@ import msgspec
 
 from kube_job_runner.domain.facts import AttemptFacts
 from kube_job_runner.domain.job import LogStatus
-from kube_job_runner.domain.logs.loglines import Body, Chunk
+from kube_job_runner.domain.logs.chunks import Body, Chunk
 
 LogKey = tuple[UUID, int]
 """A job and the number of its attempt."""

@@ -15,7 +15,7 @@ import msgspec
 from kube_job_runner.domain import names
 from kube_job_runner.domain.errors import ClusterRefused, NotFound, TemporaryError
 from kube_job_runner.domain.job import LogStatus
-from kube_job_runner.domain.logs.loglines import Chunk
+from kube_job_runner.domain.logs.chunks import Chunk
 from kube_job_runner.ports import ClusterLogs, LogCollectStore, LogWork, LogWrite
 from kube_job_runner.services.chunk_writer import ChunkWriter
 from kube_job_runner.services.log_stream import CollectSettings, Stream

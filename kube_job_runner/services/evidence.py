@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from uuid import UUID
 
-from kube_job_runner.domain.logs import loglines
+from kube_job_runner.domain.logs.chunks import decode_body
 from kube_job_runner.ports import LogReader
 
 LINE_MAX_BYTES = 2000
@@ -38,7 +38,7 @@ class LastLines:
                 if chunk.mark:
                     tail.add(f"\n[{chunk.mark}]\n".encode())
                 elif chunk.data is not None:
-                    tail.add(loglines.decode(chunk.data).content)
+                    tail.add(decode_body(chunk.data).content)
             if len(chunks) < _CHUNKS_AT_ONCE:
                 return tail.lines()
             seq = chunks[-1].seq + 1

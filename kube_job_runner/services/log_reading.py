@@ -16,8 +16,8 @@ from kube_job_runner.domain import names
 from kube_job_runner.domain.decide import cleanup
 from kube_job_runner.domain.errors import KjrError, NotFound
 from kube_job_runner.domain.job import Attempt, Job
-from kube_job_runner.domain.logs import loglines
-from kube_job_runner.domain.logs.logview import Place, Renderer, View
+from kube_job_runner.domain.logs.chunks import decode_body
+from kube_job_runner.domain.logs.view import Place, Renderer, View
 from kube_job_runner.domain.states import TERMINAL
 from kube_job_runner.ports import Clock, ContainerLog, JobReader, LogKey, LogReader, LogState
 from kube_job_runner.services.change_hub import ChangeHub
@@ -167,7 +167,7 @@ class LogService:
                 if chunk.mark:
                     text = renderer.mark(chunk)
                 elif chunk.data is not None:
-                    text = renderer.body(chunk, loglines.decode(chunk.data))
+                    text = renderer.body(chunk, decode_body(chunk.data))
                 else:
                     continue
                 if request.frames and (text or renderer.place != before):

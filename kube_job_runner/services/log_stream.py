@@ -9,8 +9,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from kube_job_runner.domain.logs import loglines
-from kube_job_runner.domain.logs.loglines import Assembler, Chunk, Piece, Resume, StampParser
+from kube_job_runner.domain.logs import rotation
+from kube_job_runner.domain.logs.assembler import Assembler
+from kube_job_runner.domain.logs.chunks import Chunk
+from kube_job_runner.domain.logs.resume import Resume
+from kube_job_runner.domain.logs.rotation import Rotation
+from kube_job_runner.domain.logs.stamps import Piece, StampParser
 from kube_job_runner.ports import ClusterLogs, LogCollectStore, LogWork
 from kube_job_runner.telemetry import loggers, metrics
 
@@ -19,13 +23,6 @@ log = loggers.get_logger(__name__)
 HELD_BYTES = 512 * 1024
 WHOLE_BYTES = 1024 * 1024
 _MARGIN_SECONDS = 2
-_ROTATES_BYTES = 1024 * 1024  # a kubelet's containerLogMaxSize is 10 MiB, and hardly anywhere less than this
-_QUIET_SECONDS = 3.0
-_GAP = "lines may be missing here: the log was rotated while it was not read"
-_BEHIND = "lines may be missing here: the log was rotated faster than the kubelet gave it out"
-_HEAD = "lines may be missing before this: the log was rotated before it was read"
-_FAST_BYTES = 256 * 1024
-_BEFORE_BYTES = 8 * 1024 * 1024
 
 
 class Stream:
@@ -44,14 +41,8 @@ class Stream:
         self._assembler = Assembler(container, max_bytes=max_bytes)
         self._counted_lines = 0
         self._restored = work.status == ""
-        self._at_end = self._was_at_end = False
-        self._following = False
-        self._connection_bytes = 0
-        self._arrived_at = 0.0
-        self._last_stamp = self._opened_stamp = self._started_stamp = 0
+        self._rotation = Rotation()
         self._ask_from: int | None = None
-        self._head: tuple[int, int] | None = None
-        self._rate = loglines.Rate()
 
     @property
     def read_bytes(self) -> int:
@@ -61,7 +52,7 @@ class Stream:
     @property
     def large(self) -> bool:
         """Whether a kubelet may have rotated it."""
-        return self.read_bytes >= _ROTATES_BYTES
+        return self.read_bytes >= rotation.ROTATES_BYTES
 
     @property
     def full(self) -> bool:
@@ -104,122 +95,70 @@ class Stream:
         """
         resume, since = await self._position()
         parser = StampParser()
-        self._following = follow
-        self._connected(now, started_at)
+        self._rotation.open(at_seconds=_monotonic(), follow=follow, now=now, started_at=started_at)
         chunks: AsyncIterator[bytes] = self._cluster.logs(
             self._work.namespace, pod_name, container=self.container, follow=follow, since=since, timestamps=True
         )
-        self.opened_at = asyncio.get_running_loop().time()
+        self.opened_at = _monotonic()
         async with contextlib.aclosing(chunks):  # type: ignore[type-var]  # every adapter gives a generator
             while True:
                 try:
-                    async with asyncio.timeout(_QUIET_SECONDS if follow and self._rotatable else None):
+                    async with asyncio.timeout(self._rotation.quiet_seconds):
                         data = await anext(chunks, None)
                 except TimeoutError:
-                    self._at_end = True
+                    self._rotation.end()
                     return False
                 if data is None:
                     break
-                self._connection_bytes += len(data)
+                self._rotation.receive(len(data))
                 if not self._feed(resume, parser.feed(data)):
                     return False
                 if self.full:
                     self.room.clear()
                     await self.room.wait()
-        again = not self._feed(resume, parser.flush()) or not self._feed(resume, None)
-        self._at_end = not again
-        return not again
-
-    @property
-    def _rotatable(self) -> bool:
-        return self._connection_bytes >= _ROTATES_BYTES
-
-    def _connected(self, now: datetime | None, started_at: datetime | None) -> None:
-        self._was_at_end, self._at_end = self._at_end, False
-        self._connection_bytes = 0
-        self._arrived_at = asyncio.get_running_loop().time()
-        self._opened_stamp = int(now.timestamp()) * 1_000_000_000 if now is not None else 0
-        self._last_stamp = 0
-        self._rate = loglines.Rate()
-        self._started_stamp = int(started_at.timestamp()) * 1_000_000_000 if started_at is not None else 0
+        if not (self._feed(resume, parser.flush()) and self._feed(resume, None)):
+            return False
+        self._rotation.end()
+        return True
 
     def _feed(self, resume: Resume, read: list[Piece] | None) -> bool:
-        """Take in what is new of what was read, None for its end; False when it begins to repeat itself."""
-        gap = resume.gap
+        """Take in the new lines of what was read (None: its end); False when the stream begins to repeat itself."""
+        had_gap = resume.gap
         pieces = resume.flush() if read is None else resume.feed(read)
         if not pieces:
             return True
-        if resume.gap and not gap and not self._joins(resume, pieces[0]):
-            log.warning(
-                "log rotated while it was not read", action="log.rotate", container=self.container, **resume.describe()
-            )
-            self._assembler.gap(_GAP)
-        self._watch_start(pieces[0].stamp)
-        repeats = loglines.step_back(pieces, last_stamp=self._last_stamp) if self._rotatable else -1
-        if repeats >= 0:
-            self._ask_from = pieces[repeats].stamp
+        if resume.gap and not had_gap:
+            self._mark_gap(resume, pieces[0].stamp)
+        if self._assembler.lines == 0 and self._rotation.begin(pieces[0].stamp):
+            self._assembler.reserve_head()
+        repeats_at = self._rotation.repeats_at(pieces)
+        if repeats_at >= 0:
+            self._ask_from = pieces[repeats_at].stamp
             log.info(
                 "log comes again, or the node's clock was set back; asking anew",
                 action="log.repeat",
                 container=self.container,
             )
-            pieces = pieces[:repeats]
-        self._take_in(pieces)
-        self._mark_start()
-        return repeats < 0
+            pieces = pieces[:repeats_at]
+        for part in self._rotation.split(pieces, at_seconds=_monotonic()):
+            if part.file_missing:
+                self._assembler.gap(rotation.BEHIND_TEXT)
+            self._assembler.feed(part.pieces)
+        if self._rotation.misses_beginning(
+            total_bytes=self._assembler.total_bytes, last_stamp=self._assembler.last_stamp
+        ):
+            self._assembler.head_gap(rotation.HEAD_TEXT)
+        return repeats_at < 0
 
-    def _joins(self, resume: Resume, first: Piece) -> bool:
-        """Whether a newer file begins where the one before it, which was read to its end, was rotated away.
-
-        With another file between them more time would have passed.
-        """
-        waited = first.stamp - self._assembler.last_stamp
-        return self._was_at_end and resume.begins_later and 0 <= waited < loglines.ROTATION_NANOSECONDS
-
-    def _take_in(self, pieces: list[Piece]) -> None:
-        now = asyncio.get_running_loop().time()
-        idle_nanoseconds = int((now - self._arrived_at) * 1_000_000_000)
-        self._arrived_at = now
-        while self._rotatable:
-            rate = self._rate.bytes_per_second
-            index = loglines.fast_rotation(
-                pieces, last_stamp=self._last_stamp, since_stamp=self._opened_stamp, bytes_per_second=rate
-            )
-            if index < 0:
-                break
-            gap = pieces[0].stamp - self._last_stamp
-            if index > 0 or loglines.hides_a_file(gap, idle_nanoseconds=idle_nanoseconds, bytes_per_second=rate):
-                self._feed_assembler(pieces[:index])
-                self._assembler.gap(_BEHIND)
-            self._rate.pause()
-            self._feed_assembler(pieces[index : index + 1])
-            pieces = pieces[index + 1 :]
-        self._feed_assembler(pieces)
-
-    def _feed_assembler(self, pieces: list[Piece]) -> None:
-        self._assembler.feed(pieces)
-        self._last_stamp = next((piece.stamp for piece in reversed(pieces) if piece.stamp >= 0), self._last_stamp)
-        self._rate.feed(pieces, last_stamp=self._last_stamp)
-
-    def _watch_start(self, stamp: int) -> None:
-        """Note when a log begins late after its container's start.
-
-        A start is known to the second, so what is rotated away within the first one goes unnoticed. What comes while it
-        is followed was not rotated away before.
-        """
-        seen = self._following and stamp > self._opened_stamp + 1_000_000_000
-        if self._assembler.lines == 0 and self._started_stamp and stamp > 0 and not seen:
-            late = stamp - self._started_stamp - 1_000_000_000
-            if late > 0:
-                self._assembler.reserve_head()
-                self._head = (stamp, late)
-
-    def _mark_start(self) -> None:
-        """Mark the beginning when what comes there comes so fast that a file, rotated away, can lie before it."""
-        if self._head and self._assembler.total_bytes >= _FAST_BYTES:
-            (begun, late), self._head = self._head, None
-            if late * self._assembler.total_bytes >= (self._assembler.last_stamp - begun) * _BEFORE_BYTES:
-                self._assembler.head_gap(_HEAD)
+    def _mark_gap(self, resume: Resume, first_stamp: int) -> None:
+        """Put a mark before lines that do not fit to the known ones, unless nothing can be missing."""
+        last_stamp = self._assembler.last_stamp
+        if resume.begins_later and self._rotation.continues(first_stamp, last_stamp=last_stamp):
+            return
+        log.warning(
+            "log rotated while it was not read", action="log.rotate", container=self.container, **resume.describe()
+        )
+        self._assembler.gap(rotation.GAP_TEXT)
 
     async def _position(self) -> tuple[Resume, datetime | None]:
         """Return what will come again, and from when on to ask.
@@ -236,6 +175,10 @@ class Stream:
         known = await self._store.stamps_since(self._work.key, self.container, seconds * 1_000_000_000)
         resume = Resume(known, open_bytes=assembler.open_bytes, trimmed=assembler.trimmed)
         return resume, None if whole else datetime.fromtimestamp(seconds, UTC)
+
+
+def _monotonic() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class CollectSettings(msgspec.Struct, frozen=True, kw_only=True):

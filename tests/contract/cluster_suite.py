@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from kube_job_runner.domain.errors import NameTaken, NotFound
 from kube_job_runner.domain.facts import JobFacts, PodFacts
-from kube_job_runner.domain.logs import loglines
+from kube_job_runner.domain.logs.stamps import StampParser
 from kube_job_runner.domain.names import MAIN_CONTAINER
 from kube_job_runner.ports import ClusterJob, Listed, OwnedObject, Relisting, SeenJob, SeenPod, Unlisted
 from tests.support.clusters import Harness, Recorder
@@ -502,7 +502,7 @@ class ClusterLogs:
         facts = await harness.cluster.create(job)
         pod = await watched.until_phase(facts.uid, "Succeeded")
         stamped = await read(harness, job, pod, timestamps=True)
-        pieces = loglines.StampParser().feed(stamped)
+        pieces = StampParser().feed(stamped)
         assert b"".join(piece.data for piece in pieces) == output
         assert len(pieces) == 4
         stamps = [piece.stamp for piece in pieces]
@@ -515,7 +515,7 @@ class ClusterLogs:
         job = harness.prints(b"a\nb\n")
         facts = await harness.cluster.create(job)
         pod = await watched.until_phase(facts.uid, "Succeeded")
-        [first, _] = loglines.StampParser().feed(await read(harness, job, pod, timestamps=True))
+        [first, _] = StampParser().feed(await read(harness, job, pod, timestamps=True))
         moment = datetime.fromtimestamp(first.stamp // 1_000_000_000, UTC)
         assert await read(harness, job, pod, since=moment) == b"a\nb\n"
         assert await read(harness, job, pod, since=moment + timedelta(hours=1)) == b""

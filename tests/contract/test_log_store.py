@@ -16,7 +16,9 @@ import pytest
 
 from kube_job_runner.adapters import objectstore, postgres
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
-from kube_job_runner.domain.logs.loglines import Assembler, Piece, decode
+from kube_job_runner.domain.logs.assembler import Assembler
+from kube_job_runner.domain.logs.chunks import decode_body
+from kube_job_runner.domain.logs.stamps import Piece
 from kube_job_runner.ports import LogKey, LogWrite
 from tests.support.postgres import execute
 
@@ -98,7 +100,7 @@ async def put(logs: Any, key: LogKey, token: uuid.UUID, assembler: Assembler, **
 
 async def whole(logs: Any, key: LogKey, container: str = "main") -> bytes:
     chunks = await logs.read_chunks(key, container, from_seq=0, limit=1000)
-    return b"".join(decode(chunk.data).content for chunk in chunks if chunk.data is not None)
+    return b"".join(decode_body(chunk.data).content for chunk in chunks if chunk.data is not None)
 
 
 @pytest.mark.asyncio

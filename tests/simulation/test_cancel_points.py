@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from kube_job_runner.adapters.simulated import Fault, SimulatedCluster
-from kube_job_runner.adapters.simulated.agenda import EPOCH
+from kube_job_runner.adapters.simulated.simulated_time import EPOCH
 from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.decide.ruleset import Rules

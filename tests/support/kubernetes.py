@@ -17,7 +17,7 @@ from kube_job_runner.adapters.kubernetes.client import Client
 from kube_job_runner.adapters.kubernetes.cluster import KubernetesCluster
 from kube_job_runner.adapters.kubernetes.credentials import ConfiguredSource, CredentialSource
 from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig, UserConfig
-from kube_job_runner.adapters.kubernetes.scope import Tuning
+from kube_job_runner.adapters.kubernetes.watched_namespace import Tuning
 from kube_job_runner.domain import names
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.ports import ClusterJob, Listed, Relisting, SeenJob, SeenPod, WatchEvent

@@ -20,9 +20,9 @@ from kube_job_runner.adapters.kubernetes.decode import Facts, Item
 from kube_job_runner.adapters.kubernetes.discovery import discover
 from kube_job_runner.adapters.kubernetes.execplugin import ExecSource
 from kube_job_runner.adapters.kubernetes.informer import Informer
+from kube_job_runner.adapters.kubernetes.known_objects import Known, KnownEvents
 from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig
-from kube_job_runner.adapters.kubernetes.scope import Kind, Tuning, WatchStats, Wiring
-from kube_job_runner.adapters.kubernetes.told import Known, KnownEvents
+from kube_job_runner.adapters.kubernetes.watched_namespace import Kind, Tuning, WatchStats, Wiring
 from kube_job_runner.domain import names
 from kube_job_runner.domain.errors import NameTaken, TemporaryError
 from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts

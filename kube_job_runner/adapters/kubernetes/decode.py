@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from kube_job_runner.adapters.kubernetes import wire
+from kube_job_runner.adapters.kubernetes import api_objects
 from kube_job_runner.adapters.kubernetes.answers import Status
 from kube_job_runner.domain import names
 from kube_job_runner.domain.facts import Condition, ContainerFacts, ContainerState, EventFacts, JobFacts, PodFacts
@@ -19,7 +19,7 @@ from kube_job_runner.domain.facts import Condition, ContainerFacts, ContainerSta
 MESSAGE_MAX_BYTES = 4096
 EVENT_MESSAGE_MAX_BYTES = 1024  # as much as events.k8s.io/v1 takes; core/v1 sets no limit
 UNKNOWN_ID = uuid.UUID(int=0)
-_node_decoder = msgspec.json.Decoder(wire.Node)
+_node_decoder = msgspec.json.Decoder(api_objects.Node)
 
 
 Facts = TypeVar("Facts", JobFacts, PodFacts, EventFacts)
@@ -70,14 +70,14 @@ def _number(text: str | None) -> int:
     return int(text) if text and text.isascii() and text.isdigit() else 0
 
 
-def _conditions(conditions: list[wire.Condition] | None) -> tuple[Condition, ...]:
+def _conditions(conditions: list[api_objects.Condition] | None) -> tuple[Condition, ...]:
     return tuple(
         Condition(c.type or "", c.status or "", clean(c.reason), clean(c.message), c.last_transition_time)
         for c in conditions or ()
     )
 
 
-def _container(status: wire.ContainerStatus, *, init: bool, sidecar: bool = False) -> ContainerFacts:
+def _container(status: api_objects.ContainerStatus, *, init: bool, sidecar: bool = False) -> ContainerFacts:
     state = status.state
     kind: ContainerState = ""
     reason = message = None
@@ -105,10 +105,10 @@ def _container(status: wire.ContainerStatus, *, init: bool, sidecar: bool = Fals
     )
 
 
-def job_facts(job: wire.Job | wire.Bare, *, gone: bool = False) -> JobFacts:
+def job_facts(job: api_objects.Job | api_objects.Bare, *, gone: bool = False) -> JobFacts:
     """Return the facts of a Job."""
     meta = job.metadata
-    status = (job.status if isinstance(job, wire.Job) else None) or wire.JobStatus()
+    status = (job.status if isinstance(job, api_objects.Job) else None) or api_objects.JobStatus()
     return JobFacts(
         uid=meta.uid or "",
         resource_version=_number(meta.resource_version),
@@ -120,12 +120,12 @@ def job_facts(job: wire.Job | wire.Bare, *, gone: bool = False) -> JobFacts:
     )
 
 
-def pod_facts(pod: wire.Pod | wire.Bare, *, gone: bool = False) -> PodFacts:
+def pod_facts(pod: api_objects.Pod | api_objects.Bare, *, gone: bool = False) -> PodFacts:
     """Return the facts of a Pod; only a controlling owner of kind Job counts as its Job."""
     meta = pod.metadata
-    whole = pod if isinstance(pod, wire.Pod) else wire.Pod()
-    status = whole.status or wire.PodStatus()
-    spec = whole.spec or wire.PodSpec()
+    whole = pod if isinstance(pod, api_objects.Pod) else api_objects.Pod()
+    status = whole.status or api_objects.PodStatus()
+    spec = whole.spec or api_objects.PodSpec()
     sidecars = {c.name for c in spec.init_containers or () if c.restart_policy == "Always"}
     containers = [_container(c, init=True, sidecar=c.name in sidecars) for c in status.init_container_statuses or ()]
     containers.extend(_container(c, init=False) for c in status.container_statuses or ())
@@ -148,7 +148,7 @@ def pod_facts(pod: wire.Pod | wire.Bare, *, gone: bool = False) -> PodFacts:
     )
 
 
-def controlling_job(meta: wire.Metadata) -> str:
+def controlling_job(meta: api_objects.Metadata) -> str:
     """Return the uid of the Job that controls an object, "" when none does."""
     owner = next((o for o in meta.owner_references or () if o.controller and o.kind == "Job"), None)
     return (owner.uid or "") if owner is not None else ""
@@ -159,9 +159,9 @@ def attempt_of_labels(labels: dict[str, str]) -> tuple[uuid.UUID, int]:
     return _job_id(labels), _number(labels.get(names.ATTEMPT_LABEL))
 
 
-def event_facts(event: wire.Event) -> EventFacts:
+def event_facts(event: api_objects.Event) -> EventFacts:
     """Return the facts of an Event, whichever generation of fields its writer filled."""
-    meta, about, series = event.metadata, event.involved_object or wire.ObjectReference(), event.series
+    meta, about, series = event.metadata, event.involved_object or api_objects.ObjectReference(), event.series
     first_at = event.first_timestamp or event.event_time or meta.creation_timestamp
     last_at = event.last_timestamp or (series.last_observed_time if series is not None else None) or first_at
     return EventFacts(
@@ -201,14 +201,16 @@ class Decoder(Generic[Facts]):
 
     def __init__(self, object_type: Any, to_facts: Any) -> None:
         line = msgspec.defstruct("_Line", [("type", str, ""), ("object", object_type | None, None)])
-        page = msgspec.defstruct("_Page", [("metadata", wire.Metadata), ("items", list[object_type] | None, None)])
+        page = msgspec.defstruct(
+            "_Page", [("metadata", api_objects.Metadata), ("items", list[object_type] | None, None)]
+        )
         raw_line = msgspec.defstruct("_RawLine", [("type", str, ""), ("object", msgspec.Raw, msgspec.Raw(b"null"))])
         raw_page = msgspec.defstruct(
-            "_RawPage", [("metadata", wire.Metadata), ("items", list[msgspec.Raw] | None, None)]
+            "_RawPage", [("metadata", api_objects.Metadata), ("items", list[msgspec.Raw] | None, None)]
         )
         self._facts = to_facts
         self._object = msgspec.json.Decoder(object_type)
-        self._bare = msgspec.json.Decoder(wire.Bare)
+        self._bare = msgspec.json.Decoder(api_objects.Bare)
         self._status = msgspec.json.Decoder(Status)
         self._line: msgspec.json.Decoder[Any] = msgspec.json.Decoder(line)
         self._page: msgspec.json.Decoder[Any] = msgspec.json.Decoder(page)
@@ -280,7 +282,7 @@ class Decoder(Generic[Facts]):
         return Line(found.type, None, version)
 
     def _item(self, found: Any, *, gone: bool = False) -> Item[Facts]:
-        meta: wire.Metadata = found.metadata
+        meta: api_objects.Metadata = found.metadata
         if not meta.uid:
             raise msgspec.ValidationError("the object has no uid")
         labels = meta.labels or {}
@@ -301,16 +303,16 @@ class EventDecoder(Decoder[EventFacts]):
     """
 
     def __init__(self) -> None:
-        super().__init__(wire.Event, event_facts)
+        super().__init__(api_objects.Event, event_facts)
 
     def _item(self, found: Any, *, gone: bool = False) -> Item[EventFacts]:
-        attempt = None if gone or not isinstance(found, wire.Event) else _attempt_of(found.involved_object)
+        attempt = None if gone or not isinstance(found, api_objects.Event) else _attempt_of(found.involved_object)
         if attempt is None:
             return Item(EventFacts(uid=found.metadata.uid or ""), UNKNOWN_ID, 0, {}, {})
         return Item(event_facts(found), *attempt, {}, {})
 
 
-def _attempt_of(about: wire.ObjectReference | None) -> tuple[uuid.UUID, int] | None:
+def _attempt_of(about: api_objects.ObjectReference | None) -> tuple[uuid.UUID, int] | None:
     if about is None or not about.name:
         return None
     if about.kind == "Pod":
@@ -318,6 +320,6 @@ def _attempt_of(about: wire.ObjectReference | None) -> tuple[uuid.UUID, int] | N
     return names.attempt_of_job(about.name) if about.kind == "Job" else None
 
 
-JOBS: Decoder[JobFacts] = Decoder(wire.Job, job_facts)
-PODS: Decoder[PodFacts] = Decoder(wire.Pod, pod_facts)
+JOBS: Decoder[JobFacts] = Decoder(api_objects.Job, job_facts)
+PODS: Decoder[PodFacts] = Decoder(api_objects.Pod, pod_facts)
 EVENTS = EventDecoder()

@@ -14,8 +14,8 @@ from typing import Generic
 
 from kube_job_runner.adapters.kubernetes import paged_list, watch
 from kube_job_runner.adapters.kubernetes.decode import Facts
-from kube_job_runner.adapters.kubernetes.pacing import Buffer
-from kube_job_runner.adapters.kubernetes.scope import Scope, Wiring
+from kube_job_runner.adapters.kubernetes.event_buffer import Buffer
+from kube_job_runner.adapters.kubernetes.watched_namespace import Scope, Wiring
 from kube_job_runner.ports import Listed, Relisting, WatchEvent
 from kube_job_runner.telemetry import loggers
 

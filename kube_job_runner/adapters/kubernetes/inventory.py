@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from kube_job_runner.adapters.kubernetes import answers, wire
+from kube_job_runner.adapters.kubernetes import answers, api_objects
 from kube_job_runner.adapters.kubernetes.client import Client
 from kube_job_runner.adapters.kubernetes.decode import attempt_of_labels, controlling_job
 from kube_job_runner.domain import names
@@ -21,8 +21,8 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 
 
 class _Page(msgspec.Struct):
-    metadata: wire.Metadata
-    items: list[wire.Bare] | None = None
+    metadata: api_objects.Metadata
+    items: list[api_objects.Bare] | None = None
 
 
 _decoder = msgspec.json.Decoder(_Page)
@@ -56,7 +56,7 @@ async def _page(client: Client, kind: str, target: str) -> _Page:
         raise answers.temporary(f"{action}: an answer that cannot be read: {error}", delay_seconds=5.0) from None
 
 
-def _owned(kind: Literal["Job", "Pod"], meta: wire.Metadata) -> OwnedObject:
+def _owned(kind: Literal["Job", "Pod"], meta: api_objects.Metadata) -> OwnedObject:
     labels = meta.labels or {}
     job_id, attempt = attempt_of_labels(labels)
     return OwnedObject(

@@ -8,8 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from kube_job_runner.adapters.kubernetes.decode import Facts, Page
-from kube_job_runner.adapters.kubernetes.pacing import Buffer
-from kube_job_runner.adapters.kubernetes.scope import Expired, Rejected, Scope, rejected
+from kube_job_runner.adapters.kubernetes.event_buffer import Buffer
+from kube_job_runner.adapters.kubernetes.watched_namespace import Expired, Rejected, Scope, rejected
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.ports import WatchEvent
 from kube_job_runner.telemetry import loggers

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from kube_job_runner.adapters.kubernetes import answers
 from kube_job_runner.adapters.kubernetes.answers import Answer, Refused
 from kube_job_runner.adapters.kubernetes.client import REQUEST_SECONDS, Client
-from kube_job_runner.adapters.kubernetes.pacing import Backoff
+from kube_job_runner.adapters.kubernetes.event_buffer import Backoff
 from kube_job_runner.domain.errors import KjrError, NotFound
 
 # 400 of the API server before there is a log (pkg/registry/core/pod/strategy.go, kubelet_pods.go)

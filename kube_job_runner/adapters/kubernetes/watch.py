@@ -18,8 +18,8 @@ import msgspec
 from kube_job_runner.adapters.kubernetes import answers
 from kube_job_runner.adapters.kubernetes.answers import Refused
 from kube_job_runner.adapters.kubernetes.decode import Facts, Line
-from kube_job_runner.adapters.kubernetes.pacing import Buffer
-from kube_job_runner.adapters.kubernetes.scope import Expired, Rejected, Scope, rejected
+from kube_job_runner.adapters.kubernetes.event_buffer import Buffer
+from kube_job_runner.adapters.kubernetes.watched_namespace import Expired, Rejected, Scope, rejected
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.ports import WatchEvent
 

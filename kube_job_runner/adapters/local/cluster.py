@@ -17,8 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from kube_job_runner.adapters.inprocess.stamped_output import Stamper
-from kube_job_runner.adapters.inprocess.watch import EventFeed
+from kube_job_runner.adapters.inprocess.captured_output import Stamper
+from kube_job_runner.adapters.inprocess.feeds import EventFeed
 from kube_job_runner.adapters.local import log_files, process_facts, run_records
 from kube_job_runner.adapters.local.runs import Jobs
 from kube_job_runner.domain.errors import ConfigurationError, NameTaken, NotFound, TemporaryError

@@ -16,8 +16,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kube_job_runner.adapters.inprocess.stamped_output import FileTimes
-from kube_job_runner.adapters.inprocess.watch import Feed, gone
+from kube_job_runner.adapters.inprocess.captured_output import FileTimes
+from kube_job_runner.adapters.inprocess.feeds import Feed, gone
 from kube_job_runner.adapters.local import launch, log_files, process_facts
 from kube_job_runner.adapters.local.processes import Processes
 from kube_job_runner.adapters.local.run_records import Folder, Record

@@ -12,13 +12,13 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from kube_job_runner.adapters.inprocess.stamped_output import Stamper
+from kube_job_runner.adapters.inprocess.captured_output import Stamper
 from kube_job_runner.adapters.simulated import pods
 from kube_job_runner.adapters.simulated import script as scripts
-from kube_job_runner.adapters.simulated.agenda import Timeline
 from kube_job_runner.adapters.simulated.faults import Fault, Faults, FaultyFeed, Operation
 from kube_job_runner.adapters.simulated.history import History
 from kube_job_runner.adapters.simulated.script import Script
+from kube_job_runner.adapters.simulated.simulated_time import Timeline
 from kube_job_runner.adapters.simulated.world import World
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, NotFound, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts

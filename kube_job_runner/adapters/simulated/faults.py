@@ -12,8 +12,8 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from kube_job_runner.adapters.inprocess.watch import Feed, SeenT
-from kube_job_runner.adapters.simulated.agenda import Timeline
+from kube_job_runner.adapters.inprocess.feeds import Feed, SeenT
+from kube_job_runner.adapters.simulated.simulated_time import Timeline
 from kube_job_runner.ports import SeenJob, SeenPod, WatchEvent
 
 Operation = Literal["create", "find", "delete", "logs", "log_stream", "list", "remove"]

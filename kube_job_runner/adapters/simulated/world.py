@@ -14,13 +14,13 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from kube_job_runner.adapters.inprocess.stamped_output import Output
-from kube_job_runner.adapters.inprocess.watch import EventFeed, gone
+from kube_job_runner.adapters.inprocess.captured_output import Output
+from kube_job_runner.adapters.inprocess.feeds import EventFeed, gone
 from kube_job_runner.adapters.simulated import pods
-from kube_job_runner.adapters.simulated.agenda import Timeline
 from kube_job_runner.adapters.simulated.faults import FaultyFeed
 from kube_job_runner.adapters.simulated.history import History
 from kube_job_runner.adapters.simulated.script import Script
+from kube_job_runner.adapters.simulated.simulated_time import Timeline
 from kube_job_runner.domain.facts import EventFacts, JobFacts, PodFacts
 from kube_job_runner.ports import ClusterJob, OwnedObject, SeenEvent, SeenJob, SeenPod
 

@@ -1,1 +1,1 @@
-"""Logs: time stamps, resuming, rotation, chunks."""
+"""Logs without I/O: time stamps, resuming a stream, rotation, chunks, and what a reader sees."""

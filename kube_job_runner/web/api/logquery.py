@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from kube_job_runner.domain.logs import logview
+from kube_job_runner.domain.logs import view
 from kube_job_runner.services.log_reading import LogRequest
 from kube_job_runner.web.api import queries
 from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
@@ -29,7 +29,7 @@ def request(query: queries.LogQuery, *, now: datetime) -> LogRequest:
     except ValueError as error:
         faults.append(Fault("/since", str(error), "query"))
     try:
-        after = None if query.after is None else logview.parse_place(query.after)
+        after = None if query.after is None else view.parse_place(query.after)
     except ValueError as error:
         faults.append(Fault("/after", str(error), "query"))
     if faults:

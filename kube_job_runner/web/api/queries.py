@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from kube_job_runner.domain.logs.logview import PLACE_PATTERN
+from kube_job_runner.domain.logs.view import PLACE_PATTERN
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State
 from kube_job_runner.services.listing import CURSOR_PATTERN, SELECTOR_MAX_LENGTH, SELECTOR_PATTERN

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kube_job_runner.adapters.kubernetes import decode, wire
+from kube_job_runner.adapters.kubernetes import api_objects, decode
 from kube_job_runner.domain.facts import EVENTS_KEPT, AttemptFacts, EventFacts, JobFacts, PodFacts, merge
 from kube_job_runner.domain.job import Job
 from kube_job_runner.domain.states import State
@@ -29,11 +29,15 @@ def recorded(case: str) -> list[Seen]:
     for line in (FIXTURES / f"{case}.jobs.jsonl").read_text().splitlines():
         raw = json.loads(line)
         if raw["type"] in CHANGES:
-            seen.append(decode.job_facts(msgspec.convert(raw["object"], wire.Job), gone=raw["type"] == "DELETED"))
+            seen.append(
+                decode.job_facts(msgspec.convert(raw["object"], api_objects.Job), gone=raw["type"] == "DELETED")
+            )
     for line in (FIXTURES / f"{case}.pods.jsonl").read_text().splitlines():
         raw = json.loads(line)
         if raw["type"] in CHANGES:
-            seen.append(decode.pod_facts(msgspec.convert(raw["object"], wire.Pod), gone=raw["type"] == "DELETED"))
+            seen.append(
+                decode.pod_facts(msgspec.convert(raw["object"], api_objects.Pod), gone=raw["type"] == "DELETED")
+            )
     return sorted(seen, key=lambda facts: facts.resource_version)
 
 

@@ -12,7 +12,9 @@ import msgspec
 
 from kube_job_runner.domain.decide.admission import AdmissionLimits, QueueStanding
 from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, LogStatus, Transition
-from kube_job_runner.domain.logs.loglines import Assembler, Chunk, Piece
+from kube_job_runner.domain.logs.assembler import Assembler
+from kube_job_runner.domain.logs.chunks import Chunk
+from kube_job_runner.domain.logs.stamps import Piece
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import (
     ContainerLog,

@@ -12,8 +12,7 @@ from kube_job_runner.adapters.postgres import message_queue, rows, statements
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.facts import AttemptFacts
-from kube_job_runner.domain.logs import loglines
-from kube_job_runner.domain.logs.loglines import Chunk
+from kube_job_runner.domain.logs.chunks import Chunk, decode_body
 from kube_job_runner.ports import ContainerLog, LogKey, LogsExpired, LogState, LogWork, LogWrite, StoredLog
 
 SQL = statements.load("logs")
@@ -61,7 +60,7 @@ class Logs:
         """Return what is stored of a container, to go on from there."""
         chunks = tuple(_chunk(row) for row in await self._pool.fetch(SQL["stored"], *key, container))
         last = chunks[-1] if chunks else None
-        body = loglines.decode(last.data) if last is not None and last.data is not None else None
+        body = decode_body(last.data) if last is not None and last.data is not None else None
         return StoredLog(chunks=chunks, last=body)
 
     async def stamps_since(self, key: LogKey, container: str, stamp: int) -> list[int]:
@@ -69,7 +68,7 @@ class Logs:
         found: list[int] = []
         for chunk in await self.chunks_since(key, container, stamp):
             if chunk.data is not None:
-                found += [one for one in loglines.decode(chunk.data).stamps if one >= stamp]
+                found += [one for one in decode_body(chunk.data).stamps if one >= stamp]
         return found
 
     async def chunks_since(self, key: LogKey, container: str, stamp: int) -> list[Chunk]:

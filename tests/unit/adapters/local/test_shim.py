@@ -14,7 +14,7 @@ import pytest
 
 from kube_job_runner.adapters.local import shim
 from tests.support.clusters import poll
-from tests.unit.local.test_stopping import pid_in, runs
+from tests.unit.adapters.local.test_stopping import pid_in, runs
 
 PORTABLE = (
     "import sys; sys.path.insert(0, sys.argv[1]); import shim; shim._LINUX = False; shim._libc = None; shim.main()"

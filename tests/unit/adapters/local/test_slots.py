@@ -9,7 +9,7 @@ import pytest
 
 from kube_job_runner.ports import SeenPod
 from tests.support.clusters import poll
-from tests.unit.local.conftest import Bench, open_bench, shell
+from tests.unit.adapters.local.conftest import Bench, open_bench, shell
 
 
 def most_running(bench: Bench) -> int:

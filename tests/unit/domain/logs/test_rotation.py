@@ -1,10 +1,12 @@
-"""Where a file of a log that is rotated quickly can be missing: by the time between two lines, and the speed of those before."""
+"""Rotation: where a file of a log may be missing, and where a file comes again."""
 
 from __future__ import annotations
 
 import pytest
 
-from kube_job_runner.domain.logs.loglines import Piece, Rate, fast_rotation, hides_a_file
+from kube_job_runner.domain.logs.rotation import Rate, fast_rotation, hides_a_file, step_back
+from kube_job_runner.domain.logs.stamps import Piece
+from tests.unit.domain.logs.printed import START
 
 SECOND = 1_000_000_000
 BEGAN = 1_700_000_000 * SECOND
@@ -54,3 +56,15 @@ def test_the_rate_is_that_of_the_last_stretch_and_no_gap_is_in_it() -> None:
     assert rate.bytes_per_second == pytest.approx(512 * 1024, rel=0.05), "too little was read to know better"
     rate.feed(later[10:], last_stamp=later[-1].stamp)
     assert rate.bytes_per_second == pytest.approx(5120 * 1024, rel=0.05)
+
+
+def test_a_file_that_was_left_out_and_one_that_comes_again() -> None:
+    second = 10**9
+    pieces = [Piece(START, b"a\n"), Piece(-1, b"b"), Piece(START + 3 * second, b"c\n"), Piece(START + second, b"d\n")]
+    assert fast_rotation(pieces, last_stamp=START - second, since_stamp=START) == 2
+    assert fast_rotation(pieces, last_stamp=START - second, since_stamp=START + 3 * second) == -1, "of one file"
+    assert fast_rotation(pieces[:1], last_stamp=START - 3 * second, since_stamp=0) == 0
+    assert fast_rotation(pieces[:1], last_stamp=0, since_stamp=0) == -1, "the first of all"
+    assert step_back(pieces, last_stamp=START) == 3
+    assert step_back(pieces[:3], last_stamp=START) == -1
+    assert step_back([Piece(START - 1000, b"e\n")], last_stamp=START) == -1, "two pipes, each with its own clock call"

@@ -14,8 +14,8 @@ from kube_job_runner.adapters.kubernetes import answers
 from kube_job_runner.adapters.kubernetes.answers import Answer
 from kube_job_runner.adapters.kubernetes.client import Client
 from kube_job_runner.adapters.kubernetes.decode import Decoder, Facts
-from kube_job_runner.adapters.kubernetes.pacing import Backoff
-from kube_job_runner.adapters.kubernetes.told import Memory
+from kube_job_runner.adapters.kubernetes.event_buffer import Backoff
+from kube_job_runner.adapters.kubernetes.known_objects import Memory
 from kube_job_runner.telemetry import loggers, metrics
 
 Kind = Literal["job", "pod", "event"]

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from kube_job_runner.adapters.inprocess import watch
+from kube_job_runner.adapters.inprocess import feeds
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.ports import Listed, Relisting, SeenJob
 from tests.support.clusters import Recorder
@@ -27,7 +27,7 @@ async def settle() -> None:
 
 @pytest.mark.asyncio
 async def test_a_list_repeats_what_is_known_because_its_reader_counts_what_it_holds() -> None:
-    feed = watch.Feed[SeenJob]()
+    feed = feeds.Feed[SeenJob]()
     feed.publish(seen("a", 1))
     recorder = Recorder().follow(feed.watch())
     await settle()
@@ -39,7 +39,7 @@ async def test_a_list_repeats_what_is_known_because_its_reader_counts_what_it_ho
 
 @pytest.mark.asyncio
 async def test_a_change_of_the_version_alone_is_not_told_but_remembered() -> None:
-    feed = watch.Feed[SeenJob]()
+    feed = feeds.Feed[SeenJob]()
     recorder = Recorder().follow(feed.watch())
     await settle()
     feed.publish(seen("a", 1))
@@ -53,7 +53,7 @@ async def test_a_change_of_the_version_alone_is_not_told_but_remembered() -> Non
 
 @pytest.mark.asyncio
 async def test_gone_is_told_once() -> None:
-    feed = watch.Feed[SeenJob]()
+    feed = feeds.Feed[SeenJob]()
     recorder = Recorder().follow(feed.watch())
     await settle()
     feed.publish(seen("a", 1))
@@ -68,8 +68,8 @@ async def test_gone_is_told_once() -> None:
 
 @pytest.mark.asyncio
 async def test_a_watcher_that_lags_too_far_lists_again_and_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "BACKLOG_MAX", 10)
-    feed = watch.Feed[SeenJob]()
+    monkeypatch.setattr(feeds, "BACKLOG_MAX", 10)
+    feed = feeds.Feed[SeenJob]()
     feed.publish(seen("old", 1))
     recorder = Recorder().follow(feed.watch())
     await settle()
@@ -85,7 +85,7 @@ async def test_a_watcher_that_lags_too_far_lists_again_and_misses_nothing(monkey
 
 @pytest.mark.asyncio
 async def test_a_watcher_that_ends_is_forgotten() -> None:
-    feed = watch.Feed[SeenJob]()
+    feed = feeds.Feed[SeenJob]()
     recorder = Recorder().follow(feed.watch())
     await settle()
     await recorder.stop()
@@ -94,7 +94,7 @@ async def test_a_watcher_that_ends_is_forgotten() -> None:
 
 @pytest.mark.asyncio
 async def test_a_disconnect_in_the_middle_of_a_list_begins_another() -> None:
-    feed = watch.Feed[SeenJob]()
+    feed = feeds.Feed[SeenJob]()
     feed.publish(seen("a", 1))
     feed.publish(seen("b", 2))
     events = feed.watch()
@@ -103,5 +103,5 @@ async def test_a_disconnect_in_the_middle_of_a_list_begins_another() -> None:
     feed.relist()
     feed.publish(seen("a", 3, gone=True))
     rest = [await anext(events) for _ in range(5)]
-    assert rest == [seen("b", 2), Relisting(), seen("b", 2), watch.gone(seen("a", 1)), Listed()]
+    assert rest == [seen("b", 2), Relisting(), seen("b", 2), feeds.gone(seen("a", 1)), Listed()]
     await events.aclose()

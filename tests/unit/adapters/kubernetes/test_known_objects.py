@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from kube_job_runner.adapters.kubernetes.decode import Item
-from kube_job_runner.adapters.kubernetes.pacing import Backoff, Buffer
-from kube_job_runner.adapters.kubernetes.told import Known
+from kube_job_runner.adapters.kubernetes.event_buffer import Backoff, Buffer
+from kube_job_runner.adapters.kubernetes.known_objects import Known
 from kube_job_runner.domain.facts import PodFacts
 from kube_job_runner.ports import SeenPod
 

@@ -11,7 +11,7 @@ from kube_job_runner.adapters.local import launch
 from kube_job_runner.domain import failures
 from kube_job_runner.domain.spec.model import EmptyDir, JobSpec, Secret, Volume
 from tests.support.clusters import poll
-from tests.unit.local.conftest import Bench, main_of, open_bench, shell
+from tests.unit.adapters.local.conftest import Bench, main_of, open_bench, shell
 
 
 @pytest.mark.asyncio

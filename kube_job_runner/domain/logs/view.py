@@ -10,7 +10,8 @@ import re
 
 import msgspec
 
-from kube_job_runner.domain.logs.loglines import Body, Chunk, format_stamp, mark_line
+from kube_job_runner.domain.logs.chunks import Body, Chunk, mark_line
+from kube_job_runner.domain.logs.stamps import format_stamp
 
 GREP_MAX_BYTES = 1024 * 1024
 PLACE_PATTERN = r"^([0-9]{1,9})\.([0-9]{1,18})$(?!\n)"

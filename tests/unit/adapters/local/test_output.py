@@ -9,7 +9,7 @@ import pytest
 
 from kube_job_runner.adapters.local import log_files
 from tests.support.clusters import poll
-from tests.unit.local.conftest import open_bench, shell
+from tests.unit.adapters.local.conftest import open_bench, shell
 
 
 @pytest.mark.asyncio

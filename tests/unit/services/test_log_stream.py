@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.domain.logs.loglines import Body, Chunk, decode, format_stamp, mark_line
+from kube_job_runner.domain.logs import rotation
+from kube_job_runner.domain.logs.chunks import Body, Chunk, decode_body, mark_line
+from kube_job_runner.domain.logs.stamps import format_stamp
 from kube_job_runner.ports import LogWork, StoredLog
-from kube_job_runner.services import log_stream
 from kube_job_runner.services.log_stream import Stream
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
@@ -73,7 +74,7 @@ class Bench:
         return [one for body in self.bodies() for one in body.stamps if one >= stamp]
 
     def bodies(self) -> list[Body]:
-        return [decode(chunk.data) for _, chunk in sorted(self.chunks.items()) if chunk.data is not None]
+        return [decode_body(chunk.data) for _, chunk in sorted(self.chunks.items()) if chunk.data is not None]
 
     def store(self, *, final: bool = False) -> None:
         chunks, _ = self.stream.take(final=final)
@@ -96,7 +97,7 @@ class Bench:
         """Return what a reader sees, each mark as `[...]`."""
         self.store(final=True)
         return b"".join(
-            mark_line(chunk.mark, mid_line=False) if chunk.mark else decode(chunk.data or b"").content
+            mark_line(chunk.mark, mid_line=False) if chunk.mark else decode_body(chunk.data or b"").content
             for _, chunk in sorted(self.chunks.items())
         )
 
@@ -137,7 +138,7 @@ async def test_a_hole_that_cannot_be_excluded_has_a_mark(how: str) -> None:
     )
     assert await bench.read(follow=True)
     if how == "broken":
-        bench.stream._at_end = False
+        bench.stream._rotation._at_end = False
     assert await bench.read(follow=False)
     assert bench.text() == printed(0, 15_000) + GAP + printed(15_000, 15_100)
 
@@ -218,4 +219,4 @@ async def test_a_log_that_was_followed_before_it_began_was_not_rotated() -> None
 
 
 async def test_what_is_called_a_large_log_is_below_what_a_kubelet_rotates() -> None:
-    assert len(stamped(lines(0, 15_000))) > log_stream._ROTATES_BYTES
+    assert len(stamped(lines(0, 15_000))) > rotation.ROTATES_BYTES

@@ -22,13 +22,13 @@ from kube_job_runner.telemetry import metrics as ours
 from kube_job_runner.telemetry.kinds import OTHER, Bounded, DepthFigures, Heartbeats
 from tests.support import metrics
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
 FREE_LABELS = {"job_id", "job", "name", "pod", "user", "owner", "image", "node", "label"}
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 def page() -> str:
-    """Return the reference page as it must be; write it with `python -m tests.unit.test_metrics`."""
+    """Return the reference page as it must be; write it with `python -m tests.unit.telemetry.test_metrics`."""
     lines = [
         "# Metrics",
         "",

@@ -13,7 +13,7 @@ from kube_job_runner.adapters.simulated import Script
 from kube_job_runner.domain import failures
 from kube_job_runner.domain.decide import obstacles
 from kube_job_runner.domain.facts import AttemptFacts
-from tests.unit.simulated.conftest import Bench, scripted
+from tests.unit.adapters.simulated.conftest import Bench, scripted
 
 Make = Callable[..., Any]
 

@@ -49,7 +49,7 @@ def test_no_secret_and_no_control_character_reaches_a_log(format_: str) -> None:
         assert (first["url"], first["job"], first["number"]) == ("postgresql://kjr:***@db/kjr", "a\\e[2Jb", 3)
 
 
-ROOT = Path(__file__).parents[2] / "kube_job_runner"
+ROOT = Path(__file__).parents[3] / "kube_job_runner"
 ABOUT_JOBS = [ROOT / "services", ROOT / "components"]
 
 

@@ -16,7 +16,7 @@ from kube_job_runner.domain.names import MAIN_CONTAINER
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.ports import Listed, Relisting, SeenJob
 from tests.support.clusters import SystemClock, poll
-from tests.unit.simulated.conftest import Bench, scripted
+from tests.unit.adapters.simulated.conftest import Bench, scripted
 
 Make = Callable[..., Any]
 

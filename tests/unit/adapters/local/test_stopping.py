@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clusters import poll
-from tests.unit.local.conftest import Bench, main_of, shell
+from tests.unit.adapters.local.conftest import Bench, main_of, shell
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to the shim")
 

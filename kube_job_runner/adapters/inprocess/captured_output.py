@@ -12,7 +12,7 @@ from array import array
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from kube_job_runner.domain.logs.loglines import format_stamp
+from kube_job_runner.domain.logs.stamps import format_stamp
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
