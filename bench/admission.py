@@ -67,17 +67,17 @@ async def _measure(url: str, jobs: int) -> list[list[str]]:
     admitted: list[Job] = []
 
     async def standing(job_id: UUID) -> str:
-        found = await pg.store.queue_standing(job_id, limits)
+        found = await pg.job_reader.queue_standing(job_id, limits)
         assert found is not None
         return f"{found.position:,}" + ("" if found.position_is_exact else " or later")
 
     async def admit(limits: AdmissionLimits) -> str:
-        snapshot = await pg.store.admit(limits, limit=200, lease_seconds=60.0)
+        snapshot = await pg.process_store.admit(limits, limit=200, lease_seconds=60.0)
         admitted.extend(loaded.job for loaded in snapshot.jobs.values())
         return f"{len(snapshot.jobs)} jobs"
 
     async def end() -> None:
-        await pg.store.commit([make_change(job, State.SUCCEEDED) for job in admitted], receipts={})
+        await pg.process_store.commit([make_change(job, State.SUCCEEDED) for job in admitted], receipts={})
         admitted.clear()
 
     try:

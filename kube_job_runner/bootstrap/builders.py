@@ -84,7 +84,7 @@ def build_processor(
 ) -> Processor:
     """Return the batch pipeline of the messages-processor."""
     return Processor(
-        store=pg.store,
+        store=pg.process_store,
         queue=queue,
         cluster=cluster,
         clock=clock,
@@ -113,13 +113,13 @@ def build_observer(
     """Return the service of a watcher: `job` for the job-status-processor, `pod` and `event` for the pod-events-processor."""
     watches = {"job": cluster.watch_jobs, "pod": cluster.watch_pods, "event": cluster.watch_events}
     nodes = cluster if kind == "pod" else None
-    return Observer(kind=kind, events=watches[kind](), store=pg.store, queue=pg.queue, clock=clock, nodes=nodes)
+    return Observer(kind=kind, events=watches[kind](), store=pg.observe_store, queue=pg.queue, clock=clock, nodes=nodes)
 
 
 def build_sweeper(settings: Settings, pg: postgres.Postgres | postgres.Fenced, clock: ports.Clock) -> Sweeper:
     """Return the service of the sweeper."""
     return Sweeper(
-        store=pg.store,
+        store=pg.sweep_store,
         logs=build_logs(settings, pg),
         clock=clock,
         settings=RetentionSettings(
@@ -140,7 +140,7 @@ def build_reconciler(
 ) -> Reconciler:
     """Return the service that compares the store with the cluster."""
     return Reconciler(
-        store=pg.store,
+        store=pg.reconcile_store,
         cluster=cluster,
         queue=pg.queue,
         clock=clock,
@@ -215,7 +215,7 @@ def build_readiness(
             probes[f"watch-{watches[name]}s"] = while_leading(name, watch_age(watches[name], clock))
         elif name in ("messages-processor", "log-collector", "sweeper"):
             probes[name] = round_age(name, clock)
-    health = pg.store if queue is pg.queue else QueueHealth(pg.store, queue)
+    health = pg.health if queue is pg.queue else QueueHealth(pg.health, queue)
     return Readiness(health, clock, probes, notes=notes, advisory="web-server" in components)
 
 
@@ -231,10 +231,10 @@ def build_web(
     return build_app(
         readiness=readiness,
         settings=settings,
-        submit_store=pg.store,
-        reader=pg.store,
-        tokens=pg.store,
-        health=pg.store,
+        submit_store=pg.submit_store,
+        reader=pg.job_reader,
+        tokens=pg.token_store,
+        health=pg.health,
         wakeup=pg.wakeup,
         logs=build_logs(settings, pg),
         clock=clock,

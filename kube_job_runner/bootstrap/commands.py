@@ -111,7 +111,7 @@ def create_token(settings: Settings, name: str) -> str:
 
     async def create(store: postgres.Postgres) -> str:
         secret, token = auth.new_token(name)
-        await store.store.add_token(token)
+        await store.token_store.add_token(token)
         return secret
 
     return _with_store(settings, create)
@@ -119,12 +119,12 @@ def create_token(settings: Settings, name: str) -> str:
 
 def list_tokens(settings: Settings) -> list[ports.Token]:
     """Return all API tokens, newest first, without their secrets."""
-    return _with_store(settings, lambda pg: pg.store.list_tokens())
+    return _with_store(settings, lambda pg: pg.token_store.list_tokens())
 
 
 def revoke_token(settings: Settings, name: str) -> int:
     """Revoke the API tokens of that name; return how many there were."""
-    return _with_store(settings, lambda pg: pg.store.revoke_token(name))
+    return _with_store(settings, lambda pg: pg.token_store.revoke_token(name))
 
 
 def doctor(settings: Settings, components: Sequence[str] = ()) -> list[Finding]:

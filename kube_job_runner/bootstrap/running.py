@@ -62,7 +62,7 @@ async def run_up(settings: Settings, url: str, on_ready: OnReady) -> int:
         token = ""
         if settings.auth == "token":
             token, row = auth.local_token(settings.data_dir, _LOCAL_TOKEN_NAME)
-            await pg.store.add_token(row)
+            await pg.token_store.add_token(row)
     finally:
         await pg.close()
 
@@ -125,7 +125,7 @@ async def _connections(
         if set(components) <= STORE_ONLY:
             yield pg, None
             return
-        installation = "" if stop.is_set() else await pg.store.installation_id()
+        installation = "" if stop.is_set() else await pg.reconcile_store.installation_id()
         cluster = await builders.build_cluster(settings, clock, installation=installation)
         try:
             yield pg, cluster
@@ -243,7 +243,7 @@ def _led_work(
             stop=stop,
             reconciler=builders.build_reconciler(settings, fenced, cluster, clock),
             reconcile_seconds=settings.reconcile_seconds,
-            depth=DepthMeter(pg.store),
+            depth=DepthMeter(pg.health),
         )
 
     def watch_jobs(fence: ports.Fence) -> Coroutine[Any, Any, None]:
@@ -267,7 +267,7 @@ async def _wait_for_schema(
     told: set[str] = set()
     while not stop.is_set():
         lacking = await _lacking_rights(pg, components, role_prefix)
-        wrong = lacking or (await pg.store.check()).get("schema")
+        wrong = lacking or (await pg.health.check()).get("schema")
         if wrong is None:
             return
         if wrong not in told:

@@ -181,7 +181,7 @@ async def test_old_logs_are_removed_in_bounded_batches(logs: Any, database_url: 
 async def test_only_sealed_chunks_go_out_and_all_of_them_are_removed(pg: postgres.Postgres, tmp_path: Path) -> None:
     pytest.importorskip("obstore")
     logs = objectstore.ObjectLogs(pg.logs, objectstore.connect(f"file://{tmp_path}"))
-    url = pg.store._url
+    url = pg.url
     token = uuid.uuid4()
     key = await leased(url, logs, token)
     assembler = Assembler("main", max_bytes=2**20, chunk_bytes=64)

@@ -31,19 +31,19 @@ async def line(pg: Postgres, *columns: dict[str, Any]) -> list[Job]:
 
 async def admit(pg: Postgres, limit: int = 100, **limits: Any) -> list[str]:
     """Admit, and return the names of the jobs in the order of their ids."""
-    snapshot = await pg.store.admit(AdmissionLimits(**limits), limit=limit, lease_seconds=60.0)
+    snapshot = await pg.process_store.admit(AdmissionLimits(**limits), limit=limit, lease_seconds=60.0)
     return sorted(loaded.job.name for loaded in snapshot.jobs.values())
 
 
 async def current(pg: Postgres, job: Job) -> Job:
-    found = await pg.store.get_job(job.id)
+    found = await pg.job_reader.get_job(job.id)
     assert found is not None
     return found
 
 
 async def test_an_admitted_job_comes_with_all_that_its_create_needs(pg: Postgres, database_url: str) -> None:
     [job] = await line(pg, {})
-    snapshot = await pg.store.admit(AdmissionLimits(), limit=10, lease_seconds=60.0)
+    snapshot = await pg.process_store.admit(AdmissionLimits(), limit=10, lease_seconds=60.0)
     [loaded] = snapshot.jobs.values()
     assert loaded == LoadedJob(job=await current(pg, job), attempts={}, spec=SPEC)
     assert loaded.job.version == 2
@@ -51,7 +51,7 @@ async def test_an_admitted_job_comes_with_all_that_its_create_needs(pg: Postgres
     assert abs(loaded.job.admitted_at - snapshot.now) < timedelta(seconds=5)
     assert loaded.job.next_check_at is not None
     assert abs(loaded.job.next_check_at - snapshot.now - timedelta(seconds=60)) < timedelta(seconds=5)
-    again = await pg.store.admit(AdmissionLimits(), limit=10, lease_seconds=60.0)
+    again = await pg.process_store.admit(AdmissionLimits(), limit=10, lease_seconds=60.0)
     assert again.jobs == {}
     assert again.now >= snapshot.now, "the clock is told even when nothing is admitted"
 
@@ -88,7 +88,7 @@ async def test_the_limit_of_the_installation_is_never_passed(pg: Postgres) -> No
 async def test_every_state_in_the_cluster_takes_a_place(pg: Postgres, state: State) -> None:
     first, _ = await line(pg, {}, {})
     assert len(await admit(pg, total=1)) == 1
-    await pg.store.commit([make_change(await current(pg, first), state)], receipts={})
+    await pg.process_store.commit([make_change(await current(pg, first), state)], receipts={})
     assert await admit(pg, total=1) == []
 
 
@@ -113,7 +113,7 @@ async def test_a_job_that_is_not_due_or_is_cancelled_is_passed_over(pg: Postgres
     jobs = await line(
         pg, {"name": "later", "due_at": soon, "priority": 9}, {"name": "cancelled", "priority": 9}, {"name": "due"}
     )
-    await pg.store.request_cancel(jobs[1].id, by="", reason="")
+    await pg.submit_store.request_cancel(jobs[1].id, by="", reason="")
     assert await admit(pg) == ["due"]
 
 
@@ -124,11 +124,11 @@ async def test_a_job_that_goes_back_to_the_queue_gives_up_its_place_and_comes_ag
     assert await admit(pg, total=1) == ["first"]
     attempt = make_attempt(first, gone_at=NOW)
     back = make_change(await current(pg, first), State.RUNNING, attempts=(attempt,))
-    assert await pg.store.commit([back], receipts={}) == {first.id}
+    assert await pg.process_store.commit([back], receipts={}) == {first.id}
     waits = make_change(back.job, State.QUEUED)
     waits = msgspec.structs.replace(waits, job=msgspec.structs.replace(waits.job, admitted_at=None))
-    assert await pg.store.commit([waits], receipts={}) == {first.id}
-    snapshot = await pg.store.admit(AdmissionLimits(total=1), limit=10, lease_seconds=60.0)
+    assert await pg.process_store.commit([waits], receipts={}) == {first.id}
+    snapshot = await pg.process_store.admit(AdmissionLimits(total=1), limit=10, lease_seconds=60.0)
     assert snapshot.jobs[first.id].attempts == {1: attempt}
     assert snapshot.jobs[first.id].spec == SPEC
 
@@ -144,7 +144,7 @@ async def test_eight_at_once_never_pass_a_limit_and_lose_no_job(pg: Postgres, da
     async def admitter(seed: int) -> None:
         chance = random.Random(seed)
         while len(seen) < len(jobs):
-            snapshot = await pg.store.admit(limits, limit=chance.randint(1, 7), lease_seconds=60.0)
+            snapshot = await pg.process_store.admit(limits, limit=chance.randint(1, 7), lease_seconds=60.0)
             seen.update(list(snapshot.jobs))
             rows = await fetch(database_url, f"SELECT queue, count(*) AS n FROM jobs WHERE {IN_FLIGHT} GROUP BY queue")
             now = {row["queue"]: row["n"] for row in rows} | {"": sum(row["n"] for row in rows)}
@@ -153,7 +153,7 @@ async def test_eight_at_once_never_pass_a_limit_and_lose_no_job(pg: Postgres, da
             ends = [_end(loaded.job, chance) for loaded in snapshot.jobs.values()]
             chance.shuffle(ends)
             for change in ends:
-                assert await pg.store.commit([change], receipts={}) == {change.job.id}
+                assert await pg.process_store.commit([change], receipts={}) == {change.job.id}
 
     async with asyncio.timeout(60):
         await asyncio.gather(*(admitter(seed) for seed in range(8)))
@@ -171,8 +171,8 @@ def _end(job: Job, chance: random.Random) -> Change:
 
 async def test_a_cancel_and_an_admission_at_once_lose_neither(pg: Postgres) -> None:
     jobs = await line(pg, *({"name": f"n{n}"} for n in range(30)))
-    ends = [pg.store.request_cancel(job.id, by="ann", reason="") for job in jobs]
-    admitting = pg.store.admit(AdmissionLimits(), limit=30, lease_seconds=60.0)
+    ends = [pg.submit_store.request_cancel(job.id, by="ann", reason="") for job in jobs]
+    admitting = pg.process_store.admit(AdmissionLimits(), limit=30, lease_seconds=60.0)
     admitted, _ = await asyncio.gather(admitting, asyncio.gather(*ends))
     for job in jobs:
         after = await current(pg, job)
@@ -197,18 +197,18 @@ async def test_the_place_in_line_counts_who_goes_first_in_the_same_queue(pg: Pos
         {"queue": "etl", "name": "cancelled", "priority": 9},
     )
     by_name = {job.name: job for job in jobs}
-    await pg.store.request_cancel(by_name["cancelled"].id, by="", reason="")
+    await pg.submit_store.request_cancel(by_name["cancelled"].id, by="", reason="")
     await admit(pg, 1, queues={"etl": 1})
     limits = AdmissionLimits(total=7, queues={"etl": 1})
-    standing = await pg.store.queue_standing(by_name["me"].id, limits)
+    standing = await pg.job_reader.queue_standing(by_name["me"].id, limits)
     assert standing is not None
     assert (standing.queue, standing.position, standing.position_is_exact) == ("etl", 3, True), "urgent runs now"
     assert (standing.queue_in_flight, standing.queue_limit) == (1, 1)
     assert (standing.total_in_flight, standing.total_limit) == (1, 7)
-    low = await pg.store.queue_standing(by_name["low"].id, limits)
+    low = await pg.job_reader.queue_standing(by_name["low"].id, limits)
     assert low is not None
     assert low.position == 5
-    elsewhere = await pg.store.queue_standing(by_name["elsewhere"].id, limits)
+    elsewhere = await pg.job_reader.queue_standing(by_name["elsewhere"].id, limits)
     assert elsewhere is not None
     assert (elsewhere.position, elsewhere.queue_in_flight, elsewhere.queue_limit) == (1, 0, None)
 
@@ -216,9 +216,9 @@ async def test_the_place_in_line_counts_who_goes_first_in_the_same_queue(pg: Pos
 async def test_who_does_not_wait_has_no_place_in_line(pg: Postgres) -> None:
     admitted, cancelled, later = await line(pg, {}, {}, {"due_at": datetime.now(UTC) + timedelta(minutes=5)})
     await admit(pg, 1)
-    await pg.store.request_cancel(cancelled.id, by="", reason="")
+    await pg.submit_store.request_cancel(cancelled.id, by="", reason="")
     for job in (admitted, cancelled, later, msgspec.structs.replace(later, id=make_submission().job.id)):
-        assert await pg.store.queue_standing(job.id, AdmissionLimits()) is None
+        assert await pg.job_reader.queue_standing(job.id, AdmissionLimits()) is None
 
 
 async def test_a_far_place_is_counted_up_to_a_bound(pg: Postgres, database_url: str) -> None:
@@ -230,6 +230,6 @@ async def test_a_far_place_is_counted_up_to_a_bound(pg: Postgres, database_url: 
            FROM generate_series(1, 12000) AS n""",
         NOW,
     )
-    standing = await pg.store.queue_standing(last.id, AdmissionLimits())
+    standing = await pg.job_reader.queue_standing(last.id, AdmissionLimits())
     assert standing is not None
     assert (standing.position, standing.position_is_exact) == (10_001, False)

@@ -45,9 +45,9 @@ async def test_loading_gives_jobs_attempts_specs_and_the_time(pg: Postgres, data
     queued, running, unknown = *(await stored(pg, 2)), make_job()
     first, second = make_attempt(running, 1, gone_at=NOW), make_attempt(running, 2)
     change = make_change(running, State.RUNNING, number=2, attempts=(second, first))
-    await pg.store.commit([change], receipts={})
+    await pg.process_store.commit([change], receipts={})
     before = (await fetch(database_url, "SELECT clock_timestamp()"))[0][0]
-    snapshot = await pg.store.load([queued.id, running.id, unknown.id])
+    snapshot = await pg.process_store.load([queued.id, running.id, unknown.id])
     after = (await fetch(database_url, "SELECT clock_timestamp()"))[0][0]
     assert before < snapshot.now < after
     assert set(snapshot.jobs) == {queued.id, running.id}
@@ -60,7 +60,7 @@ async def test_loading_gives_jobs_attempts_specs_and_the_time(pg: Postgres, data
 
 
 async def test_loading_nothing_still_tells_the_time(pg: Postgres) -> None:
-    snapshot = await pg.store.load([])
+    snapshot = await pg.process_store.load([])
     assert abs((snapshot.now - datetime.now(UTC)).total_seconds()) < 60
     assert snapshot.jobs == {}
 
@@ -83,11 +83,11 @@ async def test_a_commit_writes_everything_of_a_change(pg: Postgres, database_url
     )
     after = msgspec.structs.replace(change.job, explanation="it \0 exited", exit_code=3, started_at=NOW)
     change = msgspec.structs.replace(change, job=after)
-    assert await pg.store.commit([change], receipts={}) == {job.id}
+    assert await pg.process_store.commit([change], receipts={}) == {job.id}
     shown = msgspec.structs.replace(after, explanation="it \N{REPLACEMENT CHARACTER} exited")
-    assert await pg.store.get_job(job.id) == shown
-    assert await pg.store.list_attempts(job.id) == [attempt]
-    assert (await pg.store.list_transitions(job.id))[1:] == list(change.transitions)
+    assert await pg.job_reader.get_job(job.id) == shown
+    assert await pg.job_reader.list_attempts(job.id) == [attempt]
+    assert (await pg.job_reader.list_transitions(job.id))[1:] == list(change.transitions)
     assert [tuple(row) for row in await fetch(database_url, "SELECT attempt, kind, detail FROM anomalies")] == [
         (1, "SucceededAfterFailed", "a \N{REPLACEMENT CHARACTER} b")
     ]
@@ -102,8 +102,8 @@ async def test_facts_with_a_nul_are_stored(pg: Postgres) -> None:
     (job,) = await stored(pg)
     facts = AttemptFacts(pods=(PodFacts(uid="p", message="termination \0 log \\u0000"),))
     change = make_change(job, State.RUNNING, attempts=(make_attempt(job, facts=facts, unhealthy_reason="\0"),))
-    await pg.store.commit([change], receipts={})
-    (attempt,) = await pg.store.list_attempts(job.id)
+    await pg.process_store.commit([change], receipts={})
+    (attempt,) = await pg.job_reader.list_attempts(job.id)
     assert attempt.facts.pods[0].message == "termination \N{REPLACEMENT CHARACTER} log \\u0000"
 
 
@@ -112,12 +112,12 @@ async def test_an_overtaken_change_is_not_applied_and_not_acknowledged(pg: Postg
     await pg.queue.send([Outgoing(message=Check(job_id=job.id)) for job in (first, second, untouched)])
     held = await pg.queue.receive(limit=3, wait_seconds=0, visibility_seconds=60)
     receipts = {messages.decode(delivery.body).job_id: [delivery.receipt] for delivery in held}
-    await pg.store.request_cancel(second.id, by="", reason="")  # moves the version
+    await pg.submit_store.request_cancel(second.id, by="", reason="")  # moves the version
     await pg.queue.ack([d.receipt for d in await pg.queue.receive(limit=1, wait_seconds=0, visibility_seconds=9)])
     changes = [make_change(job, State.STARTING, attempts=(make_attempt(job),)) for job in (first, second)]
-    assert await pg.store.commit(changes, receipts=receipts) == {first.id}
-    assert (await pg.store.load([second.id])).jobs[second.id].attempts == {}
-    assert len(await pg.store.list_transitions(second.id)) == 1
+    assert await pg.process_store.commit(changes, receipts=receipts) == {first.id}
+    assert (await pg.process_store.load([second.id])).jobs[second.id].attempts == {}
+    assert len(await pg.job_reader.list_transitions(second.id)) == 1
     await pg.queue.extend([delivery.receipt for delivery in held], visibility_seconds=0)
     left = await pg.queue.receive(limit=9, wait_seconds=0, visibility_seconds=9)
     # Acknowledged: the applied one, and the one that was handled without a change.
@@ -126,24 +126,24 @@ async def test_an_overtaken_change_is_not_applied_and_not_acknowledged(pg: Postg
 
 async def test_a_commit_never_touches_the_cancel_request(pg: Postgres) -> None:
     (job,) = await stored(pg)
-    asked = await pg.store.request_cancel(job.id, by="bob", reason="stop")
+    asked = await pg.submit_store.request_cancel(job.id, by="bob", reason="stop")
     assert asked is not None
     change = make_change(msgspec.structs.replace(asked, cancel=None), State.STOPPING)
-    await pg.store.commit([change], receipts={})
-    after = await pg.store.get_job(job.id)
+    await pg.process_store.commit([change], receipts={})
+    after = await pg.job_reader.get_job(job.id)
     assert after is not None
     assert after.cancel == asked.cancel
 
 
 async def test_a_change_of_an_unknown_job_is_not_applied(pg: Postgres) -> None:
-    assert await pg.store.commit([make_change(make_job(), State.FAILED)], receipts={}) == set()
-    assert await pg.store.commit([], receipts={}) == set()
+    assert await pg.process_store.commit([make_change(make_job(), State.FAILED)], receipts={}) == set()
+    assert await pg.process_store.commit([], receipts={}) == set()
 
 
 async def test_a_stale_receipt_does_not_stop_a_commit(pg: Postgres) -> None:
     (job,) = await stored(pg)
     receipts = {job.id: ["1:not-a-token", "nonsense"]}
-    assert await pg.store.commit([make_change(job, State.STARTING)], receipts=receipts) == {job.id}
+    assert await pg.process_store.commit([make_change(job, State.STARTING)], receipts=receipts) == {job.id}
 
 
 @pytest.mark.parametrize("end", [State.SUCCEEDED, State.FAILED, State.CANCELLED])
@@ -154,10 +154,12 @@ async def test_a_terminal_state_never_changes(pg: Postgres, end: State) -> None:
     for state in State:
         if state != end:
             with pytest.raises(PermanentError, match="cannot become"):
-                await pg.store.commit([make_change(other, State.STARTING), make_change(ended, state)], receipts={})
-    assert await pg.store.get_job(ended.id) == ended
-    assert await pg.store.get_job(other.id) == other
-    assert await pg.store.commit([make_change(ended, end)], receipts={}) == {ended.id}
+                await pg.process_store.commit(
+                    [make_change(other, State.STARTING), make_change(ended, state)], receipts={}
+                )
+    assert await pg.job_reader.get_job(ended.id) == ended
+    assert await pg.job_reader.get_job(other.id) == other
+    assert await pg.process_store.commit([make_change(ended, end)], receipts={}) == {ended.id}
 
 
 async def test_an_unknown_state_is_refused(pg: Postgres, database_url: str) -> None:
@@ -178,20 +180,20 @@ async def test_concurrent_commits_of_the_same_jobs_do_not_deadlock(pg: Postgres)
         for _ in range(8):
             ids = [job.id for job in jobs]
             chance.shuffle(ids)
-            snapshot = await pg.store.load(ids)
+            snapshot = await pg.process_store.load(ids)
             changes = [
                 make_change(snapshot.jobs[i].job, State.RUNNING, attempts=(make_attempt(snapshot.jobs[i].job),))
                 for i in ids
             ]
-            won += len(await pg.store.commit(changes, receipts={}))
+            won += len(await pg.process_store.commit(changes, receipts={}))
         return won
 
     won = sum(await asyncio.gather(*(worker() for _ in range(4))))
-    versions = await pg.store.versions([job.id for job in jobs])
+    versions = await pg.job_reader.versions([job.id for job in jobs])
     assert won == sum(version - 1 for version in versions.values())
     assert won >= 30 * 8
     for job in jobs:
-        history = await pg.store.list_transitions(job.id)
+        history = await pg.job_reader.list_transitions(job.id)
         assert [step.version for step in history] == list(range(1, versions[job.id] + 1))
 
 
@@ -200,13 +202,13 @@ async def test_observed_and_cancelled_at_once_loses_neither(pg: Postgres) -> Non
 
     async def process() -> None:
         async def tried() -> bool:
-            current = (await pg.store.load([job.id])).jobs[job.id].job
-            return bool(await pg.store.commit([make_change(current, State.RUNNING)], receipts={}))
+            current = (await pg.process_store.load([job.id])).jobs[job.id].job
+            return bool(await pg.process_store.commit([make_change(current, State.RUNNING)], receipts={}))
 
         await until(tried, what="the commit applies")
 
-    await asyncio.gather(process(), pg.store.request_cancel(job.id, by="bob", reason=""))
-    after = await pg.store.get_job(job.id)
+    await asyncio.gather(process(), pg.submit_store.request_cancel(job.id, by="bob", reason=""))
+    after = await pg.job_reader.get_job(job.id)
     assert after is not None
     assert after.state == State.RUNNING
     assert after.cancel is not None
@@ -220,8 +222,8 @@ async def test_known_cluster_jobs_are_those_not_gone(pg: Postgres) -> None:
         make_attempt(job, 2, cluster_uid="u2"),
         make_attempt(job, 3),
     )
-    await pg.store.commit([make_change(job, State.RUNNING, number=3, attempts=attempts)], receipts={})
-    assert await pg.store.known_cluster_jobs() == [
+    await pg.process_store.commit([make_change(job, State.RUNNING, number=3, attempts=attempts)], receipts={})
+    assert await pg.observe_store.known_cluster_jobs() == [
         KnownClusterJob(job_id=job.id, attempt=2, namespace=job.namespace, cluster_uid="u2")
     ]
 
@@ -229,5 +231,5 @@ async def test_known_cluster_jobs_are_those_not_gone(pg: Postgres) -> None:
 async def test_an_empty_change_still_moves_the_version(pg: Postgres) -> None:
     (job,) = await stored(pg)
     change = Change(expected_version=1, job=msgspec.structs.replace(job, version=2))
-    assert await pg.store.commit([change], receipts={}) == {job.id}
-    assert await pg.store.versions([job.id]) == {job.id: 2}
+    assert await pg.process_store.commit([change], receipts={}) == {job.id}
+    assert await pg.job_reader.versions([job.id]) == {job.id: 2}

@@ -20,7 +20,7 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 
 async def listed(pg: Postgres, **filters: Any) -> list[str]:
     """Return the names of the jobs of a list, newest first."""
-    return [job.name for job in await pg.store.list_jobs(JobFilter(**filters))]
+    return [job.name for job in await pg.job_reader.list_jobs(JobFilter(**filters))]
 
 
 async def some_jobs(pg: Postgres) -> list[Job]:
@@ -40,13 +40,13 @@ async def some_jobs(pg: Postgres) -> list[Job]:
 
 async def test_what_is_not_there_is_none_or_empty(pg: Postgres) -> None:
     unknown = make_job().id
-    assert await pg.store.get_job(unknown) is None
-    assert await pg.store.get_spec(unknown) is None
-    assert await pg.store.list_attempts(unknown) == []
-    assert await pg.store.list_transitions(unknown) == []
-    assert await pg.store.versions([unknown]) == {}
-    assert await pg.store.versions([]) == {}
-    assert await pg.store.list_jobs(JobFilter()) == []
+    assert await pg.job_reader.get_job(unknown) is None
+    assert await pg.job_reader.get_spec(unknown) is None
+    assert await pg.job_reader.list_attempts(unknown) == []
+    assert await pg.job_reader.list_transitions(unknown) == []
+    assert await pg.job_reader.versions([unknown]) == {}
+    assert await pg.job_reader.versions([]) == {}
+    assert await pg.job_reader.list_jobs(JobFilter()) == []
 
 
 async def test_the_newest_come_first(pg: Postgres) -> None:
@@ -57,7 +57,7 @@ async def test_the_newest_come_first(pg: Postgres) -> None:
 async def test_pages_join_without_gap_or_double(pg: Postgres) -> None:
     jobs = await some_jobs(pg)
     seen: list[Job] = []
-    while page := await pg.store.list_jobs(JobFilter(limit=3, before_id=seen[-1].id if seen else None)):
+    while page := await pg.job_reader.list_jobs(JobFilter(limit=3, before_id=seen[-1].id if seen else None)):
         assert len(page) <= 3
         seen += page
     assert seen == jobs[::-1]
@@ -99,7 +99,7 @@ async def test_states_are_merged_newest_first_and_paged(pg: Postgres) -> None:
     jobs = await some_jobs(pg)
     for number, state in ((1, State.SUCCEEDED), (2, State.FAILED), (5, State.SUCCEEDED), (7, State.CANCELLED)):
         await finish(pg, jobs[number], state)
-    await pg.store.commit([make_change(jobs[3], State.RUNNING)], receipts={})
+    await pg.process_store.commit([make_change(jobs[3], State.RUNNING)], receipts={})
     states = (State.SUCCEEDED, State.FAILED, State.RUNNING, State.SUCCEEDED)
     assert await listed(pg, states=states) == ["job-5", "job-3", "job-2", "job-1"]
     assert await listed(pg, states=states, limit=2, before_id=jobs[5].id) == ["job-3", "job-2"]
@@ -117,13 +117,13 @@ async def test_jobs_of_a_namespace(pg: Postgres) -> None:
 
 async def test_an_unknown_label_operator_is_a_bug(pg: Postgres) -> None:
     with pytest.raises(ValueError, match="operator"):
-        await pg.store.list_jobs(JobFilter(labels=(("n", "~", ("0",)),)))
+        await pg.job_reader.list_jobs(JobFilter(labels=(("n", "~", ("0",)),)))
 
 
 async def test_versions_of_many(pg: Postgres) -> None:
     jobs = await some_jobs(pg)
     await finish(pg, jobs[0])
-    versions = await pg.store.versions([job.id for job in jobs])
+    versions = await pg.job_reader.versions([job.id for job in jobs])
     assert versions == {job.id: 2 if job is jobs[0] else 1 for job in jobs}
 
 
@@ -151,18 +151,18 @@ async def test_reruns_are_found_by_the_job_they_run_again(pg: Postgres) -> None:
     again = [make_submission(name=f"again-{n}", rerun_of=first.id) for n in range(2)]
     await store_jobs(pg, make_submission(name="other"), *again)
     assert sorted(await listed(pg, rerun_of=first.id)) == ["again-0", "again-1"]
-    found = await pg.store.get_job(again[0].job.id)
+    found = await pg.job_reader.get_job(again[0].job.id)
     assert found is not None
     assert found.rerun_of == first.id
 
 
 async def test_anomalies_are_told_oldest_first(pg: Postgres) -> None:
     (job,) = await store_jobs(pg, make_submission(name="odd"))
-    assert await pg.store.list_anomalies(job.id) == []
+    assert await pg.job_reader.list_anomalies(job.id) == []
     seen = [
         Anomaly(job_id=job.id, attempt=1, kind=kind, detail=f"about {kind}", at=START + timedelta(seconds=at))
         for kind, at in (("second", 2), ("first", 1))
     ]
     change = msgspec.structs.replace(make_change(job, State.FAILED), anomalies=tuple(seen))
-    assert await pg.store.commit([change], receipts={}) == {job.id}
-    assert await pg.store.list_anomalies(job.id) == seen[::-1]
+    assert await pg.process_store.commit([change], receipts={}) == {job.id}
+    assert await pg.job_reader.list_anomalies(job.id) == seen[::-1]

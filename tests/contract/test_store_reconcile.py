@@ -20,9 +20,9 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 async def test_an_installation_has_one_id_for_ever(pg: Postgres, database_url: str) -> None:
-    first = await pg.store.installation_id()
+    first = await pg.reconcile_store.installation_id()
     assert str(uuid.UUID(first)) == first
-    assert await pg.store.installation_id() == first
+    assert await pg.reconcile_store.installation_id() == first
     with pytest.raises(Exception, match="duplicate key"):
         await execute(database_url, "INSERT INTO installation DEFAULT VALUES")
 
@@ -30,7 +30,7 @@ async def test_an_installation_has_one_id_for_ever(pg: Postgres, database_url: s
 async def test_an_installation_without_an_id_says_how_to_make_one(pg: Postgres, database_url: str) -> None:
     await execute(database_url, "DELETE FROM installation")
     with pytest.raises(ConfigurationError, match="INSERT INTO installation"):
-        await pg.store.installation_id()
+        await pg.reconcile_store.installation_id()
 
 
 async def test_cluster_jobs_that_should_exist_come_in_pages(pg: Postgres) -> None:
@@ -41,12 +41,14 @@ async def test_cluster_jobs_that_should_exist_come_in_pages(pg: Postgres) -> Non
             make_attempt(job, 1, cluster_uid=f"{job.id}-1", facts=AttemptFacts(pods=pods)),
             make_attempt(job, 2, cluster_uid=f"{job.id}-2"),
         ]
-        await pg.store.commit([make_change(job, State.RUNNING, number=2, attempts=tuple(attempts))], receipts={})
+        await pg.process_store.commit(
+            [make_change(job, State.RUNNING, number=2, attempts=tuple(attempts))], receipts={}
+        )
     gone, never_made = make_attempt(jobs[4], 1, cluster_uid="u", gone_at=NOW), make_attempt(jobs[4], 2)
     await finish(pg, jobs[4], attempts=(gone, never_made))
     found: list[RecordedClusterJob] = []
     after: tuple[uuid.UUID, int] | None = None
-    while page := await pg.store.recorded_cluster_jobs(after=after, limit=3):
+    while page := await pg.reconcile_store.recorded_cluster_jobs(after=after, limit=3):
         assert len(page) <= 3
         found += page
         after = (page[-1].job_id, page[-1].attempt)
@@ -60,14 +62,14 @@ async def test_cluster_jobs_that_should_exist_come_in_pages(pg: Postgres) -> Non
 async def test_what_the_rows_say_of_attempts(pg: Postgres) -> None:
     live, ended, queued = await store_jobs(pg, *(make_submission() for _ in range(3)))
     running = make_attempt(live, 1, cluster_uid="u-1")
-    await pg.store.commit([make_change(live, State.RUNNING, attempts=(running,))], receipts={})
+    await pg.process_store.commit([make_change(live, State.RUNNING, attempts=(running,))], receipts={})
     await finish(pg, ended, attempts=(make_attempt(ended, 1, cluster_uid="u-2", gone_at=NOW),))
     keys = [(live.id, 1), (live.id, 2), (ended.id, 1), (queued.id, 1), (names.new_job_id(NOW), 1)]
-    claims = await pg.store.claims(keys)
+    claims = await pg.reconcile_store.claims(keys)
     assert claims == {
         (live.id, 1): Claim(job_ended=False, job_attempt=1, cluster_uid="u-1"),
         (live.id, 2): Claim(job_ended=False, job_attempt=1),
         (ended.id, 1): Claim(job_ended=True, job_attempt=1, cluster_uid="u-2", gone=True),
         (queued.id, 1): Claim(job_ended=False, job_attempt=0),
     }
-    assert await pg.store.claims([]) == {}
+    assert await pg.reconcile_store.claims([]) == {}

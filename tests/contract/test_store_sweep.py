@@ -32,35 +32,35 @@ async def test_checks_are_sent_for_what_is_due(pg: Postgres) -> None:
         pg, make_submission(next_check_at=PAST), make_submission(next_check_at=FUTURE), make_submission()
     )
     await drained(pg)
-    assert await pg.store.send_due_checks(limit=10, rearm_seconds=60) == 1
+    assert await pg.sweep_store.send_due_checks(limit=10, rearm_seconds=60) == 1
     assert await drained(pg) == [Check(job_id=due.id)]
-    after = await pg.store.get_job(due.id)
+    after = await pg.job_reader.get_job(due.id)
     assert after is not None
     assert after.next_check_at is not None
     assert 30 < (after.next_check_at - datetime.now(UTC)).total_seconds() < 90
     assert after.version == due.version
-    assert await pg.store.get_job(later.id) == later
-    assert await pg.store.get_job(never.id) == never
-    assert await pg.store.send_due_checks(limit=10, rearm_seconds=60) == 0
+    assert await pg.job_reader.get_job(later.id) == later
+    assert await pg.job_reader.get_job(never.id) == never
+    assert await pg.sweep_store.send_due_checks(limit=10, rearm_seconds=60) == 0
     assert await drained(pg) == []
 
 
 async def test_two_sweepers_share_the_work(pg: Postgres) -> None:
     jobs = await store_jobs(pg, *(make_submission(next_check_at=PAST) for _ in range(40)))
     await drained(pg)
-    sent = await asyncio.gather(*(pg.store.send_due_checks(limit=15, rearm_seconds=60) for _ in range(4)))
-    sent.append(await pg.store.send_due_checks(limit=100, rearm_seconds=60))
+    sent = await asyncio.gather(*(pg.sweep_store.send_due_checks(limit=15, rearm_seconds=60) for _ in range(4)))
+    sent.append(await pg.sweep_store.send_due_checks(limit=100, rearm_seconds=60))
     assert sum(sent) == 40
     assert sorted(message.job_id for message in await drained(pg)) == sorted(job.id for job in jobs)
 
 
 async def test_old_idempotency_keys_are_forgotten(pg: Postgres, database_url: str) -> None:
-    await pg.store.insert_jobs([make_submission(key="a"), make_submission(key="b"), make_submission(key="c")])
+    await pg.submit_store.insert_jobs([make_submission(key="a"), make_submission(key="b"), make_submission(key="c")])
     await execute(database_url, "UPDATE idempotency_keys SET created_at = now() - interval '8 days' WHERE key < 'c'")
-    assert await pg.store.expire_idempotency_keys(older_than_seconds=7 * 86_400, limit=1) == 1
-    assert await pg.store.expire_idempotency_keys(older_than_seconds=7 * 86_400, limit=5) == 1
-    assert await pg.store.expire_idempotency_keys(older_than_seconds=7 * 86_400, limit=5) == 0
-    outcomes = await pg.store.insert_jobs([make_submission(key="a"), make_submission(key="c")])
+    assert await pg.sweep_store.expire_idempotency_keys(older_than_seconds=7 * 86_400, limit=1) == 1
+    assert await pg.sweep_store.expire_idempotency_keys(older_than_seconds=7 * 86_400, limit=5) == 1
+    assert await pg.sweep_store.expire_idempotency_keys(older_than_seconds=7 * 86_400, limit=5) == 0
+    outcomes = await pg.submit_store.insert_jobs([make_submission(key="a"), make_submission(key="c")])
     assert [outcome.status for outcome in outcomes] == ["created", "replayed"]
 
 
@@ -71,23 +71,23 @@ async def test_old_jobs_leave_nothing_behind(pg: Postgres, database_url: str) ->
     await finish(pg, old, State.FAILED, attempts=(gone,), anomalies=(anomaly,))
     await finish(pg, stuck, attempts=(there,))
     await finish(pg, young)
-    await pg.store.commit([make_change(live, State.RUNNING)], receipts={})
+    await pg.process_store.commit([make_change(live, State.RUNNING)], receipts={})
     for job in (old, stuck):
         await age(database_url, "jobs", "finished_at", 100, id=job.id)
-    assert await pg.store.delete_old_jobs(older_than_seconds=50, limit=10) == 1
-    assert await pg.store.get_job(old.id) is None
+    assert await pg.sweep_store.delete_old_jobs(older_than_seconds=50, limit=10) == 1
+    assert await pg.job_reader.get_job(old.id) is None
     for table in ("job_specs", "attempts", "transitions", "anomalies"):
         assert await fetch(database_url, f"SELECT 1 FROM {table} WHERE job_id = $1", old.id) == []
-    assert set(await pg.store.versions([young.id, live.id, stuck.id])) == {young.id, live.id, stuck.id}
-    assert await pg.store.delete_old_jobs(older_than_seconds=50, limit=10) == 0
+    assert set(await pg.job_reader.versions([young.id, live.id, stuck.id])) == {young.id, live.id, stuck.id}
+    assert await pg.sweep_store.delete_old_jobs(older_than_seconds=50, limit=10) == 0
 
 
 async def test_deletes_are_bounded(pg: Postgres, database_url: str) -> None:
     for job in await store_jobs(pg, *(make_submission() for _ in range(5))):
         await finish(pg, job)
     await age(database_url, "jobs", "finished_at", 100)
-    assert await pg.store.delete_old_jobs(older_than_seconds=50, limit=3) == 3
-    assert await pg.store.delete_old_jobs(older_than_seconds=50, limit=3) == 2
+    assert await pg.sweep_store.delete_old_jobs(older_than_seconds=50, limit=3) == 3
+    assert await pg.sweep_store.delete_old_jobs(older_than_seconds=50, limit=3) == 2
 
 
 async def test_history_has_partitions_ahead_and_never_refuses_a_row(pg: Postgres, database_url: str) -> None:
@@ -97,11 +97,11 @@ async def test_history_has_partitions_ahead_and_never_refuses_a_row(pg: Postgres
         if table["name"] != "transitions_default":
             await execute(database_url, f"DROP TABLE {table['name']}")
     (job,) = await store_jobs(pg, make_submission())  # into the default partition
-    await pg.store.delete_old_jobs(older_than_seconds=50, limit=3)
+    await pg.sweep_store.delete_old_jobs(older_than_seconds=50, limit=3)
     found = await fetch(database_url, "SELECT relid::text AS name FROM pg_partition_tree('transitions') WHERE isleaf")
     assert len(found) == 3  # the default one, and the two months to come: this month's rows stay where they are
     await finish(pg, job)
-    assert len(await pg.store.list_transitions(job.id)) == 2
+    assert len(await pg.job_reader.list_transitions(job.id)) == 2
 
 
 async def test_tokens_are_found_by_their_hash_until_revoked_or_expired(pg: Postgres) -> None:
@@ -112,36 +112,36 @@ async def test_tokens_are_found_by_their_hash_until_revoked_or_expired(pg: Postg
         Token(name="dead", token_hash=b"4" * 32, prefix="kjr_4", created_at=PAST, revoked_at=PAST),
     ]
     for token in tokens:
-        await pg.store.add_token(token)
-    await pg.store.add_token(Token(name="ci", token_hash=b"1" * 32, prefix="other"))
-    assert await pg.store.find_token(b"1" * 32) == tokens[0]
-    found = await pg.store.find_token(b"2" * 32)
+        await pg.token_store.add_token(token)
+    await pg.token_store.add_token(Token(name="ci", token_hash=b"1" * 32, prefix="other"))
+    assert await pg.token_store.find_token(b"1" * 32) == tokens[0]
+    found = await pg.token_store.find_token(b"2" * 32)
     assert found is not None
     assert found.created_at is not None
     for unusable in (b"3" * 32, b"4" * 32, b"5" * 32, b""):
-        assert await pg.store.find_token(unusable) is None
-    assert [token.prefix for token in await pg.store.list_tokens()] == ["kjr_2", "kjr_1", "kjr_4", "kjr_3"]
-    assert await pg.store.revoke_token("ci") == 2
-    assert await pg.store.revoke_token("ci") == 0
-    assert await pg.store.find_token(b"1" * 32) is None
+        assert await pg.token_store.find_token(unusable) is None
+    assert [token.prefix for token in await pg.token_store.list_tokens()] == ["kjr_2", "kjr_1", "kjr_4", "kjr_3"]
+    assert await pg.token_store.revoke_token("ci") == 2
+    assert await pg.token_store.revoke_token("ci") == 0
+    assert await pg.token_store.find_token(b"1" * 32) is None
 
 
 async def test_health_and_depth(pg: Postgres, database_url: str) -> None:
-    assert await pg.store.check() == {"database": None, "schema": None}
+    assert await pg.health.check() == {"database": None, "schema": None}
     jobs = [(await store_jobs(pg, make_submission()))[0] for _ in range(6)]
     await finish(pg, jobs[0])
     await finish(pg, jobs[1])
-    await pg.store.commit([make_change(jobs[2], State.RUNNING)], receipts={})
+    await pg.process_store.commit([make_change(jobs[2], State.RUNNING)], receipts={})
     await execute(database_url, "UPDATE messages SET available_at = now() - interval '90 seconds' WHERE id % 2 = 0")
     await pg.queue.send([Outgoing(message=Check(job_id=jobs[0].id), delay_seconds=600)])
     (dead,) = await pg.queue.receive(limit=1, wait_seconds=0, visibility_seconds=9)
     await pg.queue.dead_letter([dead], error="x")
     await execute(database_url, "ANALYZE jobs")
-    depth = await pg.store.depth()
+    depth = await pg.health.depth()
     assert depth.jobs_by_state == {"queued": 3, "starting": 0, "running": 1, "stopping": 0, "succeeded": 2}
     assert depth.jobs_by_queue == {("default", "queued"): 3}, "what is set running by hand was never admitted"
     await execute(database_url, "UPDATE jobs SET admitted_at = now() WHERE state = 'running'")
-    assert (await pg.store.depth()).jobs_by_queue == {("default", "queued"): 3, ("default", "running"): 1}
+    assert (await pg.health.depth()).jobs_by_queue == {("default", "queued"): 3, ("default", "running"): 1}
     assert depth.outbox_oldest_seconds == depth.oldest_message_seconds
     assert depth.messages == 6
     assert 80 < depth.oldest_message_seconds < 200
@@ -149,6 +149,6 @@ async def test_health_and_depth(pg: Postgres, database_url: str) -> None:
 
 
 async def test_depth_of_nothing(pg: Postgres) -> None:
-    depth = await pg.store.depth()
+    depth = await pg.health.depth()
     assert set(depth.jobs_by_state.values()) == {0}
     assert (depth.messages, depth.oldest_message_seconds, depth.dead_letters) == (0, 0.0, 0)

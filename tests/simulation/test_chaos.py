@@ -74,12 +74,17 @@ class Chaos:
         )
         self.processors = [
             Processor(
-                store=pg.store, queue=pg.queue, cluster=self.cluster, clock=self.clock, rules=RULES, settings=settings
+                store=pg.process_store,
+                queue=pg.queue,
+                cluster=self.cluster,
+                clock=self.clock,
+                rules=RULES,
+                settings=settings,
             )
             for _ in range(2)
         ]
         self.over_limit: list[str] = []
-        self.sweeper = Sweeper(store=pg.store, logs=pg.logs, clock=self.clock, settings=RetentionSettings())
+        self.sweeper = Sweeper(store=pg.sweep_store, logs=pg.logs, clock=self.clock, settings=RetentionSettings())
 
     def collector(self) -> Collector:
         """A log-collector that gives up no sooner than the jobs, and whose lease ends soon when it dies."""
@@ -149,7 +154,7 @@ class Chaos:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        store, queue, clock = self.pg.store, self.pg.queue, self.clock
+        store, queue, clock = self.pg.observe_store, self.pg.queue, self.clock
         observers = [
             Observer(kind="job", events=self.cluster.watch_jobs(), store=store, queue=queue, clock=clock),
             Observer(kind="pod", events=self.cluster.watch_pods(), store=store, queue=queue, clock=clock),
@@ -204,10 +209,10 @@ async def test_every_promise_holds_through_chaos(database_url: str, seed: int) -
     ids = [each.job.id for each in submissions]
     try:
         async with chaos.running():
-            await pg.store.insert_jobs(submissions)
+            await pg.submit_store.insert_jobs(submissions)
             for job_id in ids[3::6] + ids[4::6] + chaos.random.sample(ids, 3):
                 await asyncio.sleep(chaos.random.uniform(0, 0.1))
-                await pg.store.request_cancel(job_id, by="ann", reason="chaos")
+                await pg.submit_store.request_cancel(job_id, by="ann", reason="chaos")
             await asyncio.sleep(1.0)
             chaos.calm = True
             await _until(lambda: _all_ended(pg, ids), what="every job has ended")
@@ -233,7 +238,7 @@ async def _until(check: Callable[[], Awaitable[bool]], *, what: str) -> None:
 
 
 async def _all_ended(pg: postgres.Postgres, ids: list[UUID]) -> bool:
-    jobs = [await pg.store.get_job(job_id) for job_id in ids]
+    jobs = [await pg.job_reader.get_job(job_id) for job_id in ids]
     return all(job is not None and job.state in TERMINAL for job in jobs)
 
 
@@ -251,7 +256,7 @@ async def _history(pg: postgres.Postgres, ids: list[UUID]) -> History:
     transitions = {}
     attempts = {}
     for job_id in ids:
-        job = await pg.store.get_job(job_id)
+        job = await pg.job_reader.get_job(job_id)
         assert job is not None
         jobs[str(job_id)] = {
             "state": job.state.value,
@@ -266,7 +271,7 @@ async def _history(pg: postgres.Postgres, ids: list[UUID]) -> History:
                 "to_state": row.to_state.value,
                 "at": row.at,
             }
-            for row in await pg.store.list_transitions(job_id)
+            for row in await pg.job_reader.list_transitions(job_id)
         ]
         attempts[str(job_id)] = [
             {
@@ -276,7 +281,7 @@ async def _history(pg: postgres.Postgres, ids: list[UUID]) -> History:
                 "logs": one.logs,
                 "logs_lost": one.logs_lost,
             }
-            for one in await pg.store.list_attempts(job_id)
+            for one in await pg.job_reader.list_attempts(job_id)
         ]
         if job.state is State.CANCELLED:
             assert job.cancel is not None

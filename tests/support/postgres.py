@@ -181,7 +181,7 @@ def make_submission(*, key: str | None = None, body: bytes = b"request", **field
 
 async def store_jobs(pg: postgres.Postgres, *submissions: Submission) -> list[Job]:
     """Store submissions; return their jobs."""
-    await pg.store.insert_jobs(submissions)
+    await pg.submit_store.insert_jobs(submissions)
     return [submission.job for submission in submissions]
 
 
@@ -213,7 +213,7 @@ def make_change(job: Job, to: State, *, number: int = 1, reason: str = "", **par
 async def finish(pg: postgres.Postgres, job: Job, to: State = State.SUCCEEDED, **parts: Any) -> Job:
     """Move a stored job straight to its end; return it."""
     change = make_change(job, to, **parts)
-    assert await pg.store.commit([change], receipts={}) == {job.id}
+    assert await pg.process_store.commit([change], receipts={}) == {job.id}
     return change.job
 
 

@@ -68,10 +68,10 @@ class Rig:
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._collectors: list[tuple[asyncio.Event, asyncio.Task[None], Collector]] = []
-        self._submitter = Submitter(web.store)
-        self._hub: ChangeHub[UUID] = ChangeHub(web.store.versions, web.wakeup, self.clock)
+        self._submitter = Submitter(web.submit_store)
+        self._hub: ChangeHub[UUID] = ChangeHub(web.job_reader.versions, web.wakeup, self.clock)
         self._log_hub: ChangeHub[ports.LogKey] = ChangeHub(self.logs.log_versions, web.wakeup, self.clock, topic="logs")
-        self.service = LogService(web.store, self.logs, self.clock, hub=self._hub, log_hub=self._log_hub)
+        self.service = LogService(web.job_reader, self.logs, self.clock, hub=self._hub, log_hub=self._log_hub)
 
     def of(self, component: str) -> postgres.Postgres:
         """Return a component's way to the database."""
@@ -83,7 +83,7 @@ class Rig:
         working, sweeping = self.of("messages-processor"), self.of("sweeper")
         jobs, pods = self.of("job-status-processor"), self.of("pod-events-processor")
         processor = Processor(
-            store=working.store,
+            store=working.process_store,
             queue=working.queue,
             cluster=self.cluster,
             clock=clock,
@@ -91,10 +91,14 @@ class Rig:
             settings=ProcessSettings(),
         )
         observers = [
-            Observer(kind="job", events=self.cluster.watch_jobs(), store=jobs.store, queue=jobs.queue, clock=clock),
-            Observer(kind="pod", events=self.cluster.watch_pods(), store=pods.store, queue=pods.queue, clock=clock),
+            Observer(
+                kind="job", events=self.cluster.watch_jobs(), store=jobs.observe_store, queue=jobs.queue, clock=clock
+            ),
+            Observer(
+                kind="pod", events=self.cluster.watch_pods(), store=pods.observe_store, queue=pods.queue, clock=clock
+            ),
         ]
-        swept = Sweeper(store=sweeping.store, logs=self._sweeper_logs, clock=clock, settings=RetentionSettings())
+        swept = Sweeper(store=sweeping.sweep_store, logs=self._sweeper_logs, clock=clock, settings=RetentionSettings())
         work = [
             messages_processor.run(processor, pipelines=1, stop=self._stop, drain_seconds=1),
             sweeper.run(swept, interval_seconds=0.1, stop=self._stop),
@@ -170,18 +174,18 @@ class Rig:
             await self.pg.wakeup.wait("logs", timeout_seconds=0.05)
 
     async def job(self, job_id: UUID) -> Job:
-        job = await self.pg.store.get_job(job_id)
+        job = await self.pg.job_reader.get_job(job_id)
         assert job is not None
         return job
 
     async def attempt(self, job_id: UUID) -> Attempt:
-        return (await self.pg.store.list_attempts(job_id))[-1]
+        return (await self.pg.job_reader.list_attempts(job_id))[-1]
 
     async def until_state(self, job_id: UUID, *states: State) -> Job:
         wanted = states or tuple(TERMINAL)
 
         async def check() -> Job | None:
-            job = await self.pg.store.get_job(job_id)
+            job = await self.pg.job_reader.get_job(job_id)
             return job if job is not None and job.state in wanted else None
 
         found: Job = await self.until(check, what=f"job is {wanted}")
@@ -189,7 +193,7 @@ class Rig:
 
     async def until_logged(self, job_id: UUID, *, timeout_seconds: float = 30) -> Attempt:
         async def check() -> Attempt | None:
-            attempts = await self.pg.store.list_attempts(job_id)
+            attempts = await self.pg.job_reader.list_attempts(job_id)
             return attempts[-1] if attempts and attempts[-1].logs in ("stored", "lost") else None
 
         found: Attempt = await self.until(check, what="the log is done", timeout_seconds=timeout_seconds)

@@ -1,4 +1,13 @@
-"""PostgreSQL: the store, the queue, migrations, and the embedded server."""
+"""PostgreSQL: stores, queue and leases, migrations and roles, and the embedded server.
+
+Where to look:
+- `pool`, `fence`, `direct_connections`, `failure`: connections, the fence of a leader, and what an error means.
+- `schema`, `migrations/`: the tables. `statements`, `queries/`: the named SQL. `rows`: which column is which field.
+- `stores/`: one module per store port. `message_queue`, `wakeup`, `leader_leases`, `database_clock`: the other ports.
+- `grants`, `roles`: the rights of each component.
+- `server_health`, `examine`: what readiness and `kjr doctor` check.
+- `embedded/`: the server as a child process.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +18,28 @@ import msgspec
 from kube_job_runner.adapters.postgres import embedded, roles
 from kube_job_runner.adapters.postgres.database_clock import DatabaseClock
 from kube_job_runner.adapters.postgres.examine import examine
-from kube_job_runner.adapters.postgres.leader_leases import FencedPool, Leases
+from kube_job_runner.adapters.postgres.fence import FencedPool
+from kube_job_runner.adapters.postgres.leader_leases import PostgresLeases
 from kube_job_runner.adapters.postgres.message_queue import POLL_SECONDS, PostgresQueue
 from kube_job_runner.adapters.postgres.pool import ACQUIRE_SECONDS, STATEMENT_SECONDS, Pool, open_pool
 from kube_job_runner.adapters.postgres.schema import may_migrate, migrate
-from kube_job_runner.adapters.postgres.store import Store
-from kube_job_runner.adapters.postgres.stores.log_store import Logs
+from kube_job_runner.adapters.postgres.server_health import PostgresHealth
+from kube_job_runner.adapters.postgres.stores.job_reader import PostgresJobReader
+from kube_job_runner.adapters.postgres.stores.log_store import PostgresLogStore
+from kube_job_runner.adapters.postgres.stores.observe_store import PostgresObserveStore
+from kube_job_runner.adapters.postgres.stores.process_store import PostgresProcessStore
+from kube_job_runner.adapters.postgres.stores.reconcile_store import PostgresReconcileStore
+from kube_job_runner.adapters.postgres.stores.submit_store import PostgresSubmitStore
+from kube_job_runner.adapters.postgres.stores.sweep_store import PostgresSweepStore
+from kube_job_runner.adapters.postgres.stores.token_store import PostgresTokenStore
 from kube_job_runner.adapters.postgres.wakeup import PostgresWakeup
 from kube_job_runner.ports import Fence
 
 __all__ = [
     "DatabaseClock",
     "Fenced",
-    "Logs",
     "Postgres",
-    "Store",
+    "PostgresLogStore",
     "connect",
     "embedded",
     "examine",
@@ -34,19 +50,26 @@ __all__ = [
 
 
 class Postgres:
-    """One process's way to the database: `store` (all store ports), `logs`, `queue`, `leases`, `wakeup`."""
+    """One process's access to the database: a part for each port, all over one pool of connections."""
 
-    def __init__(self, url: str, *, pool: Pool, store: Store, queue: PostgresQueue, wakeup: PostgresWakeup) -> None:
-        self._url = url
-        self.leases = Leases(url)
+    def __init__(self, url: str, *, pool: Pool, poll_seconds: float = POLL_SECONDS) -> None:
+        self.url = url
         self.pool = pool
-        self.store = store
-        self.logs = Logs(pool)
-        self.queue = queue
-        self.wakeup = wakeup
+        self.submit_store = PostgresSubmitStore(pool)
+        self.job_reader = PostgresJobReader(pool)
+        self.process_store = PostgresProcessStore(pool)
+        self.observe_store = PostgresObserveStore(pool)
+        self.sweep_store = PostgresSweepStore(pool)
+        self.reconcile_store = PostgresReconcileStore(pool)
+        self.token_store = PostgresTokenStore(pool)
+        self.logs = PostgresLogStore(pool)
+        self.wakeup = PostgresWakeup(url)
+        self.queue = PostgresQueue(pool, self.wakeup, poll_seconds=poll_seconds)
+        self.leases = PostgresLeases(url)
+        self.health = PostgresHealth(pool, url)
 
     def clock(self) -> DatabaseClock:
-        """Return the database's clock, to be synchronised now and then."""
+        """Return the database's clock. It must be synchronized now and then."""
         return DatabaseClock(self.pool)
 
     async def lacking_rights(self, components: Iterable[str], *, role_prefix: str) -> str | None:
@@ -54,23 +77,31 @@ class Postgres:
         return await roles.lacking(self.pool, components, prefix=role_prefix)
 
     def fenced(self, fence: Fence) -> Fenced:
-        """Return the store, the queue and the logs as the leader of that term may use them."""
+        """Return the parts that the leader of that term writes with."""
         pool = FencedPool(self.pool, fence)
-        return Fenced(store=Store(pool, self._url), logs=Logs(pool), queue=PostgresQueue(pool, self.wakeup))
+        return Fenced(
+            observe_store=PostgresObserveStore(pool),
+            sweep_store=PostgresSweepStore(pool),
+            reconcile_store=PostgresReconcileStore(pool),
+            logs=PostgresLogStore(pool),
+            queue=PostgresQueue(pool, self.wakeup),
+        )
 
     async def close(self) -> None:
-        """Let what is in flight end, then close every connection."""
+        """Let the work in flight end, then close every connection."""
         await self.wakeup.close()
-        await self.store.close()
+        await self.health.close()
         await self.leases.close()
         await self.pool.close()
 
 
 class Fenced(msgspec.Struct, frozen=True, kw_only=True):
-    """What a leader writes with: all of it raises `LeaseLost` once another process has taken its lease."""
+    """The parts that a leader writes with. Every call raises `LeaseLost` once another process has taken the lease."""
 
-    store: Store
-    logs: Logs
+    observe_store: PostgresObserveStore
+    sweep_store: PostgresSweepStore
+    reconcile_store: PostgresReconcileStore
+    logs: PostgresLogStore
     queue: PostgresQueue
 
 
@@ -91,7 +122,6 @@ async def connect(
         ConfigurationError: it refuses us, or the URL is wrong.
     """
     pool = await open_pool(url, size=pool_size, acquire_seconds=acquire_seconds, statement_seconds=statement_seconds)
-    wakeup = PostgresWakeup(url)
-    wakeup.start()
-    queue = PostgresQueue(pool, wakeup, poll_seconds=poll_seconds)
-    return Postgres(url, pool=pool, store=Store(pool, url), queue=queue, wakeup=wakeup)
+    opened = Postgres(url, pool=pool, poll_seconds=poll_seconds)
+    opened.wakeup.start()
+    return opened

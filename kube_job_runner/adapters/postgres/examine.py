@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 
-import asyncpg
-
-from kube_job_runner.adapters.postgres import failure, schema
+from kube_job_runner.adapters.postgres import schema
+from kube_job_runner.adapters.postgres.direct_connections import Direct, connected
 from kube_job_runner.ports.findings import Finding, fail, ok, warn
 
 CLOCK_SKEW_SECONDS = 5.0
-_TIMEOUT_SECONDS = 10.0
 _RIGHTS = """
 SELECT t.name AS table, r.name AS right FROM unnest($1::text[]) AS t (name) CROSS JOIN unnest($2::text[]) AS r (name)
 WHERE to_regclass(t.name) IS NOT NULL AND NOT has_table_privilege(t.name, r.name)
@@ -26,19 +23,13 @@ FROM (SELECT available_at FROM messages WHERE available_at <= now() LIMIT 100000
 async def examine(url: str) -> list[Finding]:
     """Return what is found, the most basic first; what cannot be asked because of it is left out. Never raises."""
     try:
-        with failure.translated():
-            connection = await asyncpg.connect(
-                url, timeout=_TIMEOUT_SECONDS, server_settings={"application_name": "kjr doctor"}
-            )
-            try:
-                return await _examine(connection)
-            finally:
-                await connection.close(timeout=_TIMEOUT_SECONDS)
+        async with connected(url, name="kjr doctor") as connection:
+            return await _examine(connection)
     except Exception as error:  # noqa: BLE001 - a diagnosis tells what is wrong, whatever it is
-        return [fail("database", str(failure.translate(error)), "check KJR_DATABASE_URL, the network and the server")]
+        return [fail("database", str(error), "check KJR_DATABASE_URL, the network and the server")]
 
 
-async def _examine(connection: asyncpg.Connection[Any]) -> list[Finding]:
+async def _examine(connection: Direct) -> list[Finding]:
     version = connection.get_server_version()
     found = [ok("database", f"PostgreSQL {version.major}.{version.minor}")]
     if version.major < 15:
@@ -55,7 +46,7 @@ async def _examine(connection: asyncpg.Connection[Any]) -> list[Finding]:
     return found
 
 
-async def _rights_and_queue(connection: asyncpg.Connection[Any]) -> list[Finding]:
+async def _rights_and_queue(connection: Direct) -> list[Finding]:
     lacking = await connection.fetch(_RIGHTS, ["jobs", "messages"], ["SELECT", "INSERT"])
     user = await connection.fetchval("SELECT current_user")
     if lacking:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
 
 import asyncpg
 
 from kube_job_runner.adapters.postgres import failure, schema
+from kube_job_runner.adapters.postgres.direct_connections import Direct, connected
 from kube_job_runner.adapters.postgres.grants import ALL, FUNCTIONS, ROLES, TABLES, Role
 from kube_job_runner.adapters.postgres.pool import Pool
 from kube_job_runner.domain import errors
@@ -94,17 +94,13 @@ async def grant(url: str, *, prefix: str) -> list[str]:
         ConfigurationError: whom the URL logs in may not create a role, or does not own the tables.
         DatabaseUnavailable: the database does not answer.
     """
-    with failure.translated():
-        connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": "kjr migrate --roles"})
-        try:
-            await schema.lock(connection)
-            await _granted(connection, prefix)
-        finally:
-            await connection.close(timeout=5)  # and with it the lock
+    async with connected(url, name="kjr migrate --roles") as connection:  # its end releases the lock
+        await schema.lock(connection)
+        await _granted(connection, prefix)
     return [name_of(component, prefix) for component in ROLES]
 
 
-async def _granted(connection: asyncpg.Connection[Any], prefix: str) -> None:
+async def _granted(connection: Direct, prefix: str) -> None:
     user = connection.get_settings().session_authorization
     foreign = await connection.fetch(_FOREIGN, list(TABLES))
     if foreign:  # a GRANT of what is not ours to grant may be a mere warning

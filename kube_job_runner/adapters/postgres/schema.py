@@ -14,13 +14,12 @@ import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import msgspec
 import structlog
 
-from kube_job_runner.adapters.postgres import failure
+from kube_job_runner.adapters.postgres.direct_connections import Direct, connected
 from kube_job_runner.domain import errors
 
 LOCK_KEY = 0x6B6A72  # "kjr"
@@ -100,7 +99,7 @@ def problem(applied: Sequence[Applied], migrations: Sequence[Migration]) -> str 
     return None
 
 
-async def read_applied(connection: asyncpg.Connection[Any] | Any) -> list[Applied]:
+async def read_applied(connection: Direct) -> list[Applied]:
     """Return what was applied, in order; nothing when the schema was never made."""
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
         return []
@@ -115,12 +114,8 @@ async def may_migrate(url: str) -> bool:
         DatabaseUnavailable: the database does not answer.
         ConfigurationError: it refuses us, or the URL is wrong.
     """
-    with failure.translated():
-        connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": "kjr migrate"})
-        try:
-            return bool(await connection.fetchval(_MAY_MIGRATE))
-        finally:
-            await connection.close(timeout=5)
+    async with connected(url, name="kjr migrate") as connection:
+        return bool(await connection.fetchval(_MAY_MIGRATE))
 
 
 async def migrate(url: str, *, migrations: Sequence[Migration] | None = None) -> list[str]:
@@ -132,8 +127,7 @@ async def migrate(url: str, *, migrations: Sequence[Migration] | None = None) ->
         DatabaseUnavailable: the database does not answer.
         PermanentError: a migration failed; its transaction changed nothing.
     """
-    with failure.translated():
-        connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": "kjr migrate"})
+    async with connected(url, name="kjr migrate") as connection:
         try:
             return await _migrate(connection, known() if migrations is None else migrations)
         except asyncpg.InsufficientPrivilegeError as error:
@@ -141,11 +135,9 @@ async def migrate(url: str, *, migrations: Sequence[Migration] | None = None) ->
             raise errors.ConfigurationError(
                 f"the database role {role} may not change the schema: {error}; run `kjr migrate` as the owner of the tables"
             ) from error
-        finally:
-            await connection.close(timeout=5)
 
 
-async def _migrate(connection: asyncpg.Connection[Any], migrations: Sequence[Migration]) -> list[str]:
+async def _migrate(connection: Direct, migrations: Sequence[Migration]) -> list[str]:
     version = connection.get_server_version()
     if version.major < 15:
         raise errors.ConfigurationError(f"PostgreSQL {version.major} is too old: kube-job-runner needs 15 or newer")
@@ -165,7 +157,7 @@ async def _migrate(connection: asyncpg.Connection[Any], migrations: Sequence[Mig
         await connection.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
 
 
-async def lock(connection: asyncpg.Connection[Any]) -> None:
+async def lock(connection: Direct) -> None:
     """Take the lock of those who change the schema, by asking again and again.
 
     Waiting inside `pg_advisory_lock()` would hold a snapshot, for which CREATE INDEX CONCURRENTLY of the lock's holder
@@ -180,7 +172,7 @@ async def lock(connection: asyncpg.Connection[Any]) -> None:
         wait_seconds = min(wait_seconds * 1.5, 1.0)
 
 
-async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> None:
+async def _apply(connection: Direct, migration: Migration) -> None:
     _log.info("applying migration", number=migration.number, name=migration.name)
     record = (migration.number, migration.name, migration.checksum, migration.compatible)
     if migration.concurrent:

@@ -1,13 +1,9 @@
-"""Whether the database can serve, asked over a connection of its own, so that a full pool does not look like a dead server."""
+"""Readiness of the database, and the depth of its tables for metrics."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
-import asyncpg
-
-from kube_job_runner.adapters.postgres import failure, schema, statements
+from kube_job_runner.adapters.postgres import schema, statements
+from kube_job_runner.adapters.postgres.direct_connections import Direct, KeptConnection
 from kube_job_runner.adapters.postgres.pool import Pool
 from kube_job_runner.domain.errors import DatabaseUnavailable
 from kube_job_runner.ports import QueueDepth
@@ -17,43 +13,23 @@ CHECK_SECONDS = 3.0
 COUNT_LIMIT = 100_000  # counting stops here: metrics must not cost more than the work
 
 
-class HealthCheck:
-    """`Health` on PostgreSQL."""
+class PostgresHealth:
+    """`Health` on PostgreSQL. The check has its own connection, so that a full pool does not look like a dead server."""
 
-    _url: str
-    _pool: Pool
-    _probe: asyncpg.Connection[Any] | None = None
-    _probing: asyncio.Lock
+    def __init__(self, pool: Pool, url: str) -> None:
+        self._pool = pool
+        self._probe = KeptConnection(url, name="kube-job-runner health", answer_seconds=CHECK_SECONDS)
 
     async def check(self) -> dict[str, str | None]:
-        """Return the readiness checks by name (`database`, `schema`): None when good, else what is wrong."""
-        async with self._probing:
-            try:
-                async with asyncio.timeout(CHECK_SECONDS):
-                    return await self._check()
-            except Exception as error:  # noqa: BLE001 - a health check reports what is wrong; it never raises
-                self._drop_probe()
-                said = str(failure.translate(error)) or type(error).__name__
-                return {"database": said, "schema": "unknown: the database does not answer"}
-
-    async def _check(self) -> dict[str, str | None]:
-        if self._probe is None or self._probe.is_closed():
-            self._probe = await asyncpg.connect(
-                self._url, timeout=CHECK_SECONDS, server_settings={"application_name": "kube-job-runner health"}
-            )
-        if not await self._probe.fetchval(SQL["writable"]):
-            self._drop_probe()  # after a failover the same address may lead to another server
-            raise DatabaseUnavailable("the database is read-only")
-        applied = await schema.read_applied(self._probe)
-        return {"database": None, "schema": schema.problem(applied, schema.known())}
-
-    def _drop_probe(self) -> None:
-        if self._probe is not None:
-            self._probe.terminate()
-            self._probe = None
+        """Return the readiness checks `database` and `schema`."""
+        try:
+            return await self._probe.use(_check)
+        except Exception as error:  # noqa: BLE001 - a health check reports every problem; it never raises
+            said = str(error) or type(error).__name__
+            return {"database": said, "schema": "unknown: the database does not answer"}
 
     async def depth(self) -> QueueDepth:
-        """Return the depth figures for metrics: exact up to 100,000 of a kind; ended jobs as of the last ANALYZE."""
+        """Return the depth figures: exact up to 100,000 of a kind; ended jobs as of the last ANALYZE."""
         live = await self._pool.fetch(SQL["live_jobs"], COUNT_LIMIT)
         ended = await self._pool.fetch(SQL["ended_jobs"])
         queues = await self._pool.fetch(SQL["jobs_by_queue"], COUNT_LIMIT)
@@ -67,3 +43,15 @@ class HealthCheck:
             outbox_oldest_seconds=queue["oldest_seconds"],
             dead_letters=queue["dead_letters"],
         )
+
+    async def close(self) -> None:
+        """Close the connection of the check; the pool stays open."""
+        self._probe.drop()
+
+
+async def _check(connection: Direct) -> dict[str, str | None]:
+    if not await connection.fetchval(SQL["writable"]):
+        # The error also closes the connection: after a failover the same address may lead to another server.
+        raise DatabaseUnavailable("the database is read-only")
+    applied = await schema.read_applied(connection)
+    return {"database": None, "schema": schema.problem(applied, schema.known())}

@@ -123,7 +123,7 @@ async def test_a_refused_removal_is_temporary(server: FakeApiServer, cluster: Ku
 
 async def sweep(pg: Postgres, cluster: KubernetesCluster) -> Found:
     reconciler = Reconciler(
-        store=pg.store, cluster=cluster, queue=pg.queue, clock=Clock(), settings=ReconcileSettings()
+        store=pg.reconcile_store, cluster=cluster, queue=pg.queue, clock=Clock(), settings=ReconcileSettings()
     )
     return await reconciler.run_once()
 
@@ -136,9 +136,9 @@ async def observed(pg: Postgres) -> list[Observed]:
 
 
 async def test_store_and_cluster_are_compared_in_both_directions(pg: Postgres, server: FakeApiServer) -> None:
-    ours = await pg.store.installation_id()
+    ours = await pg.reconcile_store.installation_id()
     live, zombie, ended, queued = await store_jobs(pg, *(make_submission() for _ in range(4)))
-    await pg.store.commit(
+    await pg.process_store.commit(
         [
             make_change(live, State.RUNNING, attempts=(make_attempt(live, cluster_uid="u-live"),)),
             make_change(zombie, State.RUNNING, attempts=(make_attempt(zombie, cluster_uid="u-zombie"),)),

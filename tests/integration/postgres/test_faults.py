@@ -28,7 +28,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idl
 async def works(pg: postgres.Postgres) -> bool:
     """Whether a write succeeds."""
     try:
-        await pg.store.insert_jobs([make_submission()])
+        await pg.submit_store.insert_jobs([make_submission()])
     except TemporaryError:
         return False
     return True
@@ -39,7 +39,7 @@ async def test_a_connection_killed_in_mid_transaction(pg: postgres.Postgres, dat
     blocker = await asyncpg.connect(database_url)
     async with blocker.transaction():
         await blocker.execute("SELECT FROM jobs FOR UPDATE")
-        commit = asyncio.create_task(pg.store.commit([make_change(job, State.STARTING)], receipts={}))
+        commit = asyncio.create_task(pg.process_store.commit([make_change(job, State.STARTING)], receipts={}))
         waiting = await until(
             lambda: fetch(database_url, BUSY + " AND wait_event_type = 'Lock'"), what="the commit waits for the row"
         )
@@ -47,8 +47,8 @@ async def test_a_connection_killed_in_mid_transaction(pg: postgres.Postgres, dat
         with pytest.raises(DatabaseUnavailable):
             await commit
     await blocker.close()
-    assert await pg.store.get_job(job.id) == job
-    assert await pg.store.commit([make_change(job, State.STARTING)], receipts={}) == {job.id}
+    assert await pg.job_reader.get_job(job.id) == job
+    assert await pg.process_store.commit([make_change(job, State.STARTING)], receipts={}) == {job.id}
 
 
 async def test_a_connection_that_ended_under_the_work_is_no_error_of_its_own(pg: postgres.Postgres) -> None:
@@ -65,7 +65,7 @@ async def test_a_connection_that_ended_under_the_work_is_no_error_of_its_own(pg:
 
 
 async def test_all_connections_killed_then_service_again(pg: postgres.Postgres, database_url: str) -> None:
-    await asyncio.gather(*(pg.store.list_jobs(JobFilter()) for _ in range(8)))
+    await asyncio.gather(*(pg.job_reader.list_jobs(JobFilter()) for _ in range(8)))
     await execute(database_url, KILL_ALL)
 
     async def recovered() -> bool:
@@ -74,33 +74,33 @@ async def test_all_connections_killed_then_service_again(pg: postgres.Postgres, 
     await until(recovered, what="writes succeed again")
     answers = await asyncio.gather(*(works(pg) for _ in range(20)))
     assert all(answers)
-    assert await pg.store.check() == {"database": None, "schema": None}
+    assert await pg.health.check() == {"database": None, "schema": None}
 
 
 async def test_a_demoted_server_is_left(pg: postgres.Postgres, database_url: str) -> None:
     """F64: after a failover the old primary answers reads and `SELECT 1`, and refuses writes."""
     name = (await fetch(database_url, "SELECT current_database()"))[0][0]
-    await asyncio.gather(*(pg.store.list_jobs(JobFilter()) for _ in range(8)))
+    await asyncio.gather(*(pg.job_reader.list_jobs(JobFilter()) for _ in range(8)))
     await execute(database_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on", KILL_ALL)
 
     async def refused() -> bool:
         try:
-            await pg.store.insert_jobs([make_submission()])
+            await pg.submit_store.insert_jobs([make_submission()])
         except DatabaseUnavailable as error:
             return "25006" in str(error)
         return False
 
     await until(refused, what="writes are refused as unavailable")
-    problem = (await pg.store.check())["database"]
+    problem = (await pg.health.check())["database"]
     assert problem is not None
     assert "read-only" in problem
     await asyncio.gather(
-        *(pg.store.list_jobs(JobFilter()) for _ in range(8))
+        *(pg.job_reader.list_jobs(JobFilter()) for _ in range(8))
     )  # fills the pool with demoted connections
     await _promote(database_url, name)
     await works(pg)  # one refusal may be needed to notice; after it, no connection of before is used again
     assert all(await asyncio.gather(*(works(pg) for _ in range(8))))
-    assert await pg.store.check() == {"database": None, "schema": None}
+    assert await pg.health.check() == {"database": None, "schema": None}
 
 
 async def _promote(url: str, name: str) -> None:
@@ -116,14 +116,14 @@ async def test_a_cancelled_caller_neither_leaks_a_connection_nor_loses_a_commit(
     pg = await postgres.connect(database_url, pool_size=2, acquire_seconds=10)
     batches = [[make_submission() for _ in range(20)] for _ in range(60)]
     for number, batch in enumerate(batches):
-        task = asyncio.create_task(pg.store.insert_jobs(batch))
+        task = asyncio.create_task(pg.submit_store.insert_jobs(batch))
         for _ in range(number % 12):
             await asyncio.sleep(0)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
     # Both connections can still be had at once, and no transaction is left open.
-    assert len(await asyncio.gather(*(pg.store.list_jobs(JobFilter()) for _ in range(2)))) == 2
+    assert len(await asyncio.gather(*(pg.job_reader.list_jobs(JobFilter()) for _ in range(2)))) == 2
     await pg.close()
     assert await fetch(database_url, BUSY) == []
     for batch in batches:
@@ -137,7 +137,7 @@ async def test_a_begun_commit_ends_although_its_caller_is_cancelled(pg: postgres
     blocker = await asyncpg.connect(database_url)
     async with blocker.transaction():
         await blocker.execute("SELECT FROM jobs FOR UPDATE")
-        commit = asyncio.create_task(pg.store.commit([make_change(job, State.STARTING)], receipts={}))
+        commit = asyncio.create_task(pg.process_store.commit([make_change(job, State.STARTING)], receipts={}))
         await until(lambda: fetch(database_url, BUSY + " AND wait_event_type = 'Lock'"), what="the commit waits")
         commit.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -145,7 +145,7 @@ async def test_a_begun_commit_ends_although_its_caller_is_cancelled(pg: postgres
     await blocker.close()
 
     async def applied() -> bool:
-        return (await pg.store.versions([job.id])) == {job.id: 2}
+        return (await pg.job_reader.versions([job.id])) == {job.id: 2}
 
     await until(applied, what="the commit is there")
 
@@ -153,7 +153,7 @@ async def test_a_begun_commit_ends_although_its_caller_is_cancelled(pg: postgres
 async def test_closing_waits_for_what_is_in_flight(database_url: str) -> None:
     pg = await postgres.connect(database_url, pool_size=2)
     batch = [make_submission() for _ in range(50)]
-    task = asyncio.create_task(pg.store.insert_jobs(batch))
+    task = asyncio.create_task(pg.submit_store.insert_jobs(batch))
     for _ in range(6):
         await asyncio.sleep(0)
     task.cancel()
@@ -175,11 +175,11 @@ async def test_waiting_for_a_connection_is_bounded_and_health_is_apart(database_
     holder = asyncio.create_task(pg.pool.run(hold))
     await holding.wait()
     with pytest.raises(DatabaseUnavailable, match="no database connection was free"):
-        await pg.store.list_jobs(JobFilter())
-    assert await pg.store.check() == {"database": None, "schema": None}
+        await pg.job_reader.list_jobs(JobFilter())
+    assert await pg.health.check() == {"database": None, "schema": None}
     release.set()
     await holder
-    assert await pg.store.list_jobs(JobFilter()) == []
+    assert await pg.job_reader.list_jobs(JobFilter()) == []
     await pg.close()
 
 
@@ -242,7 +242,7 @@ async def test_a_wrong_url_is_a_wrong_setting(database_url: str) -> None:
 async def test_without_its_schema_the_store_says_what_to_do(empty_database_url: str) -> None:
     pg = await postgres.connect(empty_database_url, pool_size=1)
     with pytest.raises(DatabaseUnavailable, match="kjr migrate"):
-        await pg.store.list_jobs(JobFilter())
+        await pg.job_reader.list_jobs(JobFilter())
     await pg.close()
 
 

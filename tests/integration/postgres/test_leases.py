@@ -13,7 +13,8 @@ import pytest_asyncio
 
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
-from kube_job_runner.adapters.postgres.leader_leases import FencedPool, Leases
+from kube_job_runner.adapters.postgres.fence import FencedPool
+from kube_job_runner.adapters.postgres.leader_leases import PostgresLeases
 from kube_job_runner.adapters.postgres.pool import Connection
 from kube_job_runner.domain.errors import DatabaseUnavailable, LeaseLost
 from kube_job_runner.domain.messages import Check, Outgoing
@@ -27,22 +28,22 @@ LOCK_WAITS = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() 
 
 
 @pytest_asyncio.fixture
-async def others(database_url: str) -> AsyncIterator[list[Leases]]:
+async def others(database_url: str) -> AsyncIterator[list[PostgresLeases]]:
     """The leases as other processes see them."""
-    made = [Leases(database_url) for _ in range(8)]
+    made = [PostgresLeases(database_url) for _ in range(8)]
     yield made
     for each in made:
         await each.close()
 
 
-async def taken(leases: Leases, *, seconds: float = 60.0) -> ports.Fence:
+async def taken(leases: PostgresLeases, *, seconds: float = 60.0) -> ports.Fence:
     """Take the lease, which must be free."""
     fence = await leases.acquire(WATCHER, holder="test", lease_seconds=seconds)
     assert fence is not None
     return fence
 
 
-async def free(leases: Leases) -> ports.Fence | None:
+async def free(leases: PostgresLeases) -> ports.Fence | None:
     """Take the lease when the server has seen that its holder is gone."""
     return await leases.acquire(WATCHER, holder="test", lease_seconds=60)
 
@@ -64,7 +65,7 @@ def refusals() -> float:
     return metrics.fenced_writes.labels(WATCHER)._value.get()
 
 
-async def test_of_many_at_once_one_leads(others: list[Leases]) -> None:
+async def test_of_many_at_once_one_leads(others: list[PostgresLeases]) -> None:
     for epoch in range(1, 6):
         fences = await asyncio.gather(*(each.acquire(WATCHER, holder="", lease_seconds=60) for each in others))
         assert [fence.epoch for fence in fences if fence] == [epoch]
@@ -73,7 +74,7 @@ async def test_of_many_at_once_one_leads(others: list[Leases]) -> None:
         await others[leader].release(fences[leader])  # type: ignore[arg-type]
 
 
-async def test_a_lease_given_back_is_taken_at_once_and_one_that_is_held_is_not(others: list[Leases]) -> None:
+async def test_a_lease_given_back_is_taken_at_once_and_one_that_is_held_is_not(others: list[PostgresLeases]) -> None:
     first = await taken(others[0])
     assert await others[1].acquire(WATCHER, holder="", lease_seconds=60) is None
     await others[0].release(first)
@@ -83,7 +84,7 @@ async def test_a_lease_given_back_is_taken_at_once_and_one_that_is_held_is_not(o
     assert await others[2].acquire(WATCHER, holder="", lease_seconds=60) is None
 
 
-async def test_renewal_keeps_it_beyond_its_first_end(others: list[Leases], database_url: str) -> None:
+async def test_renewal_keeps_it_beyond_its_first_end(others: list[PostgresLeases], database_url: str) -> None:
     fence = await taken(others[0])
     await expire(database_url)
     await others[0].renew(fence, lease_seconds=60)  # late, and nobody else has come
@@ -94,7 +95,7 @@ async def test_renewal_keeps_it_beyond_its_first_end(others: list[Leases], datab
         await others[0].renew(fence, lease_seconds=60)
 
 
-async def test_who_is_gone_is_not_waited_for(others: list[Leases], database_url: str) -> None:
+async def test_who_is_gone_is_not_waited_for(others: list[PostgresLeases], database_url: str) -> None:
     """The end of its connection is the end of a killed process."""
     await taken(others[0])
     await others[0].close()
@@ -103,7 +104,7 @@ async def test_who_is_gone_is_not_waited_for(others: list[Leases], database_url:
 
 
 async def test_a_leader_that_lost_only_its_connection_goes_on_with_another(
-    others: list[Leases], database_url: str
+    others: list[PostgresLeases], database_url: str
 ) -> None:
     fence = await taken(others[0])
     await execute(
@@ -117,7 +118,7 @@ async def test_a_leader_that_lost_only_its_connection_goes_on_with_another(
 
 
 async def test_no_write_of_a_former_leader_is_taken(
-    pg: postgres.Postgres, others: list[Leases], database_url: str
+    pg: postgres.Postgres, others: list[PostgresLeases], database_url: str
 ) -> None:
     (job,) = await store_jobs(pg, make_submission())
     await age(database_url, "jobs", "finished_at", 0)
@@ -129,18 +130,18 @@ async def test_no_write_of_a_former_leader_is_taken(
     new = pg.fenced(await taken(others[1]))
     writes: list[Any] = [
         old.queue.send([check()]),
-        old.store.send_due_checks(limit=10, rearm_seconds=60),
-        old.store.expire_idempotency_keys(older_than_seconds=0, limit=10),
-        old.store.delete_old_jobs(older_than_seconds=0, limit=10),
+        old.sweep_store.send_due_checks(limit=10, rearm_seconds=60),
+        old.sweep_store.expire_idempotency_keys(older_than_seconds=0, limit=10),
+        old.sweep_store.delete_old_jobs(older_than_seconds=0, limit=10),
         old.logs.delete_old_logs(older_than_seconds=0, limit=10),
-        old.store.claims([(job.id, 1)]),  # what is removed from the cluster is looked up right before
+        old.reconcile_store.claims([(job.id, 1)]),  # what is removed from the cluster is looked up right before
     ]
     for write in writes:
         with pytest.raises(LeaseLost):
             await write
     assert refusals() == refused_before + len(writes)
     assert await messages(database_url) == before
-    assert await new.store.send_due_checks(limit=10, rearm_seconds=60) == 1
+    assert await new.sweep_store.send_due_checks(limit=10, rearm_seconds=60) == 1
     await new.queue.send([check()])
     assert await messages(database_url) == before + 2
     await pg.queue.send([check()])  # those who need no lease are not concerned
@@ -148,7 +149,7 @@ async def test_no_write_of_a_former_leader_is_taken(
 
 
 async def test_a_write_that_has_begun_comes_before_the_change_of_hands(
-    pg: postgres.Postgres, others: list[Leases], database_url: str
+    pg: postgres.Postgres, others: list[PostgresLeases], database_url: str
 ) -> None:
     fence = await taken(others[0])
     inside, go_on = asyncio.Event(), asyncio.Event()
@@ -173,7 +174,7 @@ async def test_a_write_that_has_begun_comes_before_the_change_of_hands(
 
 
 async def test_a_database_that_is_away_is_said_to_be(database_url: str) -> None:
-    nowhere = Leases("postgresql://kjr@127.0.0.1:1/none")
+    nowhere = PostgresLeases("postgresql://kjr@127.0.0.1:1/none")
     with pytest.raises(DatabaseUnavailable):
         await nowhere.acquire(WATCHER, holder="", lease_seconds=60)
     with pytest.raises(DatabaseUnavailable):

@@ -31,7 +31,7 @@ async def schema_problem(url: str) -> str | None:
     """Return what the health check says of the schema."""
     pg = await postgres.connect(url, pool_size=2)
     try:
-        return (await pg.store.check())["schema"]
+        return (await pg.health.check())["schema"]
     finally:
         await pg.close()
 

@@ -56,7 +56,7 @@ INSERT INTO tokens (token_hash, name, prefix) SELECT sha256(n::text::bytea), 't'
 """
 
 PROCESS, QUEUE = statements.load("process"), statements.load("queue")
-RECONCILE = statements.load("reconcile")
+RECONCILE, OBSERVE = statements.load("reconcile"), statements.load("observe")
 LOGS = statements.load("logs")
 READ, SUBMIT = statements.load("read"), statements.load("submit")
 SWEEP, HEALTH, TOKENS = statements.load("sweep"), statements.load("health"), statements.load("tokens")
@@ -109,7 +109,7 @@ def check(text: str, *indexes: str) -> None:
         pytest.param(PROCESS["attempts_of"], (SOME,), ("attempts_pkey",), id="attempts_of"),
         pytest.param(PROCESS["load"], (SOME,), ("jobs_pkey", "job_specs_pkey", "attempts_pkey"), id="load"),
         pytest.param(PROCESS["lock_jobs"], (SOME,), ("jobs_pkey",), id="lock_jobs"),
-        pytest.param(PROCESS["known_cluster_jobs"], (), ("attempts_in_cluster",), id="known_cluster_jobs"),
+        pytest.param(OBSERVE["known_cluster_jobs"], (), ("attempts_in_cluster",), id="known_cluster_jobs"),
         pytest.param(READ["get_job"], (SOME[0],), ("jobs_pkey",), id="get_job"),
         pytest.param(READ["get_spec"], (SOME[0],), ("job_specs_pkey",), id="get_spec"),
         pytest.param(READ["list_attempts"], (SOME[0],), ("attempts_pkey",), id="list_attempts"),

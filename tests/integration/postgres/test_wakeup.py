@@ -35,9 +35,9 @@ async def caught_up(wakeup: PostgresWakeup) -> None:
 
 async def test_a_submit_hints_at_messages(pg: postgres.Postgres, wakeup: PostgresWakeup) -> None:
     await caught_up(wakeup)
-    await pg.store.insert_jobs([make_submission()])
+    await pg.submit_store.insert_jobs([make_submission()])
     assert await wakeup.wait("messages", timeout_seconds=LONG_SECONDS)
-    await pg.store.insert_jobs([make_submission(key="k")])
+    await pg.submit_store.insert_jobs([make_submission(key="k")])
     assert await wakeup.wait("messages", timeout_seconds=LONG_SECONDS)
 
 
@@ -48,26 +48,26 @@ async def test_a_commit_hints_at_jobs_and_at_messages_that_are_due(
     await caught_up(wakeup)
     later = Outgoing(message=Check(job_id=job.id), delay_seconds=60)
     change = make_change(job, State.STARTING, messages=(later,))
-    await pg.store.commit([change], receipts={})
+    await pg.process_store.commit([change], receipts={})
     assert await wakeup.wait("jobs", timeout_seconds=LONG_SECONDS)
     assert not await wakeup.wait("messages", timeout_seconds=0.05)
     now = Outgoing(message=Check(job_id=job.id))
-    await pg.store.commit([make_change(change.job, State.RUNNING, messages=(now, later))], receipts={})
+    await pg.process_store.commit([make_change(change.job, State.RUNNING, messages=(now, later))], receipts={})
     assert await wakeup.wait("messages", timeout_seconds=LONG_SECONDS)
 
 
 async def test_a_cancel_request_hints_at_both(pg: postgres.Postgres, wakeup: PostgresWakeup) -> None:
     (job,) = await store_jobs(pg, make_submission())
     await caught_up(wakeup)
-    await pg.store.request_cancel(job.id, by="", reason="")
+    await pg.submit_store.request_cancel(job.id, by="", reason="")
     assert await wakeup.wait("jobs", timeout_seconds=LONG_SECONDS)
     assert await wakeup.wait("messages", timeout_seconds=LONG_SECONDS)
 
 
 async def test_nothing_changed_is_no_hint(pg: postgres.Postgres, wakeup: PostgresWakeup) -> None:
     await caught_up(wakeup)
-    await pg.store.commit([make_change(make_job(), State.FAILED)], receipts={})
-    await pg.store.send_due_checks(limit=5, rearm_seconds=5)
+    await pg.process_store.commit([make_change(make_job(), State.FAILED)], receipts={})
+    await pg.sweep_store.send_due_checks(limit=5, rearm_seconds=5)
     assert not await wakeup.wait("jobs", timeout_seconds=0.05)
     assert not await wakeup.wait("messages", timeout_seconds=0.05)
 

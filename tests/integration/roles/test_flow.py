@@ -15,7 +15,7 @@ import pytest_asyncio
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.postgres import Postgres, roles
 from kube_job_runner.adapters.postgres.grants import ROLES
-from kube_job_runner.adapters.postgres.leader_leases import Leases
+from kube_job_runner.adapters.postgres.leader_leases import PostgresLeases
 from kube_job_runner.adapters.simulated import SimulatedCluster
 from kube_job_runner.adapters.simulated.script import Script
 from kube_job_runner.domain import messages
@@ -62,14 +62,14 @@ async def test_from_submit_to_the_end_and_the_log(pg: Postgres, apart: dict[str,
             await rig.until_logged(job_id)
             assert await rig.read(job_id, follow=True) == b"hello\n"
         compared = Reconciler(
-            store=apart["sweeper"].store,
+            store=apart["sweeper"].reconcile_store,
             cluster=rig.cluster,
             queue=apart["sweeper"].queue,
             clock=rig.clock,
             settings=ReconcileSettings(),
         )
         assert (await compared.run_once()).foreign == 0
-        web = apart["web-server"].store
+        web = apart["web-server"].job_reader
         job = await web.get_job(ids[0])
         assert job is not None
         assert await web.get_spec(ids[0]) is not None
@@ -82,7 +82,7 @@ async def test_a_cancel_a_failure_and_a_retry(pg: Postgres, apart: dict[str, Pos
     async with running(pg, apart, Script(run_seconds=None, log=b"on\n")) as rig:
         [job_id] = await rig.submit()
         await rig.until_state(job_id, State.RUNNING)
-        web = apart["web-server"].store
+        web = apart["web-server"].submit_store
         assert await web.request_cancel(job_id, by="me", reason="enough", grace_seconds=0) is not None
         assert (await rig.until_state(job_id)).state is State.CANCELLED
         assert await rig.read(job_id) == b"on\n"
@@ -95,27 +95,30 @@ async def test_what_the_flow_does_not_reach(pg: Postgres, apart: dict[str, Postg
     """Keys, tokens, health, dead letters, the queue of an admission: the statements of each component that are rare."""
     web, working = apart["web-server"], apart["messages-processor"]
     first = make_submission(key="k")
-    assert [one.status for one in await web.store.insert_jobs([first])] == ["created"]
+    assert [one.status for one in await web.submit_store.insert_jobs([first])] == ["created"]
     again = make_submission(key="k", body=b"request")
-    assert [one.status for one in await web.store.insert_jobs([again])] == ["replayed"]
-    assert await web.store.find_token(b"x") is None
-    assert await web.store.queue_standing(first.job.id, AdmissionLimits(total=1, per_queue=None, queues={})) is not None
+    assert [one.status for one in await web.submit_store.insert_jobs([again])] == ["replayed"]
+    assert await web.token_store.find_token(b"x") is None
+    assert (
+        await web.job_reader.queue_standing(first.job.id, AdmissionLimits(total=1, per_queue=None, queues={}))
+        is not None
+    )
     await execute(database_url, "ANALYZE jobs")
-    assert (await apart["sweeper"].store.depth()).messages == 1
+    assert (await apart["sweeper"].health.depth()).messages == 1
     [delivery] = await working.queue.receive(limit=1, wait_seconds=0, visibility_seconds=60)
     await working.queue.extend([delivery.receipt], visibility_seconds=60)
     await working.queue.dead_letter([delivery], error="why")
-    assert await apart["pod-events-processor"].store.known_cluster_jobs() == []
+    assert await apart["pod-events-processor"].observe_store.known_cluster_jobs() == []
     await apart["pod-events-processor"].queue.send(
         [messages.Outgoing(message=messages.Check(job_id=first.job.id), delay_seconds=9)]
     )
     for pg_of in apart.values():
-        assert await pg_of.store.check() == {"database": None, "schema": None}
+        assert await pg_of.health.check() == {"database": None, "schema": None}
 
 
 @pytest.mark.parametrize("component", ["job-status-processor", "pod-events-processor", "sweeper"])
 async def test_who_leads_writes_its_lease_and_under_its_fence(apart: dict[str, Postgres], component: str) -> None:
-    leases, second = apart[component].leases, Leases(apart[component].store._url)
+    leases, second = apart[component].leases, PostgresLeases(apart[component].url)
     fence = await leases.acquire(component, holder="one", lease_seconds=60)
     assert fence is not None
     await leases.renew(fence, lease_seconds=60)
@@ -135,8 +138,8 @@ async def test_retention_under_the_sweepers_role(pg: Postgres, apart: dict[str, 
             return (await rig.attempt(job_id)).gone_at is not None
 
         await rig.until(gone, what="the cluster job is removed")
-        await pg.store.insert_jobs([make_submission(key="k")])
-        store, logs = apart["sweeper"].store, apart["sweeper"].logs
+        await pg.submit_store.insert_jobs([make_submission(key="k")])
+        store, logs = apart["sweeper"].sweep_store, apart["sweeper"].logs
         expired = await logs.expire_logs(older_than_seconds=0, limit=10)
         assert (expired.logs, expired.chunks) == (1, 1)
         with pytest.raises(LogUnavailable, match=f"removed by retention on {dt.datetime.now(dt.UTC):%Y}"):
@@ -174,7 +177,7 @@ async def test_a_role_that_lacks_something_is_named_with_the_remedy(
     with pytest.raises(
         DatabaseUnavailable, match="role test_kjr_job_status_processor lacks a right: permission denied"
     ):
-        await apart["job-status-processor"].store.get_spec(uuid.uuid4())
+        await apart["job-status-processor"].job_reader.get_spec(uuid.uuid4())
 
 
 async def test_a_stranger_is_told_of_the_schema(database_url: str) -> None:
@@ -185,7 +188,7 @@ async def test_a_stranger_is_told_of_the_schema(database_url: str) -> None:
         lacking = await opened.lacking_rights(["sweeper"], role_prefix="kjr_")
         assert lacking.startswith("the database role stranger lacks USAGE on the schema of the tables")
         assert lacking.endswith("GRANT kjr_sweeper TO stranger")
-        assert not await postgres.may_migrate(opened.store._url)
+        assert not await postgres.may_migrate(opened.url)
         assert await postgres.may_migrate(database_url)
     finally:
         await opened.close()
@@ -193,13 +196,13 @@ async def test_a_stranger_is_told_of_the_schema(database_url: str) -> None:
 
 
 async def test_the_outbox_relay_may_empty_the_outbox(apart: dict[str, Postgres]) -> None:
-    await apart["web-server"].store.insert_jobs([make_submission()])
+    await apart["web-server"].submit_store.insert_jobs([make_submission()])
     relay = apart["outbox-relay"].queue
     [delivery] = await relay.receive(limit=1, wait_seconds=0, visibility_seconds=60)
     await relay.ack([delivery.receipt])
     assert await relay.receive(limit=1, wait_seconds=0, visibility_seconds=60) == []
     with pytest.raises(DatabaseUnavailable, match="test_kjr_outbox_relay lacks a right"):
-        await apart["outbox-relay"].store.list_tokens()
+        await apart["outbox-relay"].token_store.list_tokens()
 
 
 async def test_rights_are_asked_for_without_a_schema(empty_database_url: str) -> None:

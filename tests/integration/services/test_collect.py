@@ -212,7 +212,7 @@ async def test_a_cancelled_job_keeps_its_last_words(bench: Bench) -> None:
     async with bench.rig(follow_after_seconds=600.0).running() as rig:
         [job_id] = await rig.submit()
         await rig.until_state(job_id, State.RUNNING)
-        await rig.pg.store.request_cancel(job_id, by="", reason="")
+        await rig.pg.submit_store.request_cancel(job_id, by="", reason="")
 
         async def deleted() -> bool:
             return (await rig.attempt(job_id)).delete_requested_at is not None
@@ -231,7 +231,7 @@ async def test_without_a_collector_a_stop_waits_for_its_bound_and_no_longer(benc
     async with bench.rig(rules=rules).running(collectors=0) as rig:
         [job_id] = await rig.submit()
         await rig.until_state(job_id, State.RUNNING)
-        await rig.pg.store.request_cancel(job_id, by="", reason="")
+        await rig.pg.submit_store.request_cancel(job_id, by="", reason="")
         await rig.until_state(job_id, State.CANCELLED)
         attempt = await rig.attempt(job_id)
         assert attempt.delete_requested_at is not None
@@ -327,10 +327,10 @@ async def test_old_logs_go_with_their_jobs(bench: Bench) -> None:
             return all([(await rig.attempt(job_id)).gone_at for job_id in ids])
 
         await rig.until(gone, what="the cluster jobs are removed")
-        assert await rig.pg.store.delete_old_jobs(older_than_seconds=0, limit=10) == 0, "their logs go first"
+        assert await rig.pg.sweep_store.delete_old_jobs(older_than_seconds=0, limit=10) == 0, "their logs go first"
         assert await rig.pg.logs.delete_old_logs(older_than_seconds=0, limit=3) == 3
         assert await rig.pg.logs.delete_old_logs(older_than_seconds=0, limit=3) == 2
-        assert await rig.pg.store.delete_old_jobs(older_than_seconds=0, limit=10) == 5
+        assert await rig.pg.sweep_store.delete_old_jobs(older_than_seconds=0, limit=10) == 5
         left = await fetch(
             bench.url, "SELECT (SELECT count(*) FROM attempt_logs) + (SELECT count(*) FROM log_chunks) AS n"
         )

@@ -41,7 +41,7 @@ class Bench:
         self.pg = pg
         self.cluster = SimulatedCluster(clock=SteppedClock())
         self.processor = Processor(
-            store=pg.store,
+            store=pg.process_store,
             queue=pg.queue,
             cluster=self.cluster,
             clock=Clock(),
@@ -51,7 +51,9 @@ class Bench:
 
     def observer(self, kind: Kind) -> Observer:
         watches = {"job": self.cluster.watch_jobs, "pod": self.cluster.watch_pods, "event": self.cluster.watch_events}
-        return Observer(kind=kind, events=watches[kind](), store=self.pg.store, queue=self.pg.queue, clock=Clock())
+        return Observer(
+            kind=kind, events=watches[kind](), store=self.pg.observe_store, queue=self.pg.queue, clock=Clock()
+        )
 
     async def start(self, **annotations: str) -> tuple[Job, Attempt]:
         given = {f"kjr.test/{key.replace('_', '-')}": value for key, value in annotations.items()}
@@ -61,12 +63,12 @@ class Bench:
             default_namespace="default",
             now=dt.datetime.now(dt.UTC),
         )
-        await self.pg.store.insert_jobs([ports.Submission(job=job, spec=spec)])
+        await self.pg.submit_store.insert_jobs([ports.Submission(job=job, spec=spec)])
         await self.processor.run_once(wait_seconds=1)
         return job, await self.attempt(job)
 
     async def attempt(self, job: Job) -> Attempt:
-        (attempt,) = await self.pg.store.list_attempts(job.id)
+        (attempt,) = await self.pg.job_reader.list_attempts(job.id)
         return attempt
 
     async def until(self, job: Job, check: str) -> AttemptFacts:

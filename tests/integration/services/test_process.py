@@ -42,7 +42,7 @@ class LoopClock:
 class Wrapped:
     """The real store, with a fault to be set per call."""
 
-    def __init__(self, store: postgres.Store) -> None:
+    def __init__(self, store: ports.ProcessStore) -> None:
         self.store = store
         self.refuse: uuid.UUID | None = None
         self.commit_error: Exception | None = None
@@ -73,7 +73,7 @@ class Bench:
     def __init__(self, pg: postgres.Postgres, url: str) -> None:
         self.pg = pg
         self.url = url
-        self.store = Wrapped(pg.store)
+        self.store = Wrapped(pg.process_store)
         self.cluster = SimulatedCluster(clock=SteppedClock())
         self.processor = self.make()
 
@@ -96,18 +96,18 @@ class Bench:
                 default_namespace="default",
                 now=dt.datetime.now(dt.UTC),
             )
-            await self.pg.store.insert_jobs([ports.Submission(job=job, spec=encoded)])
+            await self.pg.submit_store.insert_jobs([ports.Submission(job=job, spec=encoded)])
             jobs.append(job)
         return jobs
 
     async def state(self, job: Job) -> Job:
-        found = await self.pg.store.get_job(job.id)
+        found = await self.pg.job_reader.get_job(job.id)
         assert found is not None
         return found
 
     async def end(self, job: Job) -> None:
         """Tell that the cluster job of a job has completed."""
-        [attempt] = await self.pg.store.list_attempts(job.id)
+        [attempt] = await self.pg.job_reader.list_attempts(job.id)
         done = (Condition(type="Complete", reason="Completed"),)
         seen = JobFacts(uid=attempt.cluster_uid or "", resource_version=9_999, conditions=done)
         pod = PodFacts(
@@ -220,7 +220,7 @@ async def test_a_cancel_while_the_create_is_in_flight_leaves_nothing(bench: Benc
     bench.cluster.faults.add("create", _slow(), times=1)
     creating = asyncio.create_task(bench.processor.run_once(wait_seconds=1))
     await _until_admitted(bench)
-    await bench.pg.store.request_cancel(job.id, by="ann", reason="changed my mind")
+    await bench.pg.submit_store.request_cancel(job.id, by="ann", reason="changed my mind")
     other = bench.make()
     await other.run_once(wait_seconds=1)
     assert (await bench.state(job)).state is State.QUEUED, "a create in flight is given a moment to arrive"
@@ -230,7 +230,7 @@ async def test_a_cancel_while_the_create_is_in_flight_leaves_nothing(bench: Benc
     assert (await bench.state(job)).state is State.CANCELLED, "the cluster held nothing when it was asked"
     bench.cluster.advance(10)
     await creating
-    [attempt] = await bench.pg.store.list_attempts(job.id)
+    [attempt] = await bench.pg.job_reader.list_attempts(job.id)
     assert attempt.delete_requested_at is not None
     await other.run_once(wait_seconds=1)
     bench.cluster.advance(5)
@@ -303,11 +303,11 @@ async def test_a_full_cluster_leaves_new_work_waiting_until_a_job_ends(bench: Be
 
 async def test_what_was_admitted_by_a_processor_that_died_is_created_by_another(bench: Bench) -> None:
     [job] = await bench.submit()
-    await bench.pg.store.admit(AdmissionLimits(), limit=10, lease_seconds=30.0)
+    await bench.pg.process_store.admit(AdmissionLimits(), limit=10, lease_seconds=30.0)
     await bench.processor.run_once(wait_seconds=0.1)
     assert (await bench.state(job)).state is State.QUEUED, "it belongs to another for as long as its lease lasts"
     await age(bench.url, "jobs", "next_check_at", 31)
-    assert await bench.pg.store.send_due_checks(limit=10, rearm_seconds=60.0) == 1
+    assert await bench.pg.sweep_store.send_due_checks(limit=10, rearm_seconds=60.0) == 1
     await bench.processor.run_once(wait_seconds=1)
     assert (await bench.state(job)).state is State.STARTING
 
@@ -322,7 +322,7 @@ async def test_a_lost_message_delays_a_job_by_one_round_only(bench: Bench) -> No
 
 async def test_one_message_is_enough_for_many_jobs_and_processors_share_them(bench: Bench) -> None:
     made = [new_job(SPEC, owner="ann", default_namespace="default", now=dt.datetime.now(dt.UTC)) for _ in range(25)]
-    await bench.pg.store.insert_jobs([ports.Submission(job=job, spec=encoded) for job, encoded in made])
+    await bench.pg.submit_store.insert_jobs([ports.Submission(job=job, spec=encoded) for job, encoded in made])
     assert await bench.messages() == 1
     for expected in (10, 20, 25):
         await bench.make(batch_size=10).run_once(wait_seconds=1)
@@ -353,7 +353,7 @@ async def test_a_cancelled_job_that_waits_ends_without_a_request_to_the_cluster(
     [job] = await bench.submit()
     limited = bench.make(limits=AdmissionLimits(total=10, queues={"default": 0}))
     await limited.run_once(wait_seconds=1)
-    await bench.pg.store.request_cancel(job.id, by="ann", reason="")
+    await bench.pg.submit_store.request_cancel(job.id, by="ann", reason="")
     bench.cluster.fail_next("find", DatabaseUnavailable("nobody may ask"))
     await limited.run_once(wait_seconds=1)
     assert (await bench.state(job)).state is State.CANCELLED
@@ -368,7 +368,7 @@ async def test_a_processor_that_is_stopped_in_a_batch_gives_it_back(bench: Bench
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await bench.make().run_once(wait_seconds=1) == 2, "the message comes back, and a check for the admitted job"
-    [job] = await bench.pg.store.list_jobs(ports.JobFilter())
+    [job] = await bench.pg.job_reader.list_jobs(ports.JobFilter())
     assert job.state is State.STARTING
     assert set(bench.cluster.history.creates.values()) == {1}
 

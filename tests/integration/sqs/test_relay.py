@@ -197,7 +197,7 @@ async def test_the_component_sends_until_it_is_stopped(pg: postgres.Postgres) ->
 
 
 async def test_readiness_names_the_queue(pg: postgres.Postgres) -> None:
-    health = QueueHealth(pg.store, Sink())
+    health = QueueHealth(pg.health, Sink())
     assert await health.check() == {"database": None, "schema": None, "queue": "it is away"}
     assert (await health.depth()).messages == 0
 

@@ -77,14 +77,14 @@ class _Background:
         pg = await postgres.connect(self._database_url)
         try:
             self.secret, token = new_token("schemathesis")
-            await pg.store.add_token(token)
+            await pg.token_store.add_token(token)
             config = Settings(port=0, wait_max_seconds=0.05, drain_seconds=1)
             app = build_app(
                 settings=config,
-                submit_store=pg.store,
-                reader=pg.store,
-                tokens=pg.store,
-                health=pg.store,
+                submit_store=pg.submit_store,
+                reader=pg.job_reader,
+                tokens=pg.token_store,
+                health=pg.health,
                 wakeup=pg.wakeup,
                 logs=FakeLogs(),
                 clock=_SystemClock(),

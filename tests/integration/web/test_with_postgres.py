@@ -43,13 +43,13 @@ async def client(database_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     pg = await postgres.connect(database_url)
     try:
         secret, token = new_token("tester")
-        await pg.store.add_token(token)
+        await pg.token_store.add_token(token)
         app = build_app(
             settings=Settings(),
-            submit_store=pg.store,
-            reader=pg.store,
-            tokens=pg.store,
-            health=pg.store,
+            submit_store=pg.submit_store,
+            reader=pg.job_reader,
+            tokens=pg.token_store,
+            health=pg.health,
             wakeup=pg.wakeup,
             logs=FakeLogs(),
             clock=SystemClock(),
@@ -245,7 +245,7 @@ async def _end(database_url: str, job_id: UUID, attempt: Attempt, now: datetime)
     """End a stored job as the processor would, with an attempt and contrary evidence."""
     pg = await postgres.connect(database_url)
     try:
-        job = await pg.store.get_job(job_id)
+        job = await pg.job_reader.get_job(job_id)
         assert job is not None
         verdict = attempt.verdict
         assert verdict is not None
@@ -255,7 +255,7 @@ async def _end(database_url: str, job_id: UUID, attempt: Attempt, now: datetime)
         )  # fmt: skip
         odd = Anomaly(job_id=job_id, attempt=1, kind="CompletedLater", detail="it completed", at=now)
         change = Change(expected_version=1, job=ended, attempts=(attempt,), anomalies=(odd,))
-        assert await pg.store.commit([change], receipts={}) == {job_id}
+        assert await pg.process_store.commit([change], receipts={}) == {job_id}
     finally:
         await pg.close()
 

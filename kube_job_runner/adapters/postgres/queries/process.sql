@@ -83,10 +83,6 @@ SET namespace = excluded.namespace, cluster_name = excluded.cluster_name, cluste
     delete_requested_at = excluded.delete_requested_at, gone_at = excluded.gone_at, facts = excluded.facts,
     memory = excluded.memory, marks = excluded.marks, delete_grace_seconds = excluded.delete_grace_seconds
 
--- name: known_cluster_jobs
--- The cluster jobs that should exist.
-SELECT job_id, number, namespace, cluster_uid FROM attempts WHERE cluster_uid IS NOT NULL AND gone_at IS NULL
-
 -- name: lock_admissions
 -- One admission at a time, until the end of the transaction. A statement of its own: the next one's snapshot must be taken
 -- when the lock is held, or it would not see what the holder before admitted. A holder that is lost on the way is cut off soon.

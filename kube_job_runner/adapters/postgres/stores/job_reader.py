@@ -15,10 +15,11 @@ from kube_job_runner.ports import JobFilter
 SQL = statements.load("read")
 
 
-class Reader:
+class PostgresJobReader:
     """`RecordReader` on PostgreSQL."""
 
-    _pool: Pool
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
 
     async def get_job(self, job_id: UUID) -> Job | None:
         """Return the job, or None."""

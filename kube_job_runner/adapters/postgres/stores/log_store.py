@@ -21,7 +21,7 @@ SEND = statements.load("queue")["send"]
 _facts = msgspec.json.Decoder(AttemptFacts)
 
 
-class Logs:
+class PostgresLogStore:
     """`LogCollectStore`, `LogReader` and `LogKeeper` on PostgreSQL."""
 
     def __init__(self, pool: Pool) -> None:

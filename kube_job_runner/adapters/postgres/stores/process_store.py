@@ -12,15 +12,16 @@ from kube_job_runner.adapters.postgres import message_queue, rows, statements
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
 from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.job import Attempt
-from kube_job_runner.ports import Change, KnownClusterJob, LoadedJob, Snapshot
+from kube_job_runner.ports import Change, LoadedJob, Snapshot
 
 SQL = statements.load("process")
 
 
-class Process:
-    """`ProcessStore` and `ObserveStore` on PostgreSQL."""
+class PostgresProcessStore:
+    """`ProcessStore` on PostgreSQL."""
 
-    _pool: Pool
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
 
     async def load(self, job_ids: Collection[UUID]) -> Snapshot:
         """Return these jobs with all their attempts; the spec only of jobs in `queued`. Unknown ids are left out."""
@@ -67,15 +68,6 @@ class Process:
             return ids
 
         return await self._pool.run(work, transaction=True)
-
-    async def known_cluster_jobs(self) -> list[KnownClusterJob]:
-        """Return the cluster jobs with a uid that are not recorded as gone."""
-        return [
-            KnownClusterJob(
-                job_id=row["job_id"], attempt=row["number"], namespace=row["namespace"], cluster_uid=row["cluster_uid"]
-            )
-            for row in await self._pool.fetch(SQL["known_cluster_jobs"])
-        ]
 
 
 def _snapshot(found: Sequence[Any], attempts: Mapping[UUID, Sequence[Any]], *, prefix: str = "") -> Snapshot:

@@ -14,10 +14,11 @@ SQL = statements.load("reconcile")
 _FIRST = (UUID(int=0), 0)
 
 
-class Reconcile:
+class PostgresReconcileStore:
     """`ReconcileStore` on PostgreSQL."""
 
-    _pool: Pool
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
 
     async def installation_id(self) -> str:
         """Return the id of the installation that this database belongs to."""

@@ -39,10 +39,11 @@ class _Stored(msgspec.Struct, frozen=True):
         return SubmitOutcome(status="replayed", job_id=self.job_id, response=self.response)
 
 
-class Submit:
+class PostgresSubmitStore:
     """`SubmitStore` on PostgreSQL."""
 
-    _pool: Pool
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
 
     async def insert_jobs(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]:
         """Store jobs, specs, first transitions and one `Submitted` message in one commit; outcomes in the same order."""

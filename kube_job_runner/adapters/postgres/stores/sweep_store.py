@@ -24,12 +24,13 @@ _FIRST = UUID(int=0)
 _log = loggers.get_logger(__name__)
 
 
-class Sweep:
+class PostgresSweepStore:
     """`SweepStore` on PostgreSQL."""
 
-    _pool: Pool
-    _partitions_at: float = float("-inf")
-    _transitions_after: UUID = _FIRST
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._partitions_at = float("-inf")
+        self._transitions_after = _FIRST
 
     async def send_due_checks(self, *, limit: int, rearm_seconds: float) -> int:
         """Send a `Check` for jobs whose `next_check_at` has passed and move that time by `rearm_seconds`."""

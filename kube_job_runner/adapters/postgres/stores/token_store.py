@@ -9,10 +9,11 @@ from kube_job_runner.ports import Token
 SQL = statements.load("tokens")
 
 
-class Tokens:
+class PostgresTokenStore:
     """`TokenStore` on PostgreSQL."""
 
-    _pool: Pool
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
 
     async def find_token(self, token_hash: bytes) -> Token | None:
         """Return the token with that hash if it may be used now (not revoked, not expired), by the database's clock."""

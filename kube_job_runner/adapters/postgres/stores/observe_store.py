@@ -1,0 +1,25 @@
+"""Reads of the watchers: the cluster jobs that a relist is compared with."""
+
+from __future__ import annotations
+
+from kube_job_runner.adapters.postgres import statements
+from kube_job_runner.adapters.postgres.pool import Pool
+from kube_job_runner.ports import KnownClusterJob
+
+SQL = statements.load("observe")
+
+
+class PostgresObserveStore:
+    """`ObserveStore` on PostgreSQL."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def known_cluster_jobs(self) -> list[KnownClusterJob]:
+        """Return the cluster jobs with a uid that are not recorded as gone."""
+        return [
+            KnownClusterJob(
+                job_id=row["job_id"], attempt=row["number"], namespace=row["namespace"], cluster_uid=row["cluster_uid"]
+            )
+            for row in await self._pool.fetch(SQL["known_cluster_jobs"])
+        ]
