@@ -13,12 +13,12 @@ from kube_job_runner.domain.spec.changes import pointer
 from kube_job_runner.domain.spec.model import (
     ANNOTATIONS_MAX_BYTES,
     SPEC_MAX_BYTES,
-    STRING_MAX_BYTES,
     JobSpec,
     Problem,
     RetryRule,
     Volume,
 )
+from kube_job_runner.domain.spec.text_types import STRING_MAX_BYTES
 
 _encoder = msgspec.json.Encoder()
 

@@ -12,33 +12,23 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-SPEC_MAX_BYTES = 256 * 1024
-STRING_MAX_BYTES = 131_071  # MAX_ARG_STRLEN of Linux (32 pages) less its terminating NUL
-ANNOTATIONS_MAX_BYTES = 256 * 1024  # TotalAnnotationSizeLimitB, apimachinery validation
-
-# `$` alone would let a trailing newline pass in Python; the look-ahead means the same in ECMA 262 and closes that hole.
-_END = r"$(?!\n)"
-_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?" + _END
-_DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*" + _END
-_QUALIFIED_NAME = (
-    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-    + _END
+from kube_job_runner.domain.spec.text_types import (
+    AbsolutePath,
+    Argument,
+    ConfigKey,
+    DnsLabel,
+    DnsSubdomain,
+    EnvName,
+    LabelKey,
+    LabelValue,
+    Quantity,
+    ReasonName,
+    Signal,
+    TaintKey,
 )
-_LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?" + _END
-_QUANTITY = r"^[0-9]{1,12}(\.[0-9]{1,9})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?" + _END
-_ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*" + _END
-_CONFIG_KEY = r"^[-._a-zA-Z0-9]+" + _END
-_ABSOLUTE_PATH = r"^/[^\n:]*" + _END
 
-DnsLabel = Annotated[str, Meta(min_length=1, max_length=63, pattern=_DNS_LABEL)]
-DnsSubdomain = Annotated[str, Meta(min_length=1, max_length=253, pattern=_DNS_SUBDOMAIN)]
-LabelKey = Annotated[str, Meta(min_length=1, max_length=317, pattern=_QUALIFIED_NAME)]
-LabelValue = Annotated[str, Meta(max_length=63, pattern=_LABEL_VALUE)]
-Quantity = Annotated[str, Meta(max_length=24, pattern=_QUANTITY)]
-EnvName = Annotated[str, Meta(min_length=1, max_length=255, pattern=_ENV_NAME)]
-ConfigKey = Annotated[str, Meta(min_length=1, max_length=253, pattern=_CONFIG_KEY)]
-AbsolutePath = Annotated[str, Meta(min_length=1, max_length=4096, pattern=_ABSOLUTE_PATH)]
-Argument = Annotated[str, Meta(max_length=STRING_MAX_BYTES)]
+SPEC_MAX_BYTES = 256 * 1024
+ANNOTATIONS_MAX_BYTES = 256 * 1024  # TotalAnnotationSizeLimitB, apimachinery validation
 
 
 class Secret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,14 +54,6 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     queue_seconds: Annotated[int, Meta(ge=1, le=30 * 86_400)] = 86_400
     start_seconds: Annotated[int, Meta(ge=1, le=7 * 86_400)] = 900
     run_seconds: Annotated[int, Meta(ge=1, le=30 * 86_400)] = 86_400
-
-
-_SIGNALS = (
-    "HUP|INT|QUIT|ILL|TRAP|ABRT|BUS|FPE|KILL|USR1|SEGV|USR2|PIPE|ALRM|TERM|STKFLT|CHLD|CONT|STOP|TSTP|TTIN|TTOU|URG|"
-    "XCPU|XFSZ|VTALRM|PROF|WINCH|IO|PWR|SYS"
-)
-Signal = Annotated[str, Meta(pattern=f"^SIG({_SIGNALS})" + _END)]
-ReasonName = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[A-Za-z][A-Za-z0-9_-]*" + _END)]
 
 
 class RetryRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -109,7 +91,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Toleration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A Kubernetes toleration: the job may run on nodes with the matching taint."""
 
-    key: Annotated[str, Meta(max_length=317, pattern=r"^$|" + _QUALIFIED_NAME)] = ""
+    key: TaintKey = ""
     operator: Literal["Equal", "Exists"] = "Equal"
     value: LabelValue = ""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None

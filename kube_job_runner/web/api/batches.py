@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
+from kube_job_runner.domain.spec.changes import pointer
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.web.api.queries import BATCH_MAX, BatchBody
-from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
 from kube_job_runner.web.validation import strict_json
-from kube_job_runner.web.validation.body import BodyDecoder, Decoded, summary
-from kube_job_runner.web.validation.faults import kind
+from kube_job_runner.web.validation.body import BodyDecoder, Decoded
+from kube_job_runner.web.validation.fault import Fault, Invalid
+from kube_job_runner.web.validation.type_walk import kind
 
 _decode = msgspec.json.Decoder(BatchBody).decode
 
@@ -28,7 +29,8 @@ def read(raw: bytes, decoder: BodyDecoder[JobSpec], *, strict: bool) -> Batch:
     """Return the jobs of a batch, each with its value or its faults; pointers are those of the whole body.
 
     Raises:
-        RequestProblem: the body is no batch: malformed JSON (400), or `jobs` is not a list of 1 to 1,000 (422).
+        Malformed: the body is not JSON.
+        Invalid: `jobs` is not a list of 1 to 1,000.
     """
     try:
         body = _decode(raw)
@@ -49,12 +51,12 @@ def _judge(spec: JobSpec, index: int, decoder: BodyDecoder[JobSpec]) -> Decoded[
 def _read_slowly(raw: bytes, decoder: BodyDecoder[JobSpec], *, strict: bool) -> Batch:
     tree = strict_json.parse(raw)
     faults, jobs = _frame(tree)
-    unknown = [strict_json.pointer("", name) for name in tree if name != "jobs"] if isinstance(tree, dict) else []
+    unknown = [pointer(name) for name in tree if name != "jobs"] if isinstance(tree, dict) else []
     if strict:
-        faults += [Fault(pointer, "is not a known field (strict=true)") for pointer in unknown]
+        faults += [Fault(at, "is not a known field (strict=true)") for at in unknown]
     if faults:
-        raise RequestProblem(VALIDATION_FAILED, summary(faults), faults=faults)
-    warnings = [Fault(pointer, "is not a known field; it was ignored") for pointer in unknown[:100]]
+        raise Invalid(faults)
+    warnings = [Fault(at, "is not a known field; it was ignored") for at in unknown[:100]]
     return Batch([decoder.item(job, strict=strict, at=f"/jobs/{index}") for index, job in enumerate(jobs)], warnings)
 
 

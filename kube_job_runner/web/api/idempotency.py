@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping
 
 from kube_job_runner.web.kit.operations import Header
-from kube_job_runner.web.kit.problems import MALFORMED_HEADER, Fault, RequestProblem
+from kube_job_runner.web.kit.problems import MALFORMED_HEADER, RequestProblem
+from kube_job_runner.web.validation.fault import Fault
 
 KEY_MAX_LENGTH = 255
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,255}")

@@ -21,7 +21,9 @@ from kube_job_runner.services.log_reading import LogService
 from kube_job_runner.web.api import logquery, queries, views
 from kube_job_runner.web.api.problems import JOB_ENDED
 from kube_job_runner.web.kit.handling import TEXT, Call, Nothing, Reply
-from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
+from kube_job_runner.web.kit.problems import RequestProblem
+from kube_job_runner.web.kit.queries import wrong_query
+from kube_job_runner.web.validation.fault import Fault
 
 # No job is older or newer, so a filter beyond means the same; and the store may reckon with some days around it.
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
@@ -186,7 +188,7 @@ def _filter(query: queries.ListQuery) -> JobFilter:
         except OverflowError:
             faults.append(Fault(f"/{name}", "is outside the years 1 to 9999 in UTC", "query"))
     if faults:
-        raise RequestProblem(VALIDATION_FAILED, f"the query is wrong; {faults[0].detail}", faults=faults)
+        raise wrong_query(faults)
     return JobFilter(
         states=query.state,
         queue=query.queue,

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from kube_job_runner.domain.logs import view
 from kube_job_runner.services.log_reading import LogRequest
 from kube_job_runner.web.api import queries
-from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
+from kube_job_runner.web.kit.queries import wrong_query
+from kube_job_runner.web.validation.fault import Fault
 
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -33,8 +34,7 @@ def request(query: queries.LogQuery, *, now: datetime) -> LogRequest:
     except ValueError as error:
         faults.append(Fault("/after", str(error), "query"))
     if faults:
-        first = f"{faults[0].pointer[1:]}: {faults[0].detail}"
-        raise RequestProblem(VALIDATION_FAILED, f"the query is wrong; {first}", faults=faults)
+        raise wrong_query(faults)
     return LogRequest(
         attempt=query.attempt,
         container=query.container,

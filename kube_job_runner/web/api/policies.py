@@ -14,16 +14,16 @@ from kube_job_runner.domain.errors import NotFound
 from kube_job_runner.domain.failures import categories, codes
 from kube_job_runner.domain.job import Verdict
 from kube_job_runner.domain.spec import check
-from kube_job_runner.domain.spec.model import JobSpec, Quantity, ReasonName, Resources, Retry
+from kube_job_runner.domain.spec.model import JobSpec, Resources, Retry
+from kube_job_runner.domain.spec.text_types import Quantity, ReasonName
 from kube_job_runner.domain.states import State
 from kube_job_runner.services import simulator
 from kube_job_runner.services.simulator import Simulated, Simulator
 from kube_job_runner.web.api.queries import SubmitQuery
 from kube_job_runner.web.api.record_views import Cause, ChargedTo
-from kube_job_runner.web.api.specs import HINTS
 from kube_job_runner.web.kit.handling import Call, Nothing, Reply
-from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
-from kube_job_runner.web.validation.body import BodyDecoder, summary
+from kube_job_runner.web.validation.body import BodyDecoder
+from kube_job_runner.web.validation.fault import Fault, Invalid
 
 JOBS_MAX = 100
 FAILURES_MAX = 100
@@ -92,9 +92,7 @@ class SimulationList(msgspec.Struct, frozen=True, kw_only=True):
 
 def decoder() -> BodyDecoder[SimulateBody]:
     """Return the decoder of simulations: the policy is held against the rules of a spec's `retry`."""
-    return BodyDecoder(
-        SimulateBody, check=_check, example={"policy": {}, "failures": [{"reason": "OutOfMemory"}]}, hints=HINTS
-    )
+    return BodyDecoder(SimulateBody, check=_check, example={"policy": {}, "failures": [{"reason": "OutOfMemory"}]})
 
 
 class PoliciesApi:
@@ -123,7 +121,7 @@ class PoliciesApi:
             except NotFound as error:
                 faults.append(Fault(f"/jobs/{index}", str(error)))
         if faults:
-            raise RequestProblem(VALIDATION_FAILED, summary(faults), faults=faults)
+            raise Invalid(faults)
         return found
 
 

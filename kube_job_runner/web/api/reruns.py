@@ -18,8 +18,8 @@ from kube_job_runner.web.api.queries import JobPath, SubmitQuery
 from kube_job_runner.web.api.submits import SubmitApi
 from kube_job_runner.web.api.views import JobSubmitted
 from kube_job_runner.web.kit.handling import Call, Reply
-from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
-from kube_job_runner.web.validation.body import summary
+from kube_job_runner.web.kit.problems import RequestProblem
+from kube_job_runner.web.validation.fault import Fault, Invalid
 
 CHANGES_MAX = 100
 _Path = Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -58,10 +58,10 @@ class RerunApi:
             raise RequestProblem(JOB_NOT_ENDED, _still(job))
         tree, wrong = changes.apply(msgspec.json.decode(encoded), call.body.set)
         if wrong:
-            raise _invalid([Fault(changes.pointer("set", fault.path), fault.detail) for fault in wrong])
+            raise Invalid([Fault(changes.pointer("set", fault.path), fault.detail) for fault in wrong])
         decoded = self._submits.decoder.item(tree, strict=True)
         if decoded.value is None:
-            raise _invalid([_of_spec(fault) for fault in decoded.faults])
+            raise Invalid([_of_spec(fault) for fault in decoded.faults])
         return await self._submits.store(
             decoded.value,
             owner=call.principal,
@@ -80,7 +80,3 @@ def _still(job: Job) -> str:
 def _of_spec(fault: Fault) -> Fault:
     detail = fault.detail.removesuffix(" (strict=true)")
     return Fault(fault.pointer, detail, "spec")
-
-
-def _invalid(faults: list[Fault]) -> RequestProblem:
-    return RequestProblem(VALIDATION_FAILED, summary(faults), faults=faults)

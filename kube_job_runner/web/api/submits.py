@@ -27,8 +27,9 @@ from kube_job_runner.web.api.views import BatchAnswer, JobSubmitted
 from kube_job_runner.web.kit import problems
 from kube_job_runner.web.kit.asgi import IN_LOOP_MAX_BYTES
 from kube_job_runner.web.kit.handling import Call, Document, HeaderList, Nothing, Reply
-from kube_job_runner.web.kit.problems import Fault, RequestProblem
-from kube_job_runner.web.validation.body import Decoded, summary
+from kube_job_runner.web.kit.problems import RequestProblem
+from kube_job_runner.web.validation.body import Decoded
+from kube_job_runner.web.validation.fault import Fault, summary
 
 _encode = msgspec.json.Encoder().encode
 _REPLAYED = (b"idempotency-replayed", b"true")

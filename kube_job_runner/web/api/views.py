@@ -14,7 +14,8 @@ from kube_job_runner.domain.decide import admission
 from kube_job_runner.domain.decide.admission import QueueStanding
 from kube_job_runner.domain.job import Attempt, CancelRequest, Job, Transition
 from kube_job_runner.domain.states import State
-from kube_job_runner.web.kit.problems import Fault, ProblemDetails
+from kube_job_runner.web.kit.problems import ProblemDetails
+from kube_job_runner.web.validation.fault import Fault
 
 Time = Annotated[datetime, Meta(tz=True)]
 

@@ -24,6 +24,7 @@ from kube_job_runner.web.kit import bodies, problems
 from kube_job_runner.web.kit.handling import Call, Document, HeaderList, Nothing, Reply, first_of
 from kube_job_runner.web.kit.operations import Bound, Operation, group
 from kube_job_runner.web.kit.queries import path_value
+from kube_job_runner.web.validation.fault import Fault
 
 _encode = msgspec.json.Encoder().encode
 IN_LOOP_MAX_BYTES = 1024 * 1024  # a larger body is read in a thread: the slow path may take a second for it
@@ -131,7 +132,7 @@ class App:
                 raise problems.RequestProblem(problems.NOT_FOUND)
         query = bound.query.decode(scope["query_string"])
         body: Any = _NOTHING
-        warnings: Sequence[problems.Fault] = ()
+        warnings: Sequence[Fault] = ()
         if bound.takes_body:
             raw = await self._body(bound, receive, headers)
             if bound.raw_body:
@@ -167,7 +168,8 @@ class App:
         return f"{self._id_prefix}-{next(self._ids):x}"
 
     def _problem(self, scope: Scope, error: Exception, request_id: str) -> Reply[Any]:
-        problem = error if isinstance(error, problems.RequestProblem) else self._explain(error)
+        problem = error if isinstance(error, problems.RequestProblem) else None
+        problem = problem or problems.of_document(error) or self._explain(error)
         if problem is None:
             _log.error(
                 "request failed",

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from starlette.types import Receive
 
-from kube_job_runner.web.kit.problems import Fault
+from kube_job_runner.web.validation.fault import Fault
 
 PathT = TypeVar("PathT")
 QueryT = TypeVar("QueryT")

@@ -12,6 +12,7 @@ from kube_job_runner.web.kit import problems
 from kube_job_runner.web.kit.handling import Nothing
 from kube_job_runner.web.kit.operations import Bound, Header, group
 from kube_job_runner.web.kit.problems import ProblemDetails, ProblemType
+from kube_job_runner.web.validation.fault import Fault
 
 _REF = "#/components/schemas/{name}"
 _REQUEST_ID = Header(name="X-Request-Id", description="The id of this request: yours if you sent one, else ours.")
@@ -209,7 +210,7 @@ def _problem_response(kinds: Sequence[ProblemType]) -> dict[str, Any]:
 def _problem_example(kind: ProblemType) -> Any:
     problem = problems.RequestProblem(kind)
     if kind is problems.VALIDATION_FAILED:
-        faults = [problems.Fault("/image", "is required"), problems.Fault("/priority", "must be at most 100")]
+        faults = [Fault("/image", "is required"), Fault("/priority", "must be at most 100")]
         problem = problems.RequestProblem(kind, "2 faults; the first: /image: is required", faults=faults)
     document = problems.details(problem, instance="/v1/jobs", request_id="3f1c9a5be2d0-1")
     return msgspec.to_builtins(document)

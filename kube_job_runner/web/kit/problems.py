@@ -6,15 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-FAULTS_MAX = 100  # of one answer: a request with 100,000 bad fields must not cause a larger answer than itself
-
-
-class Fault(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "in"}):
-    """One fault of a request: a JSON pointer (RFC 6901) into its body, query, path or headers, and what is wrong there."""
-
-    pointer: str
-    detail: str
-    source: str = "body"
+from kube_job_runner.web.validation.fault import FAULTS_MAX, Fault, Invalid, Malformed
 
 
 class ProblemType(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,3 +180,12 @@ KIT_PROBLEMS = (
     VALIDATION_FAILED,
     INTERNAL_ERROR,
 )
+
+
+def of_document(error: Exception) -> RequestProblem | None:
+    """Return the problem of a body that breaks the rules of JSON or its own; None for any other error."""
+    if isinstance(error, Malformed):
+        return RequestProblem(MALFORMED_JSON, str(error), faults=error.faults)
+    if isinstance(error, Invalid):
+        return RequestProblem(VALIDATION_FAILED, str(error), faults=error.faults)
+    return None

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from kube_job_runner.domain.spec import changes
-from kube_job_runner.web.kit.problems import MALFORMED_QUERY, VALIDATION_FAILED, Fault, RequestProblem
+from kube_job_runner.domain.spec.changes import pointer
+from kube_job_runner.web.kit.problems import MALFORMED_QUERY, VALIDATION_FAILED, RequestProblem
+from kube_job_runner.web.validation.fault import Fault
 
 T = TypeVar("T", bound=msgspec.Struct)
 _PARAMETERS_MAX = 100
@@ -52,8 +53,7 @@ class QueryDecoder(Generic[T]):
             if field.required and name not in values and not any(f.pointer == f"/{name}" for f in faults):
                 faults.append(_fault(name, "is required"))
         if faults:
-            first = f"{faults[0].pointer[1:]}: {faults[0].detail}"
-            raise RequestProblem(VALIDATION_FAILED, f"the query is wrong; {first}", faults=faults)
+            raise wrong_query(faults)
         return self.type(**{self._fields[name].name: value for name, value in values.items()})
 
     def _value(self, name: str, texts: list[str]) -> Any:
@@ -70,9 +70,15 @@ class QueryDecoder(Generic[T]):
         return msgspec.convert(text, self._types[name], strict=strict)
 
 
+def wrong_query(faults: Sequence[Fault]) -> RequestProblem:
+    """Return the problem of a query string with these faults."""
+    first = f"{faults[0].pointer[1:]}: {faults[0].detail}"
+    return RequestProblem(VALIDATION_FAILED, f"the query is wrong; {first}", faults=faults)
+
+
 def _fault(name: str, detail: str) -> Fault:
     detail = detail.replace("Expected `", "must be `", 1)
-    return Fault(changes.pointer(name)[:201], detail[:1].lower() + detail[1:], "query")
+    return Fault(pointer(name)[:201], detail[:1].lower() + detail[1:], "query")
 
 
 def _pairs(query: bytes) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""From bytes to a typed body: fast when all is well, thorough when it is not."""
+"""Bodies: from bytes to a typed value, on a fast path when all is well, and with every fault when it is not."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from kube_job_runner.web.kit.problems import VALIDATION_FAILED, Fault, RequestProblem
-from kube_job_runner.web.validation import faults, strict_json
+from kube_job_runner.domain.spec.changes import pointer
+from kube_job_runner.web.validation import strict_json, type_walk
+from kube_job_runner.web.validation.fault import Fault, Invalid
 
 T = TypeVar("T")
 Check = Callable[[T], Sequence[Fault]]
@@ -17,7 +18,7 @@ Check = Callable[[T], Sequence[Fault]]
 
 @dataclasses.dataclass(slots=True)
 class Decoded(Generic[T]):
-    """What became of a body or an item of it: its value, or its faults; and warnings about unknown fields."""
+    """A body, or an item of one: its value or its faults, and warnings about unknown fields."""
 
     value: T | None = None
     faults: Sequence[Fault] = ()
@@ -27,8 +28,8 @@ class Decoded(Generic[T]):
 class BodyDecoder(Generic[T]):
     """Decodes bodies of one type.
 
-    `check` adds the rules across fields. `example` is a valid body: where required fields are missing or wrong it lends
-    its own, so that `check` can still speak about all the others in the same answer.
+    `check` adds the rules across fields. `example` is a valid body. Its values stand in for required fields that are missing
+    or wrong, so that `check` can report the faults of all other fields in the same answer.
     """
 
     def __init__(
@@ -37,32 +38,32 @@ class BodyDecoder(Generic[T]):
         *,
         check: Check[T] | None = None,
         example: Mapping[str, Any] | None = None,
-        hints: Mapping[str, str] | None = None,
     ) -> None:
         self.type = type_
         self._check = check
         self._example = dict(example or {})
-        self._hints = hints or {}
         self._decode = msgspec.json.Decoder(type_).decode
         self._info = msgspec.inspect.type_info(type_)
 
     def decode(self, body: bytes, *, strict: bool = False) -> Decoded[T]:
         """Return the typed body and the warnings about its unknown fields.
 
+        With `strict` an unknown field is a fault.
+
         Raises:
-            RequestProblem: malformed JSON (400), or every fault of the body at once (422); with `strict` an unknown
-                field is a fault.
+            Malformed: the body is not JSON, or it is ambiguous.
+            Invalid: with every fault of the body.
         """
         value = self.fast(body)
         if value is not None:
             return Decoded(value)
         decoded = self.item(strict_json.parse(body), strict=strict)
         if decoded.faults:
-            raise RequestProblem(VALIDATION_FAILED, summary(decoded.faults), faults=decoded.faults)
+            raise Invalid(decoded.faults)
         return decoded
 
     def fast(self, body: bytes) -> T | None:
-        """Return the value when there is nothing at all to say about the body, else None."""
+        """Return the value when the body has neither faults nor unknown fields, else None."""
         try:
             value = self._decode(body)
             if strict_json.plain(body) and not (self._check is not None and self._check(value)):
@@ -77,7 +78,7 @@ class BodyDecoder(Generic[T]):
 
     def item(self, tree: Any, *, strict: bool, at: str = "") -> Decoded[T]:
         """Return the value of a decoded tree, or all its faults, with pointers below `at`."""
-        walker = faults.Walk(self._hints)
+        walker = type_walk.Walk()
         clean = walker.value(tree, self._info, "")
         found = list(walker.faults)
         if strict:
@@ -86,7 +87,7 @@ class BodyDecoder(Generic[T]):
         try:
             value = msgspec.convert(clean, self.type)
         except msgspec.ValidationError as error:
-            found = found or [faults.of_message(error)]
+            found = found or [type_walk.of_message(error)]
         if self._check is not None and not walker.full:
             found += self._check_what_is_left(clean, value, found)
         if found:
@@ -102,7 +103,7 @@ class BodyDecoder(Generic[T]):
         if not isinstance(clean, dict):
             return []
         wrong = {fault.pointer.split("/")[1] for fault in faults if fault.pointer}
-        rest = {name: item for name, item in clean.items() if strict_json.pointer("", name)[1:] not in wrong}
+        rest = {name: item for name, item in clean.items() if pointer(name)[1:] not in wrong}
         try:
             partial = msgspec.convert(self._example | rest, self.type)
         except msgspec.ValidationError:
@@ -116,10 +117,3 @@ def _ignored(fault: Fault) -> Fault:
 
 def _below(at: str, faults: Sequence[Fault]) -> Sequence[Fault]:
     return [msgspec.structs.replace(fault, pointer=at + fault.pointer) for fault in faults] if at else faults
-
-
-def summary(faults: Sequence[Fault]) -> str:
-    """Return the sentence that stands for all faults of a request."""
-    first = faults[0]
-    text = f"{first.pointer or 'the body'}: {first.detail}"
-    return text if len(faults) == 1 else f"{len(faults)} faults; the first: {text}"

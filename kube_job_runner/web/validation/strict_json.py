@@ -1,4 +1,4 @@
-"""Strict JSON: what a lenient parser lets through (a key twice, NaN, lone surrogates) is found, with a pointer to it."""
+"""Strict JSON: finds what a lenient parser accepts (a key twice, NaN, lone surrogates), with a pointer to each place."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from kube_job_runner.domain.spec import changes
-from kube_job_runner.web.kit.problems import MALFORMED_JSON, Fault, RequestProblem
+from kube_job_runner.domain.spec.changes import pointer
+from kube_job_runner.web.validation.fault import Fault, Malformed
 
 DEPTH_MAX = 32
-_INT_DIGITS_MAX = 400  # far above any limit of a field, far below what is dear to convert
+_INT_DIGITS_MAX = 400  # far above any limit of a field, far below what is slow to convert
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -26,16 +26,11 @@ class JsonObject(dict[str, Any]):
     duplicates: tuple[str, ...]
 
 
-def pointer(base: str, part: str | int) -> str:
-    """Return the JSON pointer of a member of what `base` points to."""
-    return base + changes.pointer(part)
-
-
 def plain(body: bytes) -> bool:
-    r"""Tell cheaply, for a body that a typed decoder has taken, that nothing in it needs the strict parser.
+    r"""Tell cheaply whether a body that a typed decoder has accepted needs no strict parser.
 
-    Without `\u` escapes there is no NUL and no surrogate, and each string costs the same number of quotes however it is
-    written. Decoding drops the first of two equal keys, so the quotes are fewer after a round trip if a key came twice.
+    Without `\u` escapes there is no NUL and no surrogate, and a string has the same number of quotes before and after a
+    round trip. Decoding keeps only one of two equal keys, so after a round trip there are fewer quotes if a key came twice.
     """
     return b"\\u" not in body and _encode(_decode(body)).count(b'"') == body.count(b'"')
 
@@ -44,26 +39,26 @@ def parse(body: bytes) -> Any:
     """Return the tree of a JSON document.
 
     Raises:
-        RequestProblem: it is not JSON in UTF-8, or it is ambiguous or too deep; with a pointer to each such place.
+        Malformed: it is not JSON in UTF-8, or it is ambiguous or too deep; with a pointer to each such place.
     """
     if not body.strip():
-        raise RequestProblem(MALFORMED_JSON, "the body is empty; a JSON document is needed")
+        raise Malformed("the body is empty; a JSON document is needed")
     try:
         tree = json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
     except UnicodeDecodeError as error:
-        raise _malformed(f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
+        raise _unreadable(f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
     except json.JSONDecodeError as error:
-        raise _malformed(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
+        raise _unreadable(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
-        raise _malformed(f"is nested deeper than {DEPTH_MAX} levels") from None
+        raise _unreadable(f"is nested deeper than {DEPTH_MAX} levels") from None
     faults = list(_ambiguities(tree, "", 1))
     if faults:
-        raise RequestProblem(MALFORMED_JSON, "the body is ambiguous JSON", faults=faults)
+        raise Malformed("the body is ambiguous JSON", faults)
     return tree
 
 
-def _malformed(detail: str) -> RequestProblem:
-    return RequestProblem(MALFORMED_JSON, f"the body cannot be read: {detail}", faults=[Fault("", detail)])
+def _unreadable(detail: str) -> Malformed:
+    return Malformed(f"the body cannot be read: {detail}", [Fault("", detail)])
 
 
 def _object(pairs: list[tuple[str, Any]]) -> JsonObject:
@@ -102,12 +97,12 @@ def _ambiguities(value: Any, at: str, depth: int) -> Iterator[Fault]:
 
 def _object_ambiguities(value: JsonObject, at: str, depth: int) -> Iterator[Fault]:
     for key in value.duplicates:
-        yield Fault(pointer(at, key) if _encodable(key) else at, "is given more than once")
+        yield Fault(at + pointer(key) if _encodable(key) else at, "is given more than once")
     for key, item in value.items():
         if not _encodable(key):
             yield Fault(at, "has a key with a lone surrogate, which is not a character")
         else:
-            yield from _ambiguities(item, pointer(at, key), depth + 1)
+            yield from _ambiguities(item, at + pointer(key), depth + 1)
 
 
 def _encodable(text: str) -> bool:

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from kube_job_runner.web.kit.problems import FAULTS_MAX, Fault, RequestProblem, details
+from kube_job_runner.web.kit.problems import details, of_document
 from kube_job_runner.web.validation.body import BodyDecoder
+from kube_job_runner.web.validation.fault import FAULTS_MAX, Fault, Invalid
 
 
 class Inner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,7 +19,7 @@ class Inner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    name: Annotated[str, Meta(min_length=2, max_length=5, pattern="^[a-z]+$")]
+    name: Annotated[str, Meta(min_length=2, max_length=5, pattern="^[a-z]+$", extra={"hint": "must be small letters"})]
     kind: Literal["x", "y"] = "x"
     flag: bool = False
     inner: Inner | None = None
@@ -30,11 +31,11 @@ def _check(body: Body) -> list[Fault]:
     return [Fault("/kind", "y needs the flag")] if body.kind == "y" and not body.flag else []
 
 
-DECODER = BodyDecoder(Body, check=_check, example={"name": "abc"}, hints={"^[a-z]+$": "must be small letters"})
+DECODER = BodyDecoder(Body, check=_check, example={"name": "abc"})
 
 
 def faults(body: str, *, strict: bool = False) -> list[tuple[str, str]]:
-    with pytest.raises(RequestProblem) as caught:
+    with pytest.raises(Invalid) as caught:
         DECODER.decode(body.encode(), strict=strict)
     return [(fault.pointer, fault.detail) for fault in caught.value.faults]
 
@@ -122,8 +123,10 @@ def test_an_integer_written_as_a_fraction_is_an_integer() -> None:
 
 def test_the_number_of_faults_in_an_answer_is_bounded() -> None:
     many = BodyDecoder(dict[str, Annotated[int, Meta(le=1)]])
-    with pytest.raises(RequestProblem) as caught:
+    with pytest.raises(Invalid) as caught:
         many.decode(msgspec.json.encode({f"k{number}": 2 for number in range(5000)}))
-    document = details(caught.value, instance="/", request_id="r")
+    problem = of_document(caught.value)
+    assert problem is not None
+    document = details(problem, instance="/", request_id="r")
     assert len(document.errors) == FAULTS_MAX
     assert "not shown" in document.detail

@@ -15,7 +15,7 @@ from kube_job_runner.domain.errors import DatabaseUnavailable
 from kube_job_runner.domain.job import Attempt, Verdict
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import Submission
-from kube_job_runner.web.kit.problems import FAULTS_MAX
+from kube_job_runner.web.validation.fault import FAULTS_MAX
 from tests.unit.web.conftest import World
 
 pytestmark = pytest.mark.asyncio

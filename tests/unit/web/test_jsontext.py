@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube_job_runner.web.kit.problems import RequestProblem
+from kube_job_runner.domain.spec.changes import pointer
 from kube_job_runner.web.validation import strict_json
+from kube_job_runner.web.validation.fault import Malformed
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 _TREES = st.recursive(
@@ -37,9 +38,9 @@ def test_a_key_given_twice_is_never_plain_and_always_refused(
     values = [json.dumps(value, ensure_ascii=False) for value in (first, second, other)]
     body = f'{{{name}:{values[0]},"other\\t":[{values[2]}], {name} :{values[1]}}}'.encode()
     assert not strict_json.plain(body)
-    with pytest.raises(RequestProblem) as caught:
+    with pytest.raises(Malformed) as caught:
         strict_json.parse(body)
-    assert [fault.pointer for fault in caught.value.faults] == [strict_json.pointer("", key)]
+    assert [fault.pointer for fault in caught.value.faults] == [pointer(key)]
 
 
 def test_quotes_hidden_in_escapes_do_not_mask_a_duplicate() -> None:
@@ -54,7 +55,7 @@ def test_nesting_up_to_the_limit_is_read(depth: int) -> None:
 
 
 def test_nesting_beyond_the_limit_points_to_the_first_place_too_deep() -> None:
-    with pytest.raises(RequestProblem) as caught:
+    with pytest.raises(Malformed) as caught:
         strict_json.parse(b"[" * 33 + b"]" * 33)
     assert [fault.pointer for fault in caught.value.faults] == ["/0" * 32]
 

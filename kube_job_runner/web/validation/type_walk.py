@@ -1,42 +1,41 @@
-"""The slow path of validation: walk a decoded tree along a type and collect every fault, each with its pointer.
+"""Type walk: follows a decoded tree along a type and collects every fault, each with its pointer.
 
-msgspec stops at the first fault, which is right for speed and wrong for a person who has to correct a spec. This walk
-runs only after the fast path has refused a body. It also copies the tree without its unknown fields, so that a newer
-client's extra field is a warning and not a refusal.
+msgspec stops at the first fault. That is fast, but a person who has to correct a spec wants to see all of them. The walk
+runs only after the fast path has refused a document. It also copies the tree without its unknown fields, so that an extra
+field of a newer client is a warning and not a refusal.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from msgspec import inspect as mi
 
-from kube_job_runner.web.kit.problems import FAULTS_MAX, Fault
-from kube_job_runner.web.validation.strict_json import pointer
+from kube_job_runner.domain.spec.changes import pointer
+from kube_job_runner.web.validation.fault import FAULTS_MAX, Fault
 
 _SHOWN = 60
 
 
 class Walk:
-    """One walk over one tree. `hints` turns a pattern into words for people."""
+    """One walk over one tree. A type says in its `Meta(extra={"hint": ...})` what its pattern means in words."""
 
-    def __init__(self, hints: Mapping[str, str]) -> None:
+    def __init__(self) -> None:
         self.faults: list[Fault] = []
         self.unknown: list[Fault] = []
-        self._hints = hints
 
     @property
     def full(self) -> bool:
         """Whether more faults were found than an answer shows, so that the walk may end."""
         return len(self.faults) > FAULTS_MAX
 
-    def value(self, value: Any, type_: mi.Type, at: str) -> Any:
+    def value(self, value: Any, type_: mi.Type, at: str, hint: str = "") -> Any:
         """Check a value against a type; return it without unknown fields."""
         if isinstance(type_, mi.Metadata):
-            return self.value(value, type_.type, at)
+            return self.value(value, type_.type, at, _hint(type_) or hint)
         if isinstance(type_, mi.UnionType):
             return self._union(value, type_, at)
         if isinstance(type_, mi.StructType):
@@ -48,7 +47,7 @@ class Walk:
         check = _LEAVES.get(type(type_))
         if check is None:
             return value
-        wrong = check(value, type_, self._hints)
+        wrong = check(value, type_, hint)
         if wrong:
             self.faults.append(Fault(at, wrong))
         return int(value) if isinstance(type_, mi.IntType) and isinstance(value, float) and not wrong else value
@@ -70,12 +69,12 @@ class Walk:
                 break
             if name not in known:
                 if len(self.unknown) < FAULTS_MAX:
-                    self.unknown.append(Fault(pointer(at, name), "is not a known field"))
+                    self.unknown.append(Fault(at + pointer(name), "is not a known field"))
                 continue
-            result[name] = self.value(item, known[name].type, pointer(at, name))
+            result[name] = self.value(item, known[name].type, at + pointer(name))
         for name, field in known.items():
             if field.required and name not in value:
-                self.faults.append(Fault(pointer(at, name), "is required"))
+                self.faults.append(Fault(at + pointer(name), "is required"))
         return result
 
     def _dict(self, value: Any, type_: mi.DictType, at: str) -> Any:
@@ -87,10 +86,10 @@ class Walk:
         for name, item in value.items():
             if self.full:
                 break
-            wrong = _string(name, type_.key_type, self._hints) if isinstance(type_.key_type, mi.StrType) else None
+            wrong = _key(name, type_.key_type)
             if wrong:
-                self.faults.append(Fault(pointer(at, name), f"the name {wrong}"))
-            self.value(item, type_.value_type, pointer(at, name))
+                self.faults.append(Fault(at + pointer(name), f"the name {wrong}"))
+            self.value(item, type_.value_type, at + pointer(name))
         return value
 
     def _array(self, value: Any, type_: mi.VarTupleType | mi.ListType, at: str) -> Any:
@@ -126,12 +125,22 @@ def kind(value: Any) -> str:
     return next(name for type_, name in names if isinstance(value, type_))
 
 
+def _hint(type_: mi.Metadata) -> str:
+    return str((type_.extra or {}).get("hint", ""))
+
+
+def _key(name: str, type_: mi.Type, hint: str = "") -> str | None:
+    if isinstance(type_, mi.Metadata):
+        return _key(name, type_.type, _hint(type_))
+    return _string(name, type_, hint) if isinstance(type_, mi.StrType) else None
+
+
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
-def _string(value: Any, type_: mi.StrType, hints: Mapping[str, str]) -> str | None:
+def _string(value: Any, type_: mi.StrType, hint: str) -> str | None:
     if not isinstance(value, str):
         return f"must be a string, not {kind(value)}"
     if "\0" in value:
@@ -141,19 +150,18 @@ def _string(value: Any, type_: mi.StrType, hints: Mapping[str, str]) -> str | No
     if type_.min_length is not None and len(value) < type_.min_length:
         return "must not be empty" if type_.min_length == 1 else f"must have at least {type_.min_length} characters"
     if type_.pattern is not None and not re.search(type_.pattern, value):
-        words = hints.get(type_.pattern) or f"must match the pattern {type_.pattern}"
-        return f"{_shown(value)} {words}"
+        return f"{_shown(value)} {hint or f'must match the pattern {type_.pattern}'}"
     return None
 
 
-def _integer(value: Any, type_: mi.IntType, _hints: Mapping[str, str]) -> str | None:
+def _integer(value: Any, type_: mi.IntType, _hint: str) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
         found = f"{value!r}" if isinstance(value, float) else kind(value)
         return f"must be an integer, not {found}"
     return _range(value, type_)
 
 
-def _float(value: Any, type_: mi.FloatType, _hints: Mapping[str, str]) -> str | None:
+def _float(value: Any, type_: mi.FloatType, _hint: str) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"must be a number, not {kind(value)}"
     return _range(value, type_)
@@ -171,17 +179,17 @@ def _range(value: float, type_: mi.IntType | mi.FloatType) -> str | None:
     return None
 
 
-def _boolean(value: Any, _type: mi.BoolType, _hints: Mapping[str, str]) -> str | None:
+def _boolean(value: Any, _type: mi.BoolType, _hint: str) -> str | None:
     return None if isinstance(value, bool) else f"must be true or false, not {kind(value)}"
 
 
-def _literal(value: Any, type_: mi.LiteralType, _hints: Mapping[str, str]) -> str | None:
+def _literal(value: Any, type_: mi.LiteralType, _hint: str) -> str | None:
     if any(value == allowed and type(value) is type(allowed) for allowed in type_.values):
         return None
     return f"must be one of {', '.join(map(str, type_.values))}"
 
 
-_LEAVES: dict[type, Callable[[Any, Any, Mapping[str, str]], str | None]] = {
+_LEAVES: dict[type, Callable[[Any, Any, str], str | None]] = {
     mi.StrType: _string,
     mi.IntType: _integer,
     mi.FloatType: _float,
@@ -191,9 +199,9 @@ _LEAVES: dict[type, Callable[[Any, Any, Mapping[str, str]], str | None]] = {
 
 
 def of_message(error: msgspec.ValidationError) -> Fault:
-    """Return the fault that a message of msgspec tells of: the net under the walk."""
+    """Return the fault that a message of msgspec reports; for what the walk does not know."""
     text, _, path = str(error).partition(" - at `$")
     at = ""
     for key, index in re.findall(r"\.([^.\[\]`]+)|\[(\d+|\.\.\.)\]", path):
-        at = pointer(at, key or index)
+        at += pointer(key or index)
     return Fault(at, text[:1].lower() + text[1:])

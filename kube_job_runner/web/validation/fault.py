@@ -1,0 +1,40 @@
+"""Faults: what is wrong with a document that somebody sent, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+FAULTS_MAX = 100  # of one answer: a request with 100,000 bad fields must not cause a larger answer than itself
+
+
+class Fault(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "in"}):
+    """One fault of a request: a JSON pointer (RFC 6901) into its body, query, path or headers, and what is wrong there."""
+
+    pointer: str
+    detail: str
+    source: str = "body"
+
+
+class Malformed(ValueError):
+    """The document is not JSON, or it is ambiguous."""
+
+    def __init__(self, detail: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(detail)
+        self.faults = faults
+
+
+class Invalid(ValueError):
+    """The document can be read, and breaks rules. The message stands for all faults."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__(summary(faults))
+        self.faults = faults
+
+
+def summary(faults: Sequence[Fault]) -> str:
+    """Return the sentence that stands for all faults of a request."""
+    first = faults[0]
+    text = f"{first.pointer or 'the body'}: {first.detail}"
+    return text if len(faults) == 1 else f"{len(faults)} faults; the first: {text}"
