@@ -48,6 +48,12 @@ class KeyValue(click.ParamType[tuple[str, str]]):
 DURATION = Duration()
 KEY_VALUE = KeyValue()
 
+set_fields = click.option(
+    "--set", "assignments", multiple=True, type=KEY_VALUE, metavar="PATH=VALUE",
+    help="Set a field of the spec, like resources.memory=2Gi; null removes it. May be repeated.",
+)  # fmt: skip
+"""Add `--set`; `set_option` reads it."""
+
 
 def connection(function: Function) -> Function:
     """Add `--server`, `--token` and `--no-color`; they may also stand before the command's name."""

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from kube_job_runner.cli import invocation, options
+from kube_job_runner.cli.terminal import durations, tables, text
 
 if TYPE_CHECKING:
-    from kube_job_runner.client import Client, Job
+    from kube_job_runner.client import Client, Job, Phase, Timeline, Transition
+
+_COLUMNS = (
+    tables.Column("TIME (UTC)"),
+    tables.Column("ATTEMPT", right=True),
+    tables.Column("STATE"),
+    tables.Column("PHASE"),
+    tables.Column("TOOK", right=True),
+    tables.Column("WHY"),
+)
+_WIDTHS = (19, 7, 11, 9, 8, 0)
+
+
+class _Event(NamedTuple):
+    """One row: when, what tells it from the others, its cells (safe for a terminal), and its object."""
+
+    at: datetime
+    key: tuple[str, ...]
+    cells: list[str]
+    raw: dict[str, Any]
 
 
 @click.command("events", short_help="Show what happened to a job, in order of time (also: timeline).")
@@ -30,34 +52,74 @@ def command(reference: str, *, follow: bool) -> int:
 
 
 def _show(client: Client, current: invocation.Invocation, job: Job) -> int:
-    from kube_job_runner.cli import happenings
     from kube_job_runner.cli.terminal import output
 
     transitions = client.transitions(job.id)
     if not transitions:  # every job has one, from its submit on
         click.echo("kjr: retention removed the changes of state of this job; its phases are kept", err=True)
-    events = happenings.ordered(transitions, client.timeline(job.id))
+    events = _ordered(transitions, client.timeline(job.id))
     if current.output == "table":
-        output.write_table(happenings.COLUMNS, [event.cells for event in events], current)
+        output.write_table(_COLUMNS, [event.cells for event in events], current)
     else:
         output.write_objects([event.raw for event in events], current.output)
     return 0
 
 
 def _follow(client: Client, current: invocation.Invocation, job: Job) -> int:
-    from kube_job_runner.cli import happenings
     from kube_job_runner.cli.terminal import output
 
     if current.output == "table":
-        click.echo(happenings.line([column.title for column in happenings.COLUMNS]))
+        click.echo(_line([column.title for column in _COLUMNS]))
     seen: set[tuple[str, ...]] = set()
     for changed in client.changes(job.id):
-        for event in happenings.ordered(client.transitions(changed.id), client.timeline(changed.id)):
+        for event in _ordered(client.transitions(changed.id), client.timeline(changed.id)):
             if event.key in seen:
                 continue
             seen.add(event.key)
             if current.output == "table":
-                click.echo(happenings.line(event.cells))
+                click.echo(_line(event.cells))
             else:
                 output.write_json(event.raw, indent=0)
     return 0
+
+
+def _ordered(transitions: Sequence[Transition], timeline: Timeline) -> list[_Event]:
+    """Return all that happened, in order of time; of what came at one time, the change of the state comes first."""
+    events = [_of_transition(transition) for transition in transitions]
+    events += [_of_phase(phase, timeline.now) for phase in timeline.phases]
+    return sorted(events, key=lambda event: event.at)
+
+
+def _line(cells: Sequence[str]) -> str:
+    """Return a row as one line, in widths that stay the same while more come."""
+    return "  ".join(
+        cell.rjust(width) if column.right else cell.ljust(width)
+        for cell, width, column in zip(cells, _WIDTHS, _COLUMNS, strict=True)
+    ).rstrip()
+
+
+def _of_transition(transition: Transition) -> _Event:
+    why = ": ".join(part for part in (transition.reason, transition.explanation) if part)
+    attempt = str(transition.attempt) if transition.attempt else ""
+    cells = [_clock(transition.at), attempt, tables.state_words(transition.to_state), "", "", text.line(why)]
+    key = ("transition", str(transition.version), transition.to_state)
+    return _Event(transition.at, key, cells, {"at": transition.raw.get("at"), "kind": "transition", **transition.raw})
+
+
+def _of_phase(phase: Phase, now: datetime) -> _Event:
+    lasts = phase.ended_at is None
+    took = durations.show(((phase.ended_at or now) - phase.started_at).total_seconds()) + ("..." if lasts else "")
+    # Of a phase that is over, the change of state that ended it says why; of one that lasts, only this does.
+    why = _lasting(phase) if lasts else ""
+    cells = [_clock(phase.started_at), str(phase.attempt), "", text.line(phase.name), took, text.line(why)]
+    key = ("phase", str(phase.attempt), phase.name, (phase.reason or "") if lasts else "ended")
+    return _Event(phase.started_at, key, cells, {"at": phase.raw.get("started_at"), "kind": "phase", **phase.raw})
+
+
+def _lasting(phase: Phase) -> str:
+    until = f"until {_clock(phase.deadline)}" if phase.deadline is not None else ""
+    return "; ".join(part for part in (phase.reason or "", until) if part)
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

@@ -10,8 +10,8 @@ import click
 from kube_job_runner.cli import options
 
 if TYPE_CHECKING:
+    from kube_job_runner.client import Explanation
     from kube_job_runner.domain.failures.categories.manual import Manual
-
 
 _LIKE_AN_ID = re.compile(r"@last|[0-9a-f]{6,8}(-[0-9a-f-]*)?", re.IGNORECASE)
 
@@ -33,17 +33,31 @@ def command(what: str | None) -> int:
 
 
 def _explain_job(reference: str) -> int:
-    from kube_job_runner.cli import exitcodes, explaining
+    from kube_job_runner.cli import exitcodes, invocation
     from kube_job_runner.cli.error_report import CommandFailed
+    from kube_job_runner.cli.terminal import explanation, output
     from kube_job_runner.client import errors
 
     try:
-        return explaining.explain_job(reference)
+        found = _fetch(reference)
     except (CommandFailed, errors.NotConfigured) as error:
         missing = isinstance(error, errors.NotConfigured) or error.exit_code == exitcodes.NOT_FOUND
         if not missing or _LIKE_AN_ID.fullmatch(reference):
             raise
         raise _unknown(reference) from None
+    current = invocation.current()
+    if current.output != "table":
+        output.write_objects([found.raw], current.output, single=True)
+        return 0
+    output.write_lines(explanation.lines(found), current)
+    return 0
+
+
+def _fetch(reference: str) -> Explanation:
+    from kube_job_runner.cli import invocation, job_reference
+
+    with invocation.current().client() as client:
+        return client.explain(job_reference.resolve(client, reference).id)
 
 
 def list_codes() -> int:

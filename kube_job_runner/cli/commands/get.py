@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def command(references: tuple[str, ...], *, spec: bool, attempts: bool) -> int:
     """Show jobs: state, phases with their times, attempts, reason, explanation, and what to do next."""
     from kube_job_runner.cli import job_reference
-    from kube_job_runner.cli.terminal import output
+    from kube_job_runner.cli.terminal import describe, output
 
     current = invocation.current()
     if spec and attempts:
@@ -39,7 +39,8 @@ def command(references: tuple[str, ...], *, spec: bool, attempts: bool) -> int:
             for at, job in enumerate(jobs):
                 if at:
                     click.echo()
-                _describe(client, job, current)
+                lines = describe.describe(job, client.timeline(job.id), client.attempts(job.id))
+                output.write_lines(lines, current)
         elif current.output in ("json", "jsonl", "yaml"):
             output.write_objects([_whole(client, job) for job in jobs], current.output, single=True)
         else:
@@ -66,10 +67,3 @@ def _whole(client: Client, job: Job) -> dict[str, Any]:
         "phases": client.timeline(job.id).raw["phases"],
         "attempts": [attempt.raw for attempt in client.attempts(job.id)],
     }
-
-
-def _describe(client: Client, job: Job, current: invocation.Invocation) -> None:
-    from kube_job_runner.cli.terminal import describe
-
-    for line in describe.describe(job, client.timeline(job.id), client.attempts(job.id)):
-        click.echo(click.style(line.content, fg=line.color, bold=line.bold) if current.colored else line.content)

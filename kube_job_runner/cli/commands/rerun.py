@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 @click.command("rerun", short_help="Run jobs again, as they were or changed.")
 @click.argument("references", nargs=-1, required=True, metavar="ID...")
-@click.option("--set", "assignments", multiple=True, type=options.KEY_VALUE, metavar="PATH=VALUE",
-              help="Change a field of the spec, like resources.memory=2Gi; =null takes it out.")  # fmt: skip
+@options.set_fields
 @click.option("--force", is_flag=True, help="Also while the job has not ended: then both may run at once.")
 @click.option("--wait", is_flag=True, help="Wait for the end of the new jobs and return the exit code, as `kjr wait`.")
 @click.option("--wait-timeout", type=options.DURATION, help="With --wait: return 75 when they go on after this time.")
@@ -37,13 +36,13 @@ def command(
 
     The new spec is checked like any submit. Jobs that are refused are reported one by one; the others are submitted.
     """
-    from kube_job_runner.cli import job_reference, specfile
+    from kube_job_runner.cli import job_reference, set_option
     from kube_job_runner.cli.attach import waiting
     from kube_job_runner.cli.terminal import output
 
     if len(references) > 1 and (logs or idempotency_key):
         raise click.UsageError("--logs and --idempotency-key go with one ID")
-    changes = specfile.changes(assignments)
+    changes = set_option.read(assignments)
     current = invocation.current()
     current.waiting = wait or logs
     with current.client(patience=6.0) as client:

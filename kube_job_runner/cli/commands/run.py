@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
-from kube_job_runner.cli import invocation, options, runspec
+from kube_job_runner.cli import invocation, options
 
 _OUTPUTS = ("log", "json", "jsonl", "yaml", "name", "id")
 
@@ -24,6 +27,32 @@ class RunCommand(click.Command):
                 raise
             message = f"{error.format_message()} Put -- before CMD when it has flags of its own."
             raise click.UsageError(message, ctx) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFlags:
+    """What was typed; durations are seconds."""
+
+    image: str
+    command: Sequence[str] = ()
+    entrypoint: bool = False
+    env: Sequence[tuple[str, str]] = ()
+    env_files: Sequence[str] = ()
+    secrets: Sequence[str] = ()
+    labels: Sequence[tuple[str, str]] = ()
+    name: str | None = None
+    queue: str | None = None
+    namespace: str | None = None
+    service_account: str | None = None
+    working_dir: str | None = None
+    cpu: str | None = None
+    memory: str | None = None
+    gpu: int | None = None
+    priority: int | None = None
+    timeout: float | None = None
+    start_timeout: float | None = None
+    queue_timeout: float | None = None
+    retries: int | None = None
 
 
 @click.command("run", cls=RunCommand, short_help="Run a container: submit, show phases and log, return its exit code.")
@@ -47,6 +76,7 @@ class RunCommand(click.Command):
 @click.option("--service-account", metavar="NAME", help="Kubernetes service account to run as.")
 @click.option("--workdir", "working_dir", metavar="PATH", help="Directory that the command starts in.")
 @click.option("--keep-entrypoint", "entrypoint", is_flag=True, help="Give CMD to the image's entrypoint as arguments.")
+@options.set_fields
 @click.option("-d", "--detach", is_flag=True, help="Print the id and leave.")
 @click.option("--dry-run", is_flag=True, help="Print the spec and submit nothing.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key never makes a second job.")
@@ -60,6 +90,7 @@ class RunCommand(click.Command):
 def command(
     cmd: tuple[str, ...],
     *,
+    assignments: tuple[tuple[str, str], ...],
     detach: bool,
     dry_run: bool,
     idempotency_key: str | None,
@@ -72,24 +103,35 @@ def command(
     the arguments of the image's entrypoint. The last line of stderr says why a job failed.
     """
     current = invocation.current()
-    spec = runspec.build(runspec.RunFlags(command=cmd, **flags))
+    spec = build_spec(RunFlags(command=cmd, **flags))
+    if assignments:
+        from kube_job_runner.cli import set_option
+
+        changes = set_option.read(assignments)
+        set_option.refuse_given(spec, changes)
+        spec = set_option.apply(spec, changes)
     if dry_run:
         from kube_job_runner.cli.terminal import output
 
         output.write_objects([spec], "json" if current.output in ("json", "jsonl") else "yaml", single=True)
         return 0
+    from kube_job_runner.client import api_calls
+
+    key = idempotency_key or api_calls.new_idempotency_key()
+    # The options name fields that every server knows. A path of --set may be misspelled, and must not be ignored.
+    strict = bool(assignments)
     if detach:
-        return _detached(current, spec, idempotency_key)
-    return _attach(current, spec, idempotency_key, on_interrupt)
+        return _detached(current, spec, key, strict=strict)
+    return _attached(current, spec, key, on_interrupt, strict=strict)
 
 
-def _detached(current: invocation.Invocation, spec: dict[str, Any], key: str | None) -> int:
+def _detached(current: invocation.Invocation, spec: dict[str, Any], key: str, *, strict: bool) -> int:
     from kube_job_runner.cli import job_reference
     from kube_job_runner.cli.attach import attached_run
     from kube_job_runner.cli.terminal import output
 
     with current.client(patience=10.0) as client:
-        job = client.submit(spec, idempotency_key=key)
+        job = client.submit(spec, idempotency_key=key, strict=strict)
         job_reference.remember(client, job.id)
     attached_run.report_warnings(current, job)
     output.write_objects([job.raw], "id" if current.output == "log" else current.output, single=True)
@@ -97,11 +139,87 @@ def _detached(current: invocation.Invocation, spec: dict[str, Any], key: str | N
     return 0
 
 
-def _attach(current: invocation.Invocation, spec: dict[str, Any], key: str | None, on_interrupt: str | None) -> int:
+def _attached(
+    current: invocation.Invocation, spec: dict[str, Any], key: str, on_interrupt: str | None, *, strict: bool
+) -> int:
     from kube_job_runner.cli.attach import attached_run
-    from kube_job_runner.client import api_calls
 
-    key = key or api_calls.new_idempotency_key()
     with current.client(patience=6.0) as client:
         attached = attached_run.AttachedRun(current, client, key, on_interrupt)
-        return attached.run(lambda: client.submit(spec, idempotency_key=key))
+        return attached.run(lambda: client.submit(spec, idempotency_key=key, strict=strict))
+
+
+def build_spec(flags: RunFlags) -> dict[str, Any]:
+    """Return the spec, without what was not typed: defaults are the server's.
+
+    Raises:
+        UsageError: a value cannot be read.
+    """
+    env: dict[str, str] = {}
+    for name in flags.env_files:
+        env.update(_read_env_file(name))
+    env.update(flags.env)
+    spec: dict[str, Any] = {
+        "image": flags.image,
+        "name": flags.name,
+        ("args" if flags.entrypoint else "command"): list(flags.command),
+        "env": env,
+        "secrets": [_secret(text) for text in flags.secrets],
+        "labels": dict(flags.labels),
+        "queue": flags.queue,
+        "namespace": flags.namespace,
+        "service_account": flags.service_account,
+        "working_dir": flags.working_dir,
+        "priority": flags.priority,
+        "resources": _given(cpu=flags.cpu, memory=flags.memory, gpu=flags.gpu),
+        "timeouts": _given(
+            run_seconds=_whole(flags.timeout, "--timeout"),
+            start_seconds=_whole(flags.start_timeout, "--start-timeout"),
+            queue_seconds=_whole(flags.queue_timeout, "--queue-timeout"),
+        ),
+        "retry": {} if flags.retries is None else {"attempts": flags.retries + 1},
+    }
+    return {key: value for key, value in spec.items() if value not in (None, [], {})}
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _whole(seconds: float | None, flag: str) -> int | None:
+    if seconds is None:
+        return None
+    if seconds != int(seconds) or seconds < 1:
+        raise click.UsageError(f"{flag}: must be a whole number of seconds, at least 1s")
+    return int(seconds)
+
+
+def _secret(text: str) -> dict[str, str]:
+    """Return the secret reference of `ENV=NAME:KEY`; without a key, the variable's name is the key."""
+    env, separator, source = text.partition("=")
+    name, _, key = source.partition(":")
+    if not env or not separator or not name:
+        raise click.UsageError(f"--secret {text!r}: write it like ENV=NAME:KEY (a value is never given here)")
+    return {"env": env, "name": name, "key": key or env}
+
+
+def _read_env_file(name: str) -> dict[str, str]:
+    """Return the variables of a file as `docker run --env-file` reads it: KEY=VALUE lines, taken literally; # comments.
+
+    Raises:
+        UsageError: it cannot be read, or a line is not a pair.
+    """
+    try:
+        content = Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"--env-file {name}: {error}") from None
+    env: dict[str, str] = {}
+    for number, raw in enumerate(content.splitlines(), start=1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        key, separator, value = line.partition("=")
+        if not separator or not key:
+            raise click.UsageError(f"--env-file {name}, line {number}: write it like KEY=VALUE")
+        env[key.strip()] = value
+    return env

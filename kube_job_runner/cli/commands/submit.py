@@ -16,8 +16,7 @@ _OUTPUTS = ("id", "name", "table", "wide", "json", "jsonl", "yaml")
 
 @click.command("submit", short_help="Submit jobs from YAML or JSON files.")
 @click.option("-f", "--file", "files", multiple=True, required=True, metavar="FILE|-", help="YAML or JSON; - is stdin.")
-@click.option("--set", "assignments", multiple=True, type=options.KEY_VALUE, metavar="PATH=VALUE",
-              help="Change a field of every job, like resources.cpu=2.")  # fmt: skip
+@options.set_fields
 @click.option("--wait", is_flag=True, help="Wait for the end of the jobs and return the exit code, as `kjr wait`.")
 @click.option("--wait-timeout", type=options.DURATION, help="With --wait: return 75 when they go on after this time.")
 @click.option("--strict", is_flag=True, help="Refuse fields that the server does not know, instead of warning of them.")
@@ -40,14 +39,13 @@ def command(
     A file holds one job, several YAML documents, or a list. Durations may be written like run_seconds: 10m. Jobs that are
     refused are reported one by one; the others are submitted.
     """
-    from kube_job_runner.cli import specfile
+    from kube_job_runner.cli import set_option, specfile
     from kube_job_runner.cli.terminal import output
 
     current = invocation.current()
     current.waiting = wait
-    specs = [spec for name in files for spec in specfile.load(name)]
-    for spec in specs:
-        specfile.assign(spec, assignments)
+    changes = set_option.read(assignments)
+    specs = [set_option.apply(spec, changes) for name in files for spec in specfile.load(name)]
     if dry_run:
         form = current.output if current.output in ("json", "jsonl") else "yaml"
         output.write_objects(specs, form, single=True)

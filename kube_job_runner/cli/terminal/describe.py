@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kube_job_runner.cli.terminal import durations, output, tables, text
+from kube_job_runner.cli.terminal.output import Line
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Attempt, Job, Phase, Timeline
-
-
-class Line(NamedTuple):
-    """One line and how it is set off."""
-
-    content: str
-    color: str | None = None
-    bold: bool = False
 
 
 def describe(job: Job, timeline: Timeline, attempts: Sequence[Attempt]) -> Iterator[Line]:

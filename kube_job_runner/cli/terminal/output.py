@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from kube_job_runner.client import Job
 
 SHORT_ID_LENGTH = 18  # a UUIDv7 up to its first random bits: 019ac7d3-5b5e-7c1a
+
+
+class Line(NamedTuple):
+    """One line and how it is set off."""
+
+    content: str
+    color: str | None = None
+    bold: bool = False
 
 
 def plain(value: Any) -> Any:
@@ -60,6 +68,12 @@ def write_objects(objects: Sequence[dict[str, Any]], form: str, *, single: bool 
     else:
         for item in objects:
             click.echo(text.line(item.get(form) or ""))
+
+
+def write_lines(lines: Iterable[Line], invocation: Invocation) -> None:
+    """Write lines, coloured where stdout may be."""
+    for line in lines:
+        click.echo(click.style(line.content, fg=line.color, bold=line.bold) if invocation.colored else line.content)
 
 
 def short_ids(ids: Sequence[str]) -> dict[str, str]:

@@ -52,8 +52,8 @@ def apply(spec: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[dict[str
     return changed, faults
 
 
-def parts(path: str) -> list[str]:
-    """Return the steps of a path.
+def parts(path: str) -> list[str | int]:
+    """Return the steps of a path: an index in brackets is a number, every other step a text.
 
     Raises:
         ValueError: it is not a path.
@@ -65,16 +65,16 @@ def parts(path: str) -> list[str]:
     head, dot, rest = path.partition(".")
     if head in TEXT_MAPS and dot and rest:
         return [head, rest]
-    steps: list[str] = []
+    steps: list[str | int] = []
     for part in path.split("."):
         match = _PART.fullmatch(part)
         if match is None:
             raise _PathError("is not a path; write it like resources.memory, args[0] or /resources/memory")
-        steps += [match[1], *re.findall(r"[0-9]+", match[2])]
+        steps += [match[1], *(int(index) for index in re.findall(r"[0-9]+", match[2]))]
     return steps
 
 
-def _put(spec: dict[str, Any], steps: list[str], value: Any) -> None:
+def _put(spec: dict[str, Any], steps: list[str | int], value: Any) -> None:
     place: Any = spec
     for at, step in enumerate(steps):
         key = _key(place, step, steps[:at])
@@ -85,20 +85,29 @@ def _put(spec: dict[str, Any], steps: list[str], value: Any) -> None:
         if child is None:
             if value is None:
                 return  # there is nothing to remove
-            child = [] if _INDEX.fullmatch(steps[at + 1]) and step not in TEXT_MAPS else {}
+            child = [] if _index(steps[at + 1]) is not None and step not in TEXT_MAPS else {}
             _set(place, key, child)
         place = child
 
 
-def _key(place: Any, step: str, before: list[str]) -> str | int:
+def _key(place: Any, step: str | int, before: list[str | int]) -> str | int:
     where = pointer(*before) or "the spec"
-    if isinstance(place, dict):
+    if isinstance(place, dict) and isinstance(step, str):
         return step
+    if isinstance(place, dict):
+        raise _PathError(f"{where} is an object, so it has no place [{step}]")
     if not isinstance(place, list):
         raise _PathError(f"{where} is neither an object nor a list, so nothing can be set within it")
-    if not _INDEX.fullmatch(step) or int(step) > len(place):
-        raise _PathError(f"{where} is a list of {len(place)}: an index from 0 to {len(place)} is needed, not {step!r}")
-    return int(step)
+    index = _index(step)
+    if index is None or index > len(place):
+        raise _PathError(
+            f"{where} is a list of {len(place)}: an index from 0 to {len(place)} is needed, not {str(step)!r}"
+        )
+    return index
+
+
+def _index(step: str | int) -> int | None:
+    return int(step) if _INDEX.fullmatch(str(step)) else None
 
 
 def _child(place: Any, key: str | int) -> Any:

@@ -66,6 +66,7 @@ def test_a_change(path: str, value: Any, expected: dict[str, Any]) -> None:
         ("env.", "is not a path"),
         ("/args/-", "an index from 0 to 2 is needed, not '-'"),
         ("args.first", "an index from 0 to 2 is needed"),
+        ("resources[0]", "/resources is an object, so it has no place [0]"),
         ("image.tag", "/image is neither an object nor a list"),
         ("args[0].x", "/args/0 is neither an object nor a list"),
         ("command[1]", "/command is a list of 0: an index from 0 to 0 is needed, not '1'"),

@@ -5,33 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from kube_job_runner.cli import invocation, job_reference
-from kube_job_runner.cli.terminal import describe, output, tables, text
-from kube_job_runner.cli.terminal.describe import Line
+from kube_job_runner.cli.terminal import describe, tables, text
+from kube_job_runner.cli.terminal.output import Line
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Explanation
 
 _NAME_WIDTH = 12
-
-
-def explain_job(reference: str) -> int:
-    """Print the explanation of the job that is meant; return the exit code.
-
-    Raises:
-        CommandFailed: there is none.
-    """
-    current = invocation.current()
-    with current.client() as client:
-        found = client.explain(job_reference.resolve(client, reference).id)
-    if current.output != "table":
-        output.write_objects([found.raw], current.output, single=True)
-        return 0
-    for line in lines(found):
-        click.echo(click.style(line.content, fg=line.color, bold=line.bold) if current.colored else line.content)
-    return 0
 
 
 def lines(found: Explanation) -> Iterator[Line]:
