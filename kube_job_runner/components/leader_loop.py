@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kube_job_runner import ports
 from kube_job_runner.components import loops
+from kube_job_runner.domain import backoff
 from kube_job_runner.domain.errors import LeaseLost, TemporaryError
 from kube_job_runner.telemetry import loggers, metrics
 
@@ -66,7 +66,7 @@ class Leadership:
             fence = await self._leases.acquire(self._component, holder=self._holder, lease_seconds=self._lease_seconds)
             if fence is not None:
                 await self._lead(fence, work)
-            return POLL_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, not a secret
+            return backoff.spread(POLL_SECONDS, backoff.AROUND)
 
         await loops.repeat(one_try, stop=stop, what=self._component)
 

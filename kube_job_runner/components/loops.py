@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from kube_job_runner.domain import backoff
+from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.telemetry import loggers, metrics
 
@@ -29,14 +31,13 @@ async def repeat(
 
     A `TemporaryError` backs off, doubling up to five seconds; any other exception is a bug and ends the component.
     """
-    failures = 0
+    retries = Backoff(first_seconds=backoff_seconds, max_seconds=_BACKOFF_MAX_SECONDS, over=backoff.EXACT)
     while not stop.is_set():
         try:
             pause_seconds = await round_()
         except TemporaryError as error:
             metrics.rounds.labels(what, "temporary").inc()
-            pause_seconds = min(backoff_seconds * 2.0**failures, _BACKOFF_MAX_SECONDS)
-            failures += 1
+            pause_seconds = retries.next()
             log.warning(
                 "trying again",
                 action="component.retry",
@@ -50,7 +51,7 @@ async def repeat(
         else:
             metrics.rounds.labels(what, "ok").inc()
             metrics.round_ended.beat(what)
-            failures = 0
+            retries.reset()
         if pause_seconds > 0:
             await sleep_unless_stopped(pause_seconds, stop)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 
 from kube_job_runner.components import loops
+from kube_job_runner.domain import backoff
 from kube_job_runner.services.relay import Relay
 
 MEASURE_SECONDS = 30.0
@@ -27,7 +27,7 @@ async def run(relay: Relay, *, pipelines: int, stop: asyncio.Event, drain_second
 
     async def measure() -> float:
         await relay.measure()
-        return MEASURE_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not a secret
+        return backoff.spread(MEASURE_SECONDS, backoff.AROUND)
 
     async def all_loops() -> None:
         sending = (loops.repeat(one_batch, stop=stop, what="outbox-relay") for _ in range(pipelines))

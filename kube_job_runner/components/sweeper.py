@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import random
 
 from kube_job_runner.components import loops
+from kube_job_runner.domain import backoff
 from kube_job_runner.domain.errors import LeaseLost, TemporaryError
 from kube_job_runner.services.readiness import DepthMeter
 from kube_job_runner.services.reconcile import Reconciler
@@ -41,7 +41,7 @@ async def run(
             counts = await sweeper.run_once()
         if sweeper.more_to_do(counts):
             return 0.0
-        return _jittered(interval_seconds)
+        return backoff.spread(interval_seconds, backoff.AROUND)
 
     measuring = _measure(depth, stop=stop) if depth is not None else None
     beside = measuring
@@ -61,7 +61,7 @@ async def _measure(depth: DepthMeter, *, stop: asyncio.Event) -> None:
         except Exception:  # figures are no reason to stop the checks that every job depends on
             metrics.depth_failures.inc()
             log.exception("the queue was not measured", action="depth.measure")
-        await loops.sleep_unless_stopped(_jittered(DEPTH_SECONDS), stop)
+        await loops.sleep_unless_stopped(backoff.spread(DEPTH_SECONDS, backoff.AROUND), stop)
 
 
 async def _reconcile(reconciler: Reconciler, *, interval_seconds: float, stop: asyncio.Event) -> None:
@@ -84,8 +84,4 @@ async def _reconcile(reconciler: Reconciler, *, interval_seconds: float, stop: a
         except Exception:  # an error of ours here must not stop the checks that every job depends on
             metrics.reconcile_failures.inc()
             log.exception("store and cluster not compared", action="cluster.compare", again_in_seconds=pause_seconds)
-        await loops.sleep_unless_stopped(_jittered(pause_seconds), stop)
-
-
-def _jittered(seconds: float) -> float:
-    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not a secret
+        await loops.sleep_unless_stopped(backoff.spread(pause_seconds, backoff.AROUND), stop)

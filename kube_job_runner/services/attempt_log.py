@@ -12,7 +12,8 @@ from datetime import datetime
 
 import msgspec
 
-from kube_job_runner.domain import names
+from kube_job_runner.domain import backoff, names
+from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import ClusterRefused, NotFound, TemporaryError
 from kube_job_runner.domain.job import LogStatus
 from kube_job_runner.domain.logs.chunks import Chunk
@@ -114,7 +115,10 @@ class AttemptLog:
         stream = Stream(self.work, name, cluster=self._cluster, store=self._store, max_bytes=self._settings.max_bytes)
         self._streams[name] = stream
         await stream.restore()
-        delay_seconds = self._settings.retry_seconds
+        settings = self._settings
+        retries = Backoff(
+            first_seconds=settings.retry_seconds, max_seconds=settings.retry_max_seconds, over=backoff.EXACT
+        )
         whole = False
         while True:
             work = self.work
@@ -146,9 +150,8 @@ class AttemptLog:
             if lost is not None and over:
                 return lost
             if stream.read_bytes > began:
-                delay_seconds = self._settings.retry_seconds
-            await self._pause(delay_seconds, over=over)
-            delay_seconds = min(delay_seconds * 2, self._settings.retry_max_seconds)
+                retries.reset()
+            await self._pause(retries.next(), over=over)
 
     async def _read(self, stream: Stream, work: LogWork, *, over: bool) -> bool:
         await self.flush()  # what will be asked for again must be in the store to be recognised

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
+from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.ports import LogCollectStore, LogWrite
 from kube_job_runner.services.group_commit import GroupCommit
@@ -53,7 +54,7 @@ class ChunkWriter:
 
     async def _append(self, writes: list[LogWrite]) -> list[bool]:
         """Return of each write whether its lease was held, and so whether it was stored."""
-        delay_seconds = _RETRY_SECONDS
+        retries = Backoff(first_seconds=_RETRY_SECONDS, max_seconds=_RETRY_MAX_SECONDS)
         while True:
             try:
                 held = await self._store.append(
@@ -61,8 +62,7 @@ class ChunkWriter:
                 )
             except TemporaryError as error:
                 log.warning("logs not stored; retrying", action="log.store", error=str(error), attempts=len(writes))
-                await asyncio.sleep(delay_seconds)
-                delay_seconds = min(delay_seconds * 2, _RETRY_MAX_SECONDS)
+                await asyncio.sleep(retries.next())
             else:
                 return [write.key in held for write in writes]
 

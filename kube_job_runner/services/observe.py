@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Literal, TypeVar
 
 from kube_job_runner import ports
+from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import LeaseLost, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import JobFacts, latest_at
 from kube_job_runner.domain.messages import Observed, Outgoing
@@ -28,7 +29,8 @@ RUSH_MESSAGES = 8
 RUSH_PACE_SECONDS = 0.3
 BUFFERED_MESSAGES = 20_000
 _LAST_SEND_SECONDS = 5.0
-_RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+_RETRY_SECONDS = 0.1
+_RETRY_MAX_SECONDS = 5.0
 
 Kind = Literal["job", "pod", "event"]
 _T = TypeVar("_T")
@@ -176,20 +178,19 @@ def _message(event: ports.SeenJob | ports.SeenPod | ports.SeenEvent) -> Observed
 
 async def _persistently(call: Callable[[], Awaitable[_T]], *, what: str) -> _T:
     """Return the result of `call`, however long the other side is away: an observation is never dropped."""
-    tries = 0
+    retries = Backoff(first_seconds=_RETRY_SECONDS, max_seconds=_RETRY_MAX_SECONDS)
     while True:
         try:
             return await call()
         except TemporaryError as error:
-            delay_seconds = _RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)]
+            delay_seconds = retries.next()
             log.warning(
                 "observer: trying again",
                 action="observe.retry",
                 what=what,
                 error=str(error),
-                delay_seconds=delay_seconds,
+                delay_seconds=round(delay_seconds, 2),
             )
-            tries += 1
             await asyncio.sleep(delay_seconds)
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner import ports
-from kube_job_runner.domain import messages
+from kube_job_runner.domain import backoff, messages
 from kube_job_runner.domain.decide import creation, lifecycle, observation
 from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.decide.ruleset import Rules
@@ -246,7 +246,7 @@ class Processor:
             return
         item.entries.remove(entry)
         metrics.messages_handled.labels("observed", "early").inc()
-        delay_seconds = min(0.25 * 2.0 ** (delivery.deliveries - 1), 60.0)
+        delay_seconds = backoff.delay_seconds(delivery.deliveries, first_seconds=0.25, max_seconds=60.0)
         await self._queue.extend([delivery.receipt], visibility_seconds=delay_seconds)
 
     async def _act(self, item: Work, lease_holds: Callable[[], bool]) -> bool:

@@ -6,12 +6,11 @@ Nothing unknown is fatal: what no row knows is worth another try, and the job's 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 
 import msgspec
 
-from kube_job_runner.domain import failures
+from kube_job_runner.domain import backoff, failures
 from kube_job_runner.domain.errors import ClusterRefused, KjrError, TemporaryError
 
 RETRY_AFTER_MAX_SECONDS = 300.0
@@ -81,7 +80,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
 def temporary(message: str, *, delay_seconds: float, at_least: float = 0.0, reason: str = "") -> TemporaryError:
     """Return a TemporaryError whose delay is at least both figures, and up to a quarter more, so that callers spread."""
     delay = max(delay_seconds, min(at_least, RETRY_AFTER_MAX_SECONDS))
-    return TemporaryError(message, delay_seconds=delay * random.uniform(1.0, 1.25), reason=reason)  # noqa: S311  only spreads
+    return TemporaryError(message, delay_seconds=backoff.spread(delay, backoff.NOT_EARLIER), reason=reason)
 
 
 def refusal(answer: Answer, *, action: str) -> KjrError:

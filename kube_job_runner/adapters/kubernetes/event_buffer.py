@@ -1,9 +1,8 @@
-"""Pacing of an informer: how long to wait before the next try, and how much may lie unread between reader and consumer."""
+"""The bounded queue between the tasks of an informer and its consumer."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Iterable
 from typing import Generic, TypeVar
@@ -11,30 +10,10 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Backoff:
-    """Delays that double up to a maximum, each spread over its upper half so that clients do not come back together."""
-
-    def __init__(self, *, first_seconds: float, most_seconds: float) -> None:
-        self._first = first_seconds
-        self._most = most_seconds
-        self._tries = 0
-
-    def next(self) -> float:
-        """Return the seconds to wait before the next try."""
-        delay = min(self._first * 2.0 ** min(self._tries, 32), self._most)
-        self._tries += 1
-        return delay * random.uniform(0.5, 1.0)  # noqa: S311  only spreads
-
-    def reset(self) -> None:
-        """Begin again: the last try went well."""
-        self._tries = 0
-
-
 class Buffer(Generic[T]):
-    """A bounded queue whose writers wait for room before they take note of what they read.
+    """A bounded queue. A writer waits for `room` first, and then puts what it read in one step.
 
-    Room is waited for first, and what was read is then put in one step: so a writer that is cancelled while it waits has
-    not yet recorded as told what was never told.
+    So a writer that is cancelled while it waits has not recorded anything as reported that was never put.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -71,7 +50,7 @@ class Buffer(Generic[T]):
         return item
 
     def close(self) -> None:
-        """Take no more; what is there can still be had."""
+        """Take no more items. Those that are there can still be got."""
         self.closed = True
         self._filled.set()
         self._room.set()

@@ -8,7 +8,6 @@ All namespaces are listed and watched side by side, and none waits for another: 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator, Mapping
 from typing import Generic
 
@@ -16,6 +15,7 @@ from kube_job_runner.adapters.kubernetes import paged_list, watch
 from kube_job_runner.adapters.kubernetes.decode import Facts
 from kube_job_runner.adapters.kubernetes.event_buffer import Buffer
 from kube_job_runner.adapters.kubernetes.watched_namespace import Scope, Wiring
+from kube_job_runner.domain import backoff
 from kube_job_runner.ports import Listed, Relisting, WatchEvent
 from kube_job_runner.telemetry import loggers
 
@@ -65,7 +65,7 @@ class Informer(Generic[Facts]):
 
         async def again() -> None:
             await listed.wait()
-            await asyncio.sleep(self._wiring.tuning.relist_seconds * random.uniform(0.9, 1.1))  # noqa: S311  only spreads
+            await asyncio.sleep(backoff.spread(self._wiring.tuning.relist_seconds, backoff.AROUND))
             buffer.close()
 
         try:

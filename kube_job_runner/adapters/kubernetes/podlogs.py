@@ -10,7 +10,7 @@ from urllib.parse import quote
 from kube_job_runner.adapters.kubernetes import answers
 from kube_job_runner.adapters.kubernetes.answers import Answer, Refused
 from kube_job_runner.adapters.kubernetes.client import REQUEST_SECONDS, Client
-from kube_job_runner.adapters.kubernetes.event_buffer import Backoff
+from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import KjrError, NotFound
 
 # 400 of the API server before there is a log (pkg/registry/core/pod/strategy.go, kubelet_pods.go)
@@ -51,7 +51,7 @@ async def read(
         target += "&timestamps=true"
     if since is not None:  # the API server passes whole seconds on (pkg/registry/core/pod, LogLocation)
         target += f"&sinceTime={since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    backoff = Backoff(first_seconds=0.25, most_seconds=5.0)
+    retries = Backoff(first_seconds=0.25, max_seconds=5.0)
     while True:
         try:
             # A kubelet sends no header before the first line, however long that takes.
@@ -65,7 +65,7 @@ async def read(
             error = _error(refused.answer, pod_name)
             if not (follow and isinstance(error, _NotStarted)):
                 raise NotFound(str(error)) if isinstance(error, _NotStarted) else error from None
-        await sleep(backoff.next())
+        await sleep(retries.next())
 
 
 def _error(answer: Answer, pod_name: str) -> KjrError | _NotStarted:

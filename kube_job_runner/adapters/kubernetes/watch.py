@@ -10,7 +10,6 @@ Source: Kubernetes API concepts, "Efficient detection of changes" and "Watch boo
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import AsyncGenerator
 
 import msgspec
@@ -20,12 +19,14 @@ from kube_job_runner.adapters.kubernetes.answers import Refused
 from kube_job_runner.adapters.kubernetes.decode import Facts, Line
 from kube_job_runner.adapters.kubernetes.event_buffer import Buffer
 from kube_job_runner.adapters.kubernetes.watched_namespace import Expired, Rejected, Scope, rejected
+from kube_job_runner.domain import backoff
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.ports import WatchEvent
 
 HEALTHY_SECONDS = 5.0
 REJECTIONS_BEFORE_RELIST = 5
 MOST_SECONDS_AFTER_PROGRESS = 1.0
+LASTING_SHARES = (0.8, 1.0)
 GATHER_SECONDS = 0.02  # how late an event may come for the sake of reading a rush at once
 RUSH_LINES = 4  # lines read at once that say that a rush is on
 RUSH_GATHER_SECONDS = 0.06
@@ -68,7 +69,7 @@ async def _connection(scope: Scope[Facts]) -> AsyncGenerator[list[Line[Facts]]]:
     wiring = scope.wiring
     idle_seconds = wiring.tuning.idle_seconds
     # The server is to end the watch before its silence becomes suspect.
-    lasting_seconds = max(1, int(idle_seconds * random.uniform(0.72, 0.9)))  # noqa: S311  only spreads
+    lasting_seconds = max(1, int(backoff.spread(0.9 * idle_seconds, LASTING_SHARES)))
     target = scope.target(
         watch=1, allowWatchBookmarks="true", timeoutSeconds=lasting_seconds, resourceVersion=scope.version
     )

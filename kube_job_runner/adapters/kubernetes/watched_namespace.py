@@ -14,8 +14,8 @@ from kube_job_runner.adapters.kubernetes import answers
 from kube_job_runner.adapters.kubernetes.answers import Answer
 from kube_job_runner.adapters.kubernetes.client import Client
 from kube_job_runner.adapters.kubernetes.decode import Decoder, Facts
-from kube_job_runner.adapters.kubernetes.event_buffer import Backoff
 from kube_job_runner.adapters.kubernetes.known_objects import Memory
+from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.telemetry import loggers, metrics
 
 Kind = Literal["job", "pod", "event"]
@@ -92,7 +92,7 @@ class Scope(Generic[Facts]):
         self.version = ""
         """Where the next watch begins: the last resource version that was read."""
         self.stale_lists = 0
-        self.backoff = Backoff(first_seconds=tuning.first_delay_seconds, most_seconds=tuning.most_delay_seconds)
+        self.backoff = Backoff(first_seconds=tuning.first_delay_seconds, max_seconds=tuning.most_delay_seconds)
         self._url = f"{path}?{wiring.selector}"
 
     def target(self, **query: str | int) -> str:

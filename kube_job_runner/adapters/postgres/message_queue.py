@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from kube_job_runner.adapters.postgres import rows, statements
 from kube_job_runner.adapters.postgres.pool import Pool
-from kube_job_runner.domain import messages
+from kube_job_runner.domain import backoff, messages
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.ports import Delivery, Wakeup
 
@@ -53,7 +52,7 @@ class PostgresQueue:
             remaining_seconds = deadline - loop.time()
             if deliveries or remaining_seconds <= 0:
                 return deliveries
-            pause_seconds = self._poll_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+            pause_seconds = backoff.spread(self._poll_seconds, backoff.UPPER_HALF)
             await self._wakeup.wait("messages", timeout_seconds=min(remaining_seconds, pause_seconds))
 
     async def _lease(self, limit: int, visibility_seconds: float) -> list[Delivery]:

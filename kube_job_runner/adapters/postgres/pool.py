@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
 from kube_job_runner.adapters.postgres import failure
+from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import ConfigurationError, DatabaseUnavailable, PermanentError, TemporaryError
 from kube_job_runner.telemetry import metrics
 
@@ -21,6 +21,8 @@ ACQUIRE_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
 STATEMENT_SECONDS = 30.0
 _TRIES = 5
+_RETRY_SECONDS = 0.02
+_RETRY_MAX_SECONDS = 0.08
 _RELEASE_SECONDS = 5.0
 _CLOSE_SECONDS = 10.0
 _KINDS = {
@@ -97,13 +99,14 @@ class Pool:
     async def _tried(
         self, connection: Connection, work: Callable[[Connection], Awaitable[T]], *, transaction: bool
     ) -> T:
-        for attempt in range(1, _TRIES):
+        retries = Backoff(first_seconds=_RETRY_SECONDS, max_seconds=_RETRY_MAX_SECONDS)
+        for _ in range(1, _TRIES):
             try:
                 return await _once(connection, work, transaction=transaction)
             except asyncpg.PostgresError as error:
                 if not failure.retryable(error):
                     raise
-                await asyncio.sleep(random.uniform(0.005, 0.02) * attempt)  # noqa: S311 - jitter, not a secret
+                await asyncio.sleep(retries.next())
         return await _once(connection, work, transaction=transaction)
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:

@@ -16,6 +16,7 @@ from kube_job_runner.adapters.postgres.direct_connections import Direct, connect
 from kube_job_runner.adapters.postgres.grants import ALL, FUNCTIONS, ROLES, TABLES, Role
 from kube_job_runner.adapters.postgres.pool import Pool
 from kube_job_runner.domain import errors
+from kube_job_runner.domain.backoff import Backoff
 
 _TRIES = 5
 # Roles belong to the whole server: somebody may make or change the same one at the same time, from another database.
@@ -106,6 +107,7 @@ async def _granted(connection: Direct, prefix: str) -> None:
     if foreign:  # a GRANT of what is not ours to grant may be a mere warning
         names = ", ".join(row["name"] for row in foreign)
         raise errors.ConfigurationError(f"the database role {user} does not own {names}: {_BY_AN_ADMINISTRATOR}")
+    retries = Backoff(first_seconds=0.05, max_seconds=0.2)
     for tried in range(_TRIES):
         try:
             async with connection.transaction():
@@ -118,7 +120,7 @@ async def _granted(connection: Direct, prefix: str) -> None:
         except asyncpg.PostgresError as error:
             if failure.sqlstate(error) not in _RACES or tried == _TRIES - 1:
                 raise
-            await asyncio.sleep(0.05 * (tried + 1))
+            await asyncio.sleep(retries.next())
         else:
             return
 

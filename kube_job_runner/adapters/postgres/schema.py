@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 import re
 from collections.abc import Sequence
 from importlib import resources
@@ -21,6 +20,7 @@ import structlog
 
 from kube_job_runner.adapters.postgres.direct_connections import Direct, connected
 from kube_job_runner.domain import errors
+from kube_job_runner.domain.backoff import Backoff
 
 LOCK_KEY = 0x6B6A72  # "kjr"
 LOCK_TIMEOUT_SECONDS = 300.0
@@ -164,12 +164,11 @@ async def lock(connection: Direct) -> None:
     waits in turn: both for ever, unseen by the deadlock detector.
     """
     deadline = asyncio.get_running_loop().time() + LOCK_TIMEOUT_SECONDS
-    wait_seconds = 0.1
+    retries = Backoff(first_seconds=0.1, max_seconds=1.0, factor=1.5)
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
         if asyncio.get_running_loop().time() > deadline:
             raise errors.TemporaryError(f"another process has been migrating for {LOCK_TIMEOUT_SECONDS:.0f} s")
-        await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311  jitter, not a secret
-        wait_seconds = min(wait_seconds * 1.5, 1.0)
+        await asyncio.sleep(retries.next())
 
 
 async def _apply(connection: Direct, migration: Migration) -> None:

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import weakref
 from typing import Any
 
 import asyncpg
 
 from kube_job_runner.adapters.postgres import failure
+from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.ports import Topic
 from kube_job_runner.telemetry import loggers
 
 CHANNELS: dict[str, str] = {"kjr_messages": "messages", "kjr_jobs": "jobs", "kjr_logs": "logs"}
 HEARTBEAT_SECONDS = 15.0
 _ANSWER_SECONDS = 5.0
-_BACKOFF_MAX_SECONDS = 5.0
+_RETRY_SECONDS = 0.2
+_RETRY_MAX_SECONDS = 5.0
 _JUST_NOW_SECONDS = 1.0
 
 _log = loggers.get_logger(__name__)
@@ -90,21 +91,19 @@ class PostgresWakeup:
         return True
 
     async def _run(self) -> None:
-        failures = 0
+        retries = Backoff(first_seconds=_RETRY_SECONDS, max_seconds=_RETRY_MAX_SECONDS)
         while True:
             started = asyncio.get_running_loop().time()
             try:
                 await self._listen()
             except Exception as error:  # noqa: BLE001 - whatever broke, waiters poll and we try again
                 if asyncio.get_running_loop().time() - started > self._heartbeat_seconds:
-                    failures = 0
-                failures += 1
+                    retries.reset()
                 meaning = failure.translate(error)
                 _log.warning("the listening connection is lost", error=str(meaning) or type(meaning).__name__)
             finally:
                 self.listening.clear()
-            pause_seconds = min(0.1 * 2.0 ** min(failures, 10), _BACKOFF_MAX_SECONDS)
-            await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            await asyncio.sleep(retries.next())
 
     async def _listen(self) -> None:
         connection = await asyncpg.connect(

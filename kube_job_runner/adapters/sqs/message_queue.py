@@ -25,6 +25,7 @@ from kube_job_runner.adapters.sqs.client import (
     UnfitRequest,
     open_client,
 )
+from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import ConfigurationError, KjrError, PermanentError, TemporaryError
 from kube_job_runner.domain.messages import Outgoing, encode
 from kube_job_runner.ports import Delivery, QueueCounts
@@ -36,7 +37,8 @@ VISIBILITY_MAX_SECONDS = 43_200
 ERROR_MAX_CHARACTERS = 2_000
 _DEAD_LETTER_SECONDS = 30
 _TRIES = 3
-_RETRY_SECONDS = 0.1
+_RETRY_SECONDS = 0.2
+_RETRY_MAX_SECONDS = 1.0
 _SLOW_RECEIVE_SECONDS = 1.0
 _RETRY_CONNECT_SECONDS = 0.5
 
@@ -225,9 +227,10 @@ class SqsQueue:
         left = [receipt for receipt in dict.fromkeys(receipts) if receipt]
         stale: set[str] = {receipt for receipt in receipts if not receipt}
         said = ""
+        retries = Backoff(first_seconds=_RETRY_SECONDS, max_seconds=_RETRY_MAX_SECONDS)
         for attempt in range(_TRIES):
             if attempt:
-                await asyncio.sleep(_RETRY_SECONDS * 2**attempt)
+                await asyncio.sleep(retries.next())
             found = await self._at_once(self._once(operation, ten, parameters) for ten in batches.tens(left))
             left = []
             for invalid, undone, why in found:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain import failures
+from kube_job_runner.domain import backoff, failures
 from kube_job_runner.domain.failures import codes
 from kube_job_runner.domain.job import Verdict
 from kube_job_runner.domain.spec import quantity
@@ -67,7 +67,7 @@ def plan(history: Sequence[Verdict], *, policy: Retry, job_id: UUID, memory: str
         allowed = policy.infrastructure_retries
         why = f"the {allowed} free retries after failures of the infrastructure are used up"
         return Plan(retry=False, why=why if allowed else "no free retries are allowed", budget=budget, rule=index)
-    delay_seconds = _backoff(policy, used) * (1 + JITTER * _spread(job_id, len(history)))
+    delay_seconds = _delay_seconds(policy, used, random_share=_random_share(job_id, len(history)))
     left = (
         f"attempt {used + 1} of {policy.attempts} follows"
         if budget == "attempts"
@@ -135,13 +135,16 @@ def _grown(rule: RetryRule, memory: str) -> str:
     return quantity.mebibytes(wanted) if wanted > had else ""
 
 
-def _backoff(policy: Retry, used: int) -> float:
-    delay_seconds = policy.backoff_seconds
-    for _ in range(used - 1):
-        delay_seconds = min(delay_seconds * policy.backoff_factor, policy.max_backoff_seconds)
-    return min(delay_seconds, policy.max_backoff_seconds)
+def _delay_seconds(policy: Retry, used: int, *, random_share: float) -> float:
+    delay_seconds = backoff.delay_seconds(
+        used,
+        first_seconds=policy.backoff_seconds,
+        max_seconds=policy.max_backoff_seconds,
+        factor=policy.backoff_factor,
+    )
+    return backoff.spread(delay_seconds, (1 - JITTER, 1 + JITTER), random_share=lambda: random_share)
 
 
-def _spread(job_id: UUID, attempts: int) -> float:
+def _random_share(job_id: UUID, attempts: int) -> float:
     digest = hashlib.blake2b(job_id.bytes + attempts.to_bytes(2, "big"), digest_size=4).digest()
-    return int.from_bytes(digest, "big") / 0x7FFFFFFF - 1
+    return int.from_bytes(digest, "big") / 0xFFFFFFFF

@@ -1,69 +1,14 @@
-"""Delays, the bounded buffer, and what an informer remembers."""
+"""What an informer remembers of a namespace: nothing is reported twice, and what vanished is noticed."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from uuid import UUID
 
-import pytest
-
 from kube_job_runner.adapters.kubernetes.decode import Item
-from kube_job_runner.adapters.kubernetes.event_buffer import Backoff, Buffer
 from kube_job_runner.adapters.kubernetes.known_objects import Known
 from kube_job_runner.domain.facts import PodFacts
 from kube_job_runner.ports import SeenPod
-
-
-def test_delays_double_up_to_the_most_and_begin_again() -> None:
-    backoff = Backoff(first_seconds=0.1, most_seconds=3.0)
-    delays = [backoff.next() for _ in range(2000)]
-    for count, delay in enumerate(delays):
-        most = min(0.1 * 2**count, 3.0) if count < 30 else 3.0
-        assert most / 2 <= delay <= most
-    backoff.reset()
-    assert backoff.next() <= 0.1
-
-
-@pytest.mark.asyncio
-async def test_a_buffer_makes_writers_wait_and_keeps_the_order() -> None:
-    buffer: Buffer[int] = Buffer(2)
-    told: list[int] = []
-
-    async def write() -> None:
-        for number in range(10):
-            assert await buffer.room()
-            told.append(number)
-            buffer.put([number])
-
-    writer = asyncio.create_task(write())
-    for number in range(10):
-        assert await buffer.get() == number
-        assert len(told) <= number + 3
-    await writer
-
-
-@pytest.mark.asyncio
-async def test_a_closed_buffer_gives_what_it_holds_and_releases_its_writers() -> None:
-    buffer: Buffer[int] = Buffer(1)
-    buffer.put([1, 2])
-    waiting = asyncio.create_task(buffer.room())
-    await asyncio.sleep(0)
-    buffer.close()
-    assert await waiting is False
-    assert [await buffer.get(), await buffer.get(), await buffer.get()] == [1, 2, None]
-
-
-@pytest.mark.asyncio
-async def test_a_reader_waits_for_the_close() -> None:
-    buffer: Buffer[int] = Buffer(1)
-    reading = asyncio.create_task(buffer.get())
-    await asyncio.sleep(0)
-    buffer.put([])
-    await asyncio.sleep(0)
-    assert not reading.done()
-    buffer.close()
-    assert await reading is None
 
 
 def _item(uid: str, version: int, *, phase: str = "Pending", gone: bool = False) -> Item[PodFacts]:
