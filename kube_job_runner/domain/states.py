@@ -79,10 +79,12 @@ STEPS = (
     Step(_RUNNING, _FAILED, _NO_FURTHER, "cluster"),
     Step(_RUNNING, _CANCELLED, _RETRY_CANCELLED, "cluster"),
     Step(_STOPPING, _QUEUED, "Nothing of the attempt is left, and another attempt is allowed", "cluster"),
+    Step(_STOPPING, _QUEUED, _RETRY, "cluster"),
     Step(_STOPPING, _SUCCEEDED, f"{_COMPLETED} before the stop reached it", "cluster"),
-    Step(_STOPPING, _FAILED, "The cluster job failed before the stop reached it", "cluster"),
     Step(_STOPPING, _FAILED, "Nothing of a failed attempt is left, and no further attempt is allowed", "cluster"),
+    Step(_STOPPING, _FAILED, _NO_FURTHER, "cluster"),
     Step(_STOPPING, _CANCELLED, "Nothing of the cancelled job is left", "cluster"),
+    Step(_STOPPING, _CANCELLED, _RETRY_CANCELLED, "cluster"),
 )
 
 
@@ -100,7 +102,7 @@ def _states_after_commit() -> Mapping[State, frozenset[State]]:
             state = open_ends.pop()
             found.add(state)
             open_ends |= (NEXT[state] if state is not State.QUEUED else frozenset()) - found
-        reached[start] = frozenset(found)
+        reached[start] = frozenset(found - {start})
     return reached
 
 

@@ -174,6 +174,7 @@ async def test_concurrent_commits_of_the_same_jobs_do_not_deadlock(pg: Postgres)
     """Each batch is shuffled: rows locked as they come would deadlock at once."""
     jobs = await stored(pg, 30)
     chance = random.Random(7)
+    turned = {State.QUEUED: State.STARTING, State.STARTING: State.QUEUED}
 
     async def worker() -> int:
         won = 0
@@ -181,10 +182,8 @@ async def test_concurrent_commits_of_the_same_jobs_do_not_deadlock(pg: Postgres)
             ids = [job.id for job in jobs]
             chance.shuffle(ids)
             snapshot = await pg.process_store.load(ids)
-            changes = [
-                make_change(snapshot.jobs[i].job, State.RUNNING, attempts=(make_attempt(snapshot.jobs[i].job),))
-                for i in ids
-            ]
+            found = [snapshot.jobs[i].job for i in ids]
+            changes = [make_change(job, turned[job.state], attempts=(make_attempt(job),)) for job in found]
             won += len(await pg.process_store.commit(changes, receipts={}))
         return won
 
@@ -203,14 +202,14 @@ async def test_observed_and_cancelled_at_once_loses_neither(pg: Postgres) -> Non
     async def process() -> None:
         async def tried() -> bool:
             current = (await pg.process_store.load([job.id])).jobs[job.id].job
-            return bool(await pg.process_store.commit([make_change(current, State.RUNNING)], receipts={}))
+            return bool(await pg.process_store.commit([make_change(current, State.STARTING)], receipts={}))
 
         await until(tried, what="the commit applies")
 
     await asyncio.gather(process(), pg.submit_store.request_cancel(job.id, by="bob", reason=""))
     after = await pg.job_reader.get_job(job.id)
     assert after is not None
-    assert after.state == State.RUNNING
+    assert after.state == State.STARTING
     assert after.cancel is not None
     assert after.version == 3
 

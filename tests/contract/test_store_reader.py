@@ -122,7 +122,7 @@ async def test_an_unknown_label_operator_is_a_bug(pg: Postgres) -> None:
 
 async def test_versions_of_many(pg: Postgres) -> None:
     jobs = await some_jobs(pg)
-    await finish(pg, jobs[0])
+    await finish(pg, jobs[0], State.FAILED)
     versions = await pg.job_reader.versions([job.id for job in jobs])
     assert versions == {job.id: 2 if job is jobs[0] else 1 for job in jobs}
 

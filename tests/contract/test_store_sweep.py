@@ -100,7 +100,7 @@ async def test_history_has_partitions_ahead_and_never_refuses_a_row(pg: Postgres
     await pg.sweep_store.delete_old_jobs(older_than_seconds=50, limit=3)
     found = await fetch(database_url, "SELECT relid::text AS name FROM pg_partition_tree('transitions') WHERE isleaf")
     assert len(found) == 3  # the default one, and the two months to come: this month's rows stay where they are
-    await finish(pg, job)
+    await finish(pg, job, State.FAILED)
     assert len(await pg.job_reader.list_transitions(job.id)) == 2
 
 

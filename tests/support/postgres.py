@@ -25,7 +25,7 @@ from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.postgres import embedded, roles
 from kube_job_runner.adapters.postgres.grants import ROLES
 from kube_job_runner.adapters.postgres.schema import migrate
-from kube_job_runner.domain import names
+from kube_job_runner.domain import names, states
 from kube_job_runner.domain.job import Attempt, Job, Transition
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State
@@ -192,22 +192,33 @@ def make_attempt(job: Job, number: int = 1, **fields: Any) -> Attempt:
 
 
 def make_change(job: Job, to: State, *, number: int = 1, reason: str = "", **parts: Any) -> Change:
-    """Return the change that moves a job to a state, with its transition; `parts` are more fields of the change."""
+    """Return the change that moves a job to a state, with its transitions; `parts` are more fields of the change."""
     now = datetime.now(UTC)
     ended = to in {State.SUCCEEDED, State.FAILED, State.CANCELLED}
+    steps = tuple(
+        Transition(job_id=job.id, version=version, attempt=number, from_state=old, to_state=new, at=now, reason=reason)
+        for version, (old, new) in enumerate(_steps(job.state, to), start=job.version + 1)
+    )
     after = msgspec.structs.replace(
         job,
         state=to,
-        version=job.version + 1,
+        version=job.version + max(1, len(steps)),
         attempt=number,
         reason=reason,
         next_check_at=None if ended else now + timedelta(hours=1),
         finished_at=now if ended else None,
     )
-    step = Transition(
-        job_id=job.id, version=after.version, attempt=number, from_state=job.state, to_state=to, at=now, reason=reason
-    )
-    return Change(expected_version=job.version, job=after, transitions=(step,), **parts)
+    return Change(expected_version=job.version, job=after, transitions=steps, **parts)
+
+
+def _steps(old: State, new: State) -> list[tuple[State, State]]:
+    """Return the fewest legal steps from one state to another: none when it stays; an illegal one when there are none."""
+    ways: list[tuple[State, ...]] = [(old,)]
+    for way in ways:
+        if way[-1] is new:
+            return list(itertools.pairwise(way))
+        ways += [(*way, state) for state in states.NEXT[way[-1]] if state not in way]
+    return [(old, new)]
 
 
 async def finish(pg: postgres.Postgres, job: Job, to: State = State.SUCCEEDED, **parts: Any) -> Job:

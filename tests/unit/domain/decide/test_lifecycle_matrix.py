@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 
 from kube_job_runner.domain import states
+from kube_job_runner.domain.decide import creation
 from kube_job_runner.domain.job import Attempt, Job, Verdict
-from kube_job_runner.domain.spec.model import Timeouts
+from kube_job_runner.domain.spec.model import Retry, Timeouts
 from kube_job_runner.domain.states import TERMINAL, State
 from tests.support.domain import (
+    RULES,
     T0,
     after,
     decide,
@@ -29,6 +33,9 @@ OK, F, C = State.SUCCEEDED, State.FAILED, State.CANCELLED
 STATES = [Q, S, R, P, OK, F, C]
 
 TIMEOUTS = Timeouts(queue_seconds=1000, start_seconds=2000, run_seconds=3000)
+
+CANCEL = make_job(cancelled=True).cancel
+RUN_TIMEOUT = Verdict(outcome=F, reason="RunTimeout", cause="application")
 
 Trigger = Callable[[Job, Attempt], tuple[Job, Attempt, float]]
 
@@ -118,5 +125,25 @@ def test_every_state_of_the_matrix_and_the_table_is_covered() -> None:
     assert TRIGGERS.keys() == EXPECTED.keys()
 
 
-def test_terminal_states_lead_nowhere() -> None:
-    assert all(not states.NEXT[state] for state in TERMINAL)
+def taken(job: Job, *attempts: Attempt, seconds: float) -> Iterator[tuple[State | None, State]]:
+    """Yield the steps of a decision about this job: as it is, with retries left, with a cancel, and with both."""
+    for retry, cancel in itertools.product((job.policy.retry, Retry(attempts=3)), (job.cancel, CANCEL)):
+        policy = msgspec.structs.replace(job.policy, retry=retry)
+        varied = msgspec.structs.replace(job, policy=policy, cancel=cancel)
+        for step in decide(varied, *attempts, now=after(seconds), known_absent=job.state is Q).transitions:
+            yield step.from_state, step.to_state
+
+
+def test_the_table_holds_exactly_the_steps_that_decisions_take() -> None:
+    made = creation.created(make_job(), {}, make_attempt(), job_facts(), now=T0, rules=RULES)
+    steps = {(None, Q), *((step.from_state, step.to_state) for step in made.transitions)}
+    for state, trigger in itertools.product(STATES, TRIGGERS.values()):
+        job, attempt, seconds = trigger(*scene(state))
+        if state is Q:
+            steps |= set(taken(job, seconds=seconds))
+            continue
+        steps |= set(taken(job, attempt, seconds=seconds))
+        if state is P:
+            failed = msgspec.structs.replace(attempt, verdict=RUN_TIMEOUT)
+            steps |= set(taken(job, failed, seconds=seconds))
+    assert steps == {(step.from_state, step.to_state) for step in states.STEPS}
