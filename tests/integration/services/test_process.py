@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
+import structlog
 
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import SimulatedCluster, SteppedClock
+from kube_job_runner.domain.decide import lifecycle
 from kube_job_runner.domain.decide.admission import AdmissionLimits
+from kube_job_runner.domain.decide.builder import DecisionBuilder
+from kube_job_runner.domain.decide.decision import Decision
 from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import ClusterRefused, DatabaseUnavailable, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import Condition, ContainerFacts, JobFacts, PodFacts
-from kube_job_runner.domain.job import Job
+from kube_job_runner.domain.job import Job, Transition
 from kube_job_runner.domain.messages import Check, Observed, Outgoing
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State
@@ -385,3 +390,48 @@ async def test_a_row_that_a_newer_program_wrote_stops_neither_the_batch_nor_the_
     [error] = await bench.dead_letters()
     assert "its rows cannot be read" in error
     assert "from_the_future" in error
+
+
+def _by_builder(job: Job) -> Decision:
+    builder = DecisionBuilder(job=job, attempts={}, now=job.due_at, rules=Rules())
+    builder.move(State.RUNNING, attempt=1, reason="Started")
+    return builder.build()
+
+
+def _by_hand(job: Job) -> Decision:
+    skipped = Transition(
+        job_id=job.id, version=2, attempt=1, from_state=State.QUEUED, to_state=State.RUNNING, at=job.due_at
+    )
+    after = msgspec.structs.replace(job, state=State.RUNNING, version=2, attempt=1)
+    return Decision(job=after, transitions=(skipped,))
+
+
+@pytest.mark.parametrize(
+    ("decide_wrongly", "says"),
+    [
+        (_by_builder, "IllegalStep('a job that is queued cannot become running')"),
+        (_by_hand, "is queued and cannot become running in one step"),
+    ],
+)
+async def test_an_illegal_step_is_a_bug_that_is_logged_retried_and_dead_lettered(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, decide_wrongly: Callable[[Job], Decision], says: str
+) -> None:
+    wrong, good = await bench.submit(2)
+    decide = lifecycle.decide
+
+    def buggy(job: Job, *rest: Any, **more: Any) -> Decision:
+        return decide_wrongly(job) if job.id == wrong.id else decide(job, *rest, **more)
+
+    monkeypatch.setattr(lifecycle, "decide", buggy)
+    await bench.pg.queue.send([Outgoing(message=Check(job_id=wrong.id))])
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(5):
+            await bench.processor.run_once(wait_seconds=0.2)
+            await bench.make_due()
+    assert (await bench.state(good)).state is State.STARTING
+    assert (await bench.state(wrong)).state is State.QUEUED
+    errors = await bench.dead_letters()
+    assert errors
+    assert all(says in error for error in errors)
+    assert await bench.messages() == 0
+    assert sum(entry.get("action") == "job.decide" for entry in logs) >= 3, "each try is logged"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from docs import states_page
 from kube_job_runner.domain import states
 from kube_job_runner.domain.states import AFTER_COMMIT, NEXT, STEPS, TERMINAL, State
 
@@ -42,3 +43,8 @@ def test_any_other_step_is_a_bug(old: State) -> None:
         else:
             with pytest.raises(states.IllegalStep, match=f"a job that is {old} cannot become {new}"):
                 states.check_step(old, new)
+
+
+def test_the_reference_page_is_written_from_the_table() -> None:
+    """Write it with `python docs/states_page.py`."""
+    assert states_page.PAGE.read_text() == states_page.page()
