@@ -14,8 +14,8 @@ import asyncpg
 
 from bench import table
 from kube_job_runner.adapters import postgres
-from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.job import Job
+from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.states import State
 from tests.support.postgres import make_change
 

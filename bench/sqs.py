@@ -57,7 +57,7 @@ def ours(url: str, messages: int) -> dict[str, float]:
 
     async def run() -> dict[str, float]:
         await admin.init(where, lease_seconds=60, max_deliveries=10)
-        async with message_queue.connect(where, stop=asyncio.Event(), wait_seconds=10) as opened:
+        async with message_queue.connect(where, receive_seconds=5, stop=asyncio.Event(), wait_seconds=10) as opened:
             began, cpu = time.monotonic(), time.process_time()
             for start in range(0, messages, 400):
                 outcomes = await opened.send_bodies([BODY] * min(400, messages - start))

@@ -18,9 +18,9 @@ from pathlib import Path
 import uvloop
 
 from bench import load, table
+from kube_job_runner import settings
 from kube_job_runner.adapters import postgres
 from kube_job_runner.bootstrap import commands
-from kube_job_runner.settings import Settings
 from tests.support.product import free_port, wait_until
 
 CONNECTIONS = 64
@@ -61,10 +61,10 @@ def web_server(folder: Path) -> Iterator[tuple[int, str, int]]:
         server.stop()
 
 
-def _migrated(url: str, folder: Path) -> Settings:
-    settings = Settings(database_url=url, data_dir=folder)
-    commands.migrate(settings)
-    return settings
+def _migrated(url: str, folder: Path) -> settings.Settings:
+    configured = settings.load({"database_url": url, "data_dir": folder}, {})
+    commands.migrate(configured)
+    return configured
 
 
 def _unused_kubeconfig(folder: Path) -> Path:

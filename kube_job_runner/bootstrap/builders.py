@@ -9,25 +9,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.bootstrap import rules
 from kube_job_runner.components import leader_loop
-from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.services.collect import Collector
-from kube_job_runner.services.log_stream import CollectSettings
 from kube_job_runner.services.observe import Kind, Observer
-from kube_job_runner.services.process import Processor, ProcessSettings
+from kube_job_runner.services.process import Processor
 from kube_job_runner.services.readiness import Probe, Readiness, round_age, watch_age
-from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings
+from kube_job_runner.services.reconcile import Reconciler
 from kube_job_runner.services.relay import QueueHealth, Relay
-from kube_job_runner.services.retention import RetentionSettings
 from kube_job_runner.services.sweep import Sweeper
 from kube_job_runner.settings import Settings, kubernetes_environment
 from kube_job_runner.web.app import build_app
-
-POSTGRES_POLL_SECONDS = 1.0
 
 
 class SystemClock:
@@ -44,14 +41,19 @@ class SystemClock:
 
 async def build_cluster(settings: Settings, clock: ports.Clock, *, installation: str) -> ports.Cluster:
     """Return the cluster adapter that the settings name, ready for use; `installation` marks what it creates as ours."""
-    if settings.cluster == "kubernetes":
+    if settings.cluster.kind == "kubernetes":
         from kube_job_runner.adapters import kubernetes
 
-        return await kubernetes.connect(settings, kubernetes_environment(os.environ), installation=installation)
-    if settings.cluster == "local":
+        return await kubernetes.connect(
+            settings.cluster,
+            kubernetes_environment(os.environ),
+            namespaces=settings.specs.namespaces,
+            installation=installation,
+        )
+    if settings.cluster.kind == "local":
         from kube_job_runner.adapters.local import LocalCluster
 
-        local = LocalCluster(settings.data_dir, clock=clock, installation=installation)
+        local = LocalCluster(settings.process.data_dir, clock=clock, installation=installation)
         await local.start()
         return local
     from kube_job_runner.adapters.simulated import SimulatedCluster
@@ -59,13 +61,6 @@ async def build_cluster(settings: Settings, clock: ports.Clock, *, installation:
     simulated = SimulatedCluster(clock=clock, keep_history=False, installation=installation)
     simulated.start()
     return simulated
-
-
-def admission_limits(settings: Settings) -> AdmissionLimits:
-    """Return how many jobs may be in flight."""
-    return AdmissionLimits(
-        total=settings.max_in_flight, per_queue=settings.queue_max_in_flight, queues=settings.queue_limits
-    )
 
 
 def build_relay(pg: postgres.Postgres, sink: ports.MessageSink) -> Relay:
@@ -89,20 +84,12 @@ def build_processor(
         cluster=cluster,
         clock=clock,
         rules=Rules(
-            graces=rules.graces(settings),
-            table=rules.load(settings.failure_rules),
-            evidence_grace_seconds=settings.evidence_grace_seconds,
-            cleanup_delay_seconds=settings.cleanup_delay_seconds,
-            force_after_seconds=settings.force_after_seconds,
-            log_deadline_seconds=settings.log_deadline_seconds,
+            graces=msgspec.structs.asdict(settings.graces),
+            table=rules.load(settings.process.failure_rules),
+            **msgspec.structs.asdict(settings.bounds),
         ),
-        settings=ProcessSettings(
-            batch_size=settings.batch_size,
-            lease_seconds=settings.lease_seconds,
-            max_deliveries=settings.max_deliveries,
-            limits=admission_limits(settings),
-            poll_seconds=POSTGRES_POLL_SECONDS if queue is pg.queue else settings.queue_wait_seconds,
-        ),
+        limits=settings.admission,
+        settings=settings.batches,
         tracer=tracer,
     )
 
@@ -122,13 +109,7 @@ def build_sweeper(settings: Settings, pg: postgres.Postgres | postgres.Fenced, c
         store=pg.sweep_store,
         logs=build_logs(settings, pg),
         clock=clock,
-        settings=RetentionSettings(
-            jobs_seconds=settings.job_retention_seconds,
-            transitions_seconds=settings.transition_retention_seconds,
-            logs_seconds=settings.log_retention_seconds,
-            dead_letters_seconds=settings.dead_letter_retention_seconds,
-            idempotency_seconds=settings.idempotency_retention_seconds,
-        ),
+        settings=settings.retention,
     )
 
 
@@ -144,25 +125,26 @@ def build_reconciler(
         cluster=cluster,
         queue=pg.queue,
         clock=clock,
-        settings=ReconcileSettings(orphan_grace_seconds=settings.orphan_grace_seconds),
+        settings=settings.sweep,
     )
 
 
 def build_leadership(settings: Settings, component: str, pg: postgres.Postgres) -> leader_loop.Leadership:
     """Return this process's part in the lease of a component."""
     holder = f"{socket.gethostname()}/{os.getpid()}"
-    return leader_loop.Leadership(component, pg.leases, holder=holder, lease_seconds=settings.leader_lease_seconds)
+    return leader_loop.Leadership(
+        component, pg.leases, holder=holder, lease_seconds=settings.process.leader_lease_seconds
+    )
 
 
 def build_logs(settings: Settings, pg: postgres.Postgres | postgres.Fenced) -> Any:
     """Return the store of logs that the settings name: `ports.LogCollectStore`, `ports.LogReader` and `ports.LogKeeper`."""
-    if settings.log_store == "postgres":
+    logs = settings.log_store
+    if logs.address == "postgres":
         return pg.logs
     from kube_job_runner.adapters import objectstore
 
-    bodies = objectstore.connect(
-        settings.log_store, endpoint=settings.log_store_endpoint, region=settings.log_store_region
-    )
+    bodies = objectstore.connect(logs.address, endpoint=logs.endpoint, region=logs.region)
     return objectstore.ObjectLogs(pg.logs, bodies)
 
 
@@ -180,13 +162,8 @@ def build_collector(
         cluster=cluster,
         wakeup=pg.wakeup,
         clock=clock,
-        settings=CollectSettings(
-            max_bytes=settings.log_max_bytes,
-            follow_after_seconds=settings.log_follow_after_seconds,
-            follows_max=settings.log_follows_max,
-            deadline_seconds=settings.log_deadline_seconds,
-            cleanup_delay_seconds=settings.cleanup_delay_seconds,
-        ),
+        settings=settings.collect,
+        bounds=settings.bounds,
         tracer=tracer,
     )
 
@@ -210,7 +187,7 @@ def build_readiness(
     probes: dict[str, Probe] = {}
     for name in components:
         if (
-            name in watches and settings.cluster == "kubernetes"
+            name in watches and settings.cluster.kind == "kubernetes"
         ):  # the others have no bookmarks, and may be silent for long
             probes[f"watch-{watches[name]}s"] = while_leading(name, watch_age(watches[name], clock))
         elif name in ("messages-processor", "log-collector", "sweeper"):
@@ -238,6 +215,6 @@ def build_web(
         wakeup=pg.wakeup,
         logs=build_logs(settings, pg),
         clock=clock,
-        admission=admission_limits(settings),
+        admission=settings.admission,
         tracer=tracer,
     )

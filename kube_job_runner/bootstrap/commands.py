@@ -30,7 +30,7 @@ def up(settings: Settings, *, on_ready: OnReady) -> int:
     Raises:
         ConfigurationError: the data directory is in use, or a setting or a failure rule does not fit.
     """
-    rules.load(settings.failure_rules)  # a wrong rule stops the start before anything runs
+    rules.load(settings.process.failure_rules)  # a wrong rule stops the start before anything runs
     with database(settings) as url:
         return run(settings, run_up(settings, url, on_ready))
 
@@ -48,13 +48,14 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
             f"{RELAY}: nothing to relay, the queue is in PostgreSQL (KJR_QUEUE); leave it out, or set KJR_QUEUE=sqs://NAME"
         )
     chosen = tuple(components) or everything
-    if settings.cluster != "kubernetes" and set(chosen) != set(everything):
+    if settings.cluster.kind != "kubernetes" and set(chosen) != set(everything):
         raise ConfigurationError(
-            f"the {settings.cluster} cluster lives in one process: run all components together, or set KJR_CLUSTER=kubernetes"
+            f"the {settings.cluster.kind} cluster lives in one process: run all components together,"
+            " or set KJR_CLUSTER=kubernetes"
         )
-    if settings.database_url is None and set(chosen) != set(everything):
+    if settings.database.url is None and set(chosen) != set(everything):
         raise ConfigurationError("KJR_DATABASE_URL: must be set when components run apart")
-    rules.load(settings.failure_rules)
+    rules.load(settings.process.failure_rules)
     with database(settings) as url:
         return run(settings, run_components(settings, url, chosen, on_ready=None))
 
@@ -69,7 +70,7 @@ def init_queue(settings: Settings) -> list[str] | None:
     if address is None:
         return None
     making: Coroutine[Any, Any, list[str]] = sqs_module("admin").init(
-        address, lease_seconds=settings.lease_seconds, max_deliveries=settings.max_deliveries
+        address, lease_seconds=settings.batches.lease_seconds, max_deliveries=settings.batches.max_deliveries
     )
     return lifetime.run_to_end(making)
 
@@ -84,7 +85,7 @@ def check_queue(settings: Settings) -> tuple[list[str], ports.QueueCounts] | Non
     if address is None:
         return None
     checking: Coroutine[Any, Any, tuple[list[str], ports.QueueCounts]] = sqs_module("admin").check(
-        address, max_deliveries=settings.max_deliveries
+        address, max_deliveries=settings.batches.max_deliveries
     )
     return lifetime.run_to_end(checking)
 
@@ -98,12 +99,12 @@ def migrate(settings: Settings) -> list[str]:
 def grant_roles(settings: Settings) -> list[str]:
     """Make and grant the components' roles in a database that has been migrated; return their names."""
     with database(settings) as url:
-        return lifetime.run_to_end(postgres.roles.grant(url, prefix=settings.database_role_prefix))
+        return lifetime.run_to_end(postgres.roles.grant(url, prefix=settings.database.role_prefix))
 
 
 def roles_script(settings: Settings) -> str:
     """Return the SQL that does the same, for an administrator to run."""
-    return postgres.roles.script(settings.database_role_prefix)
+    return postgres.roles.script(settings.database.role_prefix)
 
 
 def create_token(settings: Settings, name: str) -> str:
@@ -141,10 +142,10 @@ def doctor(settings: Settings, components: Sequence[str] = ()) -> list[Finding]:
 @contextlib.contextmanager
 def database(settings: Settings) -> Any:
     """Give the URL of the database: the one that is set, or that of an embedded server which runs meanwhile."""
-    if settings.database_url is not None:
-        yield settings.database_url
+    if settings.database.url is not None:
+        yield settings.database.url
         return
-    server = postgres.embedded.start(settings.data_dir)
+    server = postgres.embedded.start(settings.process.data_dir)
     try:
         yield server.url
     finally:
@@ -159,7 +160,7 @@ def _with_store(settings: Settings, call: Callable[[postgres.Postgres], Awaitabl
         finally:
             await pg.close()
 
-    url = settings.database_url or postgres.embedded.running_url(settings.data_dir)
+    url = settings.database.url or postgres.embedded.running_url(settings.process.data_dir)
     if url is not None:
         return lifetime.run_to_end(run(url))
     with database(settings) as started_url:

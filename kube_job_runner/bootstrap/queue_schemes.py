@@ -15,14 +15,14 @@ def queue_address(settings: Settings) -> Any:
     Raises:
         ConfigurationError: KJR_QUEUE cannot be read.
     """
-    if settings.queue == "postgres":
+    if settings.queue.address == "postgres":
         return None
     from kube_job_runner.adapters.sqs import address
 
     return address.parse(
-        settings.queue,
-        region=settings.queue_region,
-        endpoint=settings.queue_endpoint,
+        settings.queue.address,
+        region=settings.queue.region,
+        endpoint=settings.queue.endpoint,
         default_region=aws_region(),
     )
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kube_job_runner import settings
 from kube_job_runner.domain import failures
 from kube_job_runner.domain.errors import ConfigurationError
 
@@ -46,8 +45,3 @@ def _read(path: Path) -> Any:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def graces(configured: settings.Settings) -> dict[str, float]:
-    """Return how long the signals of each class may last, in seconds, as the settings have it."""
-    return {name: getattr(configured, f"{name}_grace_seconds") for name in failures.GRACES_SECONDS if name}

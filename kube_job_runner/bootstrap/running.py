@@ -45,7 +45,9 @@ OnReady = Callable[[str, str], None]
 
 def run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:
     """Run a process to its end, with its logs set up and what it was started with told; return the exit code."""
-    loggers.configure(log_format=settings.log_format, log_level=settings.log_level, secrets=secrets(settings))
+    loggers.configure(
+        log_format=settings.process.log_format, log_level=settings.process.log_level, secrets=secrets(settings)
+    )
     for name in unknown_variables():
         log.warning(
             "unknown setting", action="process.start", variable=name, hint=f"see `kjr config`{suggestion(name)}"
@@ -60,14 +62,14 @@ async def run_up(settings: Settings, url: str, on_ready: OnReady) -> int:
     pg = await postgres.connect(url, pool_size=2)
     try:
         token = ""
-        if settings.auth == "token":
-            token, row = auth.local_token(settings.data_dir, _LOCAL_TOKEN_NAME)
+        if settings.web.auth == "token":
+            token, row = auth.local_token(settings.process.data_dir, _LOCAL_TOKEN_NAME)
             await pg.token_store.add_token(row)
     finally:
         await pg.close()
 
     def ready(web_url: str) -> None:
-        auth.write_connection(settings.data_dir, web_url, token)
+        auth.write_connection(settings.process.data_dir, web_url, token)
         on_ready(web_url, token)
 
     return await run_components(settings, url, all_components(settings), on_ready=ready)
@@ -80,7 +82,7 @@ async def run_components(
     stop = asyncio.Event()
     lifetime.handle_signals(stop)
     metrics.build_info.labels(__version__).set(1)
-    metrics.queue_label.keep(["default", *settings.queue_limits])
+    metrics.queue_label.keep(["default", *settings.admission.queues])
     if "web-server" in components:
         auth.check_exposure(settings)
         if await postgres.may_migrate(url):
@@ -110,18 +112,18 @@ async def run_components(
         )
         lifetime.spare_garbage_collection()
         beside = []
-        if "web-server" not in components and settings.metrics_port >= 0:
-            beside.append(probes.run(readiness, host=settings.host, port=settings.metrics_port, stop=stop))
-        return await lifetime.supervise(tasks, stop=stop, drain_seconds=settings.drain_seconds, beside=beside)
+        if "web-server" not in components and settings.process.metrics_port >= 0:
+            beside.append(probes.run(readiness, host=settings.web.host, port=settings.process.metrics_port, stop=stop))
+        return await lifetime.supervise(tasks, stop=stop, drain_seconds=settings.process.drain_seconds, beside=beside)
 
 
 @contextlib.asynccontextmanager
 async def _connections(
     settings: Settings, url: str, components: Sequence[str], clock: ports.Clock, *, stop: asyncio.Event
 ) -> AsyncIterator[tuple[postgres.Postgres, ports.Cluster | None]]:
-    pg = await postgres.connect(url, pool_size=4 + 2 * len(components) + settings.pipelines)
+    pg = await postgres.connect(url, pool_size=4 + 2 * len(components) + settings.batches.pipelines)
     try:
-        await _wait_for_schema(pg, components, stop, role_prefix=settings.database_role_prefix)
+        await _wait_for_schema(pg, components, stop, role_prefix=settings.database.role_prefix)
         if set(components) <= STORE_ONLY:
             yield pg, None
             return
@@ -144,7 +146,9 @@ async def _queue(
     if address is None or set(components) <= NO_QUEUE:
         yield pg.queue
         return
-    async with sqs_module("message_queue").connect(address, stop=stop, wait_seconds=_SCHEMA_WAIT_SECONDS) as queue:
+    async with sqs_module("message_queue").connect(
+        address, receive_seconds=settings.queue.wait_seconds, stop=stop, wait_seconds=_SCHEMA_WAIT_SECONDS
+    ) as queue:
         yield queue
 
 
@@ -179,9 +183,9 @@ def _component_tasks(
         if name == RELAY:
             tasks[name] = outbox_relay.run(
                 builders.build_relay(pg, queue),
-                pipelines=settings.pipelines,
+                pipelines=settings.batches.pipelines,
                 stop=stop,
-                drain_seconds=settings.drain_seconds,
+                drain_seconds=settings.process.drain_seconds,
             )
             continue
         assert cluster is not None  # only the web server and the relay go without
@@ -194,7 +198,7 @@ def _component_tasks(
         else:
             processor = builders.build_processor(settings, pg, cluster, clock, queue=queue, tracer=tracer_of(name))
             tasks[name] = messages_processor.run(
-                processor, pipelines=settings.pipelines, stop=stop, drain_seconds=settings.drain_seconds
+                processor, pipelines=settings.batches.pipelines, stop=stop, drain_seconds=settings.process.drain_seconds
             )
     return tasks
 
@@ -239,10 +243,10 @@ def _led_work(
         fenced = pg.fenced(fence)
         return sweeper.run(
             builders.build_sweeper(settings, fenced, clock),
-            interval_seconds=settings.sweep_seconds,
+            interval_seconds=settings.sweep.sweep_seconds,
             stop=stop,
             reconciler=builders.build_reconciler(settings, fenced, cluster, clock),
-            reconcile_seconds=settings.reconcile_seconds,
+            reconcile_seconds=settings.sweep.reconcile_seconds,
             depth=DepthMeter(pg.health),
         )
 

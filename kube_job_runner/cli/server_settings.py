@@ -33,12 +33,12 @@ def load(**overrides: Any) -> Settings:
 def banner(url: str, token: str, settings: Settings) -> None:
     """Say where the server is and what to try first. The token is shown by its beginning only: terminals are recorded."""
     lines = [
-        f"kube-job-runner is up at {url}  (cluster: {settings.cluster}, API: {url}/docs)",
-        f"token: {token[:12]}…  in {settings.data_dir / 'connection.json'}; kjr on this machine finds it by itself"
+        f"kube-job-runner is up at {url}  (cluster: {settings.cluster.kind}, API: {url}/docs)",
+        f"token: {token[:12]}…  in {settings.process.data_dir / 'connection.json'}; kjr on this machine finds it by itself"
         if token
         else "no authentication: anybody on this machine may use it",
     ]
-    if settings.cluster == "local":
+    if settings.cluster.kind == "local":
         lines.append("the local cluster runs commands as processes of this machine; images are not used")
     lines += ["", "try:  kjr run busybox -- echo hello", "      kjr list", "stop: Ctrl-C"]
     click.echo("\n".join(lines), err=True)

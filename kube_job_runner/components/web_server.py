@@ -12,14 +12,14 @@ from kube_job_runner.web.app import WebApp
 
 
 async def run(app: WebApp, settings: Settings, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
-    """Serve until `stop` is set, then end within `settings.drain_seconds`. `ready` is called with the URL.
+    """Serve until `stop` is set, then end within `settings.process.drain_seconds`. `ready` is called with the URL.
 
     Long polls and log streams, however many, are told to end first.
 
     Raises:
         ConfigurationError: the address cannot be listened on.
     """
-    async with server.serve(app, host=settings.host, port=settings.port) as serving:
+    async with server.serve(app, host=settings.web.host, port=settings.web.port) as serving:
         ready(serving.url)
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -27,7 +27,7 @@ async def run(app: WebApp, settings: Settings, stop: asyncio.Event, ready: Calla
         finally:
             stopping.cancel()
         await app.drain()
-        await serving.end(drain_seconds=settings.drain_seconds)
+        await serving.end(drain_seconds=settings.process.drain_seconds)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(1.0, settings.drain_seconds)):
+            async with asyncio.timeout(max(1.0, settings.process.drain_seconds)):
                 await app.close()

@@ -40,6 +40,11 @@ class MessageQueue(Sender, Protocol):
     transactional: bool
     """Whether `ProcessStore.commit` acknowledges receipts itself, in its own transaction."""
 
+    @property
+    def receive_seconds(self) -> float:
+        """How long a `receive` should wait for the first message."""
+        ...
+
     async def receive(self, *, limit: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
         """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`."""
         ...

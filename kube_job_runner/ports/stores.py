@@ -9,8 +9,9 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain.decide.admission import AdmissionLimits, QueueStanding
+from kube_job_runner.domain.decide.admission import QueueStanding
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, Transition
+from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Outgoing
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State

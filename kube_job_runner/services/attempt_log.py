@@ -16,10 +16,12 @@ from kube_job_runner.domain import backoff, names
 from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import ClusterRefused, NotFound, TemporaryError
 from kube_job_runner.domain.job import LogStatus
+from kube_job_runner.domain.limits import Bounds
 from kube_job_runner.domain.logs.chunks import Chunk
 from kube_job_runner.ports import ClusterLogs, LogCollectStore, LogWork, LogWrite
 from kube_job_runner.services.chunk_writer import ChunkWriter
-from kube_job_runner.services.log_stream import CollectSettings, Stream
+from kube_job_runner.services.log_stream import Stream
+from kube_job_runner.settings.groups import CollectSettings
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
@@ -30,6 +32,20 @@ class Lost(msgspec.Struct, frozen=True):
 
     code: str
     text: str
+
+
+class CollectPace(msgspec.Struct, frozen=True, kw_only=True):
+    """How the log-collector works: its lease, its snapshots at once, and the pauses of its loops."""
+
+    lease_seconds: float = 30.0
+    snapshots_max: int = 16
+    poll_seconds: float = 1.0
+    pace_seconds: float = 0.25
+    first_flush_seconds: float = 0.1
+    flush_seconds: float = 0.3
+    quiet_flush_seconds: float = 2.0
+    retry_seconds: float = 0.5
+    retry_max_seconds: float = 10.0
 
 
 class AttemptLog:
@@ -43,6 +59,8 @@ class AttemptLog:
         store: LogCollectStore,
         writer: ChunkWriter,
         settings: CollectSettings,
+        bounds: Bounds,
+        pace: CollectPace,
         slots: asyncio.Semaphore,
     ) -> None:
         self.work = work
@@ -54,6 +72,8 @@ class AttemptLog:
         self._store = store
         self._writer = writer
         self._settings = settings
+        self._bounds = bounds
+        self._pace = pace
         self._slots = slots
         self._changed = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -115,10 +135,8 @@ class AttemptLog:
         stream = Stream(self.work, name, cluster=self._cluster, store=self._store, max_bytes=self._settings.max_bytes)
         self._streams[name] = stream
         await stream.restore()
-        settings = self._settings
-        retries = Backoff(
-            first_seconds=settings.retry_seconds, max_seconds=settings.retry_max_seconds, over=backoff.EXACT
-        )
+        pace = self._pace
+        retries = Backoff(first_seconds=pace.retry_seconds, max_seconds=pace.retry_max_seconds, over=backoff.EXACT)
         whole = False
         while True:
             work = self.work
@@ -136,8 +154,8 @@ class AttemptLog:
                 whole = False
                 late = work.decided_at is not None and work.ended
                 waited_seconds = (work.now - work.decided_at).total_seconds() if late and work.decided_at else 0.0
-                if waited_seconds >= self._settings.deadline_seconds:
-                    return Lost("Deadline", f"not within {self._settings.deadline_seconds:g} s: {error}")
+                if waited_seconds >= self._bounds.log_deadline_seconds:
+                    return Lost("Deadline", f"not within {self._bounds.log_deadline_seconds:g} s: {error}")
                 log.info(
                     "log not read; trying again", action="log.read", pod=work.pod_name, container=name, error=str(error)
                 )
@@ -197,19 +215,19 @@ class AttemptLog:
 
     async def _tick(self) -> None:
         """Store what has come, now and then: soon while somebody reads or a stop waits, else seldom."""
-        settings = self._settings
+        pace = self._pace
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(settings.first_flush_seconds)
+        await asyncio.sleep(pace.first_flush_seconds)
         last = loop.time()
         while True:
             eager = self.work.wanted or self.work.stopping or self._status != "following"
-            due = last + (settings.flush_seconds if eager else settings.quiet_flush_seconds)
+            due = last + (pace.flush_seconds if eager else pace.quiet_flush_seconds)
             if self.following and (loop.time() >= due or self._status != "following"):
                 await self.flush(following=True)
                 last = loop.time()
             elif any(stream.full for stream in self._streams.values()):
                 await self.flush(following=True)
-            await asyncio.sleep(settings.flush_seconds / 6)
+            await asyncio.sleep(pace.flush_seconds / 6)
 
     async def flush(self, *, following: bool = False) -> None:
         """Store what has come since the last time."""
@@ -247,7 +265,7 @@ class AttemptLog:
 
     def _up_to_date(self) -> bool:
         now = asyncio.get_running_loop().time()
-        settle_seconds = self._settings.flush_seconds / 2
+        settle_seconds = self._pace.flush_seconds / 2
         return bool(self._streams) and all(
             stream.opened_at is not None and now - stream.opened_at >= settle_seconds
             for stream in self._streams.values()

@@ -14,16 +14,18 @@ from datetime import datetime
 
 from kube_job_runner import ports
 from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.limits import Bounds
 from kube_job_runner.domain.record import trace
 from kube_job_runner.ports import Clock, ClusterLogs, LogCollectStore, LogKey, LogWork, Wakeup
-from kube_job_runner.services.attempt_log import AttemptLog
+from kube_job_runner.services.attempt_log import AttemptLog, CollectPace
 from kube_job_runner.services.chunk_writer import ChunkWriter, LogLeaseLost
-from kube_job_runner.services.log_stream import CollectSettings
+from kube_job_runner.settings.groups import CollectSettings
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
 
 
+DEFAULT_PACE = CollectPace()
 _CLOSE_SECONDS = 10.0
 _WAITING_PER_PLACE = 64
 
@@ -39,6 +41,8 @@ class Collector:
         wakeup: Wakeup,
         clock: Clock,
         settings: CollectSettings,
+        bounds: Bounds,
+        pace: CollectPace = DEFAULT_PACE,
         tracer: ports.Tracer | None = None,
     ) -> None:
         self._tracer = tracer
@@ -47,9 +51,11 @@ class Collector:
         self._wakeup = wakeup
         self._clock = clock
         self._settings = settings
+        self._bounds = bounds
+        self._pace = pace
         self._token = uuid.uuid4()
-        self._writer = ChunkWriter(store, token=self._token, cleanup_delay_seconds=settings.cleanup_delay_seconds)
-        self._slots = asyncio.Semaphore(settings.snapshots_max)
+        self._writer = ChunkWriter(store, token=self._token, cleanup_delay_seconds=bounds.cleanup_delay_seconds)
+        self._slots = asyncio.Semaphore(pace.snapshots_max)
         self._logs: dict[LogKey, AttemptLog] = {}
         self._tasks: dict[LogKey, asyncio.Task[None]] = {}
         self._renewed_at = clock.monotonic()
@@ -66,16 +72,16 @@ class Collector:
         Raises:
             TemporaryError: the store does not answer.
         """
-        settings = self._settings
+        settings, pace = self._settings, self._pace
         following = sum(attempt.following for attempt in self._logs.values())
         metrics.log_follows.set(following)
         metrics.log_follows_max.set(settings.follows_max)
         # Those of a node that does not answer wait for it most of the time, and must not hold up the others.
         waiting = sum(attempt.waiting for attempt in self._logs.values() if not attempt.following)
-        room = 4 * settings.snapshots_max - (len(self._logs) - following - waiting) - waiting // _WAITING_PER_PLACE
+        room = 4 * pace.snapshots_max - (len(self._logs) - following - waiting) - waiting // _WAITING_PER_PLACE
         works = await self._store.claim(
             token=self._token,
-            lease_seconds=settings.lease_seconds,
+            lease_seconds=pace.lease_seconds,
             ended_limit=max(0, room),
             follow_limit=max(0, settings.follows_max - following),
             follow_after_seconds=settings.follow_after_seconds,
@@ -85,9 +91,9 @@ class Collector:
                 self._start(work)
         await self._look()
         if works and len(works) >= room:
-            return settings.pace_seconds / 4
-        await self._wakeup.wait("jobs", timeout_seconds=settings.poll_seconds)
-        return settings.pace_seconds
+            return pace.pace_seconds / 4
+        await self._wakeup.wait("jobs", timeout_seconds=pace.poll_seconds)
+        return pace.pace_seconds
 
     async def close(self) -> None:
         """Store what has come, and give all leases back."""
@@ -105,6 +111,8 @@ class Collector:
             store=self._store,
             writer=self._writer,
             settings=self._settings,
+            bounds=self._bounds,
+            pace=self._pace,
             slots=self._slots,
         )
         self._logs[work.key] = attempt
@@ -121,7 +129,7 @@ class Collector:
 
     async def _collect(self, attempt: AttemptLog) -> None:
         key = attempt.work.key
-        delay_seconds = self._settings.retry_max_seconds
+        delay_seconds = self._pace.retry_max_seconds
         began = self._clock.now()
         try:
             await attempt.run()
@@ -164,15 +172,15 @@ class Collector:
 
     async def _look(self) -> None:
         """Keep the leases, and hear what has become of the attempts that are followed."""
-        now, settings = self._clock.monotonic(), self._settings
-        renew = now - self._renewed_at >= settings.lease_seconds / 3
-        if not self._logs or not (renew or now - self._looked_at >= settings.flush_seconds):
+        now, pace = self._clock.monotonic(), self._pace
+        renew = now - self._renewed_at >= pace.lease_seconds / 3
+        if not self._logs or not (renew or now - self._looked_at >= pace.flush_seconds):
             return
         self._looked_at = now
         keys = list(self._logs) if renew else [key for key, one in self._logs.items() if one.following]
         if not keys:
             return
-        works = await self._store.renew(keys, token=self._token, lease_seconds=settings.lease_seconds if renew else 0.0)
+        works = await self._store.renew(keys, token=self._token, lease_seconds=pace.lease_seconds if renew else 0.0)
         if renew:
             self._renewed_at = now
         seen = {work.key: work for work in works}

@@ -13,11 +13,11 @@ import msgspec
 
 from kube_job_runner.domain import failures
 from kube_job_runner.domain.decide import admission, endings, retries
-from kube_job_runner.domain.decide.admission import DEFAULT_LIMITS, AdmissionLimits
 from kube_job_runner.domain.decide.retries import Budget, Plan
 from kube_job_runner.domain.errors import NotFound, TemporaryError
 from kube_job_runner.domain.failures import Table
 from kube_job_runner.domain.job import Anomaly, Attempt, Job
+from kube_job_runner.domain.limits import DEFAULT_ADMISSION, AdmissionLimits
 from kube_job_runner.domain.record import sentence, timeline
 from kube_job_runner.domain.record.timeline import Phase
 from kube_job_runner.domain.states import State
@@ -64,7 +64,7 @@ class Explainer:
         clock: Clock,
         *,
         last_lines: LastLines,
-        limits: AdmissionLimits = DEFAULT_LIMITS,
+        limits: AdmissionLimits = DEFAULT_ADMISSION,
         table: Table = failures.TABLE,
     ) -> None:
         self._reader = reader

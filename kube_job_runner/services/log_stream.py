@@ -7,8 +7,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
-import msgspec
-
 from kube_job_runner.domain.logs import rotation
 from kube_job_runner.domain.logs.assembler import Assembler
 from kube_job_runner.domain.logs.chunks import Chunk
@@ -179,22 +177,3 @@ class Stream:
 
 def _monotonic() -> float:
     return asyncio.get_running_loop().time()
-
-
-class CollectSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Sizes and times of the log-collector."""
-
-    max_bytes: int = 64 * 1024 * 1024
-    follow_after_seconds: float = 5.0
-    follows_max: int = 200
-    deadline_seconds: float = 600.0
-    cleanup_delay_seconds: float = 300.0
-    lease_seconds: float = 30.0
-    snapshots_max: int = 16
-    poll_seconds: float = 1.0
-    pace_seconds: float = 0.25
-    first_flush_seconds: float = 0.1
-    flush_seconds: float = 0.3
-    quiet_flush_seconds: float = 2.0
-    retry_seconds: float = 0.5
-    retry_max_seconds: float = 10.0

@@ -11,37 +11,26 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
-import msgspec
-
 from kube_job_runner import ports
 from kube_job_runner.domain import backoff, messages
 from kube_job_runner.domain.decide import creation, lifecycle, observation
-from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import PermanentError, TemporaryError
+from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Delete, Message, Observed, Outgoing, Submitted
 from kube_job_runner.domain.record import trace
 from kube_job_runner.services import batch_lease, bookkeeping
 from kube_job_runner.services.batch import Batch, Work
 from kube_job_runner.services.effects import Effects
+from kube_job_runner.settings.groups import BatchSettings
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
 
+ADMIT_SECONDS = 1.0  # admission is tried so often even when no message asks for it
 UNKNOWN_ATTEMPT_DELIVERIES = 9  # with doubling delays two minutes: longer than the lease of a create in flight
 _RETRY_SOON_SECONDS = 0.05
 _RETRY_FAILED_SECONDS = 2.0
-
-
-class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Sizes and times of the pipeline. `admit_seconds`: admission is tried so often even when no message asks for it."""
-
-    batch_size: int = 200
-    lease_seconds: float = 60.0
-    max_deliveries: int = 10
-    limits: AdmissionLimits = AdmissionLimits()
-    admit_seconds: float = 1.0
-    poll_seconds: float = 1.0
 
 
 class Processor:
@@ -55,7 +44,9 @@ class Processor:
         cluster: ports.ClusterWriter,
         clock: ports.Clock,
         rules: Rules,
-        settings: ProcessSettings,
+        limits: AdmissionLimits,
+        settings: BatchSettings,
+        admit_seconds: float = ADMIT_SECONDS,
         tracer: ports.Tracer | None = None,
     ) -> None:
         self._store = store
@@ -64,8 +55,10 @@ class Processor:
         self._tracer = tracer
         self._clock = clock
         self._rules = rules
+        self._limits = limits
         self._settings = settings
-        self._admit_at = clock.monotonic() + settings.admit_seconds
+        self._admit_seconds = admit_seconds
+        self._admit_at = clock.monotonic() + admit_seconds
 
     async def run_once(self, *, wait_seconds: float | None = None) -> int:
         """Work on one batch; return how many messages and admitted jobs it held. As `take`, then `work`."""
@@ -80,7 +73,7 @@ class Processor:
         """
         deliveries = await self._queue.receive(
             limit=self._settings.batch_size,
-            wait_seconds=self._settings.poll_seconds if wait_seconds is None else wait_seconds,
+            wait_seconds=self._queue.receive_seconds if wait_seconds is None else wait_seconds,
             visibility_seconds=self._settings.lease_seconds,
         )
         if not deliveries and self._clock.monotonic() < self._admit_at:
@@ -166,10 +159,10 @@ class Processor:
     async def _admit(self, batch: Batch) -> list[Work]:
         """Admit waiting jobs and decide about them: they are created with this batch, without another message."""
         asked_at = self._clock.monotonic()
-        self._admit_at = asked_at + self._settings.admit_seconds
+        self._admit_at = asked_at + self._admit_seconds
         lease_seconds = self._settings.lease_seconds
         admitting = asyncio.ensure_future(
-            self._store.admit(self._settings.limits, limit=self._settings.batch_size, lease_seconds=lease_seconds)
+            self._store.admit(self._limits, limit=self._settings.batch_size, lease_seconds=lease_seconds)
         )
         try:
             await asyncio.shield(admitting)

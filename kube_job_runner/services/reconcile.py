@@ -18,6 +18,7 @@ from kube_job_runner import ports
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import JobFacts, PodFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
+from kube_job_runner.settings.groups import SweepSettings
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
@@ -27,12 +28,6 @@ MOST_DELETES = 50
 MOST_SUSPECTS = 1000
 MOST_ZOMBIES = 200
 _NOBODY = UUID(int=0)
-
-
-class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How old an object must be before it can be an orphan: a create in flight has no row yet."""
-
-    orphan_grace_seconds: float = 600.0
 
 
 class Found(msgspec.Struct, kw_only=True):
@@ -67,7 +62,7 @@ class Reconciler:
         cluster: ports.ClusterInventory,
         queue: ports.Sender,
         clock: ports.Clock,
-        settings: ReconcileSettings,
+        settings: SweepSettings,
     ) -> None:
         self._store = store
         self._cluster = cluster

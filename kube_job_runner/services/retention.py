@@ -6,9 +6,8 @@ cleaned up behind us: a year's backlog is worked off without anybody noticing.
 
 from __future__ import annotations
 
-import msgspec
-
 from kube_job_runner import ports
+from kube_job_runner.settings.groups import RetentionSettings
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
@@ -19,16 +18,6 @@ HISTORY_ROUND_SECONDS = 600.0  # each round walks over the history of old jobs t
 PAUSE_SECONDS = 0.1
 PAUSE_MAX_SECONDS = 30.0
 PAUSE_FACTOR = 2.0  # at most a third of the time is spent on removing
-
-
-class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How old things get before they are removed, in seconds. What belongs to a job goes with it at the latest."""
-
-    jobs_seconds: float = 30 * 86_400.0
-    transitions_seconds: float = 30 * 86_400.0
-    logs_seconds: float = 30 * 86_400.0
-    dead_letters_seconds: float = 30 * 86_400.0
-    idempotency_seconds: float = 7 * 86_400.0
 
 
 class Retention:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kube_job_runner import ports
-from kube_job_runner.services.retention import Retention, RetentionSettings
+from kube_job_runner.services.retention import Retention
+from kube_job_runner.settings.groups import RetentionSettings
 from kube_job_runner.telemetry import metrics
 
 _BATCH = 500

@@ -9,9 +9,8 @@ from starlette.types import Receive, Scope, Send
 
 import kube_job_runner
 from kube_job_runner.domain import failures
-from kube_job_runner.domain.decide.admission import DEFAULT_LIMITS, AdmissionLimits
 from kube_job_runner.domain.failures import Table
-from kube_job_runner.domain.spec.check import SpecLimits
+from kube_job_runner.domain.limits import DEFAULT_ADMISSION, AdmissionLimits
 from kube_job_runner.ports import (
     Clock,
     Health,
@@ -84,7 +83,7 @@ def build_app(
     wakeup: Wakeup,
     logs: LogReader,
     clock: Clock,
-    admission: AdmissionLimits = DEFAULT_LIMITS,
+    admission: AdmissionLimits = DEFAULT_ADMISSION,
     table: Table = failures.TABLE,
     readiness: Readiness | None = None,
     tracer: Tracer | None = None,
@@ -95,23 +94,18 @@ def build_app(
         ConfigurationError: authentication is off, and the address to listen on is not loopback.
     """
     auth.check_exposure(settings)
-    limits = SpecLimits(
-        namespaces=frozenset(settings.namespaces),
-        default_namespace=settings.namespaces[0],
-        spec_max_bytes=settings.spec_max_bytes,
-    )
     submitter = Submitter(submit_store)
     hub: ChangeHub[UUID] = ChangeHub(reader.versions, wakeup, clock)
     log_hub: ChangeHub[LogKey] = ChangeHub(logs.log_versions, wakeup, clock, topic="logs")
     log_service = LogService(reader, logs, clock, hub=hub, log_hub=log_hub)
-    submits = SubmitApi(submitter, clock, limits, tracer=tracer)
+    submits = SubmitApi(submitter, clock, settings.specs, tracer=tracer)
     jobs = JobsApi(
         reader,
         submit_store,
         hub,
         log_service,
         clock=clock,
-        wait_max_seconds=settings.wait_max_seconds,
+        wait_max_seconds=settings.web.wait_max_seconds,
         admission=admission,
     )
     records = RecordsApi(Explainer(reader, clock, last_lines=LastLines(logs), limits=admission, table=table))
@@ -125,8 +119,10 @@ def build_app(
             *record_operations.policy_operations(PoliciesApi(Simulator(reader))),
             *operations.system_operations(system),
         ],
-        limits=Limits(body_max_bytes=settings.body_max_bytes, body_timeout_seconds=settings.body_timeout_seconds),
-        authenticate=auth.Authenticator(tokens, clock) if settings.auth == "token" else auth.anonymous,
+        limits=Limits(
+            body_max_bytes=settings.web.body_max_bytes, body_timeout_seconds=settings.web.body_timeout_seconds
+        ),
+        authenticate=auth.Authenticator(tokens, clock) if settings.web.auth == "token" else auth.anonymous,
         explain=problems.explain,
         observe=_Counters(),
         headers=_HEADERS,

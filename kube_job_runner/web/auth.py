@@ -141,9 +141,9 @@ def check_exposure(settings: Settings) -> None:
     Raises:
         ConfigurationError: with the remedy.
     """
-    if settings.auth == "none" and not is_loopback(settings.host):
+    if settings.web.auth == "none" and not is_loopback(settings.web.host):
         raise ConfigurationError(
-            f"KJR_AUTH=none is for loopback only, and KJR_HOST is {settings.host!r}: set KJR_AUTH=token,"
+            f"KJR_AUTH=none is for loopback only, and KJR_HOST is {settings.web.host!r}: set KJR_AUTH=token,"
             " or KJR_HOST=127.0.0.1"
         )
 

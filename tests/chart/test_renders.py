@@ -80,8 +80,8 @@ def test_every_component_is_known_and_every_setting_can_be_read(case: str) -> No
         environ.pop("KJR_DATABASE_URL_FILE", None)  # of a pod, not of this machine
         assert settings.unknown_variables(environ) == []
         loaded = settings.load(environ=environ)
-        assert loaded.cluster == "kubernetes"
-        assert loaded.auth == "token"
+        assert loaded.cluster.kind == "kubernetes"
+        assert loaded.web.auth == "token"
 
 
 @pytest.mark.parametrize("case", chart.cases())

@@ -141,7 +141,8 @@ def test_a_create_in_flight_is_left_for_its_processor(swept: Swept) -> None:
 
 def test_a_pod_that_hangs_because_its_node_is_gone_is_removed_by_force(kube_cluster: Cluster, swept: Swept) -> None:
     from kube_job_runner.adapters import kubernetes
-    from kube_job_runner.settings import KubernetesEnvironment, Settings
+    from kube_job_runner.settings import KubernetesEnvironment
+    from kube_job_runner.settings.groups import ClusterSettings
 
     job_id = swept.product.submit(annotations={"run": "1h", "grace": "1h"})
     swept.product.wait_for(job_id, "running")
@@ -155,10 +156,9 @@ def test_a_pod_that_hangs_because_its_node_is_gone_is_removed_by_force(kube_clus
     config = swept.product._kubeconfigs["messages-processor"]
 
     async def force() -> None:
-        settings = Settings(
-            kubeconfig=str(config), namespaces=(swept.product.namespace,), instance=swept.product.instance
-        )
-        cluster = await kubernetes.connect(settings, KubernetesEnvironment())
+        settings = ClusterSettings(kubeconfig=str(config), instance=swept.product.instance)
+        namespaces = (swept.product.namespace,)
+        cluster = await kubernetes.connect(settings, KubernetesEnvironment(), namespaces=namespaces)
         try:
             job = await cluster.find(swept.product.namespace, attempt["cluster_name"])
             assert job is not None

@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from kube_job_runner.adapters import kubernetes
 from kube_job_runner.adapters.local import LocalCluster
-from kube_job_runner.settings import KubernetesEnvironment, Settings
+from kube_job_runner.settings import KubernetesEnvironment
+from kube_job_runner.settings.groups import ClusterSettings
 from testbed import cluster as testbed_cluster
 from tests.contract.cluster_suite import ClusterContract, ClusterLogs, EventTexts, ForeignObjects
 from tests.support.clusters import LocalHarness, SimulatedHarness, SystemClock
@@ -49,9 +50,12 @@ class TestKubernetesCluster(EventTexts, ForeignObjects, ClusterContract):
     async def harness(
         self, kube_cluster: testbed_cluster.Cluster, kube_namespace: str
     ) -> AsyncIterator[KubernetesHarness]:
-        settings = Settings(kubeconfig=str(kube_cluster.kubeconfig()), namespaces=(kube_namespace,))
+        settings = ClusterSettings(kubeconfig=str(kube_cluster.kubeconfig()))
         cluster = await kubernetes.connect(
-            settings, KubernetesEnvironment(), installation=KubernetesHarness.installation
+            settings,
+            KubernetesEnvironment(),
+            namespaces=(kube_namespace,),
+            installation=KubernetesHarness.installation,
         )
         yield KubernetesHarness(cluster, kube_cluster, kube_namespace)
         await cluster.close()

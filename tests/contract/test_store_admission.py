@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from kube_job_runner.adapters.postgres import Postgres
-from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.job import Job
+from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import Change, LoadedJob
 from tests.support.postgres import SPEC, fetch, finish, make_attempt, make_change, make_submission, store_jobs

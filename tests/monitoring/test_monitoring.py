@@ -129,12 +129,10 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
 
 
 def test_runbooks_name_only_settings_metrics_and_commands_that_exist() -> None:
-    import msgspec
-
     from kube_job_runner.cli.main import ALIASES, COMMANDS
-    from kube_job_runner.settings import Settings
+    from kube_job_runner.settings import SETTINGS
 
-    settings = {f"KJR_{field.name.upper()}" for field in msgspec.structs.fields(Settings)}
+    settings = {setting.variable for setting in SETTINGS.values()}
     known = {series for metric in metrics.registered() for series in (metric.name, *metric.series)}
     for page in [*RUNBOOKS.glob("*.md"), ROOT / "docs" / "how-to" / "monitor.md"]:
         text = page.read_text()

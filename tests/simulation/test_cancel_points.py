@@ -20,19 +20,19 @@ import pytest
 
 from kube_job_runner.adapters.simulated import Fault, SimulatedCluster
 from kube_job_runner.adapters.simulated.simulated_time import EPOCH
-from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import ContainerFacts, PodFacts
 from kube_job_runner.domain.job import Job
+from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.spec.model import JobSpec, Retry, Timeouts
 from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.ports import Change, Submission
 from kube_job_runner.services.observe import Observer
-from kube_job_runner.services.process import Processor, ProcessSettings
-from kube_job_runner.services.retention import RetentionSettings
+from kube_job_runner.services.process import Processor
 from kube_job_runner.services.sweep import Sweeper
+from kube_job_runner.settings.groups import BatchSettings, RetentionSettings
 from tests.support.history import History, violations
 from tests.support.memory import MemoryStore
 
@@ -178,16 +178,14 @@ class Life:
 
     async def process(self) -> None:
         await self.processing.wait()
-        settings = ProcessSettings(
-            batch_size=5, lease_seconds=5.0, max_deliveries=500, limits=AdmissionLimits(queues={"held": 0})
-        )
         processor = Processor(
             store=self.store,
             queue=self.store,
             cluster=self.cluster,
             clock=self.clock,
             rules=RULES,
-            settings=settings,
+            limits=AdmissionLimits(queues={"held": 0}),
+            settings=BatchSettings(batch_size=5, lease_seconds=5.0, max_deliveries=500),
         )
         while True:
             await processor.run_once()

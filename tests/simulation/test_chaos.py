@@ -17,19 +17,19 @@ import pytest
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import Fault, SimulatedCluster, SteppedClock
-from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.limits import AdmissionLimits, Bounds
 from kube_job_runner.domain.spec.model import JobSpec, Retry
 from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.ports import Submission
+from kube_job_runner.services.attempt_log import CollectPace
 from kube_job_runner.services.collect import Collector
-from kube_job_runner.services.log_stream import CollectSettings
 from kube_job_runner.services.observe import Observer
-from kube_job_runner.services.process import Processor, ProcessSettings
-from kube_job_runner.services.retention import RetentionSettings
+from kube_job_runner.services.process import Processor
 from kube_job_runner.services.sweep import Sweeper
+from kube_job_runner.settings.groups import BatchSettings, CollectSettings, RetentionSettings
 from tests.support.history import History, violations
 
 JOBS = 12
@@ -69,9 +69,6 @@ class Chaos:
         self.cluster.faults.choose = self.choose
         self.calm = False
         self.clock = WallClock()
-        settings = ProcessSettings(
-            batch_size=5, lease_seconds=0.4, max_deliveries=500, limits=LIMITS, admit_seconds=0.2
-        )
         self.processors = [
             Processor(
                 store=pg.process_store,
@@ -79,7 +76,9 @@ class Chaos:
                 cluster=self.cluster,
                 clock=self.clock,
                 rules=RULES,
-                settings=settings,
+                limits=LIMITS,
+                settings=BatchSettings(batch_size=5, lease_seconds=0.4, max_deliveries=500),
+                admit_seconds=0.2,
             )
             for _ in range(2)
         ]
@@ -93,14 +92,9 @@ class Chaos:
             cluster=self.cluster,
             wakeup=self.pg.wakeup,
             clock=self.clock,
-            settings=CollectSettings(
-                follow_after_seconds=0.2,
-                cleanup_delay_seconds=0.0,
-                lease_seconds=0.5,
-                poll_seconds=0.05,
-                retry_seconds=0.05,
-                retry_max_seconds=0.2,
-            ),
+            settings=CollectSettings(follow_after_seconds=0.2),
+            bounds=Bounds(cleanup_delay_seconds=0.0),
+            pace=CollectPace(lease_seconds=0.5, poll_seconds=0.05, retry_seconds=0.05, retry_max_seconds=0.2),
         )
 
     async def collect(self) -> None:

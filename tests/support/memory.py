@@ -16,8 +16,8 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain import messages
-from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, Transition
+from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import CancelRequested, Check, Outgoing, Submitted
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State
@@ -50,6 +50,7 @@ class MemoryStore:
     """
 
     transactional = True
+    receive_seconds = 1.0
 
     def __init__(self, clock: Clock, *, seed: int, twice: float = 0.1) -> None:
         self.jobs: dict[UUID, Job] = {}

@@ -16,17 +16,18 @@ from kube_job_runner.components import log_collector, messages_processor, sweepe
 from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.job import Attempt, Job
+from kube_job_runner.domain.limits import AdmissionLimits, Bounds
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import TERMINAL, State
+from kube_job_runner.services.attempt_log import CollectPace
 from kube_job_runner.services.change_hub import ChangeHub
 from kube_job_runner.services.collect import Collector
 from kube_job_runner.services.log_reading import LogRequest, LogService
-from kube_job_runner.services.log_stream import CollectSettings
 from kube_job_runner.services.observe import Observer
-from kube_job_runner.services.process import Processor, ProcessSettings
-from kube_job_runner.services.retention import RetentionSettings
+from kube_job_runner.services.process import Processor
 from kube_job_runner.services.submitter import Submitter
 from kube_job_runner.services.sweep import Sweeper
+from kube_job_runner.settings.groups import BatchSettings, CollectSettings, RetentionSettings
 
 
 class RealClock:
@@ -64,7 +65,7 @@ class Rig:
         self._sweeper_logs = logs or self.of("sweeper").logs
         self.clock = RealClock()
         self.rules = rules or Rules()
-        self.collect = {"poll_seconds": 0.2, "cleanup_delay_seconds": self.rules.cleanup_delay_seconds} | collect
+        self.collect = {"poll_seconds": 0.2} | collect
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._collectors: list[tuple[asyncio.Event, asyncio.Task[None], Collector]] = []
@@ -88,7 +89,8 @@ class Rig:
             cluster=self.cluster,
             clock=clock,
             rules=self.rules,
-            settings=ProcessSettings(),
+            limits=AdmissionLimits(),
+            settings=BatchSettings(),
         )
         observers = [
             Observer(
@@ -118,14 +120,18 @@ class Rig:
             await self._hub.close()
             await self._log_hub.close()
 
-    def start_collector(self, **changes: Any) -> Collector:
+    def start_collector(self, *, bounds: Bounds | None = None, **changes: Any) -> Collector:
         stop = asyncio.Event()
+        given = self.collect | changes
+        settings = {name: given.pop(name) for name in CollectSettings.__struct_fields__ if name in given}
         collector = Collector(
             store=self._collector_logs,
             cluster=self.cluster,
             wakeup=self.of("log-collector").wakeup,
             clock=self.clock,
-            settings=CollectSettings(**(self.collect | changes)),
+            settings=CollectSettings(**settings),
+            bounds=bounds or self.rules,
+            pace=CollectPace(**given),
         )
         task = asyncio.create_task(log_collector.run(collector, stop=stop))
         self._collectors.append((stop, task, collector))

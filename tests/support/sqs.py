@@ -34,7 +34,9 @@ async def make(where: Address, *, lease_seconds: float = 30.0, max_deliveries: i
 @contextlib.asynccontextmanager
 async def opened(where: Address, *, wait_seconds: float = WAIT_SECONDS) -> AsyncIterator[message_queue.SqsQueue]:
     """The queue as a component has it."""
-    async with message_queue.connect(where, stop=asyncio.Event(), wait_seconds=wait_seconds) as found:
+    async with message_queue.connect(
+        where, receive_seconds=5, stop=asyncio.Event(), wait_seconds=wait_seconds
+    ) as found:
         yield found
 
 

@@ -17,7 +17,8 @@ from kube_job_runner.domain.errors import DatabaseUnavailable, LeaseLost, Tempor
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.services import reconcile
-from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings, claimed
+from kube_job_runner.services.reconcile import Reconciler, claimed
+from kube_job_runner.settings.groups import SweepSettings
 from kube_job_runner.telemetry import metrics
 
 OURS = "installation-1"
@@ -116,7 +117,7 @@ class World:
 
     def reconciler(self) -> Reconciler:
         world: Any = self
-        return Reconciler(store=world, cluster=world, queue=world, clock=world, settings=ReconcileSettings())
+        return Reconciler(store=world, cluster=world, queue=world, clock=world, settings=SweepSettings())
 
 
 async def run(world: World) -> reconcile.Found:

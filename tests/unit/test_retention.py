@@ -9,7 +9,8 @@ import pytest
 
 from kube_job_runner.ports import HistoryRemoved, LogsExpired
 from kube_job_runner.services import retention
-from kube_job_runner.services.retention import BATCH, Retention, RetentionSettings
+from kube_job_runner.services.retention import BATCH, Retention
+from kube_job_runner.settings.groups import RetentionSettings
 
 pytestmark = pytest.mark.asyncio
 AGES = RetentionSettings(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kube_job_runner import settings
@@ -66,15 +67,15 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_every_class_of_grace_is_a_setting_with_the_table_s_own_default() -> None:
-    assert rules.graces(settings.Settings()) == {
+    assert msgspec.structs.asdict(settings.Settings().graces) == {
         name: seconds for name, seconds in failures.GRACES_SECONDS.items() if name
     }
 
 
 def test_the_graces_of_the_settings_decide() -> None:
     configured = settings.load(environ={"KJR_IMAGE_GRACE_SECONDS": "7", "KJR_FAILURE_RULES": "~/rules.yaml"})
-    assert configured.failure_rules == Path("~/rules.yaml").expanduser()
-    decided = Rules(graces=rules.graces(configured))
+    assert configured.process.failure_rules == Path("~/rules.yaml").expanduser()
+    decided = Rules(graces=msgspec.structs.asdict(configured.graces))
     by_name = {rule.name: rule for rule in failures.RULES}
     assert decided.grace_seconds(by_name["pull-not-found"]) == 7.0
     assert decided.grace_seconds(by_name["config-missing"]) == 60.0

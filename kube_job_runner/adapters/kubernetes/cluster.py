@@ -28,7 +28,8 @@ from kube_job_runner.domain.errors import NameTaken, TemporaryError
 from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts
 from kube_job_runner.ports import ClusterJob, OwnedObject, SeenEvent, SeenJob, SeenPod, Unlisted, WatchEvent
 from kube_job_runner.ports.findings import Finding
-from kube_job_runner.settings import KubernetesEnvironment, Settings
+from kube_job_runner.settings import KubernetesEnvironment
+from kube_job_runner.settings.groups import ClusterSettings
 from kube_job_runner.telemetry import loggers
 
 ALL_NAMESPACES = "*"
@@ -316,7 +317,11 @@ def _source(config: ConnectionConfig, environment: KubernetesEnvironment) -> Cre
 
 
 async def connect(
-    settings: Settings, environment: KubernetesEnvironment, *, installation: str = ""
+    settings: ClusterSettings,
+    environment: KubernetesEnvironment,
+    *,
+    namespaces: tuple[str, ...],
+    installation: str = "",
 ) -> KubernetesCluster:
     """Return the cluster that the settings and the environment name. The first request opens the first connection.
 
@@ -330,7 +335,7 @@ async def connect(
     client = Client(
         config,
         _source(config, environment),
-        concurrency=settings.cluster_concurrency,
+        concurrency=settings.concurrency,
         monotonic=time.monotonic,
     )
     tuning = Tuning(idle_seconds=settings.watch_idle_seconds, relist_seconds=settings.relist_seconds)
@@ -338,6 +343,6 @@ async def connect(
         client,
         instance=settings.instance,
         installation=installation,
-        namespaces=settings.namespaces,
+        namespaces=namespaces,
         tuning=tuning,
     )

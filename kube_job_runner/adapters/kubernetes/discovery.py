@@ -9,10 +9,11 @@ import msgspec
 
 from kube_job_runner.adapters.kubernetes import kubeconfig, rest_config
 from kube_job_runner.domain.errors import ConfigurationError
-from kube_job_runner.settings import KubernetesEnvironment, Settings
+from kube_job_runner.settings import KubernetesEnvironment
+from kube_job_runner.settings.groups import ClusterSettings
 
 
-def discover(settings: Settings, environment: KubernetesEnvironment) -> rest_config.ConnectionConfig:
+def discover(settings: ClusterSettings, environment: KubernetesEnvironment) -> rest_config.ConnectionConfig:
     """Return the first of: `settings.kubeconfig`, $KUBECONFIG, the pod's service account, ~/.kube/config.
 
     A context that is asked for by name can only be in a kubeconfig, so it passes over the service account.
@@ -26,7 +27,7 @@ def discover(settings: Settings, environment: KubernetesEnvironment) -> rest_con
     return rest_config.checked(found)
 
 
-def _find(settings: Settings, environment: KubernetesEnvironment) -> rest_config.ConnectionConfig:
+def _find(settings: ClusterSettings, environment: KubernetesEnvironment) -> rest_config.ConnectionConfig:
     given = settings.kubeconfig or environment.kubeconfig
     if given:
         return kubeconfig.load(_paths(given, environment.home), context=settings.kube_context)

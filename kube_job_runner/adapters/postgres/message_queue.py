@@ -20,6 +20,7 @@ from kube_job_runner.ports import Delivery, Wakeup
 
 SQL = statements.load("queue")
 POLL_SECONDS = 0.5
+RECEIVE_SECONDS = 1.0
 ERROR_MAX_CHARACTERS = 10_000
 _HINT = ["kjr_messages"]
 
@@ -28,6 +29,7 @@ class PostgresQueue:
     """`MessageQueue` on PostgreSQL. `poll_seconds` bounds how late a delayed message, or one without a hint, is seen."""
 
     transactional = True
+    receive_seconds = RECEIVE_SECONDS
 
     def __init__(self, pool: Pool, wakeup: Wakeup, *, poll_seconds: float = POLL_SECONDS) -> None:
         self._pool = pool

@@ -58,7 +58,10 @@ class SqsQueue:
 
     transactional = False
 
-    def __init__(self, client: Client, url: str, *, dead_letter_url: str | None) -> None:
+    def __init__(
+        self, client: Client, url: str, *, dead_letter_url: str | None, receive_seconds: float = LONG_POLL_MAX_SECONDS
+    ) -> None:
+        self.receive_seconds = receive_seconds
         self._client = client
         self._url = url
         self._dead_letter_url = dead_letter_url
@@ -317,24 +320,29 @@ def _unless_away(answer: list[Delivery] | BaseException) -> list[Delivery]:
 
 
 @contextlib.asynccontextmanager
-async def connect(address: Address, *, stop: asyncio.Event, wait_seconds: float) -> AsyncIterator[SqsQueue]:
+async def connect(
+    address: Address, *, receive_seconds: float, stop: asyncio.Event, wait_seconds: float
+) -> AsyncIterator[SqsQueue]:
     """Open the queue; wait up to `wait_seconds` for it to be there, or until `stop` is set.
 
     Raises:
         ConfigurationError: it is not there in that time, or cannot be asked for.
     """
     async with open_client(address) as client:
-        yield await _found(client, address, stop=stop, wait_seconds=wait_seconds)
+        yield await _found(client, address, receive_seconds=receive_seconds, stop=stop, wait_seconds=wait_seconds)
 
 
-async def _found(client: Client, address: Address, *, stop: asyncio.Event, wait_seconds: float) -> SqsQueue:
+async def _found(
+    client: Client, address: Address, *, receive_seconds: float, stop: asyncio.Event, wait_seconds: float
+) -> SqsQueue:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_seconds
     told = False
     while True:
         try:
             url = await queue_url(client, address.name, address.account)
-            return SqsQueue(client, url, dead_letter_url=await dead_letter_url(client, url))
+            dead_url = await dead_letter_url(client, url)
+            return SqsQueue(client, url, dead_letter_url=dead_url, receive_seconds=receive_seconds)
         except TemporaryError as error:
             if stop.is_set():
                 return SqsQueue(client, "", dead_letter_url=None)

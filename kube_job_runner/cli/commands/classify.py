@@ -30,12 +30,14 @@ def command(file: BinaryIO, rules: Path | None) -> int:
     A record has `where` (container.waiting, container.terminated, pod.status, pod.condition, job.condition, event, api),
     `reason`, `message` and `exit_code`; `id` is passed through. Exit code 1 when a line is no such record.
     """
+    import msgspec
+
     from kube_job_runner import settings
     from kube_job_runner.bootstrap import rules as rule_files
 
     configured = settings.load()
-    table = rule_files.load(rules, named="--rules") if rules else rule_files.load(configured.failure_rules)
-    graces = rule_files.graces(configured)
+    table = rule_files.load(rules, named="--rules") if rules else rule_files.load(configured.process.failure_rules)
+    graces = msgspec.structs.asdict(configured.graces)
     wrong = 0
     for number, line in _lines(file):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import os
 import re
@@ -55,7 +56,7 @@ def check() -> int:
     ]
     try:
         current = settings_module.load()
-        rules.load(current.failure_rules)
+        rules.load(current.process.failure_rules)
     except (settings_module.SettingsError, KjrError) as error:
         faults.append(str(error))
     for fault in faults:
@@ -82,20 +83,16 @@ def _print_reference() -> int:
 
 def reference() -> list[dict[str, Any]]:
     """Return name, default, meaning and present value of every setting. Passwords in URLs are left out."""
-    import msgspec
-
     from kube_job_runner import settings
 
-    meanings = _meanings(settings.Settings)
     entries = []
-    for field in msgspec.structs.fields(settings.Settings):
-        name = settings.PREFIX + field.name.upper()
-        given = os.environ.get(name)
+    for setting in settings.SETTINGS.values():
+        given = os.environ.get(setting.variable)
         entries.append(
             {
-                "name": name,
-                "default": _default(field),
-                "meaning": meanings.get(field.name, ""),
+                "name": setting.variable,
+                "default": _default(setting.field),
+                "meaning": _meanings(setting.group_type).get(setting.field.name, ""),
                 "value": None if not given else _SECRET.sub("://***@", given),
             }
         )
@@ -112,6 +109,7 @@ def _default(field: Any) -> str:
     return "none" if field.default is None or field.default_factory is dict else str(field.default)
 
 
+@functools.cache
 def _meanings(type_: type[Any]) -> dict[str, str]:
     body = ast.parse(inspect.getsource(type_)).body[0]
     assert isinstance(body, ast.ClassDef)

@@ -31,7 +31,7 @@ def command(components: tuple[str, ...], *, live: bool, timeout: float, quiet: b
     else KJR_METRICS_PORT.
     """
     settings = server_settings.load()
-    host = _ANYWHERE.get(settings.host.strip("[]"), settings.host.strip("[]"))
+    host = _ANYWHERE.get(settings.web.host.strip("[]"), settings.web.host.strip("[]"))
     port = _port(settings, components)
     path = "/livez" if live else "/readyz?verbose"
     shown = f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
@@ -50,7 +50,7 @@ def command(components: tuple[str, ...], *, live: bool, timeout: float, quiet: b
 
 def _port(settings: Settings, components: tuple[str, ...]) -> int:
     web = not components or WEB_SERVER in components
-    name, port = ("KJR_PORT", settings.port) if web else ("KJR_METRICS_PORT", settings.metrics_port)
+    name, port = ("KJR_PORT", settings.web.port) if web else ("KJR_METRICS_PORT", settings.process.metrics_port)
     if port <= 0:
         what = "none" if port < 0 else "a free one, which nobody else knows"
         raise click.UsageError(f"{name}={port} means {what}: set {name} to the port that the process listens on")

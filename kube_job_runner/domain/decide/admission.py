@@ -1,28 +1,11 @@
-"""How many jobs may be in flight, in all and per queue, and what that says about a job that waits: its standing, in words."""
+"""Where a waiting job stands, in numbers and in words: the jobs ahead of it, and the limit that keeps it waiting."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import msgspec
 
 POSITION_MAX = 10_000
 """Jobs ahead are counted up to so many: what a person can use, and what an index answers in milliseconds."""
-
-
-class AdmissionLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The most jobs in flight: `total` in the installation, `queues` by name, `per_queue` in every other (None: no limit)."""
-
-    total: int = 500
-    per_queue: int | None = None
-    queues: Mapping[str, int] = {}
-
-    def of_queue(self, queue: str) -> int | None:
-        """Return the limit of a queue, or None when it has none of its own."""
-        return self.queues.get(queue, self.per_queue)
-
-
-DEFAULT_LIMITS = AdmissionLimits()
 
 
 class QueueStanding(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,18 +7,16 @@ from collections.abc import Mapping
 import msgspec
 
 from kube_job_runner.domain import failures
+from kube_job_runner.domain.limits import Bounds
 
 
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
+class Rules(Bounds, frozen=True, kw_only=True):
     """The installation's numbers that decisions use, all in seconds."""
 
     graces: Mapping[str, float] = msgspec.field(default_factory=lambda: dict(failures.GRACES_SECONDS))
     table: failures.Table = failures.TABLE
-    evidence_grace_seconds: float = 30.0
     success_evidence_seconds: float = 5.0
-    cleanup_delay_seconds: float = 300.0
     recheck_seconds: float = 60.0
-    log_deadline_seconds: float = 600.0
     log_stop_bound_seconds: float = 5.0
     log_recheck_seconds: float = 5.0
     pod_gone_bound_seconds: float = 120.0
@@ -27,7 +25,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     create_settle_seconds: float = 2.0
     create_retry_max_seconds: float = 60.0
     create_retry_outage_seconds: float = 10.0
-    force_after_seconds: float = 120.0
 
     def grace_seconds(self, rule: failures.Rule) -> float:
         """Return how long the signal of a rule may last: before it is fatal, or before a free attempt (`retry_free`)."""

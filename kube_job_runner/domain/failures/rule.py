@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import msgspec
 
 from kube_job_runner.domain.failures import codes
+from kube_job_runner.domain.limits import Graces
 
 Where = Literal[
     "container.waiting", "container.terminated", "pod.status", "pod.condition", "job.condition", "event", "api"
@@ -17,17 +18,7 @@ Where = Literal[
 Action = Literal["fail_now", "fail_after_grace", "wait", "retry_free", "application"]
 Grace = Literal["", "image", "config", "registry", "runtime", "infrastructure", "volume", "admission", "scheduling"]
 
-GRACES_SECONDS: Mapping[str, float] = {
-    "": 0.0,
-    "image": 45.0,
-    "config": 60.0,
-    "registry": 300.0,
-    "runtime": 60.0,
-    "infrastructure": 300.0,
-    "volume": 600.0,
-    "admission": 30.0,
-    "scheduling": 900.0,
-}
+GRACES_SECONDS: Mapping[str, float] = {"": 0.0, **msgspec.structs.asdict(Graces())}
 """How long a signal of each class may last, by default."""
 
 WHERES: tuple[Where, ...] = get_args(Where)

@@ -8,11 +8,11 @@ import msgspec
 
 from kube_job_runner.domain import names
 from kube_job_runner.domain.failures import categories
+from kube_job_runner.domain.limits import SpecLimits
 from kube_job_runner.domain.spec import image, quantity
 from kube_job_runner.domain.spec.changes import pointer
 from kube_job_runner.domain.spec.model import (
     ANNOTATIONS_MAX_BYTES,
-    SPEC_MAX_BYTES,
     JobSpec,
     Problem,
     RetryRule,
@@ -21,14 +21,6 @@ from kube_job_runner.domain.spec.model import (
 from kube_job_runner.domain.spec.text_types import STRING_MAX_BYTES
 
 _encoder = msgspec.json.Encoder()
-
-
-class SpecLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What this installation allows beyond the types: its namespaces and the size of one spec in bytes."""
-
-    namespaces: frozenset[str] = frozenset({"default"})
-    default_namespace: str = "default"
-    spec_max_bytes: int = SPEC_MAX_BYTES
 
 
 def check(spec: JobSpec, limits: SpecLimits) -> list[Problem]:

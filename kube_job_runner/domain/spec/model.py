@@ -27,7 +27,6 @@ from kube_job_runner.domain.spec.text_types import (
     TaintKey,
 )
 
-SPEC_MAX_BYTES = 256 * 1024
 ANNOTATIONS_MAX_BYTES = 256 * 1024  # TotalAnnotationSizeLimitB, apimachinery validation
 
 

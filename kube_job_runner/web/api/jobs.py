@@ -8,10 +8,10 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain.decide.admission import DEFAULT_LIMITS, AdmissionLimits
 from kube_job_runner.domain.errors import NotFound
 from kube_job_runner.domain.failures import categories
 from kube_job_runner.domain.job import Job
+from kube_job_runner.domain.limits import DEFAULT_ADMISSION, AdmissionLimits
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import Clock, JobFilter, JobReader, SubmitStore
@@ -45,7 +45,7 @@ class JobsApi:
         *,
         clock: Clock,
         wait_max_seconds: float,
-        admission: AdmissionLimits = DEFAULT_LIMITS,
+        admission: AdmissionLimits = DEFAULT_ADMISSION,
     ) -> None:
         self._reader = reader
         self._store = store

@@ -13,6 +13,7 @@ from kube_job_runner.domain.decide.retries import Step
 from kube_job_runner.domain.errors import NotFound
 from kube_job_runner.domain.failures import categories, codes
 from kube_job_runner.domain.job import Verdict
+from kube_job_runner.domain.limits import SpecLimits
 from kube_job_runner.domain.spec import check
 from kube_job_runner.domain.spec.model import JobSpec, Resources, Retry
 from kube_job_runner.domain.spec.text_types import Quantity, ReasonName
@@ -127,7 +128,7 @@ class PoliciesApi:
 
 def _check(body: SimulateBody) -> list[Fault]:
     spec = JobSpec(image="policy", retry=body.policy, resources=Resources(memory=body.memory or _LEAST_MEMORY))
-    problems = check.check(spec, check.SpecLimits())
+    problems = check.check(spec, SpecLimits())
     faults = [
         Fault(problem.pointer.replace("/retry/", "/policy/", 1), problem.detail.replace("resources.", ""))
         for problem in problems

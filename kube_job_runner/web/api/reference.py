@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from kube_job_runner.domain.spec.check import SpecLimits
+from kube_job_runner.domain.limits import SpecLimits
 from kube_job_runner.web.api import operations, problems, record_operations
 from kube_job_runner.web.api.jobs import JobsApi
 from kube_job_runner.web.api.policies import PoliciesApi

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from kube_job_runner.domain.limits import SpecLimits
 from kube_job_runner.domain.spec import check
-from kube_job_runner.domain.spec.check import SpecLimits
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.web.validation.body import BodyDecoder
 from kube_job_runner.web.validation.fault import Fault

@@ -13,9 +13,9 @@ from msgspec import UNSET
 
 from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.job import Job
+from kube_job_runner.domain.limits import SpecLimits
 from kube_job_runner.domain.record import trace
 from kube_job_runner.domain.record.trace import TraceContext
-from kube_job_runner.domain.spec.check import SpecLimits
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.ports import Clock, Submission, SubmitOutcome, Tracer
 from kube_job_runner.services.submitter import Submitter

@@ -93,7 +93,7 @@ def test_its_variables_are_settings_that_there_are() -> None:
 
     environment = {name: value for name, value in FINAL.environment().items() if name.startswith("KJR_")}
     assert unknown_variables(environment) == []
-    assert load(environ=environment).metrics_port == int(environment["KJR_METRICS_PORT"])
+    assert load(environ=environment).process.metrics_port == int(environment["KJR_METRICS_PORT"])
 
 
 HIDDEN = """

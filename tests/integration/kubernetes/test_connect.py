@@ -26,7 +26,8 @@ from kube_job_runner.adapters.kubernetes.client import Client
 from kube_job_runner.adapters.kubernetes.credentials import ConfiguredSource
 from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig, Pem, UserConfig
 from kube_job_runner.domain.errors import TemporaryError
-from kube_job_runner.settings import KubernetesEnvironment, Settings
+from kube_job_runner.settings import KubernetesEnvironment
+from kube_job_runner.settings.groups import ClusterSettings
 from tests.integration.kubernetes.certificates import Authority
 from tests.support.fake_apiserver import Call, FakeApiServer, hang
 from tests.support.kubernetes import cluster_job, eventually, make_cluster, until_listed
@@ -54,7 +55,7 @@ def kubeconfig(folder: Path, server: str, *, cluster: dict[str, Any], user: dict
 
 async def answered(environment: KubernetesEnvironment, server: FakeApiServer) -> Call:
     """Ask the server something through a fresh connection and return the request as it arrived."""
-    cluster = await kubernetes.connect(Settings(), environment)
+    cluster = await kubernetes.connect(ClusterSettings(), environment, namespaces=("default",))
     try:
         assert await cluster.find("default", "x") is None
     finally:
@@ -142,7 +143,9 @@ async def test_a_path_before_the_api_is_kept(tmp_path: Path) -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/k8s/clusters/c-1/"
-    cluster = await kubernetes.connect(Settings(), kubeconfig(tmp_path, url, cluster={}, user={}))
+    cluster = await kubernetes.connect(
+        ClusterSettings(), kubeconfig(tmp_path, url, cluster={}, user={}), namespaces=("default",)
+    )
     await cluster.find("default", "x")
     await cluster.close()
     await runner.cleanup()
@@ -167,7 +170,7 @@ async def test_in_cluster_with_a_token_that_is_rotated(authority: Authority, tmp
             service_port=server.url.rpartition(":")[2],
             service_account_dir=tmp_path,
         )
-        cluster = await kubernetes.connect(Settings(), environment)
+        cluster = await kubernetes.connect(ClusterSettings(), environment, namespaces=("default",))
         await cluster.create(cluster_job(1))
         server.tokens = {"second"}
         (tmp_path / "token").write_text("second")
@@ -262,7 +265,9 @@ def test_close_leaves_no_connection_behind_even_with_tls(
     async def run(server: FakeApiServer) -> None:
         trust = {"certificate-authority": str(authority.certificate)}
         cluster = await kubernetes.connect(
-            Settings(), kubeconfig(tmp_path, server.url, cluster=trust, user={"token": "t"})
+            ClusterSettings(),
+            kubeconfig(tmp_path, server.url, cluster=trust, user={"token": "t"}),
+            namespaces=("default",),
         )
         events = cluster.watch_pods()
         await until_listed(events)
@@ -333,7 +338,9 @@ async def test_a_plugins_client_certificate_makes_a_new_tls_context(authority: A
     async with FakeApiServer(ssl_context=authority.server_context(ask_client=True)) as server:
         trust = {"certificate-authority": str(authority.certificate)}
         cluster = await kubernetes.connect(
-            Settings(), kubeconfig(tmp_path, server.url, cluster=trust, user={"exec": plugin})
+            ClusterSettings(),
+            kubeconfig(tmp_path, server.url, cluster=trust, user={"exec": plugin}),
+            namespaces=("default",),
         )
         assert await cluster.find("default", "x") is None
         assert await cluster.find("default", "x") is None  # the first certificate has expired: the plugin ran again

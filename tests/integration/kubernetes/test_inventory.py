@@ -17,7 +17,8 @@ from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.messages import Observed
 from kube_job_runner.domain.states import State
-from kube_job_runner.services.reconcile import Found, Reconciler, ReconcileSettings
+from kube_job_runner.services.reconcile import Found, Reconciler
+from kube_job_runner.settings.groups import SweepSettings
 from tests.support import fake_apiserver as fake
 from tests.support.fake_apiserver import FakeApiServer
 from tests.support.kubernetes import labels, make_cluster, pod
@@ -123,7 +124,7 @@ async def test_a_refused_removal_is_temporary(server: FakeApiServer, cluster: Ku
 
 async def sweep(pg: Postgres, cluster: KubernetesCluster) -> Found:
     reconciler = Reconciler(
-        store=pg.reconcile_store, cluster=cluster, queue=pg.queue, clock=Clock(), settings=ReconcileSettings()
+        store=pg.reconcile_store, cluster=cluster, queue=pg.queue, clock=Clock(), settings=SweepSettings()
     )
     return await reconciler.run_once()
 

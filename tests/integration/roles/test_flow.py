@@ -19,13 +19,14 @@ from kube_job_runner.adapters.postgres.leader_leases import PostgresLeases
 from kube_job_runner.adapters.simulated import SimulatedCluster
 from kube_job_runner.adapters.simulated.script import Script
 from kube_job_runner.domain import messages
-from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import DatabaseUnavailable
+from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import JobFilter
 from kube_job_runner.services.log_reading import LogUnavailable
-from kube_job_runner.services.reconcile import Reconciler, ReconcileSettings
+from kube_job_runner.services.reconcile import Reconciler
+from kube_job_runner.settings.groups import SweepSettings
 from tests.support.postgres import component_urls, execute, fetch, make_submission, with_user
 from tests.support.rig import RealClock, Rig
 
@@ -66,7 +67,7 @@ async def test_from_submit_to_the_end_and_the_log(pg: Postgres, apart: dict[str,
             cluster=rig.cluster,
             queue=apart["sweeper"].queue,
             clock=rig.clock,
-            settings=ReconcileSettings(),
+            settings=SweepSettings(),
         )
         assert (await compared.run_once()).foreign == 0
         web = apart["web-server"].job_reader

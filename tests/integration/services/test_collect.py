@@ -16,6 +16,7 @@ from kube_job_runner.adapters.simulated import SimulatedCluster
 from kube_job_runner.adapters.simulated.script import Script
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import ClusterRefused, NotFound, TemporaryError
+from kube_job_runner.domain.limits import Bounds
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import ClusterJob
 from kube_job_runner.services.log_reading import LogUnavailable
@@ -288,7 +289,7 @@ async def test_faults_are_tried_again_until_the_deadline(bench: Bench) -> None:
         assert (await rig.until_logged(job_id)).logs == "stored"
         bench.cluster.fail_next("logs", TemporaryError("away"), times=10_000)
         await rig.stop_collectors()
-        rig.start_collector(deadline_seconds=0.5, lease_seconds=0.3)
+        rig.start_collector(bounds=Bounds(log_deadline_seconds=0.5), lease_seconds=0.3)
         [job_id] = await rig.submit()
         attempt = await rig.until_logged(job_id)
         assert (attempt.logs, attempt.logs_lost) == ("lost", "not within 0.5 s: away")

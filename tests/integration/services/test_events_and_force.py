@@ -18,10 +18,12 @@ from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.facts import AttemptFacts
 from kube_job_runner.domain.job import Attempt, Job
+from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Delete, Outgoing
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.services.observe import Kind, Observer
-from kube_job_runner.services.process import Processor, ProcessSettings
+from kube_job_runner.services.process import Processor
+from kube_job_runner.settings.groups import BatchSettings
 
 pytestmark = pytest.mark.asyncio
 
@@ -46,7 +48,8 @@ class Bench:
             cluster=self.cluster,
             clock=Clock(),
             rules=Rules(),
-            settings=ProcessSettings(lease_seconds=30.0),
+            limits=AdmissionLimits(),
+            settings=BatchSettings(lease_seconds=30.0),
         )
 
     def observer(self, kind: Kind) -> Observer:

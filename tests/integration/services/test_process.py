@@ -17,7 +17,6 @@ from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import SimulatedCluster, SteppedClock
 from kube_job_runner.domain.decide import lifecycle
-from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.decide.builder import DecisionBuilder
 from kube_job_runner.domain.decide.decision import Decision
 from kube_job_runner.domain.decide.queued import new_job
@@ -25,10 +24,12 @@ from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import ClusterRefused, DatabaseUnavailable, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import Condition, ContainerFacts, JobFacts, PodFacts
 from kube_job_runner.domain.job import Job, Transition
+from kube_job_runner.domain.limits import DEFAULT_ADMISSION, AdmissionLimits
 from kube_job_runner.domain.messages import Check, Observed, Outgoing
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State
-from kube_job_runner.services.process import Processor, ProcessSettings
+from kube_job_runner.services.process import ADMIT_SECONDS, Processor
+from kube_job_runner.settings.groups import BatchSettings
 from tests.support.postgres import age, fetch
 
 pytestmark = pytest.mark.asyncio
@@ -82,14 +83,18 @@ class Bench:
         self.cluster = SimulatedCluster(clock=SteppedClock())
         self.processor = self.make()
 
-    def make(self, **settings: Any) -> Processor:
+    def make(
+        self, *, limits: AdmissionLimits = DEFAULT_ADMISSION, admit_seconds: float = ADMIT_SECONDS, **settings: Any
+    ) -> Processor:
         return Processor(
             store=self.store,
             queue=self.pg.queue,
             cluster=self.cluster,
             clock=LoopClock(),
             rules=Rules(),
-            settings=ProcessSettings(**({"lease_seconds": 30.0, "max_deliveries": 3} | settings)),
+            limits=limits,
+            settings=BatchSettings(**({"lease_seconds": 30.0, "max_deliveries": 3} | settings)),
+            admit_seconds=admit_seconds,
         )
 
     async def submit(self, count: int = 1, **spec: Any) -> list[Job]:

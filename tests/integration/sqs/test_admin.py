@@ -19,7 +19,7 @@ from kube_job_runner.bootstrap import commands
 from kube_job_runner.bootstrap.components import RELAY, all_components
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.ports import QueueCounts
-from kube_job_runner.settings import Settings, aws_region
+from kube_job_runner.settings import Settings, aws_region, load
 from testbed.elasticmq import ElasticMQ
 from tests.support import sqs
 
@@ -30,7 +30,7 @@ def settings(server: ElasticMQ, **fields: Any) -> Settings:
         "queue_endpoint": server.url,
         "max_deliveries": 3,
     }
-    return Settings(**(defaults | fields))
+    return load(defaults | fields, {})
 
 
 @pytest.mark.usefixtures("aws_environment")
@@ -50,7 +50,7 @@ class TestInitAndCheck:
     def test_more_deliveries_need_more_receives(self, sqs_server: ElasticMQ) -> None:
         mine = settings(sqs_server)
         commands.init_queue(mine)
-        more = settings(sqs_server, queue=mine.queue, max_deliveries=20)
+        more = settings(sqs_server, queue=mine.queue.address, max_deliveries=20)
         found = commands.check_queue(more)
         assert found is not None
         assert "SQS moves a message after 8 receives" in found[0][0]
@@ -91,7 +91,7 @@ def test_a_queue_in_the_database_needs_nothing() -> None:
     assert commands.init_queue(Settings()) is None
     assert commands.check_queue(Settings()) is None
     assert RELAY not in all_components(Settings())
-    assert RELAY in all_components(Settings(queue="sqs://kjr"))
+    assert RELAY in all_components(load({"queue": "sqs://kjr"}, {}))
 
 
 def test_a_relay_without_a_queue_to_relay_to_is_refused() -> None:
@@ -201,7 +201,7 @@ def test_credentials_come_from_the_whole_chain(
         **variables,
     }.items():
         monkeypatch.setenv(name, value)
-    commands.check_queue(Settings(queue="sqs://kjr", queue_endpoint=aws.url, queue_region="eu-west-1"))
+    commands.check_queue(load({"queue": "sqs://kjr", "queue_endpoint": aws.url, "queue_region": "eu-west-1"}, {}))
     assert set(aws.keys) == {key}
 
 
@@ -214,4 +214,4 @@ def test_without_any_credentials_the_ways_to_give_them_are_named(
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(ConfigurationError, match="no AWS credentials were found"):
-        commands.check_queue(Settings(queue="sqs://kjr", queue_endpoint=aws.url, queue_region="eu-west-1"))
+        commands.check_queue(load({"queue": "sqs://kjr", "queue_endpoint": aws.url, "queue_region": "eu-west-1"}, {}))

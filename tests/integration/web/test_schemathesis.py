@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.components.web_server import run
-from kube_job_runner.settings import Settings
+from kube_job_runner.settings import load
 from kube_job_runner.web.app import build_app
 from kube_job_runner.web.auth import new_token
 from tests.support.postgres import Server
@@ -78,7 +78,7 @@ class _Background:
         try:
             self.secret, token = new_token("schemathesis")
             await pg.token_store.add_token(token)
-            config = Settings(port=0, wait_max_seconds=0.05, drain_seconds=1)
+            config = load({"port": 0, "wait_max_seconds": 0.05, "drain_seconds": 1}, {})
             app = build_app(
                 settings=config,
                 submit_store=pg.submit_store,

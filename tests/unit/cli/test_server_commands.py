@@ -48,25 +48,25 @@ class Bootstrap(types.ModuleType):
 
     def grant_roles(self, settings: Settings) -> list[str]:
         """Note it."""
-        self._note("grant", settings.database_role_prefix)
+        self._note("grant", settings.database.role_prefix)
         return ["kjr_web_server", "kjr_sweeper"]
 
     def roles_script(self, settings: Settings) -> str:
         """Note it."""
-        self._note("script", settings.database_role_prefix)
+        self._note("script", settings.database.role_prefix)
         return "BEGIN;\n"
 
     queue: Any = None
 
     def init_queue(self, settings: Settings) -> list[str] | None:
         """Note it."""
-        self._note("init_queue", settings.queue)
+        self._note("init_queue", settings.queue.address)
         found: list[str] | None = self.queue
         return found
 
     def check_queue(self, settings: Settings) -> tuple[list[str], ports.QueueCounts] | None:
         """Note it."""
-        self._note("check_queue", settings.queue)
+        self._note("check_queue", settings.queue.address)
         found: tuple[list[str], ports.QueueCounts] | None = self.queue
         return found
 
@@ -100,13 +100,14 @@ def test_up_takes_the_local_cluster_unless_told_otherwise(
 ) -> None:
     assert kjr("up", "--port", "0", "--host", "::1", "--data", str(tmp_path / "d")).code == 0
     settings = bootstrap.asked[0][1]
-    assert (settings.cluster, settings.port, settings.host, settings.data_dir) == ("local", 0, "::1", tmp_path / "d")
+    assert (settings.cluster.kind, settings.web.port, settings.web.host) == ("local", 0, "::1")
+    assert settings.process.data_dir == tmp_path / "d"
     monkeypatch.setenv("KJR_CLUSTER", "simulated")
     monkeypatch.setenv("KJR_PORT", "99")
     kjr("up")
-    assert (bootstrap.asked[1][1].cluster, bootstrap.asked[1][1].port) == ("simulated", 99)
+    assert (bootstrap.asked[1][1].cluster.kind, bootstrap.asked[1][1].web.port) == ("simulated", 99)
     kjr("up", "--cluster", "kubernetes")
-    assert bootstrap.asked[2][1].cluster == "kubernetes"
+    assert bootstrap.asked[2][1].cluster.kind == "kubernetes"
 
 
 def test_the_banner_has_the_address_and_a_first_command_but_not_the_token(kjr: Kjr, bootstrap: Bootstrap) -> None:
@@ -122,7 +123,7 @@ def test_the_banner_has_the_address_and_a_first_command_but_not_the_token(kjr: K
 def test_serve_passes_components_and_the_exit_code_on(kjr: Kjr, bootstrap: Bootstrap) -> None:
     assert kjr("serve", "sweeper", "web-server").code == 1
     name, settings, components = bootstrap.asked[0]
-    assert (name, settings.cluster, components) == ("serve", "kubernetes", ["sweeper", "web-server"])
+    assert (name, settings.cluster.kind, components) == ("serve", "kubernetes", ["sweeper", "web-server"])
 
 
 def test_migrate_names_what_it_applied(kjr: Kjr, bootstrap: Bootstrap) -> None:

@@ -51,9 +51,9 @@ def test_a_wrong_url_is_refused(url: str) -> None:
 def test_the_data_directory_is_that_of_the_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("KJR_DATA_DIR", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert connection.data_dir() == Settings().data_dir
+    assert connection.data_dir() == Settings().process.data_dir
     monkeypatch.setenv("KJR_DATA_DIR", "~/elsewhere")
-    assert connection.data_dir() == load().data_dir
+    assert connection.data_dir() == load().process.data_dir
 
 
 @pytest.mark.parametrize(

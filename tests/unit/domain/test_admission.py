@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.domain.decide.admission import POSITION_MAX, AdmissionLimits, QueueStanding, words
+from kube_job_runner.domain.decide.admission import POSITION_MAX, QueueStanding, words
+from kube_job_runner.domain.limits import AdmissionLimits
 
 
 def standing(**fields: Any) -> QueueStanding:

@@ -18,7 +18,6 @@ import structlog
 
 from kube_job_runner import settings
 from kube_job_runner.components import lifetime
-from kube_job_runner.settings import Settings
 from kube_job_runner.telemetry import loggers
 from kube_job_runner.telemetry.loggers import Cleaner
 
@@ -112,8 +111,8 @@ def test_a_text_without_anything_to_hide_is_left_as_it_is() -> None:
     assert Cleaner().text("\x9b31m \N{RIGHT-TO-LEFT OVERRIDE}") == "\\x9b31m \\u202e"
 
 
-def test_the_secrets_of_the_configuration_are_known_as_written_and_as_meant(tmp_path: Path) -> None:
-    own = Settings(data_dir=tmp_path, database_url="postgresql://kjr:p%40ssw0rd@db.example.com/kjr")
+def test_the_secrets_of_the_configuration_are_known_as_written_and_as_meant() -> None:
+    own = settings.load({"database_url": "postgresql://kjr:p%40ssw0rd@db.example.com/kjr"}, {})
     environ = {"AWS_SECRET_ACCESS_KEY": "aws-secret", "KJR_TOKEN": "kjr_abc", "PGPASSWORD": "1234"}
     assert settings.secrets(own, environ) == {"p%40ssw0rd", "p@ssw0rd", "aws-secret", "kjr_abc"}
-    assert settings.secrets(Settings(data_dir=tmp_path), {}) == frozenset()
+    assert settings.secrets(settings.Settings(), {}) == frozenset()

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from kube_job_runner.settings import Settings
+from kube_job_runner.settings import load
 from kube_job_runner.web.app import WebApp, build_app
 from kube_job_runner.web.auth import new_token
 from tests.unit.web.fakes import FakeClock, FakeHealth, FakeLogs, FakeStore, FakeTokens, FakeWakeup
@@ -27,7 +27,7 @@ class World:
         self.logs = FakeLogs()
         self.secret, token = new_token("tester")
         self.tokens.tokens[token.token_hash] = token
-        self.settings = Settings(**settings)
+        self.settings = load(settings, {})
         self.app: WebApp = build_app(
             settings=self.settings,
             submit_store=self.store,

@@ -10,8 +10,9 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain.decide.admission import AdmissionLimits, QueueStanding
+from kube_job_runner.domain.decide.admission import QueueStanding
 from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, LogStatus, Transition
+from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.logs.assembler import Assembler
 from kube_job_runner.domain.logs.chunks import Chunk
 from kube_job_runner.domain.logs.stamps import Piece

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kube_job_runner.domain.errors import ConfigurationError, DatabaseUnavailable
-from kube_job_runner.settings import Settings
+from kube_job_runner.settings import load
 from kube_job_runner.web import auth
 from kube_job_runner.web.auth import check_exposure, is_loopback
 from tests.unit.web.conftest import World
@@ -145,7 +145,7 @@ def test_without_authentication_only_loopback_is_accepted(host: str) -> None:
     assert not is_loopback(host)
     with pytest.raises(ConfigurationError, match="KJR_AUTH=token"):
         World(auth="none", host=host)
-    check_exposure(Settings(host=host))
+    check_exposure(load({"host": host}, {}))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost"])

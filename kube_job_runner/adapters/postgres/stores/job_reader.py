@@ -8,8 +8,9 @@ from uuid import UUID
 from kube_job_runner.adapters.postgres import rows, statements
 from kube_job_runner.adapters.postgres.pool import Pool
 from kube_job_runner.adapters.postgres.stores import job_lists
-from kube_job_runner.domain.decide.admission import POSITION_MAX, AdmissionLimits, QueueStanding
+from kube_job_runner.domain.decide.admission import POSITION_MAX, QueueStanding
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, Transition
+from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.ports import JobFilter
 
 SQL = statements.load("read")

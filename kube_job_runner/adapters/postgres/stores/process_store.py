@@ -10,8 +10,8 @@ import msgspec
 
 from kube_job_runner.adapters.postgres import message_queue, rows, statements
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
-from kube_job_runner.domain.decide.admission import AdmissionLimits
 from kube_job_runner.domain.job import Attempt
+from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.ports import Change, LoadedJob, Snapshot
 
 SQL = statements.load("process")

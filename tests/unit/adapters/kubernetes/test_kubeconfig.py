@@ -15,7 +15,8 @@ from kube_job_runner.adapters.kubernetes import kubeconfig, rest_config
 from kube_job_runner.adapters.kubernetes.discovery import discover
 from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig, Pem, UserConfig
 from kube_job_runner.domain.errors import ConfigurationError
-from kube_job_runner.settings import KubernetesEnvironment, Settings, kubernetes_environment
+from kube_job_runner.settings import KubernetesEnvironment, kubernetes_environment
+from kube_job_runner.settings.groups import ClusterSettings
 
 
 def document(**parts: Any) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def test_the_order_in_which_clusters_are_looked_for(tmp_path: Path, pod: Path) -
             service_host=host,
             service_account_dir=pod,
         )
-        settings = Settings(kubeconfig=str(setting) if setting_given else None, kube_context=context)
+        settings = ClusterSettings(kubeconfig=str(setting) if setting_given else None, kube_context=context)
         return discover(settings, environment).server
 
     assert found(setting_given=True, variable_given=True, host="10.0.0.1") == "https://setting"
@@ -267,7 +268,7 @@ def test_in_cluster(pod: Path) -> None:
 
 def test_no_cluster_at_all_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="KUBECONFIG"):
-        discover(Settings(), KubernetesEnvironment(home=tmp_path, service_account_dir=tmp_path))
+        discover(ClusterSettings(), KubernetesEnvironment(home=tmp_path, service_account_dir=tmp_path))
 
 
 def test_a_kubeconfig_that_is_named_and_missing_is_an_error_and_not_passed_over(tmp_path: Path, pod: Path) -> None:
@@ -275,13 +276,13 @@ def test_a_kubeconfig_that_is_named_and_missing_is_an_error_and_not_passed_over(
         kubeconfig=str(tmp_path / "nope"), home=tmp_path, service_host="10.0.0.1", service_account_dir=pod
     )
     with pytest.raises(ConfigurationError, match="nope"):
-        discover(Settings(), environment)
+        discover(ClusterSettings(), environment)
 
 
 def test_a_list_of_files_with_a_tilde(tmp_path: Path) -> None:
     _named(tmp_path / "a", "https://a")
     environment = KubernetesEnvironment(kubeconfig=os.pathsep.join(["", "/nope", "~/a", "~/a"]), home=tmp_path)
-    assert discover(Settings(), environment).server == "https://a"
+    assert discover(ClusterSettings(), environment).server == "https://a"
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_a_page_says_all_that_it_must(category: Category) -> None:
     assert category.remedy
     assert found.whose
     assert found.handling
-    known = {settings.PREFIX + name.upper() for name in settings.Settings.__struct_fields__}
+    known = {setting.variable for setting in settings.SETTINGS.values()}
     assert set(category.settings) <= known
 
 

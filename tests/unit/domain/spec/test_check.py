@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from kube_job_runner.domain.limits import SpecLimits
 from kube_job_runner.domain.spec import check
 from kube_job_runner.domain.spec.model import EmptyDir, JobSpec, Secret, Toleration, Volume
 
-LIMITS = check.SpecLimits(namespaces=frozenset({"default", "ml"}))
+LIMITS = SpecLimits(namespaces=("default", "ml"))
 
 
 def pointers(**fields: object) -> list[str]:

@@ -9,11 +9,11 @@ import pytest
 from kube_job_runner import settings
 from kube_job_runner.cli.commands import config
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "settings.md"
 
 
 def page() -> str:
-    """Return the reference page as it must be; write it with `python -m tests.unit.test_settings`."""
+    """Return the reference page as it must be; write it with `python -m tests.unit.settings.test_variables`."""
     lines = [
         "# Settings",
         "",
@@ -40,13 +40,13 @@ def test_every_setting_has_a_meaning() -> None:
 
 def test_values_are_read_as_their_types() -> None:
     found = settings.load(environ={"KJR_PORT": "99", "KJR_NAMESPACES": "a, b", "KJR_SWEEP_SECONDS": "0.5"})
-    assert (found.port, found.namespaces, found.sweep_seconds) == (99, ("a", "b"), 0.5)
+    assert (found.web.port, found.specs.namespaces, found.sweep.sweep_seconds) == (99, ("a", "b"), 0.5)
 
 
 def test_limits_of_queues_are_read_as_pairs() -> None:
     found = settings.load(environ={"KJR_QUEUE_LIMITS": "etl=10, gpu = 0", "KJR_QUEUE_MAX_IN_FLIGHT": "7"})
-    assert (found.queue_limits, found.queue_max_in_flight) == ({"etl": 10, "gpu": 0}, 7)
-    assert settings.load(environ={}).queue_limits == {}
+    assert (found.admission.queues, found.admission.per_queue) == ({"etl": 10, "gpu": 0}, 7)
+    assert settings.load(environ={}).admission.queues == {}
     with pytest.raises(settings.SettingsError, match="'etl' must be a queue and its limit, such as etl=10"):
         settings.load(environ={"KJR_QUEUE_LIMITS": "gpu=1,etl"})
     with pytest.raises(settings.SettingsError, match="queue etl is named twice"):
@@ -62,7 +62,7 @@ def test_namespaces_are_names() -> None:
 
 
 def test_a_flag_wins_over_the_environment() -> None:
-    assert settings.load({"port": 1, "host": None}, environ={"KJR_PORT": "2"}).port == 1
+    assert settings.load({"port": 1, "host": None}, environ={"KJR_PORT": "2"}).web.port == 1
 
 
 @pytest.mark.parametrize(

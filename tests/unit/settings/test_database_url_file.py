@@ -12,12 +12,12 @@ from kube_job_runner import settings
 def test_the_url_is_read_from_the_file(tmp_path: Path) -> None:
     file = tmp_path / "url"
     file.write_text("postgresql://u:p@h/d\n")
-    assert settings.load(environ={"KJR_DATABASE_URL_FILE": str(file)}).database_url == "postgresql://u:p@h/d"
+    assert settings.load(environ={"KJR_DATABASE_URL_FILE": str(file)}).database.url == "postgresql://u:p@h/d"
 
 
 def test_the_variable_itself_wins(tmp_path: Path) -> None:
     environ = {"KJR_DATABASE_URL_FILE": str(tmp_path / "absent"), "KJR_DATABASE_URL": "postgresql://h/d"}
-    assert settings.load(environ=environ).database_url == "postgresql://h/d"
+    assert settings.load(environ=environ).database.url == "postgresql://h/d"
 
 
 def test_a_file_that_is_absent_or_empty_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""Settings: frozen, grouped, validated. This package is the only reader of the environment.
+
+`groups` has the structs, `variables` reads the `KJR_*` variables into them, `standard_variables` reads those that other
+programs have named. Each group is taken as it is by the part of the server that it is for.
+"""
+
+from __future__ import annotations
+
+from kube_job_runner.settings.groups import Settings
+from kube_job_runner.settings.standard_variables import (
+    KubernetesEnvironment,
+    aws_region,
+    kubernetes_environment,
+    secrets,
+    tracing_protocol,
+    tracing_wanted,
+)
+from kube_job_runner.settings.variables import (
+    PREFIX,
+    SETTINGS,
+    Setting,
+    SettingsError,
+    changed,
+    load,
+    shown,
+    suggestion,
+    unknown_variables,
+)
+
+__all__ = [
+    "PREFIX",
+    "SETTINGS",
+    "KubernetesEnvironment",
+    "Setting",
+    "Settings",
+    "SettingsError",
+    "aws_region",
+    "changed",
+    "kubernetes_environment",
+    "load",
+    "secrets",
+    "shown",
+    "suggestion",
+    "tracing_protocol",
+    "tracing_wanted",
+    "unknown_variables",
+]
