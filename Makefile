@@ -99,6 +99,10 @@ format: $(DEV_STAMP) ## Format the code and mend what the linter can mend.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+.PHONY: client
+client: $(DEV_STAMP) ## Write the synchronous client from the asynchronous one.
+	@$(BIN)/python -m tools.sync_client
+
 .PHONY: build
 build: $(DEV_STAMP) ## Build the wheel and the source distribution into dist/.
 	@$(UV) build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist

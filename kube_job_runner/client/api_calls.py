@@ -57,6 +57,18 @@ def _json(method: str, path: str, value: Any, **headers: str) -> Call:
     )
 
 
+def merge_spec(spec: dict[str, Any] | None, fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the spec of a submit: the mapping, with the keyword arguments on top. Arguments that are None are left out.
+
+    Raises:
+        TypeError: neither holds anything.
+    """
+    merged = {**(spec or {}), **{key: value for key, value in fields.items() if value is not None}}
+    if not merged:
+        raise TypeError("submit needs a spec, or its fields as keyword arguments: submit(image=..., command=[...])")
+    return merged
+
+
 def submit(spec: Mapping[str, Any], idempotency_key: str, *, strict: bool) -> Call:
     """Store one job."""
     return _submit("/v1/jobs", spec, idempotency_key, strict=strict)

@@ -127,6 +127,18 @@ def of_problem(problem: Problem) -> ApiError:
     return _BY_STATUS.get(problem.status, ApiError)(problem)
 
 
+def checked(job: Job, *, check: bool) -> Job:
+    """Return an ended job.
+
+    Raises:
+        JobCancelled: it was cancelled, and `check` is set.
+        JobFailed: it failed, and `check` is set.
+    """
+    if not check or job.succeeded:
+        return job
+    raise JobCancelled(job) if job.state == "cancelled" else JobFailed(job)
+
+
 def _text(problem: Problem) -> str:
     text = problem.detail or problem.title or f"HTTP {problem.status}"
     for error in problem.errors:

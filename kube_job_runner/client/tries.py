@@ -34,7 +34,7 @@ def timeouts(call: api_calls.Call) -> httpx2.Timeout:
     return httpx2.Timeout(call.timeout_seconds, connect=min(10.0, call.timeout_seconds))
 
 
-class Exchange:
+class Tries:
     """Counts the tries of one call; each method returns the seconds to wait before the next try, or raises."""
 
     def __init__(

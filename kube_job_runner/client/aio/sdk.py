@@ -1,4 +1,4 @@
-"""The asynchronous client: the same calls as the synchronous one, on asyncio ."""
+"""The asynchronous client: every call of the API, waiting, logs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from typing import Any, Self
 
 import httpx2
 
-from kube_job_runner.client import api_calls, base, errors, exchange, models
+from kube_job_runner.client import api_calls, errors, link_settings, models
+from kube_job_runner.client.aio import following
+from kube_job_runner.client.aio.link import AsyncLink
 from kube_job_runner.client.log_cursor import LineSplitter, LogCursor, LogView
 from kube_job_runner.client.retry import RetryPolicy
+from kube_job_runner.client.tries import OnRetry
 
 Jobs = list[models.Job]
 Answers = list[models.BatchAnswer]
@@ -22,10 +25,16 @@ Transitions = list[models.Transition]
 Simulations = list[models.Simulation]
 
 
-class AsyncClient(base.BaseClient):
-    """Talks to a kube-job-runner server. Close it, or use it in an `async with`."""
+class AsyncClient:
+    """A client of a kube-job-runner server. It belongs to one event loop. Close it, or use it as a context manager.
 
-    __doc__ = f"{__doc__}\n{base.BaseClient.__doc__}"
+    `server` and `token` default to KJR_SERVER and KJR_TOKEN, then to the server that `kjr up` started on this machine.
+    `retry` bounds a single call. `outage_seconds` is how long a wait or a followed log goes on retrying while the server
+    does not answer. `on_retry` is called before each wait for a retry, with the reason and the seconds.
+
+    Raises:
+        NotConfigured: no server is known.
+    """
 
     def __init__(
         self,
@@ -34,17 +43,21 @@ class AsyncClient(base.BaseClient):
         *,
         retry: RetryPolicy | None = None,
         outage_seconds: float = 600.0,
-        on_retry: exchange.OnRetry | None = None,
+        on_retry: OnRetry | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(
+        settings = link_settings.discover(
             server, token, retry=retry, outage_seconds=outage_seconds, on_retry=on_retry, monotonic=monotonic
         )
-        self._sleep = sleep
-        transport = transport or httpx2.AsyncHTTPTransport(**self._transport_options())
-        self._http = httpx2.AsyncClient(transport=transport, **self._client_options())
+        self._monotonic = monotonic
+        self._link = AsyncLink(settings, transport=transport, sleep=sleep)
+
+    @property
+    def server(self) -> str:
+        """The base URL of the server."""
+        return self._link.settings.connection.url
 
     async def __aenter__(self) -> Self:
         return self
@@ -56,7 +69,7 @@ class AsyncClient(base.BaseClient):
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._link.close()
 
     # --- one call each ---
 
@@ -79,7 +92,9 @@ class AsyncClient(base.BaseClient):
             ConnectionFailed: it is not known whether the job was stored; submit again with the same key.
         """
         key = idempotency_key or api_calls.new_idempotency_key()
-        return api_calls.read_job(await self._send(api_calls.submit(base.merge_spec(spec, fields), key, strict=strict)))
+        return api_calls.read_job(
+            await self._link.send(api_calls.submit(api_calls.merge_spec(spec, fields), key, strict=strict))
+        )
 
     async def submit_many(
         self, specs: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None, strict: bool = False
@@ -89,7 +104,7 @@ class AsyncClient(base.BaseClient):
         answers: Answers = []
         for start in range(0, len(specs), api_calls.BATCH_MAX):
             part = specs[start : start + api_calls.BATCH_MAX]
-            body = await self._send(api_calls.submit_many(part, f"{key}/{start}" if start else key, strict=strict))
+            body = await self._link.send(api_calls.submit_many(part, f"{key}/{start}" if start else key, strict=strict))
             answers.extend(api_calls.read_batch(body, len(part)))
         return answers
 
@@ -99,7 +114,7 @@ class AsyncClient(base.BaseClient):
         Raises:
             NotFound: there is none with this id.
         """
-        return api_calls.read_job(await self._send(api_calls.get(job_id)))
+        return await self._link.get(job_id)
 
     async def list(
         self,
@@ -136,9 +151,9 @@ class AsyncClient(base.BaseClient):
         while left is None or left > 0:
             size = page_size if left is None else min(page_size, left)
             jobs, cursor = api_calls.read_page(
-                await self._send(api_calls.list_page(filters, limit=size, cursor=cursor))
+                await self._link.send(api_calls.list_page(filters, limit=size, cursor=cursor))
             )
-            for job in jobs if left is None else jobs[:left]:
+            for job in jobs[:left]:
                 yield job
             left = None if left is None else left - len(jobs)
             if cursor is None:
@@ -153,7 +168,7 @@ class AsyncClient(base.BaseClient):
         Raises:
             Conflict: the job has ended already.
         """
-        return api_calls.read_job(await self._send(api_calls.cancel(job_id, reason, grace_seconds)))
+        return api_calls.read_job(await self._link.send(api_calls.cancel(job_id, reason, grace_seconds)))
 
     async def rerun(
         self,
@@ -170,15 +185,15 @@ class AsyncClient(base.BaseClient):
             InvalidRequest: a change is wrong, or the spec is not allowed any more.
         """
         key = idempotency_key or api_calls.new_idempotency_key()
-        return api_calls.read_job(await self._send(api_calls.rerun(job_id, changes, key, force=force)))
+        return api_calls.read_job(await self._link.send(api_calls.rerun(job_id, changes, key, force=force)))
 
     async def explain(self, job_id: str) -> models.Explanation:
         """Return what happened to a job, or why it still waits: one sentence, and the evidence for it."""
-        return api_calls.read_explanation(await self._send(api_calls.part(job_id, "explanation")))
+        return api_calls.read_explanation(await self._link.send(api_calls.part(job_id, "explanation")))
 
     async def timeline(self, job_id: str) -> models.Timeline:
         """Return the phases of all attempts of a job, oldest first."""
-        return api_calls.read_timeline(await self._send(api_calls.part(job_id, "timeline")))
+        return api_calls.read_timeline(await self._link.send(api_calls.part(job_id, "timeline")))
 
     async def simulate(
         self,
@@ -194,36 +209,36 @@ class AsyncClient(base.BaseClient):
         first attempt of them has.
         """
         call = api_calls.simulate(policy, jobs=jobs, failures=failures, memory=memory)
-        return api_calls.read_simulations(await self._send(call))
+        return api_calls.read_simulations(await self._link.send(call))
 
     async def transitions(self, job_id: str) -> Transitions:
         """Return the history of a job's state, oldest first."""
-        return api_calls.read_transitions(await self._send(api_calls.part(job_id, "transitions")))
+        return api_calls.read_transitions(await self._link.send(api_calls.part(job_id, "transitions")))
 
     async def attempts(self, job_id: str) -> Attempts:
         """Return the attempts of a job, oldest first."""
-        return api_calls.read_attempts(await self._send(api_calls.part(job_id, "attempts")))
+        return api_calls.read_attempts(await self._link.send(api_calls.part(job_id, "attempts")))
 
     async def spec(self, job_id: str) -> dict[str, Any]:
         """Return the spec of a job as it was stored."""
-        return api_calls.decode(await self._send(api_calls.part(job_id, "spec")))
+        return api_calls.decode(await self._link.send(api_calls.part(job_id, "spec")))
 
     async def version(self) -> dict[str, Any]:
         """Return what the server says about its version."""
-        return api_calls.decode(await self._send(api_calls.version()))
+        return api_calls.decode(await self._link.send(api_calls.version()))
 
     # --- waiting ---
 
     async def changes(self, job_id: str, *, timeout: float | None = None) -> AsyncIterator[models.Job]:
         """Yield the job now and at each change that is seen, until it has ended or `timeout` seconds are over."""
         deadline = None if timeout is None else self._monotonic() + timeout
-        job = api_calls.read_job(await self._send(api_calls.get(job_id), self._outage))
+        job = await self._link.get(job_id, patient=True)
         yield job
         while not job.terminal:
             wait = float(api_calls.LONG_POLL_SECONDS)
             if deadline is not None and (wait := min(wait, deadline - self._monotonic())) <= 0:
                 return
-            seen = await self._poll(job, wait)
+            seen = await self._link.poll(job, wait)
             if seen.version != job.version:
                 yield seen
             job = seen
@@ -239,7 +254,7 @@ class AsyncClient(base.BaseClient):
             last = job
         if not last.terminal:
             raise errors.WaitTimeout(last, timeout or 0.0)
-        return base.checked(last, check=check)
+        return errors.checked(last, check=check)
 
     async def run(
         self,
@@ -293,7 +308,7 @@ class AsyncClient(base.BaseClient):
         for line in lines.flush():
             yield line
 
-    async def log_chunks(
+    def log_chunks(
         self,
         job_id: str,
         *,
@@ -308,100 +323,4 @@ class AsyncClient(base.BaseClient):
         """Yield what `logs` does as raw bytes, as they come."""
         view = LogView(since=since, grep=grep, container=container, timestamps=timestamps)
         cursor = LogCursor(attempt=attempt, tail=tail, view=view)
-        tries = self._exchange(self._outage if follow else None)
-        job = await self.get(job_id)
-        while True:
-            step = cursor.step(job)
-            if step == "end":
-                cursor.check()
-                return
-            if step == "wait" and follow:
-                job = await self._poll(job, api_calls.LONG_POLL_SECONDS)
-                continue
-            over = cursor.over(job)
-            async for chunk in self._read_log(job_id, cursor, tries, follow=follow and not over):
-                yield chunk
-            if not follow and cursor.answered:
-                cursor.check()
-                return
-            if not over:
-                job = await self._settle(job, cursor) if cursor.told else await self._refresh(job)
-
-    async def _read_log(
-        self, job_id: str, cursor: LogCursor, tries: exchange.Exchange, *, follow: bool
-    ) -> AsyncIterator[models.LogChunk]:
-        """Read one stream to its end, its fault (after the wait that this asks for), or the answer that there is none."""
-        call = api_calls.logs(job_id, follow=follow, attempt=cursor.attempt or None, params=cursor.open())
-        timeout = exchange.timeouts(call)
-        try:
-            async with self._http.stream(
-                call.method, call.path, params=call.params, headers=call.headers, timeout=timeout
-            ) as answer:
-                if answer.status_code == 200:
-                    cursor.begin(answer.headers.get("content-type", ""))
-                    async for data in answer.aiter_bytes():
-                        tries.reset()
-                        chunk = cursor.feed(data)
-                        if chunk is not None:
-                            yield chunk
-                    cursor.close()
-                    return
-                await answer.aread()
-                delay = tries.after_answer(answer)
-        except httpx2.ReadTimeout as fault:
-            # A log may be silent for hours; that the server still lives, the look at the record after this tells.
-            delay = 0.0 if follow else tries.after_fault(fault)
-        except httpx2.HTTPError as fault:
-            delay = tries.after_fault(fault)
-        except (errors.NotFound, errors.Conflict) as error:
-            cursor.missing(error, final=not follow)
-            return
-        await self._sleep(delay)
-
-    # --- below the calls ---
-
-    async def _poll(self, job: models.Job, wait_seconds: float) -> models.Job:
-        started = self._monotonic()
-        call = api_calls.poll(job.id, since=job.version, wait_seconds=wait_seconds)
-        seen = api_calls.read_job(await self._send(call, self._outage))
-        if seen.version == job.version and not seen.terminal:
-            # A server that drains, or a proxy that cuts long requests, must not make this a busy loop.
-            early = min(base.UNCHANGED_PAUSE_SECONDS, wait_seconds) - (self._monotonic() - started)
-            if early > 0:
-                await self._sleep(early)
-        return seen
-
-    async def _refresh(self, job: models.Job) -> models.Job:
-        return api_calls.read_job(await self._send(api_calls.get(job.id), self._outage))
-
-    async def _settle(self, job: models.Job, cursor: LogCursor) -> models.Job:
-        """Return the job once the record agrees that the attempt is over, or when it is time to look at the log again."""
-        deadline = self._monotonic() + cursor.patience_seconds
-        while not cursor.over(job):
-            left = deadline - self._monotonic()
-            if left <= 0:
-                break
-            job = await self._poll(job, left)
-            if not cursor.complete:
-                break
-        return job
-
-    async def _send(self, call: api_calls.Call, policy: RetryPolicy | None = None) -> bytes:
-        tries = self._exchange(policy)
-        while True:
-            try:
-                answer = await self._http.request(
-                    call.method,
-                    call.path,
-                    params=call.params,
-                    headers=call.headers,
-                    content=call.body,
-                    timeout=exchange.timeouts(call),
-                )
-            except httpx2.HTTPError as fault:
-                delay = tries.after_fault(fault)
-            else:
-                if answer.is_success:
-                    return answer.content
-                delay = tries.after_answer(answer)
-            await self._sleep(delay)
+        return following.read_chunks(self._link, job_id, cursor, follow=follow)

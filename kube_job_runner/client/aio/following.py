@@ -1,0 +1,83 @@
+"""Reading and following the log of a job. The state is in `LogCursor`; here is only the I/O."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx2
+
+from kube_job_runner.client import api_calls, errors, models
+from kube_job_runner.client.aio.link import AsyncLink
+from kube_job_runner.client.log_cursor import LogCursor
+from kube_job_runner.client.tries import Tries
+
+
+async def read_chunks(
+    link: AsyncLink, job_id: str, cursor: LogCursor, *, follow: bool
+) -> AsyncIterator[models.LogChunk]:
+    """Yield the log of a job as raw bytes. With `follow`, end only when the job (or the attempt asked for) has ended.
+
+    Raises:
+        NotFound: there is no such job, or it has no log.
+    """
+    attempts = link.settings.tries(patient=follow)
+    job = await link.get(job_id)
+    while True:
+        step = cursor.step(job)
+        if step == "end":
+            cursor.check()
+            return
+        if step == "wait" and follow:
+            job = await link.poll(job, api_calls.LONG_POLL_SECONDS)
+            continue
+        over = cursor.over(job)
+        async for chunk in _read_stream(link, job_id, cursor, attempts, follow=follow and not over):
+            yield chunk
+        if not follow and cursor.answered:
+            cursor.check()
+            return
+        if not over:
+            job = await _settle(link, job, cursor) if cursor.told else await link.get(job.id, patient=True)
+
+
+async def _read_stream(
+    link: AsyncLink, job_id: str, cursor: LogCursor, attempts: Tries, *, follow: bool
+) -> AsyncIterator[models.LogChunk]:
+    """Read one stream to its end, or to a fault and the wait after it, or to the answer that there is no log."""
+    call = api_calls.logs(job_id, follow=follow, attempt=cursor.attempt or None, params=cursor.open())
+    try:
+        async with link.stream(call) as answer:
+            if answer.status_code == 200:
+                cursor.begin(answer.headers.get("content-type", ""))
+                async for data in answer.aiter_bytes():
+                    attempts.reset()
+                    chunk = cursor.feed(data)
+                    if chunk is not None:
+                        yield chunk
+                cursor.close()
+                return
+            await answer.aread()
+            delay = attempts.after_answer(answer)
+    except httpx2.ReadTimeout as fault:
+        # A log may be silent for hours. The read of the job's record that follows shows whether the server still lives.
+        delay = 0.0 if follow else attempts.after_fault(fault)
+    except httpx2.HTTPError as fault:
+        delay = attempts.after_fault(fault)
+    except (errors.NotFound, errors.Conflict) as error:
+        cursor.missing(error, final=not follow)
+        return
+    await link.sleep(delay)
+
+
+async def _settle(link: AsyncLink, job: models.Job, cursor: LogCursor) -> models.Job:
+    """Return the job once its record says that the attempt is over, or once it is time to read the log again."""
+    monotonic = link.settings.monotonic
+    deadline = monotonic() + cursor.patience_seconds
+    while not cursor.over(job):
+        left = deadline - monotonic()
+        if left <= 0:
+            break
+        job = await link.poll(job, left)
+        if not cursor.complete:
+            break
+    return job
