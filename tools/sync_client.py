@@ -1,6 +1,6 @@
 """Write the synchronous client (`client/sync`) from the asynchronous one (`client/aio`): `make client`.
 
-The text is rewritten by a few rules, then cleaned up and formatted by ruff. docs/adr/0023 says why no library does it.
+The text is rewritten by a few rules, then cleaned up and formatted by ruff. docs/adr/0024 says why no library does it.
 """
 
 from __future__ import annotations
