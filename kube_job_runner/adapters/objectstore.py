@@ -1,8 +1,8 @@
-"""Bodies of log chunks in an object store (S3 and what speaks its protocol), their index in PostgreSQL.
+"""Log store with the bodies of chunks in an object store (S3 and compatible ones) and their index in PostgreSQL.
 
-Only sealed chunks go out, each as one object that never changes; what still grows stays in its row, so that a line a second
-costs no request a second. An object is put before its row is committed: a crash between the two leaves an object that the
-next commit of the same chunk overwrites, never a row without its body.
+Each sealed chunk becomes one object that never changes. A chunk that still grows stays in its row: a log with one line a
+second does not cost one request a second. An object is put before its row is committed. A crash between the two leaves an
+object that the next commit of the same chunk overwrites, but never a row without its body.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ T = TypeVar("T")
 
 
 class Index(LogCollectStore, LogReader, Protocol):
-    """The store of rows."""
+    """The store of rows: a log store that also tells which chunks have a body outside of it."""
 
     async def chunks_since(self, key: LogKey, container: str, stamp: int) -> list[Chunk]:
         """Return the chunks with lines that are not older than `stamp`."""
         ...
 
     async def take_old_chunks(self, *, older_than_seconds: float, limit: int) -> list[tuple[LogKey, str, int, bool]]:
-        """Remove chunks of jobs that ended so long ago, and tell which, and whether they may have a body outside."""
+        """Remove the chunks of jobs that ended so long ago; return which, and whether each may have a body outside."""
         ...
 
     async def take_expired(
         self, *, older_than_seconds: float, limit: int
     ) -> tuple[LogsExpired, list[tuple[LogKey, str, int, bool]]]:
-        """Remove logs that have been complete for so long, and tell the same of their chunks."""
+        """Remove logs that were completed so long ago; return the counts, and their chunks as `take_old_chunks` does."""
         ...
 
 
 class Bodies:
-    """The objects."""
+    """The objects of an object store. `where` names it in errors."""
 
     def __init__(self, store: Any, *, where: str) -> None:
         self._store = store
@@ -62,10 +62,10 @@ class Bodies:
         self._slots = asyncio.Semaphore(_CONCURRENCY)
 
     async def put(self, path: str, data: bytes) -> None:
-        """Store an object, over one of that name.
+        """Store an object; one of the same name is replaced.
 
         Raises:
-            TemporaryError: the object store does not take it.
+            TemporaryError: the object store did not take it.
         """
         import obstore
 
@@ -75,7 +75,7 @@ class Bodies:
         """Return an object.
 
         Raises:
-            TemporaryError: the object store does not give it.
+            TemporaryError: the object store did not return it.
         """
         import obstore
 
@@ -86,7 +86,7 @@ class Bodies:
         return await self._try(read, f"reading {path}")
 
     async def delete(self, paths: Sequence[str]) -> None:
-        """Remove objects; one that is gone already is success.
+        """Remove objects. A missing one counts as removed.
 
         Raises:
             TemporaryError: the object store does not answer.
@@ -112,7 +112,7 @@ class Bodies:
 
 
 class ObjectLogs:
-    """`LogCollectStore`, `LogReader` and `LogKeeper` with the bodies of sealed chunks as objects."""
+    """`ports.LogCollectStore`, `ports.LogReader` and `ports.LogKeeper`, with the bodies of sealed chunks as objects."""
 
     def __init__(self, index: Index, bodies: Bodies) -> None:
         self._index = index
@@ -121,7 +121,6 @@ class ObjectLogs:
     async def claim(
         self, *, token: UUID, lease_seconds: float, ended_limit: int, follow_limit: int, follow_after_seconds: float
     ) -> list[LogWork]:
-        """Lease what is to be done; see `ports.LogCollectStore.claim`."""
         return await self._index.claim(
             token=token,
             lease_seconds=lease_seconds,
@@ -131,19 +130,15 @@ class ObjectLogs:
         )
 
     async def renew(self, keys: Collection[LogKey], *, token: UUID, lease_seconds: float) -> list[LogWork]:
-        """Extend leases; see `ports.LogCollectStore.renew`."""
         return await self._index.renew(keys, token=token, lease_seconds=lease_seconds)
 
     async def release(self, keys: Collection[LogKey], *, token: UUID, delay_seconds: float) -> None:
-        """Give leases back, to be claimed again after a delay."""
         await self._index.release(keys, token=token, delay_seconds=delay_seconds)
 
     async def stored(self, key: LogKey, container: str) -> StoredLog:
-        """Return what is stored of a container, to go on from there."""
         return await self._index.stored(key, container)
 
     async def stamps_since(self, key: LogKey, container: str, stamp: int) -> list[int]:
-        """Return the stamps of the stored lines that are not older than `stamp`, in their order."""
         found: list[int] = []
         for chunk in await self._index.chunks_since(key, container, stamp):
             data = (await self._with_data(key, chunk)).data
@@ -154,7 +149,7 @@ class ObjectLogs:
     async def append(
         self, writes: Sequence[LogWrite], *, token: UUID, cleanup_delay_seconds: float
     ) -> frozenset[LogKey]:
-        """Put the bodies of sealed chunks, then commit the rows; then remove the bodies that the cap leaves out."""
+        """Put the bodies of sealed chunks, commit the rows, and then remove the bodies that the cap leaves out."""
         outward = [(w.key, c) for w in writes for c in w.chunks if c.sealed and c.data is not None]
         await asyncio.gather(*(self._bodies.put(_path(key, c.container, c.seq), c.data or b"") for key, c in outward))
         rows = [msgspec.structs.replace(w, chunks=tuple(_row(chunk) for chunk in w.chunks)) for w in writes]
@@ -165,41 +160,34 @@ class ObjectLogs:
         return held
 
     async def log_state(self, key: LogKey) -> LogState | None:
-        """Return how the log of an attempt stands, or None."""
         return await self._index.log_state(key)
 
     async def want_log(self, key: LogKey) -> None:
-        """Note that somebody reads a log that is not complete, and wake the log-collector."""
         await self._index.want_log(key)
 
     async def containers(self, key: LogKey) -> list[ContainerLog]:
-        """Return the containers of which something is stored."""
         return await self._index.containers(key)
 
     async def find_chunk(self, key: LogKey, container: str, *, line: int = 0, stamp: int = 0) -> int:
-        """Return the number of the first chunk with that line, or with anything since that stamp."""
         return await self._index.find_chunk(key, container, line=line, stamp=stamp)
 
     async def read_chunks(self, key: LogKey, container: str, *, from_seq: int, limit: int) -> list[Chunk]:
-        """Return chunks with their data, in order, from number `from_seq` on."""
         chunks = await self._index.read_chunks(key, container, from_seq=from_seq, limit=limit)
         return list(await asyncio.gather(*(self._with_data(key, chunk) for chunk in chunks)))
 
     async def log_versions(self, keys: Collection[LogKey]) -> dict[LogKey, int]:
-        """Return the present version of each of these logs; unknown ones are left out."""
         return await self._index.log_versions(keys)
 
     async def delete_old_logs(self, *, older_than_seconds: float, limit: int) -> int:
-        """Remove chunks of jobs that ended so long ago, with their bodies, at most `limit`; return how many.
+        """Remove rows first, then bodies.
 
-        A crash between rows and bodies leaves bodies behind: give the bucket a lifecycle rule beyond the retention.
+        A crash between the two leaves bodies behind, so give the bucket a lifecycle rule beyond the retention.
         """
         taken = await self._index.take_old_chunks(older_than_seconds=older_than_seconds, limit=limit)
         await self._bodies.delete([_path(key, container, seq) for key, container, seq, outside in taken if outside])
         return len(taken)
 
     async def expire_logs(self, *, older_than_seconds: float, limit: int) -> LogsExpired:
-        """Remove logs that have been complete for so long, with their bodies, at most `limit` logs and chunks."""
         expired, taken = await self._index.take_expired(older_than_seconds=older_than_seconds, limit=limit)
         await self._bodies.delete([_path(key, container, seq) for key, container, seq, outside in taken if outside])
         return expired
@@ -221,11 +209,12 @@ def _path(key: LogKey, container: str, seq: int) -> str:
 
 
 def connect(url: str, *, endpoint: str | None = None, region: str | None = None) -> Bodies:
-    """Return the object store of a URL (`s3://bucket/prefix`, `file:///folder`, `memory:///`). Credentials are found as AWS's
-    own tools find them.
+    """Return the object store of a URL (`s3://bucket/prefix`, `file:///folder`, `memory:///`).
+
+    Credentials come from where AWS's own tools find them: variables, web identity, instance role.
 
     Raises:
-        ConfigurationError: obstore is not installed, or the URL is none that we know.
+        ConfigurationError: obstore is not installed, or the URL is of an unknown kind.
     """
     try:
         from obstore.exceptions import BaseError

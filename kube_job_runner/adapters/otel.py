@@ -1,8 +1,8 @@
-"""Traces by OpenTelemetry: spans that are over go to an OTLP receiver (extra `otel`), over HTTP, from a thread of their own.
+"""OpenTelemetry traces: sends finished spans to an OTLP receiver (extra `otel`), over HTTP, from a thread of its own.
 
-Imported only where the standard `OTEL_*` variables ask for traces. The SDK reads those itself: sampler, resource, endpoint,
-headers, batch sizes. Spans are handed over complete, because most of them are made from rows long after they began, and
-with ids that are derived from the job: the SDK's own tracer would choose ids.
+This module is imported only if the standard `OTEL_*` variables ask for traces. The SDK reads those variables itself:
+sampler, resource, endpoint, headers, batch sizes. Spans are handed over complete and with their ids. Most of them are made
+from rows, long after they began, and their ids are derived from the job; the SDK's own tracer would choose other ids.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from kube_job_runner.telemetry import loggers
 log = loggers.get_logger(__name__)
 
 CLOSE_SECONDS = 5.0
-"""How long an ending process waits for its last spans to be taken."""
+"""How long an ending process waits for its last spans to be sent."""
 
 _SCOPE = InstrumentationScope("kube_job_runner", kube_job_runner.__version__)
 _KINDS = {"server": SpanKind.SERVER, "internal": SpanKind.INTERNAL}
@@ -36,7 +36,7 @@ _UNNAMED = "unknown_service"
 
 
 class Tracing:
-    """The pipeline of a process, shared by its components: each has a tracer with a service name of its own."""
+    """The export of a process, shared by its components. Each component has a tracer with its own service name."""
 
     def __init__(self) -> None:
         self._provider = TracerProvider(shutdown_on_exit=False)
@@ -52,7 +52,7 @@ class Tracing:
         return Tracer(self._provider, self._processor, resource.merge(Resource(ours)))
 
     def close(self) -> None:
-        """Send what waits, for `CLOSE_SECONDS` at most; an unreachable receiver must not hold up the end of a process."""
+        """Send the queued spans, for `CLOSE_SECONDS` at most: an unreachable receiver must not hold up the end of a process."""
         closing = threading.Thread(target=self._provider.shutdown, name="otel-close", daemon=True)
         closing.start()
         closing.join(CLOSE_SECONDS)
@@ -68,7 +68,7 @@ class Tracer:
         self._ids = RandomIdGenerator()
 
     def begin(self, parent: TraceContext | None) -> TraceContext:
-        """Return the context of a new span, in the trace of its parent or in a new one."""
+        """Return the context of a new span, in the trace of its parent or in a new trace."""
         span_id = trace.format_span_id(self._ids.generate_span_id())
         trace_id = self._ids.generate_trace_id() if parent is None else int(parent.trace_id, 16)
         return TraceContext(
@@ -76,11 +76,11 @@ class Tracer:
         )
 
     def record(self, spans: Sequence[Span]) -> None:
-        """Queue spans for the next export; those that a full queue cannot take are dropped, and the SDK says so."""
+        """Queue spans for the next export. If the queue is full, spans are dropped, and the SDK logs that."""
         try:
             for span in spans:
                 self._processor.on_end(_readable(span, self._resource))
-        except Exception as error:  # noqa: BLE001 - a trace is worth less than the job that it is about
+        except Exception as error:  # noqa: BLE001 - a trace must never harm the job that it is about
             log.warning("spans not recorded", action="trace.record", error=repr(error))
 
     def _sampled(self, parent: TraceContext | None, trace_id: int) -> bool:
@@ -89,8 +89,8 @@ class Tracer:
             context = trace.set_span_in_context(NonRecordingSpan(_context(parent)))
         try:
             result = self._sampler.should_sample(context, trace_id, "submit", kind=SpanKind.SERVER)
-        except Exception as error:  # noqa: BLE001 - as above; a sampler may be a plug-in
-            log.warning("a sampler failed", action="trace.sample", error=repr(error))
+        except Exception as error:  # noqa: BLE001 - as above; a sampler may be a plugin
+            log.warning("the trace sampler failed", action="trace.sample", error=repr(error))
             return False
         return result.decision is Decision.RECORD_AND_SAMPLE
 

@@ -1,4 +1,4 @@
-"""What is needed of the store of logs, split by who needs it: the log-collector, readers, and the sweeper."""
+"""Ports of the log store, split by user: the log-collector, readers, and the sweeper."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ LogKey = tuple[UUID, int]
 
 
 class LogWork(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt whose log is to be collected, as of `now` on the database's clock.
+    """An attempt whose log is due, as of `now` on the database's clock.
 
-    `ended`: nothing of it prints any more. `stopping`: its stop waits for us. `wanted`: somebody reads it now.
+    `ended`: none of its containers runs any more. `stopping`: its stop waits for the log. `wanted`: somebody reads the log.
+    `stale`: not all is stored since somebody last asked for it.
     """
 
     job_id: UUID
@@ -40,14 +41,14 @@ class LogWork(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> LogKey:
-        """The attempt."""
+        """The key of the attempt."""
         return (self.job_id, self.attempt)
 
 
 class LogWrite(msgspec.Struct, frozen=True, kw_only=True):
-    """What to store of an attempt's log. `status` None leaves it; `stored` and `lost` end the work on it.
+    """What to store of an attempt's log. A `status` of None keeps the present one; `stored` and `lost` end the work.
 
-    `drop` are (container, seq) of chunks that the cap leaves out; `fresh` says that all that the cluster had is stored.
+    `drop` holds (container, seq) of the chunks that the cap leaves out. `fresh`: all that the cluster had is stored.
     """
 
     key: LogKey
@@ -59,49 +60,49 @@ class LogWrite(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredLog(msgspec.Struct, frozen=True, kw_only=True):
-    """What is stored of one container: its chunks without their data, and the body of the last when it may grow."""
+    """The stored chunks of one container, without their data, and the body of the last one if it may still grow."""
 
     chunks: tuple[Chunk, ...] = ()
     last: Body | None = None
 
 
 class LogCollectStore(Protocol):
-    """What the log-collector does with the store. A lease is held by its `token`; what is written without it is ignored."""
+    """The log-collector's store. The `token` holds the leases; a write without its lease is ignored."""
 
     async def claim(
         self, *, token: UUID, lease_seconds: float, ended_limit: int, follow_limit: int, follow_after_seconds: float
     ) -> list[LogWork]:
-        """Lease attempts that have ended, and such that are to be followed: being stopped, read now, or running so long."""
+        """Lease attempts that have ended, and attempts to follow: those that are stopping, read now, or running for so long."""
         ...
 
     async def renew(self, keys: Collection[LogKey], *, token: UUID, lease_seconds: float) -> list[LogWork]:
-        """Extend the leases that are still held (with 0 seconds leave them), and tell how those attempts stand. No others."""
+        """Extend the leases that are still held (0 seconds: leave them), and return how those attempts stand now."""
         ...
 
     async def release(self, keys: Collection[LogKey], *, token: UUID, delay_seconds: float) -> None:
-        """Give leases back, to be claimed again after a delay."""
+        """Release leases; others may claim the attempts after a delay."""
         ...
 
     async def stored(self, key: LogKey, container: str) -> StoredLog:
-        """Return what is stored of a container, to go on from there."""
+        """Return what is stored of a container, to continue from there."""
         ...
 
     async def stamps_since(self, key: LogKey, container: str, stamp: int) -> list[int]:
-        """Return the stamps of the stored lines that are not older than `stamp`, in their order."""
+        """Return the stamps of the stored lines that are not older than `stamp`, in order."""
         ...
 
     async def append(
         self, writes: Sequence[LogWrite], *, token: UUID, cleanup_delay_seconds: float
     ) -> frozenset[LogKey]:
-        """Store all that in one commit, with a `Check` for each job whose stop or removal waited for it.
+        """Store all writes in one commit, with a `Check` for each job whose stop or removal waited for its log.
 
-        Returns the attempts whose lease is still held; of the others nothing was stored.
+        Returns the attempts whose lease is still held. Nothing was stored of the others.
         """
         ...
 
 
 class LogState(msgspec.Struct, frozen=True, kw_only=True):
-    """How the log of an attempt stands. `fresh`: up to date since somebody last asked for it; `removed_at`: by retention."""
+    """The state of an attempt's log. `fresh`: complete up to the last request for it. `removed_at`: removed by retention."""
 
     version: int
     status: LogStatus
@@ -116,7 +117,7 @@ class LogState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContainerLog(msgspec.Struct, frozen=True, kw_only=True):
-    """One container's log: how many lines and bytes of it there were, with those that are left out."""
+    """The size of one container's log, including the lines and bytes that the cap left out."""
 
     container: str
     lines: int
@@ -124,22 +125,22 @@ class ContainerLog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogReader(Protocol):
-    """What readers of logs need. Any number of chunks lies between two calls only as long as a reader wants it."""
+    """What readers of logs need. A reader takes a few chunks with each call, at its own speed."""
 
     async def log_state(self, key: LogKey) -> LogState | None:
-        """Return how the log of an attempt stands; None when there is none to be had (yet, or ever)."""
+        """Return the state of an attempt's log, or None if there is no log (yet, or ever)."""
         ...
 
     async def want_log(self, key: LogKey) -> None:
-        """Note that somebody reads a log that is not complete, and wake the log-collector."""
+        """Note that somebody reads an incomplete log, and wake the log-collector."""
         ...
 
     async def containers(self, key: LogKey) -> list[ContainerLog]:
-        """Return the containers of which something is stored."""
+        """Return the containers with stored chunks."""
         ...
 
     async def find_chunk(self, key: LogKey, container: str, *, line: int = 0, stamp: int = 0) -> int:
-        """Return the number of the first chunk that holds line `line` or later, or anything printed since `stamp`; else 0."""
+        """Return the number of the first chunk with `line` or a later line, or with a line since `stamp`; 0 if none has."""
         ...
 
     async def read_chunks(self, key: LogKey, container: str, *, from_seq: int, limit: int) -> list[Chunk]:
@@ -147,12 +148,12 @@ class LogReader(Protocol):
         ...
 
     async def log_versions(self, keys: Collection[LogKey]) -> dict[LogKey, int]:
-        """Return the present version of each of these logs; unknown ones are left out. One query for any number."""
+        """Return the present version of each of these logs, in one query. Unknown logs are left out."""
         ...
 
 
 class LogsExpired(msgspec.Struct, frozen=True, kw_only=True):
-    """How many logs one batch removed to their end, and how many chunks of logs."""
+    """How many whole logs one batch removed, and how many chunks."""
 
     logs: int
     chunks: int
@@ -162,9 +163,9 @@ class LogKeeper(Protocol):
     """What the sweeper does with logs."""
 
     async def expire_logs(self, *, older_than_seconds: float, limit: int) -> LogsExpired:
-        """Remove logs that have been complete for so long, at most `limit` logs and chunks, and note when; their jobs stay."""
+        """Remove logs that were completed so long ago, at most `limit` logs and chunks, and note when. Their jobs stay."""
         ...
 
     async def delete_old_logs(self, *, older_than_seconds: float, limit: int) -> int:
-        """Remove chunks of jobs that ended so long ago, at most `limit`; return how many."""
+        """Remove the chunks of jobs that ended so long ago, at most `limit`; return how many."""
         ...

@@ -1,4 +1,4 @@
-"""Writes log chunks of many streams in shared commits. While the store is unreachable it retries, and the streams wait."""
+"""Writes the log chunks of many streams in shared commits. While the store is unreachable, it retries and they wait."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The log-collector's work: which attempts' logs to read now.
+"""The log-collector's work: claims attempts whose logs are due, and collects them.
 
-Level-triggered from rows: an attempt is on the list from its start until its log is stored or lost. Whatever dies in
-between, the lease runs out and the next collector goes on from what is stored.
+An attempt is on the list in the store from its start until its log is stored or lost. When a collector dies, its leases
+run out, and the next collector continues from what is stored.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.limits import Bounds
 from kube_job_runner.domain.record import trace
 from kube_job_runner.ports import Clock, ClusterLogs, LogCollectStore, LogKey, LogWork, Wakeup
-from kube_job_runner.services.attempt_log import AttemptLog, CollectPace
+from kube_job_runner.services.attempt_log import AttemptLog
 from kube_job_runner.services.chunk_writer import ChunkWriter, LogLeaseLost
+from kube_job_runner.services.collect_pace import CollectPace
 from kube_job_runner.settings.groups import CollectSettings
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
 
-
 DEFAULT_PACE = CollectPace()
 _CLOSE_SECONDS = 10.0
-_WAITING_PER_PLACE = 64
+_WAITING_PER_SLOT = 64
 
 
 class Collector:
-    """Claims attempts and collects their logs. Any number may run at once."""
+    """Claims attempts and collects their logs. Any number of collectors may run at once."""
 
     def __init__(
         self,
@@ -63,11 +63,11 @@ class Collector:
 
     @property
     def busy(self) -> int:
-        """How many attempts it works on."""
+        """How many attempts this collector works on."""
         return len(self._tasks)
 
     async def run_once(self) -> float:
-        """Look for work and take it; return how long to pause, in seconds.
+        """Claim new work and renew the leases; return the seconds to pause before the next round.
 
         Raises:
             TemporaryError: the store does not answer.
@@ -76,9 +76,9 @@ class Collector:
         following = sum(attempt.following for attempt in self._logs.values())
         metrics.log_follows.set(following)
         metrics.log_follows_max.set(settings.follows_max)
-        # Those of a node that does not answer wait for it most of the time, and must not hold up the others.
+        # Logs of an unreachable node wait most of the time, and must not hold up the others.
         waiting = sum(attempt.waiting for attempt in self._logs.values() if not attempt.following)
-        room = 4 * pace.snapshots_max - (len(self._logs) - following - waiting) - waiting // _WAITING_PER_PLACE
+        room = 4 * pace.snapshots_max - (len(self._logs) - following - waiting) - waiting // _WAITING_PER_SLOT
         works = await self._store.claim(
             token=self._token,
             lease_seconds=pace.lease_seconds,
@@ -96,7 +96,7 @@ class Collector:
         return pace.pace_seconds
 
     async def close(self) -> None:
-        """Store what has come, and give all leases back."""
+        """Store what has come, and release all leases."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -110,8 +110,8 @@ class Collector:
             cluster=self._cluster,
             store=self._store,
             writer=self._writer,
-            settings=self._settings,
-            bounds=self._bounds,
+            max_bytes=self._settings.max_bytes,
+            deadline_seconds=self._bounds.log_deadline_seconds,
             pace=self._pace,
             slots=self._slots,
         )
@@ -135,7 +135,9 @@ class Collector:
             await attempt.run()
             self._trace(attempt, began)
         except LogLeaseLost:
-            log.info("log left to another collector", action="log.lease", job_id=str(key[0]), attempt=key[1])
+            log.info(
+                "another collector has the lease of this log", action="log.lease", job_id=str(key[0]), attempt=key[1]
+            )
             return
         except asyncio.CancelledError:
             delay_seconds = 0.0
@@ -143,12 +145,14 @@ class Collector:
                 await attempt.flush(following=attempt.following)
             raise
         except TemporaryError as error:
-            log.warning(
-                "log not collected; tried again later", action="log.collect", job_id=str(key[0]), error=str(error)
-            )
+            log.warning("log not collected; retrying later", action="log.collect", job_id=str(key[0]), error=str(error))
         except Exception as error:
             log.error(
-                "collecting a log failed", action="log.collect", job_id=str(key[0]), attempt=key[1], exc_info=error
+                "log not collected: an unexpected error",
+                action="log.collect",
+                job_id=str(key[0]),
+                attempt=key[1],
+                exc_info=error,
             )
         finally:
             if not attempt.done:
@@ -171,7 +175,7 @@ class Collector:
         self._tracer.record(spans)
 
     async def _look(self) -> None:
-        """Keep the leases, and hear what has become of the attempts that are followed."""
+        """Renew the leases, and read how the followed attempts stand."""
         now, pace = self._clock.monotonic(), self._pace
         renew = now - self._renewed_at >= pace.lease_seconds / 3
         if not self._logs or not (renew or now - self._looked_at >= pace.flush_seconds):
@@ -191,4 +195,4 @@ class Collector:
             if key in seen:
                 attempt.update(seen[key])
             elif renew and not attempt.done:
-                task.cancel()  # the lease ran out: whoever has it now goes on from what is stored
+                task.cancel()  # the lease ran out: the next holder continues from what is stored

@@ -1,7 +1,7 @@
-"""Reading logs: one cursor over what is stored and what comes. The cluster is never asked here; the log-collector is woken.
+"""Reads logs from the store, and follows them as they grow. Only the log-collector asks the cluster; a reader wakes it.
 
-All who follow share one task that asks for the versions of their logs, so a thousand readers cost the database one small
-query per change or second, and each holds no more than a few chunks.
+All followers share one task that polls the versions of their logs. So a thousand readers cost the database one small query
+for each change or second, and each holds only a few chunks in memory.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class LogNotReady(KjrError):
 
 
 class LogUnavailable(KjrError):
-    """There is no log to be had."""
+    """There is no log, and there will be none."""
 
 
 class LogRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Which log to read, and what of it. `after` goes on from a place; then `tail` is of no effect."""
+    """Which log to read, and which lines of it. With `after`, reading continues from that place, and `tail` is ignored."""
 
     attempt: int | None = None
     container: str = names.MAIN_CONTAINER
@@ -65,13 +65,13 @@ class LogService:
     async def open(self, job_id: UUID, request: LogRequest) -> AsyncIterator[bytes]:
         """Return the text of the log of an attempt, chunk by chunk.
 
-        With `follow` the chunks wait for the start, and end when the attempt's log is complete; they end without any
-        output when the attempt never starts. Without it, a running attempt's log is as of now.
+        With `follow` the text waits for the start and ends with the complete log; it is empty when the attempt never
+        starts. Without `follow`, the log of a running attempt ends with what is there now.
 
         Raises:
             NotFound: there is no such job.
-            LogNotReady: there is no log yet (without `follow`).
-            LogUnavailable: there is none, or none any more; the message says why.
+            LogNotReady: there is no log yet (only without `follow`).
+            LogUnavailable: there is no log, or it was removed; the message says why.
             TemporaryError: the store does not answer.
         """
         job = await self._jobs.get_job(job_id)
@@ -96,7 +96,7 @@ class LogService:
     def _check(
         self, request: LogRequest, state: LogState, stored: list[ContainerLog], found: Attempt | None, number: int
     ) -> None:
-        """Refuse where nothing is, or will be, stored of the container that was asked for."""
+        """Raise `LogUnavailable` if nothing is stored of the container, and nothing will be."""
         if any(one.container == request.container for one in stored):
             return
         pod = found.facts.pod if found is not None else None
@@ -124,7 +124,7 @@ class LogService:
             yield text
 
     async def _caught_up(self, key: LogKey) -> LogState:
-        """Wait until the log-collector has stored what there is, or for a few seconds."""
+        """Wait until the log-collector has stored all that the cluster has, or for a few seconds."""
         await self._logs.want_log(key)
         deadline = self._clock.monotonic() + CATCH_UP_SECONDS
         while True:
@@ -141,7 +141,7 @@ class LogService:
         wanted_at = float("-inf")
         began = False
         while True:
-            state = await self._logs.log_state(key)  # before the chunks: what it says is done is among them
+            state = await self._logs.log_state(key)  # before the chunks: if it says done, they are complete
             async for text in self._chunks(key, request, renderer):
                 began = True
                 yield text
@@ -156,7 +156,7 @@ class LogService:
         if rest:
             yield _framed(rest, renderer.read) if request.frames else rest
         if state is not None and state.status == "lost" and not began and not stored and request.follow:
-            # The answer has begun: breaking it off makes the client ask again, and then it is told why.
+            # The answer has begun. Breaking it off makes the client ask again, and then it gets the reason.
             raise LogUnavailable(f"the log is lost: {state.lost_reason}")
 
     async def _chunks(self, key: LogKey, request: LogRequest, renderer: Renderer) -> AsyncGenerator[bytes]:
@@ -189,7 +189,7 @@ class LogService:
         seq = 0
         if view.since_stamp and lines:
             seq = await self._logs.find_chunk(key, request.container, stamp=view.since_stamp)
-            if seq == 0:  # nothing is so new: begin at the end
+            if seq == 0:  # no line is that new: begin at the end
                 view = msgspec.structs.replace(view, first_line=lines + 1)
         if request.tail is not None and request.tail < lines:
             view = msgspec.structs.replace(view, first_line=max(view.first_line, lines - request.tail + 1))
@@ -212,7 +212,7 @@ def _stamp(moment: datetime) -> int:
 
 
 def _over(job: Job, attempt: Attempt | None, wanted: int) -> bool:
-    """Whether an attempt that has no log can never have one any more."""
+    """Tell whether an attempt without a log can no longer get one."""
     if job.state in TERMINAL:
         return True
     if attempt is None:

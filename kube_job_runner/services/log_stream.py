@@ -1,4 +1,4 @@
-"""One container's log on its way into the store: read, past what is stored already, and cut into chunks."""
+"""Streams one container's log from the cluster into chunks, without the lines that are stored already."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from kube_job_runner.telemetry import loggers, metrics
 log = loggers.get_logger(__name__)
 
 HELD_BYTES = 512 * 1024
+"""Reading pauses when so much waits to be stored."""
 WHOLE_BYTES = 1024 * 1024
-_MARGIN_SECONDS = 2
+"""A log up to this size is always read from its beginning."""
+_MARGIN_SECONDS = 2  # `sinceTime` is in whole seconds, and lines may be a little out of order
 
 
-class Stream:
-    """Reads one container's log, as often as it takes, into one `Assembler`."""
+class LogStream:
+    """Reads the log of one container, over any number of connections."""
 
     def __init__(
         self, work: LogWork, container: str, *, cluster: ClusterLogs, store: LogCollectStore, max_bytes: int
     ) -> None:
         self.container = container
         self.opened_at: float | None = None
-        self.room = asyncio.Event()
-        self.room.set()
+        self._room = asyncio.Event()
+        self._room.set()
         self._work = work
         self._cluster = cluster
         self._store = store
@@ -44,35 +46,35 @@ class Stream:
 
     @property
     def read_bytes(self) -> int:
-        """Bytes that the container has printed, as far as they were read."""
+        """How many bytes of the log were read."""
         return self._assembler.total_bytes
 
     @property
     def large(self) -> bool:
-        """Whether a kubelet may have rotated it."""
+        """Whether a kubelet may have rotated the log."""
         return self.read_bytes >= rotation.ROTATES_BYTES
 
     @property
     def full(self) -> bool:
-        """Whether what was read has to be stored before more is read."""
+        """Whether the lines that were read must be stored before more are read."""
         return self._assembler.waiting_bytes >= HELD_BYTES
 
     def take(self, *, final: bool = False) -> tuple[list[Chunk], list[tuple[str, int]]]:
-        """Return the chunks to store and those to drop."""
+        """Return the chunks to store, and (container, seq) of those to drop."""
         before = self._assembler.waiting_bytes
         chunks, dropped = self._assembler.take(final=final)
         metrics.log_bytes.inc(before)
         metrics.log_lines.inc(self._assembler.lines - self._counted_lines)
         self._counted_lines = self._assembler.lines
-        self.room.set()
+        self._room.set()
         return chunks, [(self.container, seq) for seq in dropped]
 
     def mark(self, text: str) -> None:
-        """Put a mark at the end of what is there."""
+        """Put a mark at the end of the log."""
         self._assembler.gap(text)
 
     async def restore(self) -> None:
-        """Go on from what an earlier collector has stored."""
+        """Continue from what an earlier collector has stored."""
         if self._restored:
             return
         stored = await self._store.stored(self._work.key, self.container)
@@ -83,13 +85,13 @@ class Stream:
     async def read(
         self, pod_name: str, *, follow: bool, now: datetime | None = None, started_at: datetime | None = None
     ) -> bool:
-        """Read to the end of the log, or, with `follow`, of the container. All that was taken must be stored by now.
+        """Read to the end of the log; with `follow`, to the end of the container. Call it only when all chunks are stored.
 
-        False: the kubelet may be reading a file that was rotated away, or one for the second time; ask again. `now` is about
-        the present, `started_at` when the container started, both by the node's clock or one near it.
+        Returns False when the log must be read again: the kubelet may be at the end of a file that was rotated away, or it
+        sends a file for the second time. `now`, and `started_at` of the container, are times of the node or near them.
 
         Raises:
-            NotFound, ClusterRefused, TemporaryError: as `ports.ClusterLogs.logs`; what came before that is kept.
+            NotFound, ClusterRefused, TemporaryError: as `ports.ClusterLogs.logs`. The lines that came before are kept.
         """
         resume, since = await self._position()
         parser = StampParser()
@@ -112,15 +114,15 @@ class Stream:
                 if not self._feed(resume, parser.feed(data)):
                     return False
                 if self.full:
-                    self.room.clear()
-                    await self.room.wait()
+                    self._room.clear()
+                    await self._room.wait()
         if not (self._feed(resume, parser.flush()) and self._feed(resume, None)):
             return False
         self._rotation.end()
         return True
 
     def _feed(self, resume: Resume, read: list[Piece] | None) -> bool:
-        """Take in the new lines of what was read (None: its end); False when the stream begins to repeat itself."""
+        """Add the new lines of these pieces (None: the end of the stream). Return False if a file begins to come again."""
         had_gap = resume.gap
         pieces = resume.flush() if read is None else resume.feed(read)
         if not pieces:
@@ -133,7 +135,7 @@ class Stream:
         if repeats_at >= 0:
             self._ask_from = pieces[repeats_at].stamp
             log.info(
-                "log comes again, or the node's clock was set back; asking anew",
+                "log comes again, or the clock of the node was set back; reading again",
                 action="log.repeat",
                 container=self.container,
             )
@@ -149,7 +151,7 @@ class Stream:
         return repeats_at < 0
 
     def _mark_gap(self, resume: Resume, first_stamp: int) -> None:
-        """Put a mark before lines that do not fit to the known ones, unless nothing can be missing."""
+        """Put a mark before lines that do not continue the known ones, unless nothing can be missing."""
         last_stamp = self._assembler.last_stamp
         if resume.begins_later and self._rotation.continues(first_stamp, last_stamp=last_stamp):
             return
@@ -159,9 +161,9 @@ class Stream:
         self._assembler.gap(rotation.GAP_TEXT)
 
     async def _position(self) -> tuple[Resume, datetime | None]:
-        """Return what will come again, and from when on to ask.
+        """Return how to recognise stored lines, and the time to read from (None: from the beginning).
 
-        A small log is asked for entirely: then not even a clock that was set back hides a line.
+        A small log is read from its beginning, so that not even a clock that was set back hides a line.
         """
         assembler = self._assembler
         if assembler.lines == 0:

@@ -24,8 +24,8 @@ from kube_job_runner.domain.limits import AdmissionLimits, Bounds
 from kube_job_runner.domain.spec.model import JobSpec, Retry
 from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.ports import Submission
-from kube_job_runner.services.attempt_log import CollectPace
 from kube_job_runner.services.collect import Collector
+from kube_job_runner.services.collect_pace import CollectPace
 from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.process import Processor
 from kube_job_runner.services.sweep import Sweeper

@@ -19,9 +19,9 @@ from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.limits import AdmissionLimits, Bounds
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import TERMINAL, State
-from kube_job_runner.services.attempt_log import CollectPace
 from kube_job_runner.services.change_hub import ChangeHub
 from kube_job_runner.services.collect import Collector
+from kube_job_runner.services.collect_pace import CollectPace
 from kube_job_runner.services.log_reading import LogRequest, LogService
 from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.process import Processor

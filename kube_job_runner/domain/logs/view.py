@@ -1,7 +1,7 @@
-"""What a reader of a log sees of its chunks: which lines, with or without their times, and where to go on from.
+"""A reader's view of a log: which lines of its chunks to show, with or without times, and the place to continue from.
 
-A substring is looked for, never a pattern of the reader's: a regular expression can take for ever. A line above `GREP_MAX_BYTES`
-is judged by its beginning, so that what is held for a reader is bounded.
+`grep` is a substring and never a regular expression, which could run for ever. Of a line above `GREP_MAX_BYTES` only the
+beginning is searched, so that the memory of a reader is bounded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PLACE = re.compile(PLACE_PATTERN)
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A place in a log: before this byte of what was printed, in the chunk of that number or a later one."""
+    """A place in a log: before this byte of the whole log, in the chunk with that number or a later one."""
 
     seq: int = 0
     byte: int = 0
@@ -29,10 +29,10 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def parse_place(text: str) -> Place:
-    """Return the place of its text.
+    """Return the place that a text names.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it names none.
     """
     match = _PLACE.fullmatch(text)
     if match is None:
@@ -41,7 +41,7 @@ def parse_place(text: str) -> Place:
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """Which lines to show: those that hold `grep`, not older than `since_stamp`, from number `first_line` on."""
+    """Which lines to show: those that contain `grep`, are not older than `since_stamp`, and from number `first_line` on."""
 
     timestamps: bool = False
     grep: bytes = b""
@@ -50,18 +50,18 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def plain(self) -> bool:
-        """Whether everything is shown as it was printed."""
+        """Whether the whole log is shown as it was printed."""
         return not (self.timestamps or self.grep or self.since_stamp or self.first_line > 1)
 
 
 class Renderer:
-    """Makes a reader's text of chunks that come in order. `place` is where another reader could go on."""
+    """Renders chunks, in their order, as a reader's text."""
 
     def __init__(self, view: View, *, start: Place, resumed: bool) -> None:
         self._view = view
         self._read = start
         self._safe = start
-        self._shown: bool | None = resumed  # the line that is being read; None: not decided yet
+        self._shown: bool | None = resumed  # whether to show the present line; None: not decided yet
         self._held = b""
         self._prefix = b""
         self._ends_open = False
@@ -69,12 +69,12 @@ class Renderer:
 
     @property
     def read(self) -> Place:
-        """Where to read on."""
+        """Where to read the next chunk from."""
         return self._read
 
     @property
     def place(self) -> Place:
-        """Where a later reader goes on, so that it repeats and misses nothing."""
+        """Where a later reader continues, without repeating or missing a line."""
         return self._safe
 
     def mark(self, chunk: Chunk) -> bytes:
@@ -92,9 +92,9 @@ class Renderer:
         return text
 
     def body(self, chunk: Chunk, body: Body) -> bytes:
-        """Return what is to be shown of a chunk that was not read before."""
+        """Return the text to show of a chunk, from where it was not read before."""
         missing = chunk.first_byte - self._read.byte
-        if self._known and missing > 0:  # the cap left it out while it was being read
+        if self._known and missing > 0:  # the cap left them out while this reader was reading
             words = f"{missing} bytes left out here: the log is above its limit"
             return self._marked(words, Place(chunk.seq, chunk.first_byte)) + self.body(chunk, body)
         self._known = True
@@ -112,7 +112,7 @@ class Renderer:
         return text
 
     def finish(self) -> bytes:
-        """Return what was held of a last line without an end."""
+        """Return, at the end, what was held back of an unfinished last line."""
         held, self._held = self._held, b""
         if self._shown is None and self._view.grep and self._view.grep in held:
             return self._prefix + held

@@ -181,7 +181,7 @@ def test_a_sampler_or_a_span_that_fails_fails_no_job(
     tracer.record([span(PARENT)])
     tracing.close()
     told = "".join(capsys.readouterr())
-    assert "a sampler failed" in told
+    assert "the trace sampler failed" in told
     assert "spans not recorded" in told
 
 

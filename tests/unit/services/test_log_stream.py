@@ -17,7 +17,7 @@ from kube_job_runner.domain.logs import rotation
 from kube_job_runner.domain.logs.chunks import Body, Chunk, decode_body, mark_line
 from kube_job_runner.domain.logs.stamps import format_stamp
 from kube_job_runner.ports import LogWork, StoredLog
-from kube_job_runner.services.log_stream import Stream
+from kube_job_runner.services.log_stream import LogStream
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
@@ -65,7 +65,7 @@ class Bench:
         self.kubelet = Kubelet(*streams)
         self.chunks: dict[int, Chunk] = {}
         given = work or LogWork(job_id=uuid.UUID(int=1), attempt=1, namespace="work", pod_name="pod", now=NOW)
-        self.stream = Stream(given, "main", cluster=self.kubelet, store=self, max_bytes=2**30)  # type: ignore[arg-type]
+        self.stream = LogStream(given, "main", cluster=self.kubelet, store=self, max_bytes=2**30)  # type: ignore[arg-type]
 
     async def stored(self, *_: Any) -> StoredLog:
         return StoredLog()
