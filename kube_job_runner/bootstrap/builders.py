@@ -18,7 +18,7 @@ from kube_job_runner.components import leader_loop
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.services.collect import Collector
 from kube_job_runner.services.observe import Kind, Observer
-from kube_job_runner.services.process import Processor
+from kube_job_runner.services.pipeline.processor import Processor
 from kube_job_runner.services.readiness import Probe, Readiness, round_age, watch_age
 from kube_job_runner.services.reconcile import Reconciler
 from kube_job_runner.services.relay import QueueHealth, Relay

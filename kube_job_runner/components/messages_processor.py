@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from kube_job_runner.components import loops
-from kube_job_runner.services.batch import Batch
-from kube_job_runner.services.process import Processor
+from kube_job_runner.services.pipeline.batch import Batch
+from kube_job_runner.services.pipeline.processor import Processor
 from kube_job_runner.telemetry import metrics
 
 PACE_SECONDS = 0.05

@@ -30,7 +30,7 @@ from kube_job_runner.domain.spec.model import JobSpec, Retry, Timeouts
 from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.ports import Change, Submission
 from kube_job_runner.services.observe import Observer
-from kube_job_runner.services.process import Processor
+from kube_job_runner.services.pipeline.processor import Processor
 from kube_job_runner.services.sweep import Sweeper
 from kube_job_runner.settings.groups import BatchSettings, RetentionSettings
 from tests.support.history import History, violations

@@ -27,7 +27,7 @@ from kube_job_runner.ports import Submission
 from kube_job_runner.services.collect import Collector
 from kube_job_runner.services.collect_pace import CollectPace
 from kube_job_runner.services.observe import Observer
-from kube_job_runner.services.process import Processor
+from kube_job_runner.services.pipeline.processor import Processor
 from kube_job_runner.services.sweep import Sweeper
 from kube_job_runner.settings.groups import BatchSettings, CollectSettings, RetentionSettings
 from tests.support.history import History, violations

@@ -24,7 +24,7 @@ from kube_job_runner.services.collect import Collector
 from kube_job_runner.services.collect_pace import CollectPace
 from kube_job_runner.services.log_reading import LogRequest, LogService
 from kube_job_runner.services.observe import Observer
-from kube_job_runner.services.process import Processor
+from kube_job_runner.services.pipeline.processor import Processor
 from kube_job_runner.services.submitter import Submitter
 from kube_job_runner.services.sweep import Sweeper
 from kube_job_runner.settings.groups import BatchSettings, CollectSettings, RetentionSettings

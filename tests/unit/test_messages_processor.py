@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 
 from kube_job_runner.components.messages_processor import FULL_ENOUGH, PACE_SECONDS, RUSH, RUSH_PACE_SECONDS, Pace
-from kube_job_runner.services.batch import Batch
-from kube_job_runner.services.process import Processor
+from kube_job_runner.services.pipeline.batch import Batch
+from kube_job_runner.services.pipeline.processor import Processor
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 

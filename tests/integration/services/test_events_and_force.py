@@ -22,7 +22,7 @@ from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Delete, Outgoing
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.services.observe import Kind, Observer
-from kube_job_runner.services.process import Processor
+from kube_job_runner.services.pipeline.processor import Processor
 from kube_job_runner.settings.groups import BatchSettings
 
 pytestmark = pytest.mark.asyncio

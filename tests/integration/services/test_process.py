@@ -28,7 +28,7 @@ from kube_job_runner.domain.limits import DEFAULT_ADMISSION, AdmissionLimits
 from kube_job_runner.domain.messages import Check, Observed, Outgoing
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State
-from kube_job_runner.services.process import ADMIT_SECONDS, Processor
+from kube_job_runner.services.pipeline.processor import ADMIT_SECONDS, Processor
 from kube_job_runner.settings.groups import BatchSettings
 from tests.support.postgres import age, fetch
 

@@ -16,7 +16,7 @@ from kube_job_runner.domain.errors import DatabaseUnavailable, TemporaryError
 from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts, JobFacts, PodFacts, latest_at
 from kube_job_runner.domain.job import Job, Transition
 from kube_job_runner.domain.states import State
-from kube_job_runner.services import bookkeeping
+from kube_job_runner.services.pipeline import job_metrics
 from kube_job_runner.services.readiness import Age, DepthMeter, Readiness
 from kube_job_runner.telemetry import metrics as ours
 from kube_job_runner.telemetry.kinds import OTHER, Bounded, DepthFigures, Heartbeats
@@ -311,7 +311,7 @@ def _change(job: Job, to_state: State, reason: str = "") -> ports.Change:
 
 def test_phases_and_ends_are_counted_by_queue() -> None:
     ended = _job(finished_at=NOW + dt.timedelta(seconds=15))
-    bookkeeping.count_changes([_change(_job(), State.RUNNING), _change(ended, State.FAILED, "OutOfMemory")])
+    job_metrics.count_changes([_change(_job(), State.RUNNING), _change(ended, State.FAILED, "OutOfMemory")])
     labels = {"queue": "unit-phases"}
     found = {
         phase: value("kjr_job_phase_seconds_sum", phase=phase, **labels) for phase in ("queue", "start", "run", "total")
@@ -319,7 +319,7 @@ def test_phases_and_ends_are_counted_by_queue() -> None:
     assert found == {"queue": 3, "start": 2, "run": 10, "total": 15}
     assert value("kjr_jobs_finished_total", outcome="failed", cause="OutOfMemory", **labels) == 1
     never_ran = _job(started_at=None, finished_at=NOW, queue="unit-never")
-    bookkeeping.count_changes([_change(never_ran, State.CANCELLED)])
+    job_metrics.count_changes([_change(never_ran, State.CANCELLED)])
     assert value("kjr_job_phase_seconds_count", phase="run", queue="unit-never") is None
     assert value("kjr_jobs_finished_total", outcome="cancelled", cause="none", queue="unit-never") == 1
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from kube_job_runner import ports
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.messages import Check, Outgoing
-from kube_job_runner.services.batch import Batch
+from kube_job_runner.services.pipeline.batch import Batch
 from kube_job_runner.telemetry import loggers
 
 log = loggers.get_logger(__name__)

@@ -12,8 +12,8 @@ from kube_job_runner.domain.decide.decision import Decision
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.messages import Delete, Message
 from kube_job_runner.domain.states import TERMINAL, State
-from kube_job_runner.services import bookkeeping
-from kube_job_runner.services.effects import Outcome
+from kube_job_runner.services.pipeline import job_metrics
+from kube_job_runner.services.pipeline.effects import Outcome
 
 NO_JOB = UUID(int=0)
 
@@ -63,7 +63,7 @@ class Work(msgspec.Struct, kw_only=True):
         attempts.update({attempt.number: attempt for attempt in decision.attempts})
         if decision.job == loaded.job and not attempts and not decision.anomalies and not decision.messages:
             return None
-        return bookkeeping.change(loaded.job, decision, tuple(attempts.values()))
+        return job_metrics.change(loaded.job, decision, tuple(attempts.values()))
 
     def ended(self) -> tuple[Job, dict[int, Attempt]] | None:
         """Return the job with all its attempts when this work ended it, else None."""

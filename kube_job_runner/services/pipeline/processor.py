@@ -19,9 +19,9 @@ from kube_job_runner.domain.errors import PermanentError, TemporaryError
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Delete, Message, Observed, Outgoing, Submitted
 from kube_job_runner.domain.record import trace
-from kube_job_runner.services import batch_lease, bookkeeping
-from kube_job_runner.services.batch import Batch, Work
-from kube_job_runner.services.effects import Effects
+from kube_job_runner.services.pipeline import batch_lease, job_metrics
+from kube_job_runner.services.pipeline.batch import Batch, Work
+from kube_job_runner.services.pipeline.effects import Effects
 from kube_job_runner.settings.groups import BatchSettings
 from kube_job_runner.telemetry import loggers, metrics
 
@@ -110,7 +110,7 @@ class Processor:
                 continue
             if delivery.deliveries > self._settings.max_deliveries:
                 error_text = f"delivered {delivery.deliveries - 1} times and never acknowledged"
-                await self._dead_letter(delivery, bookkeeping.type_name(message), error_text)
+                await self._dead_letter(delivery, job_metrics.type_name(message), error_text)
             elif isinstance(message, Delete):
                 batch.deletes.append((delivery, message))
             elif isinstance(message, Submitted):
@@ -228,7 +228,7 @@ class Processor:
                 if facts is not None:
                     attempt = observation.observe(attempt, facts)
             if message.pod is not None:
-                bookkeeping.count_unknown(message.pod, self._rules.table)
+                job_metrics.count_unknown(message.pod, self._rules.table)
             if attempt is not item.attempts.get(message.attempt):
                 item.attempts[message.attempt] = item.observed[message.attempt] = attempt
 
@@ -281,11 +281,11 @@ class Processor:
                     await self._commit([item])
             return
         lost = {change.job.id for change in changes} - applied
-        bookkeeping.count_changes(change for change in changes if change.job.id in applied)
+        job_metrics.count_changes(change for change in changes if change.job.id in applied)
         done = [item for item in items if item.job_id not in lost]
         for item in done:
             item.settled = True
-        bookkeeping.count_messages(message for item in done for _, message in item.entries)
+        job_metrics.count_messages(message for item in done for _, message in item.entries)
         if self._tracer is not None:
             for ended in filter(None, (item.ended() for item in done)):
                 self._tracer.record(trace.of_ended(*ended))
@@ -317,7 +317,7 @@ class Processor:
                     loaded.job, loaded.attempts, outcome.attempt, outcome.made, now=snapshot.now, rules=self._rules
                 )
                 if decision is not None:
-                    changes.append(bookkeeping.change(loaded.job, decision, decision.attempts))
+                    changes.append(job_metrics.change(loaded.job, decision, decision.attempts))
             await self._store.commit(changes, receipts={})
         await self._give_back(items, delay_seconds=_RETRY_SOON_SECONDS)
 
@@ -349,7 +349,7 @@ class Processor:
             await self._give_back([item], delay_seconds=_RETRY_FAILED_SECONDS)
         for delivery, message in item.entries:
             if delivery.deliveries >= self._settings.max_deliveries:
-                await self._dead_letter(delivery, bookkeeping.type_name(message), repr(error))
+                await self._dead_letter(delivery, job_metrics.type_name(message), repr(error))
             else:
                 delay_seconds = min(2.0**delivery.deliveries, 60.0)
                 await self._queue.extend([delivery.receipt], visibility_seconds=delay_seconds)
@@ -379,5 +379,5 @@ class Processor:
                 await self._queue.extend([delivery.receipt], visibility_seconds=delay_seconds)
                 return ""
             # Past the cap the job's own check sends a new delete.
-        bookkeeping.count_messages([message])
+        job_metrics.count_messages([message])
         return delivery.receipt
