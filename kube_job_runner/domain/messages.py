@@ -1,16 +1,17 @@
-"""Messages: what travels on the queue. Ids and facts, never a spec, never a secret; frozen, tagged and versioned.
+"""Messages: what travels on the queue. They hold ids and facts, never a spec or a secret, and carry a version.
 
-A name in the imperative asks for work; a name in the past tense tells what happened. Every message may be delivered
-more than once and in any order, so each means only "look at this job again, and know this much more".
+A name in the imperative asks for work. A name in the past tense reports what happened. A message may be delivered more than
+once and in any order. So each one means only: look at this job again, and know this much more.
 """
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain.facts import EventFacts, JobFacts, NodeFacts, PodFacts
+from kube_job_runner.domain.facts import EventFacts, JobFacts, NodeFacts, PodFacts, Seen
 
 VERSION = 1
 CONTROL_PRIORITY = 1000  # messages about jobs that exist in the cluster go before new work
@@ -26,21 +27,18 @@ class Submitted(_Base, frozen=True, kw_only=True, tag="submitted"):
 
 
 class CancelRequested(_Base, frozen=True, kw_only=True, tag="cancel_requested"):
-    """A user asked for the end of a job; who and why is in the job's own columns."""
+    """A user asked for the end of a job. Who asked, and why, is in the job's own columns."""
 
 
 class Check(_Base, frozen=True, kw_only=True, tag="check"):
-    """Look at a job again: something is due (deadline, grace period, retry, cleanup)."""
+    """Look at a job again: something is due (a deadline, a grace period, a retry, a cleanup)."""
 
 
 class Observed(_Base, frozen=True, kw_only=True, tag="observed"):
-    """A watcher saw a Job, a Pod, an Event or a Node. Exactly one of `job`, `pod`, `event` and `node` is set."""
+    """A watcher saw a Job, a Pod, an Event or a Node of an attempt."""
 
     attempt: int
-    job: JobFacts | None = None
-    pod: PodFacts | None = None
-    event: EventFacts | None = None
-    node: NodeFacts | None = None
+    seen: Seen
 
 
 class Delete(_Base, frozen=True, kw_only=True, tag="delete"):
@@ -52,14 +50,11 @@ class Delete(_Base, frozen=True, kw_only=True, tag="delete"):
     cluster_uid: str
     wait_for_pods: bool = False
     pods: tuple[tuple[str, str], ...] = ()
-    """Name and uid of pods to delete by themselves, when `grace_seconds` is set: 0 forces them out of the cluster."""
+    """Name and uid of pods to delete by themselves, when `grace_seconds` is set. A grace of 0 forces them out of the cluster."""
     grace_seconds: int | None = None
 
 
 Message = Submitted | CancelRequested | Check | Observed | Delete
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Message)
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,9 +65,33 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = CONTROL_PRIORITY
 
 
+class _ObservedOnWire(_Base, frozen=True, kw_only=True, tag="observed"):
+    """`Observed` in a body: the name of the one field that is set says what was seen."""
+
+    attempt: int
+    job: JobFacts | None = None
+    pod: PodFacts | None = None
+    event: EventFacts | None = None
+    node: NodeFacts | None = None
+
+
+_FIELDS: dict[type[Seen], str] = {JobFacts: "job", PodFacts: "pod", EventFacts: "event", NodeFacts: "node"}
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Submitted | CancelRequested | Check | _ObservedOnWire | Delete)
+
+
+def type_name(message: Message) -> str:
+    """Return the type of a message, as its body names it."""
+    return str(message.__struct_config__.tag)
+
+
 def encode(message: Message) -> bytes:
     """Return the JSON body of a message."""
-    return _encoder.encode(message)
+    if not isinstance(message, Observed):
+        return _encoder.encode(message)
+    seen: dict[str, Any] = {_FIELDS[type(message.seen)]: message.seen}
+    return _encoder.encode(_ObservedOnWire(job_id=message.job_id, v=message.v, attempt=message.attempt, **seen))
 
 
 def decode(body: bytes) -> Message:
@@ -80,9 +99,16 @@ def decode(body: bytes) -> Message:
 
     Raises:
         ValueError: the body is not a message of a version that we know (`msgspec.ValidationError` and
-            `msgspec.DecodeError` are ValueErrors); such a message is dead-lettered.
+            `msgspec.DecodeError` are ValueErrors). Such a message is dead-lettered.
     """
-    message: Message = _decoder.decode(body)
+    message = _decoder.decode(body)
     if message.v != VERSION:
         raise ValueError(f"unknown message version {message.v}; this processor knows {VERSION}")
-    return message
+    return _observed(message) if isinstance(message, _ObservedOnWire) else message
+
+
+def _observed(message: _ObservedOnWire) -> Observed:
+    found = [seen for seen in (message.job, message.pod, message.event, message.node) if seen is not None]
+    if len(found) != 1:
+        raise ValueError(f"an observation holds the facts of one object, this one of {len(found)}")
+    return Observed(job_id=message.job_id, v=message.v, attempt=message.attempt, seen=found[0])

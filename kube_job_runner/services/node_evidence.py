@@ -47,7 +47,7 @@ class NodeWitness:
     async def _report(self, seen: ports.SeenPod, report: Report) -> None:
         facts = await self._state(seen.facts.node)
         if facts is not None:
-            await report((f"node of {seen.facts.uid}", Observed(job_id=seen.job_id, attempt=seen.attempt, node=facts)))
+            await report((f"node of {seen.facts.uid}", Observed(job_id=seen.job_id, attempt=seen.attempt, seen=facts)))
 
     async def _state(self, name: str) -> NodeFacts | None:
         now = self._clock.monotonic()

@@ -91,7 +91,8 @@ class Observer:
             else:
                 self._missing.pop(event.facts.uid, None)
                 self._measure_lag(event)
-                await self._pending.put((event.facts.uid, _message(event)))
+                message = Observed(job_id=event.job_id, attempt=event.attempt, seen=event.facts)
+                await self._pending.put((event.facts.uid, message))
                 if self._nodes is not None and isinstance(event, ports.SeenPod):
                     self._nodes.look(event, self._pending.put)
 
@@ -116,7 +117,7 @@ class Observer:
         for entry in gone:
             log.info("a cluster job is gone", action="job.observe", job_id=str(entry.job_id), attempt=entry.attempt)
             facts = JobFacts(uid=entry.cluster_uid, gone=True)
-            message = Observed(job_id=entry.job_id, attempt=entry.attempt, job=facts)
+            message = Observed(job_id=entry.job_id, attempt=entry.attempt, seen=facts)
             await self._pending.put((entry.cluster_uid, message))
             del self._missing[entry.cluster_uid]
 
@@ -166,14 +167,6 @@ class Observer:
         if self._batch:
             with contextlib.suppress(TemporaryError, LeaseLost):
                 await self._queue.send([Outgoing(message=message) for message in self._batch.values()])
-
-
-def _message(event: ports.SeenJob | ports.SeenPod | ports.SeenEvent) -> Observed:
-    if isinstance(event, ports.SeenJob):
-        return Observed(job_id=event.job_id, attempt=event.attempt, job=event.facts)
-    if isinstance(event, ports.SeenEvent):
-        return Observed(job_id=event.job_id, attempt=event.attempt, event=event.facts)
-    return Observed(job_id=event.job_id, attempt=event.attempt, pod=event.facts)
 
 
 async def _persistently(call: Callable[[], Awaitable[_T]], *, what: str) -> _T:

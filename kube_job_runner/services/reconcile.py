@@ -196,10 +196,12 @@ class Reconciler:
 
     def _gone(self, row: ports.RecordedClusterJob, compared: _Round) -> list[Outgoing]:
         """Return what there is to report of a cluster job that is gone: itself, and its pods that are gone with it."""
-        seen = [Observed(job_id=row.job_id, attempt=row.attempt, job=JobFacts(uid=row.cluster_uid, gone=True))]
+        seen = [Observed(job_id=row.job_id, attempt=row.attempt, seen=JobFacts(uid=row.cluster_uid, gone=True))]
         if self._cluster.covers(row.namespace):
             pods = [uid for uid in row.pod_uids if uid not in compared.listed_pods]
-            seen += [Observed(job_id=row.job_id, attempt=row.attempt, pod=PodFacts(uid=uid, gone=True)) for uid in pods]
+            seen += [
+                Observed(job_id=row.job_id, attempt=row.attempt, seen=PodFacts(uid=uid, gone=True)) for uid in pods
+            ]
         return [Outgoing(message=message) for message in seen]
 
 

@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from kube_job_runner.domain import messages
+from kube_job_runner.domain.facts import PodFacts
 from kube_job_runner.domain.messages import Check, Observed, Outgoing
 from kube_job_runner.ports import Delivery, MessageQueue
 
@@ -86,7 +87,7 @@ class QueueSuite(abc.ABC):
 
     @pytest.mark.asyncio
     async def test_a_message_arrives_as_it_was_sent(self, queue: MessageQueue) -> None:
-        sent = Observed(job_id=uuid.uuid4(), attempt=3)
+        sent = Observed(job_id=uuid.uuid4(), attempt=3, seen=PodFacts(uid="p", phase="Running"))
         await queue.send([Outgoing(message=sent)])
         (delivery,) = await take(queue, 1)
         assert messages.decode(delivery.body) == sent

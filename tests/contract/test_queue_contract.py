@@ -200,13 +200,13 @@ class TestOnlySqs:
     async def test_every_character_that_a_cluster_may_say_arrives(self, queue: SqsQueue) -> None:
         text = "".join(map(chr, range(1, 0x180))) + "\ufffe\uffff\u202e\N{GRINNING FACE}\U0010ffff"
         event = EventFacts(uid="u", resource_version=1, object_kind="Pod", object_uid="p", reason="r", message=text)
-        sent = Observed(job_id=uuid.uuid4(), attempt=1, event=event)
+        sent = Observed(job_id=uuid.uuid4(), attempt=1, seen=event)
         await queue.send([Outgoing(message=sent)])
         (delivery,) = await take(queue, 1)
         assert messages.decode(delivery.body) == sent
 
     async def test_a_message_that_is_too_large_is_refused_and_the_others_are_sent(self, queue: SqsQueue) -> None:
-        large = Observed(job_id=uuid.uuid4(), attempt=1, job=JobFacts(uid="x" * BODY_MAX_BYTES))
+        large = Observed(job_id=uuid.uuid4(), attempt=1, seen=JobFacts(uid="x" * BODY_MAX_BYTES))
         others = checks(12)
         with pytest.raises(PermanentError, match=r"the limit is 262,144"):
             await queue.send([others[0], Outgoing(message=large), *others[1:]])
@@ -214,7 +214,7 @@ class TestOnlySqs:
 
     async def test_large_messages_are_spread_over_requests(self, queue: SqsQueue) -> None:
         sent = [
-            Outgoing(message=Observed(job_id=uuid.uuid4(), attempt=1, job=JobFacts(uid=f"{n}" * 150_000)))
+            Outgoing(message=Observed(job_id=uuid.uuid4(), attempt=1, seen=JobFacts(uid=f"{n}" * 150_000)))
             for n in range(9)
         ]
         await queue.send(sent)

@@ -61,6 +61,10 @@ class World:
     def sent(self) -> list[Observed]:
         return [message for batch in self.batches for message in batch]
 
+    @property
+    def jobs(self) -> list[JobFacts]:
+        return [message.seen for message in self.sent if isinstance(message.seen, JobFacts)]
+
 
 def seen(uid: str, version: int, *, gone: bool = False) -> ports.SeenJob:
     return ports.SeenJob(job_id=JOB, attempt=1, facts=JobFacts(uid=uid, resource_version=version, gone=gone))
@@ -81,7 +85,7 @@ async def test_what_the_store_knows_and_a_list_does_not_hold_is_gone() -> None:
     world = World(known)
     await play(world, ports.Relisting(), seen("a", 5), ports.Listed())
     assert world.asked == 1
-    assert [(m.job.uid, m.job.gone) for m in world.sent if m.job] == [("a", False), ("b", True)]
+    assert [(job.uid, job.gone) for job in world.jobs] == [("a", False), ("b", True)]
 
 
 async def test_what_is_in_a_namespace_that_was_not_listed_is_not_called_gone() -> None:
@@ -91,10 +95,10 @@ async def test_what_is_in_a_namespace_that_was_not_listed_is_not_called_gone() -
     ]
     world = World(known)
     await play(world, ports.Relisting(), ports.Listed("a"))
-    assert [m.job.uid for m in world.sent if m.job] == ["in a"]
+    assert [job.uid for job in world.jobs] == ["in a"]
     world = World(known)
     await play(world, ports.Relisting(), ports.Listed("a"), seen("in b", 1), ports.Listed("b"))
-    assert [(m.job.uid, m.job.gone) for m in world.sent if m.job] == [("in a", True), ("in b", False)]
+    assert [(job.uid, job.gone) for job in world.jobs] == [("in a", True), ("in b", False)]
 
 
 async def test_nothing_is_gone_before_the_list_is_complete() -> None:
@@ -108,7 +112,7 @@ async def test_a_rush_is_sent_in_one_batch_with_the_newest_facts_of_each_object(
     events = [seen(uid, version) for version in range(1, 4) for uid in ("a", "b", "c")]
     await play(world, *events)
     assert len(world.batches) == 1
-    assert {(m.job.uid, m.job.resource_version) for m in world.sent if m.job} == {("a", 3), ("b", 3), ("c", 3)}
+    assert {(job.uid, job.resource_version) for job in world.jobs} == {("a", 3), ("b", 3), ("c", 3)}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +139,7 @@ async def test_a_queue_that_is_away_loses_nothing() -> None:
     world = World()
     world.away = 6
     await play(world, seen("a", 1), seated := seen("b", 2), seconds=60)
-    assert [m.job for m in world.sent] == [seen("a", 1).facts, seated.facts]
+    assert [m.seen for m in world.sent] == [seen("a", 1).facts, seated.facts]
 
 
 async def test_a_refused_send_ends_the_observer() -> None:
@@ -188,4 +192,4 @@ async def test_an_event_is_forwarded_as_text_of_its_attempt() -> None:
     world = World()
     text = EventFacts(uid="e", object_kind="Pod", object_uid="p", message="no such image")
     await play(world, ports.Relisting(), ports.Listed(), ports.SeenEvent(job_id=JOB, attempt=2, facts=text))
-    assert world.sent == [Observed(job_id=JOB, attempt=2, event=text)]
+    assert world.sent == [Observed(job_id=JOB, attempt=2, seen=text)]

@@ -14,7 +14,7 @@ import pytest
 from kube_job_runner import ports
 from kube_job_runner.components import sweeper
 from kube_job_runner.domain.errors import DatabaseUnavailable, LeaseLost, TemporaryError
-from kube_job_runner.domain.facts import JobFacts
+from kube_job_runner.domain.facts import JobFacts, PodFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.services import reconcile
 from kube_job_runner.services.reconcile import Reconciler, claimed
@@ -249,7 +249,7 @@ async def test_a_delete_that_fails_is_counted_and_the_others_go_on() -> None:
 async def test_a_row_without_anything_in_the_cluster_is_reported_as_gone() -> None:
     world = World(job("u-1"), rows=[row("u-1"), row("u-2", OTHER)])
     found = await run(world)
-    assert [(m.job_id, m.attempt, m.job) for m in world.sent] == [(OTHER, 1, JobFacts(uid="u-2", gone=True))]
+    assert [(m.job_id, m.attempt, m.seen) for m in world.sent] == [(OTHER, 1, JobFacts(uid="u-2", gone=True))]
     assert found.zombies == 1
 
 
@@ -261,8 +261,8 @@ async def test_the_pods_that_are_gone_with_it_are_reported_where_the_list_would_
     lost = msgspec.structs.replace(row("u-1"), pod_uids=("p-1", "p-2"), namespace=namespace)
     world = World(pod("p-2", "u-1"), rows=[lost])
     found = await run(world)
-    assert [m.job for m in world.sent if m.job] == [JobFacts(uid="u-1", gone=True)]
-    assert [m.pod.uid for m in world.sent if m.pod and m.pod.gone] == wanted
+    gone_pods = [PodFacts(uid=uid, gone=True) for uid in wanted]
+    assert [m.seen for m in world.sent] == [JobFacts(uid="u-1", gone=True), *gone_pods]
     assert (found.zombies, found.orphan_pods) == (1, 0)
 
 
@@ -376,7 +376,7 @@ async def test_nothing_is_concluded_of_a_namespace_that_could_not_be_listed() ->
     world.unlisted = ["closed"]
     found = await run(world)
     assert (found.zombies, found.failed) == (1, 1)
-    assert [(m.job_id, m.job.uid) for m in world.sent if m.job] == [(JOB, "u-1")]
+    assert [(m.job_id, m.seen) for m in world.sent] == [(JOB, JobFacts(uid="u-1", gone=True))]
     assert world.removed == ["u-3"]  # what is seen in the others is judged as always
 
 

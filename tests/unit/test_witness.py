@@ -59,8 +59,8 @@ async def test_a_pod_that_was_evicted_is_reported_with_its_node_once(scene: Scen
     await scene.see(**EVICTED)
     await scene.see(**EVICTED, rv=12)
     [seen] = scene.reported
-    assert seen.node is not None
-    assert (seen.job_id, seen.attempt, seen.node.name, seen.node.conditions) == (JOB_ID, 1, "node-1", (PRESSURE,))
+    assert isinstance(seen.seen, NodeFacts)
+    assert (seen.job_id, seen.attempt, seen.seen.name, seen.seen.conditions) == (JOB_ID, 1, "node-1", (PRESSURE,))
 
 
 @pytest.mark.asyncio

@@ -72,9 +72,10 @@ def stray(job: Job, message: Observed, *, now: datetime) -> Attempt | None:
 
     It can be: a create that was in flight, by a processor that then died, while a cancel found nothing and was recorded.
     """
-    if not job.terminal or message.job is None or message.job.gone or message.attempt != job.attempt + 1:
+    seen = message.seen
+    if not job.terminal or not isinstance(seen, JobFacts) or seen.gone or message.attempt != job.attempt + 1:
         return None
-    return _stray_attempt(job, endings.next_attempt(job, {}), message.job, now=now)
+    return _stray_attempt(job, endings.next_attempt(job, {}), seen, now=now)
 
 
 def remove_stray(

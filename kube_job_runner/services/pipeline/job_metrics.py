@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from kube_job_runner import ports
+from kube_job_runner.domain import messages
 from kube_job_runner.domain.decide import obstacles
 from kube_job_runner.domain.decide.decision import Decision
 from kube_job_runner.domain.facts import PodFacts
@@ -18,11 +19,6 @@ from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
-
-
-def type_name(message: Message) -> str:
-    """Return the tag of a message, as it stands on the wire."""
-    return str(message.__struct_config__.tag)
 
 
 def change(before: Job, decision: Decision, attempts: tuple[Attempt, ...]) -> ports.Change:
@@ -84,4 +80,4 @@ def count_unknown(pod: PodFacts, table: Table) -> None:
 def count_messages(handled: Iterable[Message]) -> None:
     """Count messages that were handled to their end."""
     for message in handled:
-        metrics.messages_handled.labels(type_name(message), "done").inc()
+        metrics.messages_handled.labels(messages.type_name(message), "done").inc()

@@ -16,6 +16,7 @@ from kube_job_runner.domain import backoff, messages
 from kube_job_runner.domain.decide import creation, lifecycle, observation
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import PermanentError, TemporaryError
+from kube_job_runner.domain.facts import PodFacts
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Delete, Message, Observed, Outgoing, Submitted
 from kube_job_runner.domain.record import trace
@@ -110,7 +111,7 @@ class Processor:
                 continue
             if delivery.deliveries > self._settings.max_deliveries:
                 error_text = f"delivered {delivery.deliveries - 1} times and never acknowledged"
-                await self._dead_letter(delivery, job_metrics.type_name(message), error_text)
+                await self._dead_letter(delivery, messages.type_name(message), error_text)
             elif isinstance(message, Delete):
                 batch.deletes.append((delivery, message))
             elif isinstance(message, Submitted):
@@ -223,12 +224,9 @@ class Processor:
             if known is None:
                 await self._too_early(item, entry)
                 continue
-            attempt = known
-            for facts in (message.job, message.pod, message.event, message.node):
-                if facts is not None:
-                    attempt = observation.observe(attempt, facts)
-            if message.pod is not None:
-                job_metrics.count_unknown(message.pod, self._rules.table)
+            attempt = observation.observe(known, message.seen)
+            if isinstance(message.seen, PodFacts):
+                job_metrics.count_unknown(message.seen, self._rules.table)
             if attempt is not item.attempts.get(message.attempt):
                 item.attempts[message.attempt] = item.observed[message.attempt] = attempt
 
@@ -349,7 +347,7 @@ class Processor:
             await self._give_back([item], delay_seconds=_RETRY_FAILED_SECONDS)
         for delivery, message in item.entries:
             if delivery.deliveries >= self._settings.max_deliveries:
-                await self._dead_letter(delivery, job_metrics.type_name(message), repr(error))
+                await self._dead_letter(delivery, messages.type_name(message), repr(error))
             else:
                 delay_seconds = min(2.0**delivery.deliveries, 60.0)
                 await self._queue.extend([delivery.receipt], visibility_seconds=delay_seconds)

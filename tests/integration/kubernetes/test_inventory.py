@@ -178,7 +178,7 @@ async def test_store_and_cluster_are_compared_in_both_directions(pg: Postgres, s
     }
     reported = await observed(pg)
     assert {(m.job_id, m.attempt) for m in reported} == {(zombie.id, 1)}
-    assert reported[0].job == JobFacts(uid="u-zombie", gone=True)
+    assert reported[0].seen == JobFacts(uid="u-zombie", gone=True)
 
 
 async def test_a_namespace_that_cannot_be_listed_holds_up_no_other(server: FakeApiServer) -> None:

@@ -123,7 +123,7 @@ class Bench:
         pod = PodFacts(
             uid="p", name="p", job_uid=seen.uid, resource_version=9_999, phase="Succeeded", containers=(ENDED,)
         )
-        found = [Observed(job_id=job.id, attempt=1, job=seen), Observed(job_id=job.id, attempt=1, pod=pod)]
+        found = [Observed(job_id=job.id, attempt=1, seen=seen), Observed(job_id=job.id, attempt=1, seen=pod)]
         await self.pg.queue.send([Outgoing(message=message) for message in found])
 
     async def make_due(self) -> None:
@@ -215,7 +215,7 @@ async def test_messages_of_a_job_that_is_not_there_are_done_with(bench: Bench) -
 
 async def test_an_observation_that_comes_before_its_attempt_comes_back(bench: Bench) -> None:
     [job] = await bench.submit()
-    early = Observed(job_id=job.id, attempt=1, job=JobFacts(uid="somebody", resource_version=5))
+    early = Observed(job_id=job.id, attempt=1, seen=JobFacts(uid="somebody", resource_version=5))
     await bench.pg.queue.send([Outgoing(message=early)])
     await fetch(bench.url, "UPDATE messages SET available_at = 'infinity' WHERE priority = 0")
     await bench.processor.run_once(wait_seconds=1)

@@ -596,7 +596,7 @@ class TestCleanup:
 
     def test_a_cluster_job_that_appears_after_the_end_is_removed(self) -> None:
         job = make_job(State.CANCELLED, attempt=0)
-        seen = Observed(job_id=JOB_ID, attempt=1, job=job_facts())
+        seen = Observed(job_id=JOB_ID, attempt=1, seen=job_facts())
         attempt = creation.stray(job, seen, now=T0)
         assert attempt is not None
         assert [type(o.message) for o in decide(job, attempt).messages] == [Delete]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from kube_job_runner.domain import messages
 from kube_job_runner.domain.facts import EVENTS_KEPT, AttemptFacts, EventFacts, Seen, merge
-from tests.support.domain import CLUSTER_UID, JOB_ID, after, job_facts, pod_facts
+from tests.support.domain import CLUSTER_UID, after, job_facts, pod_facts
 
 
 def event(uid: str, *, rv: int = 1, kind: str = "Pod", object_uid: str = "pod-1", text: str = "") -> EventFacts:
@@ -60,9 +59,7 @@ def test_the_newer_version_of_an_event_wins_and_only_the_newest_are_kept() -> No
     assert [found.uid for found in facts.events[:-1]] == [f"e-{number:02}" for number in range(9, 20)]
 
 
-def test_an_event_travels_on_the_queue() -> None:
-    message = messages.Observed(job_id=JOB_ID, attempt=1, event=event("e-1", text="Error: not found"))
-    assert messages.decode(messages.encode(message)) == message
+def test_facts_with_an_event_are_stored_as_they_are() -> None:
     facts = joined(job_facts(), pod_facts(), event("e-1"))
     assert msgspec.json.decode(msgspec.json.encode(facts), type=AttemptFacts) == facts
 
