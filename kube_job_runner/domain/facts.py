@@ -8,7 +8,7 @@ join as well; a time that a client wrote may step back.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -69,7 +69,8 @@ class ContainerFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 class PodFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What we read of a Pod of a cluster job; `job_uid` is its controlling owner.
 
-    `deletion_due_at` is `metadata.deletionTimestamp`: when its removal was asked for, plus the grace period it was given.
+    `deletion_due_at` is `metadata.deletionTimestamp`: the time of the delete request plus the grace period
+    (rest.BeforeDelete of k8s.io/apiserver). It is evidence, and decides nothing.
     """
 
     uid: str
@@ -105,16 +106,6 @@ class PodFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def ended(self) -> bool:
         """Whether nothing of this pod can run any more."""
         return self.gone or self.phase in ("Succeeded", "Failed")
-
-    @property
-    def deleting_since(self) -> datetime | None:
-        """When the removal of this pod was asked for (to the second), or None while nobody did.
-
-        Source: rest.BeforeDelete of k8s.io/apiserver sets the timestamp to now plus the grace period.
-        """
-        if self.deletion_due_at is None:
-            return None
-        return self.deletion_due_at - timedelta(seconds=self.deletion_grace_seconds or 0)
 
 
 class EventFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

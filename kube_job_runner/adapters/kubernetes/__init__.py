@@ -1,7 +1,8 @@
-"""Kubernetes: configuration and credentials, requests, the informer, and the mapping to and from its objects."""
+"""The Kubernetes cluster: configuration and credentials, requests, the informer, and the mapping of objects."""
 
 from __future__ import annotations
 
-from kube_job_runner.adapters.kubernetes.cluster import KubernetesCluster, connect
+from kube_job_runner.adapters.kubernetes.cluster import KubernetesCluster
+from kube_job_runner.adapters.kubernetes.connect import connect
 
 __all__ = ["KubernetesCluster", "connect"]

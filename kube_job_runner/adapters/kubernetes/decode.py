@@ -1,7 +1,7 @@
-"""From what the API server sends to facts: only the fields that we read are decoded, everything else is skipped.
+"""From the bytes of the API server to items of facts: objects, pages of a list, lines of a watch.
 
-Robust on purpose: a missing or null field is its default, an unknown type of line or object is skipped and counted,
-and an object whose status has a shape that we do not know still tells that it is there.
+Only the fields that we read are decoded, and everything else is skipped. Nothing unknown is fatal: an unknown type of line
+or object is skipped and counted, and an object whose status cannot be read still shows that it exists.
 """
 
 from __future__ import annotations
@@ -11,22 +11,19 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from kube_job_runner.adapters.kubernetes import api_objects
+from kube_job_runner.adapters.kubernetes import api_objects, object_facts
 from kube_job_runner.adapters.kubernetes.answers import Status
+from kube_job_runner.adapters.kubernetes.object_facts import UNKNOWN_ID
 from kube_job_runner.domain import names
-from kube_job_runner.domain.facts import Condition, ContainerFacts, ContainerState, EventFacts, JobFacts, PodFacts
-
-MESSAGE_MAX_BYTES = 4096
-EVENT_MESSAGE_MAX_BYTES = 1024  # as much as events.k8s.io/v1 takes; core/v1 sets no limit
-UNKNOWN_ID = uuid.UUID(int=0)
-_node_decoder = msgspec.json.Decoder(api_objects.Node)
-
+from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts
 
 Facts = TypeVar("Facts", JobFacts, PodFacts, EventFacts)
 
+_node_decoder = msgspec.json.Decoder(api_objects.Node)
+
 
 class Item(msgspec.Struct, Generic[Facts], frozen=True):
-    """An object seen: its facts, and to which attempt its labels say that it belongs (`UNKNOWN_ID`: they do not)."""
+    """An object: its facts, and the attempt that its labels name (`UNKNOWN_ID` if they name none)."""
 
     facts: Facts
     job_id: uuid.UUID
@@ -36,7 +33,7 @@ class Item(msgspec.Struct, Generic[Facts], frozen=True):
 
 
 class Line(msgspec.Struct, Generic[Facts], frozen=True):
-    """One line of a watch. `item` is None where the line carries no object of ours; `status` is set for ERROR."""
+    """One line of a watch. `item` is None if the line has no object; `status` is set for the type ERROR."""
 
     type: str
     item: Item[Facts] | None = None
@@ -45,7 +42,7 @@ class Line(msgspec.Struct, Generic[Facts], frozen=True):
 
 
 class Page(msgspec.Struct, Generic[Facts], frozen=True):
-    """One page of a list; `token` asks for the next one, `unreadable` counts objects that were left out."""
+    """One page of a list. `token` asks for the next page; `unreadable` counts the objects that were left out."""
 
     items: list[Item[Facts]]
     resource_version: str
@@ -53,151 +50,18 @@ class Page(msgspec.Struct, Generic[Facts], frozen=True):
     unreadable: int = 0
 
 
-def clean(text: str | None, *, max_bytes: int = MESSAGE_MAX_BYTES) -> str:
-    """Return a message fit for the store: without NUL, at most `max_bytes` of UTF-8."""
-    if not text:
-        return ""
-    if "\0" in text:
-        text = text.replace("\0", "")
-    if len(text) * 4 > max_bytes:
-        data = text.encode("utf-8", "replace")
-        if len(data) > max_bytes:
-            return data[: max_bytes - 3].decode("utf-8", "ignore") + "…"
-    return text
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() else 0
-
-
-def _conditions(conditions: list[api_objects.Condition] | None) -> tuple[Condition, ...]:
-    return tuple(
-        Condition(c.type or "", c.status or "", clean(c.reason), clean(c.message), c.last_transition_time)
-        for c in conditions or ()
-    )
-
-
-def _container(status: api_objects.ContainerStatus, *, init: bool, sidecar: bool = False) -> ContainerFacts:
-    state = status.state
-    kind: ContainerState = ""
-    reason = message = None
-    exit_code = signal = started_at = finished_at = None
-    if state is not None and state.terminated is not None:
-        ended = state.terminated
-        kind, reason, message = "terminated", ended.reason, ended.message
-        exit_code, signal, started_at, finished_at = ended.exit_code, ended.signal, ended.started_at, ended.finished_at
-    elif state is not None and state.running is not None:
-        kind, started_at = "running", state.running.started_at
-    elif state is not None and state.waiting is not None:
-        kind, reason, message = "waiting", state.waiting.reason, state.waiting.message
-    return ContainerFacts(
-        name=status.name or "",
-        init=init,
-        sidecar=sidecar,
-        state=kind,
-        reason=clean(reason),
-        message=clean(message),
-        exit_code=exit_code,
-        signal=signal,
-        restarts=status.restart_count or 0,
-        started_at=started_at,
-        finished_at=finished_at,
-    )
-
-
-def job_facts(job: api_objects.Job | api_objects.Bare, *, gone: bool = False) -> JobFacts:
-    """Return the facts of a Job."""
-    meta = job.metadata
-    status = (job.status if isinstance(job, api_objects.Job) else None) or api_objects.JobStatus()
-    return JobFacts(
-        uid=meta.uid or "",
-        resource_version=_number(meta.resource_version),
-        created_at=meta.creation_timestamp,
-        started_at=status.start_time,
-        conditions=_conditions(status.conditions),
-        deleting=meta.deletion_timestamp is not None,
-        gone=gone,
-    )
-
-
-def pod_facts(pod: api_objects.Pod | api_objects.Bare, *, gone: bool = False) -> PodFacts:
-    """Return the facts of a Pod; only a controlling owner of kind Job counts as its Job."""
-    meta = pod.metadata
-    whole = pod if isinstance(pod, api_objects.Pod) else api_objects.Pod()
-    status = whole.status or api_objects.PodStatus()
-    spec = whole.spec or api_objects.PodSpec()
-    sidecars = {c.name for c in spec.init_containers or () if c.restart_policy == "Always"}
-    containers = [_container(c, init=True, sidecar=c.name in sidecars) for c in status.init_container_statuses or ()]
-    containers.extend(_container(c, init=False) for c in status.container_statuses or ())
-    return PodFacts(
-        uid=meta.uid or "",
-        name=meta.name or "",
-        job_uid=controlling_job(meta),
-        resource_version=_number(meta.resource_version),
-        created_at=meta.creation_timestamp,
-        phase=status.phase or "",
-        reason=clean(status.reason),
-        message=clean(status.message),
-        node=spec.node_name or "",
-        conditions=_conditions(status.conditions),
-        containers=tuple(containers),
-        deleting=meta.deletion_timestamp is not None,
-        deletion_due_at=meta.deletion_timestamp,
-        deletion_grace_seconds=meta.deletion_grace_period_seconds,
-        gone=gone,
-    )
-
-
-def controlling_job(meta: api_objects.Metadata) -> str:
-    """Return the uid of the Job that controls an object, "" when none does."""
-    owner = next((o for o in meta.owner_references or () if o.controller and o.kind == "Job"), None)
-    return (owner.uid or "") if owner is not None else ""
-
-
-def attempt_of_labels(labels: dict[str, str]) -> tuple[uuid.UUID, int]:
-    """Return the job id (`UNKNOWN_ID`: none) and the attempt (0: none) that labels name."""
-    return _job_id(labels), _number(labels.get(names.ATTEMPT_LABEL))
-
-
-def event_facts(event: api_objects.Event) -> EventFacts:
-    """Return the facts of an Event, whichever generation of fields its writer filled."""
-    meta, about, series = event.metadata, event.involved_object or api_objects.ObjectReference(), event.series
-    first_at = event.first_timestamp or event.event_time or meta.creation_timestamp
-    last_at = event.last_timestamp or (series.last_observed_time if series is not None else None) or first_at
-    return EventFacts(
-        uid=meta.uid or "",
-        resource_version=_number(meta.resource_version),
-        object_kind=about.kind or "",
-        object_name=about.name or "",
-        object_uid=about.uid or "",
-        reason=clean(event.reason, max_bytes=EVENT_MESSAGE_MAX_BYTES),
-        message=clean(event.message, max_bytes=EVENT_MESSAGE_MAX_BYTES),
-        type=event.type or "",
-        count=(series.count if series is not None else None) or event.count or 1,
-        first_at=first_at,
-        last_at=last_at,
-    )
-
-
 def node_conditions(body: bytes) -> tuple[Condition, ...]:
     """Return the conditions of a Node.
 
     Raises:
-        msgspec.DecodeError: it is not JSON, or not a Node.
+        msgspec.DecodeError: the body is not JSON, or not a Node.
     """
     status = _node_decoder.decode(body).status
-    return _conditions(status.conditions if status is not None else None)
-
-
-def _job_id(labels: dict[str, str]) -> uuid.UUID:
-    try:
-        return uuid.UUID(labels.get(names.JOB_ID_LABEL, ""))
-    except ValueError:
-        return UNKNOWN_ID
+    return object_facts.conditions(status.conditions if status is not None else None)
 
 
 class Decoder(Generic[Facts]):
-    """Reads objects, list pages and watch lines of one kind."""
+    """Decodes objects, pages and lines of one kind."""
 
     def __init__(self, object_type: Any, to_facts: Any) -> None:
         line = msgspec.defstruct("_Line", [("type", str, ""), ("object", object_type | None, None)])
@@ -218,10 +82,10 @@ class Decoder(Generic[Facts]):
         self._raw_page: msgspec.json.Decoder[Any] = msgspec.json.Decoder(raw_page)
 
     def object(self, body: bytes | msgspec.Raw) -> Item[Facts]:
-        """Return one object, as much of it as can be read.
+        """Return one object, as far as it can be read.
 
         Raises:
-            msgspec.DecodeError: it is not JSON, or not an object with readable metadata and a uid.
+            msgspec.DecodeError: the body is not JSON, or not an object with readable metadata and a uid.
         """
         try:
             return self._item(self._object.decode(body))
@@ -229,10 +93,10 @@ class Decoder(Generic[Facts]):
             return self._item(self._bare.decode(body))
 
     def page(self, body: bytes) -> Page[Facts]:
-        """Return a page of a list; an object that cannot be read is left out, and counted, not the whole page.
+        """Return a page of a list. An object that cannot be read is left out and counted.
 
         Raises:
-            msgspec.DecodeError: it is not JSON, or not a list.
+            msgspec.DecodeError: the body is not JSON, or not a list.
         """
         try:
             page = self._page.decode(body)
@@ -256,7 +120,7 @@ class Decoder(Generic[Facts]):
         """Return one line of a watch.
 
         Raises:
-            msgspec.DecodeError: it is not JSON (cut off, say), or holds nothing that can be read.
+            msgspec.DecodeError: the line is not JSON (cut off, for example), or nothing of it can be read.
         """
         try:
             found = self._line.decode(line)
@@ -286,7 +150,7 @@ class Decoder(Generic[Facts]):
         if not meta.uid:
             raise msgspec.ValidationError("the object has no uid")
         labels = meta.labels or {}
-        job_id, attempt = attempt_of_labels(labels)
+        job_id, attempt = object_facts.attempt_of_labels(labels)
         return Item(
             facts=self._facts(found, gone=gone),
             job_id=job_id,
@@ -297,19 +161,19 @@ class Decoder(Generic[Facts]):
 
 
 class EventDecoder(Decoder[EventFacts]):
-    """Reads Events, and relates each to an attempt by the name of the object that it is about.
+    """Decodes Events. The name of the object that an Event is about tells the attempt.
 
-    Those of others, and those that are gone (an Event just expires), are skipped before anything is made of them.
+    Events about objects of others, and deleted ones (an Event just expires), get no facts.
     """
 
     def __init__(self) -> None:
-        super().__init__(api_objects.Event, event_facts)
+        super().__init__(api_objects.Event, object_facts.event_facts)
 
     def _item(self, found: Any, *, gone: bool = False) -> Item[EventFacts]:
         attempt = None if gone or not isinstance(found, api_objects.Event) else _attempt_of(found.involved_object)
         if attempt is None:
             return Item(EventFacts(uid=found.metadata.uid or ""), UNKNOWN_ID, 0, {}, {})
-        return Item(event_facts(found), *attempt, {}, {})
+        return Item(object_facts.event_facts(found), *attempt, {}, {})
 
 
 def _attempt_of(about: api_objects.ObjectReference | None) -> tuple[uuid.UUID, int] | None:
@@ -320,6 +184,6 @@ def _attempt_of(about: api_objects.ObjectReference | None) -> tuple[uuid.UUID, i
     return names.attempt_of_job(about.name) if about.kind == "Job" else None
 
 
-JOBS: Decoder[JobFacts] = Decoder(api_objects.Job, job_facts)
-PODS: Decoder[PodFacts] = Decoder(api_objects.Pod, pod_facts)
+JOBS: Decoder[JobFacts] = Decoder(api_objects.Job, object_facts.job_facts)
+PODS: Decoder[PodFacts] = Decoder(api_objects.Pod, object_facts.pod_facts)
 EVENTS = EventDecoder()

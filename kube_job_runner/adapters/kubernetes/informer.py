@@ -1,20 +1,24 @@
-"""The informer: list everything, then watch from there, for ever.
+"""The informer: lists everything, and then watches from there, for ever.
 
-Three loops, one inside the other, each with one reason to begin again: `events` when everything must be listed anew (a
-410, or the periodic list), `watch.watch_on` when one connection is over, and the connection itself, which never does.
-All namespaces are listed and watched side by side, and none waits for another: `Listed` is told of each by itself.
+Three loops, one inside the other, each with one reason to begin again:
+
+- `events` begins again when everything must be listed: after a 410, or for the periodic list;
+- `watch.watch_on` begins again when a connection has ended;
+- the connection itself never does.
+
+Each namespace is listed and watched by itself, and none waits for another. `Listed` reports each by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable
 from typing import Generic
 
 from kube_job_runner.adapters.kubernetes import paged_list, watch
 from kube_job_runner.adapters.kubernetes.decode import Facts
 from kube_job_runner.adapters.kubernetes.event_buffer import Buffer
-from kube_job_runner.adapters.kubernetes.watched_namespace import Scope, Wiring
+from kube_job_runner.adapters.kubernetes.watched_namespace import WatchContext, WatchedNamespace
 from kube_job_runner.domain import backoff
 from kube_job_runner.ports import Listed, Relisting, WatchEvent
 from kube_job_runner.telemetry import loggers
@@ -26,13 +30,11 @@ _log = loggers.get_logger(__name__)
 
 
 class Informer(Generic[Facts]):
-    """Watches one kind in some namespaces; one informer serves one consumer."""
+    """Watches one kind in some namespaces (None: all of them). One informer serves one consumer."""
 
-    def __init__(self, wiring: Wiring[Facts], *, paths: Mapping[str | None, str]) -> None:
-        self._wiring: Wiring[Facts] = wiring
-        self._scopes: list[Scope[Facts]] = [
-            Scope(wiring, namespace=namespace, path=path) for namespace, path in paths.items()
-        ]
+    def __init__(self, context: WatchContext[Facts], *, namespaces: Iterable[str | None]) -> None:
+        self._context: WatchContext[Facts] = context
+        self._namespaces: list[WatchedNamespace[Facts]] = [WatchedNamespace(context, name) for name in namespaces]
 
     async def events(self) -> AsyncGenerator[WatchEvent]:
         """Yield what `ports.ClusterWatcher` promises, without end."""
@@ -48,33 +50,39 @@ class Informer(Generic[Facts]):
                 await asyncio.gather(task, return_exceptions=True)
 
     async def _round(self, buffer: Buffer[WatchEvent]) -> None:
-        """Fill the buffer from one list of everything and what follows it, until everything must be listed again."""
+        """Fill the buffer from one list of everything and the watch after it, until everything must be listed again."""
+        stats = self._context.stats
         listed = asyncio.Event()
-        missing = {scope.namespace for scope in self._scopes}
+        missing = {watched.namespace for watched in self._namespaces}
 
-        async def follow(scope: Scope[Facts]) -> None:
-            await paged_list.list_all(scope, buffer)
-            buffer.put([Listed(scope.namespace)])
-            missing.discard(scope.namespace)
+        async def follow(watched: WatchedNamespace[Facts]) -> None:
+            await paged_list.list_all(watched, buffer)
+            buffer.put([Listed(watched.namespace)])
+            missing.discard(watched.namespace)
             if not missing:
-                self._wiring.stats.lists += 1
-                self._wiring.stats.listed_at = self._wiring.monotonic()
+                stats.lists += 1
+                stats.listed_at = self._context.monotonic()
             listed.set()
-            await watch.watch_on(scope, buffer)
+            await watch.watch_on(watched, buffer)
             buffer.close()
 
         async def again() -> None:
             await listed.wait()
-            await asyncio.sleep(backoff.spread(self._wiring.tuning.relist_seconds, backoff.AROUND))
+            await asyncio.sleep(backoff.spread(self._context.tuning.relist_seconds, backoff.AROUND))
             buffer.close()
 
         try:
             async with asyncio.TaskGroup() as group:
-                for scope in self._scopes:
-                    group.create_task(follow(scope))
+                for watched in self._namespaces:
+                    group.create_task(follow(watched))
                 group.create_task(again())
-        except Exception as error:  # noqa: BLE001  a bug must neither stop the watch without a word nor spin: list anew
-            self._wiring.stats.crashes += 1
-            _log.exception("watch_crashed", kind=self._wiring.kind, error=str(error))
-            await self._wiring.sleep(CRASH_PAUSE_SECONDS)
+        except Exception as error:  # noqa: BLE001 - a bug must neither stop the watch silently nor spin: list again
+            stats.crashes += 1
+            _log.exception(
+                "watch failed by an unexpected error; listing again",
+                action="watch.crash",
+                kind=self._context.kind.name,
+                error=str(error),
+            )
+            await self._context.sleep(CRASH_PAUSE_SECONDS)
             buffer.close()

@@ -1,4 +1,4 @@
-"""Everything that carries our labels, as metadata alone: the server leaves specs and statuses out of the answer.
+"""Lists everything with our labels, as metadata only: the server leaves specs and statuses out of the answer.
 
 Source: Kubernetes API concepts, "Metadata-only fetches" (PartialObjectMetadata of meta.k8s.io/v1).
 """
@@ -13,7 +13,7 @@ import msgspec
 
 from kube_job_runner.adapters.kubernetes import answers, api_objects
 from kube_job_runner.adapters.kubernetes.client import Client
-from kube_job_runner.adapters.kubernetes.decode import attempt_of_labels, controlling_job
+from kube_job_runner.adapters.kubernetes.object_facts import attempt_of_labels, controlling_job
 from kube_job_runner.domain import names
 from kube_job_runner.ports import OwnedObject
 
@@ -29,16 +29,19 @@ _decoder = msgspec.json.Decoder(_Page)
 
 
 async def pages(
-    client: Client, kind: Literal["Job", "Pod"], path: str, *, selector: str, limit: int
+    client: Client, kind: Literal["Job", "Pod"], path: str, *, label_selector: str, limit: int
 ) -> AsyncGenerator[list[OwnedObject]]:
     """Yield the objects of a kind at a path, page by page.
 
     Raises:
-        TemporaryError: a page did not come, or the list expired before its last one (410): it proves nothing then.
+        TemporaryError: a page did not come, or the list expired before its last page (410), so it proves nothing.
     """
+    selector = quote(label_selector, safe="")
     token = ""
     while True:
-        page = await _page(client, kind, f"{path}?{selector}&limit={limit}&continue={quote(token, safe='')}")
+        page = await _page(
+            client, kind, f"{path}?labelSelector={selector}&limit={limit}&continue={quote(token, safe='')}"
+        )
         yield [_owned(kind, item.metadata) for item in page.items or () if item.metadata.uid]
         token = page.metadata.continue_ or ""
         if not token:
@@ -53,7 +56,7 @@ async def _page(client: Client, kind: str, target: str) -> _Page:
     try:
         return _decoder.decode(answer.body)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise answers.temporary(f"{action}: an answer that cannot be read: {error}", delay_seconds=5.0) from None
+        raise answers.temporary(f"{action}: the answer cannot be read: {error}", delay_seconds=5.0) from None
 
 
 def _owned(kind: Literal["Job", "Pod"], meta: api_objects.Metadata) -> OwnedObject:

@@ -1,4 +1,4 @@
-"""What an informer has told of one namespace: so that nothing is told twice, and what vanished unseen is noticed."""
+"""The objects of one namespace that an informer has reported: nothing is reported twice, and what vanished is noticed."""
 
 from __future__ import annotations
 
@@ -9,45 +9,67 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.adapters.kubernetes.decode import UNKNOWN_ID, Facts, Item
+from kube_job_runner.adapters.kubernetes.decode import Facts, Item
+from kube_job_runner.adapters.kubernetes.object_facts import UNKNOWN_ID
 from kube_job_runner.domain.facts import EventFacts, JobFacts, PodFacts
 from kube_job_runner.ports import WatchEvent
 
 FIRST_LIST_SECONDS = 900.0
-"""How old an Event may be to be told by the first list: what is older was told before we began, or explains nothing now."""
+"""The first list reports only Events younger than this. Older ones were reported before we began, or explain nothing now."""
 
-Told = Callable[[UUID, int, Facts], WatchEvent]
+Report = Callable[[UUID, int, Facts], WatchEvent]
 Living = TypeVar("Living", JobFacts, PodFacts)
+EntryT = TypeVar("EntryT")
 
 
 class Memory(Protocol[Facts]):
-    """What an informer keeps in mind of a namespace: it decides what is told of what is read."""
+    """What an informer remembers of a namespace. It decides what is reported of what is read."""
 
     newest_version: int
 
     def begin_list(self) -> None:
-        """Forget which objects the last list held."""
+        """Begin a list: no object is listed yet."""
         ...
 
     def listed(self, items: list[Item[Facts]]) -> Iterator[WatchEvent]:
-        """Take a page of a list; yield what is to be told of it."""
+        """Take a page of a list; yield the reports of its objects."""
         ...
 
     def end_list(self, version: int) -> Iterator[WatchEvent]:
-        """Take the end of a complete list; yield what is to be told of what it did not hold."""
+        """Take the end of a complete list; yield the reports of known objects that were not in it."""
         ...
 
     def seen(self, item: Item[Facts]) -> Iterator[WatchEvent]:
-        """Take a line of a watch; yield what is to be told of it."""
+        """Take a line of a watch; yield its report."""
         ...
 
-    def heard(self, version: str) -> None:
-        """Take note of the version of a bookmark."""
+    def bookmark(self, version: str) -> None:
+        """Take the version of a bookmark."""
         ...
 
     def restart(self) -> None:
-        """Trust the server's versions from zero."""
+        """Trust the server's versions from zero: its history was replaced, so the known versions mean nothing."""
         ...
+
+
+class _Remembered(Generic[EntryT]):
+    """The entries by uid, the uids of the present list, and the newest resource version of all."""
+
+    def __init__(self) -> None:
+        self.newest_version = 0
+        self._entries: dict[str, EntryT] = {}
+        self._listed: set[str] = set()
+
+    def begin_list(self) -> None:
+        self._listed = set()
+
+    def bookmark(self, version: str) -> None:
+        if version.isascii() and version.isdigit():
+            self.newest_version = max(self.newest_version, int(version))
+
+    def restart(self) -> None:
+        self.newest_version = 0
+        self._entries.clear()
 
 
 class _Entry(msgspec.Struct, Generic[Living]):
@@ -56,22 +78,16 @@ class _Entry(msgspec.Struct, Generic[Living]):
     facts: Living
 
 
-class Known(Generic[Living]):
-    """The last facts told of each uid that is not gone, and the newest resource version heard of."""
+class KnownObjects(_Remembered[_Entry[Living]], Generic[Living]):
+    """`Memory` of Jobs or pods: the last reported facts of each object that is not gone."""
 
-    def __init__(self, told: Told[Living]) -> None:
-        self._told: Told[Living] = told
-        self._entries: dict[str, _Entry[Living]] = {}
-        self._listed: set[str] = set()
-        self.newest_version = 0
+    def __init__(self, report: Report[Living]) -> None:
+        super().__init__()
+        self._report: Report[Living] = report
         self.foreign = 0
 
-    def begin_list(self) -> None:
-        """Forget which objects the last list held."""
-        self._listed = set()
-
     def listed(self, items: list[Item[Living]]) -> Iterator[WatchEvent]:
-        """Take a page of a list; yield every object of ours, changed or not: a list tells what is there."""
+        """Yield every object of ours, changed or not: a list shows what exists."""
         for item in items:
             if not self._ours(item):
                 continue
@@ -80,18 +96,18 @@ class Known(Generic[Living]):
             entry = self._entries.get(uid)
             if entry is None or entry.facts.resource_version <= item.facts.resource_version:
                 self._entries[uid] = entry = _Entry(item.job_id, item.attempt, item.facts)
-            yield self._told(entry.job_id, entry.attempt, entry.facts)
+            yield self._report(entry.job_id, entry.attempt, entry.facts)
 
     def end_list(self, version: int) -> Iterator[WatchEvent]:
-        """Yield what was known and is not in the complete list that is over, as gone."""
+        """Yield the known objects that the complete list did not hold, as gone."""
         self.newest_version = max(self.newest_version, version)
         for uid in [uid for uid in self._entries if uid not in self._listed]:
             entry = self._entries.pop(uid)
             gone = msgspec.structs.replace(entry.facts, gone=True)
-            yield self._told(entry.job_id, entry.attempt, gone)
+            yield self._report(entry.job_id, entry.attempt, gone)
 
     def seen(self, item: Item[Living]) -> Iterator[WatchEvent]:
-        """Take a line of a watch; yield it unless it is older than, or the same as, what was told last."""
+        """Yield the object, unless it is older than the last report, or the same."""
         if not self._ours(item):
             return
         facts = item.facts
@@ -106,60 +122,45 @@ class Known(Generic[Living]):
             return
         else:
             entry.facts = facts
-        yield self._told(item.job_id, item.attempt, facts)
-
-    def heard(self, version: str) -> None:
-        """Take note of the version of a bookmark."""
-        if version.isascii() and version.isdigit():
-            self.newest_version = max(self.newest_version, int(version))
-
-    def restart(self) -> None:
-        """Trust the server's versions from zero: its history was replaced (a restored backup), ours means nothing there."""
-        self.newest_version = 0
-        self._entries.clear()
+        yield self._report(item.job_id, item.attempt, facts)
 
     def _ours(self, item: Item[Living]) -> bool:
         if item.job_id == UNKNOWN_ID or item.attempt < 1:
-            self.foreign += 1  # carries our selector's labels, but not ours to judge
+            self.foreign += 1  # it matches our selector, but its labels name no attempt
             return False
         return True
 
     @staticmethod
     def _same(entry: _Entry[Living], facts: Living) -> bool:
-        """Tell whether only the version changed; the newer version is kept, so that older news stays older."""
+        """Tell whether only the version changed. The newer version is kept, so that older lines stay older."""
         if msgspec.structs.replace(entry.facts, resource_version=facts.resource_version) != facts:
             return False
         entry.facts = facts
         return True
 
 
-class _Told(msgspec.Struct):
+class _Reported(msgspec.Struct):
     version: int
     reason: str
     message: str
     count: int
 
 
-class KnownEvents:
-    """The Events told of one namespace. An Event is text that is told once: it never comes again by a list, and never goes.
+class KnownEvents(_Remembered[_Reported]):
+    """`Memory` of Events: each is reported once, no list repeats it, and its end is not reported.
 
-    One that is only counted on is told when its count has doubled: a pod that backs off for a day costs a few messages.
+    An Event that only counts on is reported again when its count has doubled. So a pod that backs off for a day costs a
+    few messages.
     """
 
-    def __init__(self, told: Told[EventFacts], *, now: Callable[[], datetime]) -> None:
-        self._told: Told[EventFacts] = told
+    def __init__(self, report: Report[EventFacts], *, now: Callable[[], datetime]) -> None:
+        super().__init__()
+        self._report: Report[EventFacts] = report
         self._now = now
-        self._entries: dict[str, _Told] = {}
-        self._listed: set[str] = set()
         self._listed_once = False
-        self.newest_version = 0
-
-    def begin_list(self) -> None:
-        """Forget which Events the last list held."""
-        self._listed = set()
 
     def listed(self, items: list[Item[EventFacts]]) -> Iterator[WatchEvent]:
-        """Take a page of a list; yield what was not told yet, of the first list only what is young."""
+        """Yield the Events that were not reported yet; of the first list, only the young ones."""
         oldest = self._now() - timedelta(seconds=FIRST_LIST_SECONDS)
         for item in items:
             if item.job_id == UNKNOWN_ID:
@@ -167,33 +168,23 @@ class KnownEvents:
             self._listed.add(item.facts.uid)
             new = self._is_new(item.facts)
             if new and (self._listed_once or (item.facts.last_at or oldest) > oldest):
-                yield self._told(item.job_id, item.attempt, item.facts)
+                yield self._report(item.job_id, item.attempt, item.facts)
 
     def end_list(self, version: int) -> Iterator[WatchEvent]:
-        """Forget what has expired; nothing is told of it."""
+        """Forget the Events that have expired; nothing is reported."""
         self.newest_version = max(self.newest_version, version)
         self._entries = {uid: entry for uid, entry in self._entries.items() if uid in self._listed}
         self._listed_once = True
         return iter(())
 
     def seen(self, item: Item[EventFacts]) -> Iterator[WatchEvent]:
-        """Take a line of a watch; yield it when it says something new of an attempt."""
+        """Yield an Event that says something new about an attempt."""
         if item.job_id == UNKNOWN_ID:
             return
         self.newest_version = max(self.newest_version, item.facts.resource_version)
         self._listed.add(item.facts.uid)
         if self._is_new(item.facts):
-            yield self._told(item.job_id, item.attempt, item.facts)
-
-    def heard(self, version: str) -> None:
-        """Take note of the version of a bookmark."""
-        if version.isascii() and version.isdigit():
-            self.newest_version = max(self.newest_version, int(version))
-
-    def restart(self) -> None:
-        """Trust the server's versions from zero."""
-        self.newest_version = 0
-        self._entries.clear()
+            yield self._report(item.job_id, item.attempt, item.facts)
 
     def _is_new(self, facts: EventFacts) -> bool:
         entry = self._entries.get(facts.uid)
@@ -201,5 +192,5 @@ class KnownEvents:
             same_text = (entry.reason, entry.message) == (facts.reason, facts.message)
             if facts.resource_version <= entry.version or (same_text and facts.count < 2 * entry.count):
                 return False
-        self._entries[facts.uid] = _Told(facts.resource_version, facts.reason, facts.message, facts.count)
+        self._entries[facts.uid] = _Reported(facts.resource_version, facts.reason, facts.message, facts.count)
         return True

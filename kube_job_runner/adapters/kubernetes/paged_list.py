@@ -1,4 +1,4 @@
-"""The list of an informer: page by page, complete or not at all, and never older than what was seen before.
+"""Lists a namespace page by page, completely, and never accepts a list that is older than what was seen before.
 
 Source: Kubernetes API concepts, "Retrieving large results sets in chunks" and "Resource versions".
 """
@@ -9,7 +9,7 @@ import msgspec
 
 from kube_job_runner.adapters.kubernetes.decode import Facts, Page
 from kube_job_runner.adapters.kubernetes.event_buffer import Buffer
-from kube_job_runner.adapters.kubernetes.watched_namespace import Expired, Rejected, Scope, rejected
+from kube_job_runner.adapters.kubernetes.watched_namespace import Expired, Rejected, WatchedNamespace, rejected
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.ports import WatchEvent
 from kube_job_runner.telemetry import loggers
@@ -19,76 +19,89 @@ STALE_LISTS_ACCEPTED_AFTER = 10
 _log = loggers.get_logger(__name__)
 
 
-async def list_all(scope: Scope[Facts], buffer: Buffer[WatchEvent]) -> None:
-    """List a namespace completely, however many tries that takes, and set the version to watch from."""
+async def list_all(watched: WatchedNamespace[Facts], buffer: Buffer[WatchEvent]) -> None:
+    """List a namespace completely, with as many tries as that takes, and set the version to watch from."""
     while True:
         try:
-            scope.version = await _list_once(scope, buffer)
+            watched.version = await _list_once(watched, buffer)
         except Expired:
-            scope.wiring.stats.expired += 1
-            await scope.pause("the list expired before its last page")
+            watched.context.stats.expired += 1
+            await watched.pause("the list expired before its last page")
         except (Rejected, TemporaryError) as error:
-            scope.troubled(str(error))
-            await scope.pause(str(error), least_seconds=error.delay_seconds)
+            watched.troubled(str(error))
+            await watched.pause(str(error), min_seconds=error.delay_seconds)
         else:
-            scope.backoff.reset()
-            scope.troubled(None)
+            watched.retries.reset()
+            watched.troubled(None)
             return
 
 
-async def _list_once(scope: Scope[Facts], buffer: Buffer[WatchEvent]) -> str:
-    scope.known.begin_list()
+async def _list_once(watched: WatchedNamespace[Facts], buffer: Buffer[WatchEvent]) -> str:
+    watched.known.begin_list()
     version = token = ""
     while True:
-        page: Page[Facts] = await _page(scope, token)
+        page: Page[Facts] = await _page(watched, token)
         if not version:
             version = page.resource_version
-            _refuse_stale(scope, version)
+            _refuse_stale(watched, version)
         await buffer.room()
-        buffer.put(scope.known.listed(page.items))
+        buffer.put(watched.known.listed(page.items))
         token = page.token
         if not token:
             break
-    buffer.put(scope.known.end_list(int(version)))
+    buffer.put(watched.known.end_list(int(version)))
     return version
 
 
-async def _page(scope: Scope[Facts], token: str) -> Page[Facts]:
-    # Without resourceVersion the server answers from a quorum: what is not in such a list is truly gone.
-    wiring = scope.wiring
-    target = scope.target(limit=wiring.tuning.page_limit, **{"continue": token})
-    action = f"listing {wiring.kind}s"
-    answer = await wiring.client.request("GET", target, action=action)
-    scope.heard()
+async def _page(watched: WatchedNamespace[Facts], token: str) -> Page[Facts]:
+    # Without resourceVersion the server answers from a quorum: an object that is not in such a list is truly gone.
+    context, kind = watched.context, watched.context.kind
+    target = watched.target(limit=context.tuning.page_limit, **{"continue": token})
+    action = f"listing {kind.name}s"
+    answer = await context.client.request("GET", target, action=action)
+    watched.heard()
     if answer.status == 410:
         raise Expired
     if not answer.ok:
         raise rejected(answer, action=action)
     try:
-        page: Page[Facts] = wiring.decoder.page(answer.body)
+        page: Page[Facts] = kind.decoder.page(answer.body)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise Rejected(f"{action}: an answer that cannot be read: {error}") from None
+        raise Rejected(f"{action}: the answer cannot be read: {error}") from None
     if not (page.resource_version.isascii() and page.resource_version.isdigit()):
         raise Rejected(f"{action}: a list of version {page.resource_version!r}")
     if page.unreadable:
-        wiring.stats.unknown_lines += page.unreadable
-        _log.warning("objects_unreadable", kind=wiring.kind, namespace=scope.namespace, count=page.unreadable)
+        context.stats.unknown_lines += page.unreadable
+        _log.warning(
+            "objects of a list cannot be read",
+            action="watch.list",
+            kind=kind.name,
+            namespace=watched.namespace,
+            count=page.unreadable,
+        )
     return page
 
 
-def _refuse_stale(scope: Scope[Facts], version: str) -> None:
-    """Refuse a list older than what was already seen: against it, living objects would look gone.
+def _refuse_stale(watched: WatchedNamespace[Facts], version: str) -> None:
+    """Refuse a list that is older than what was seen before: compared with it, existing objects would look gone.
 
-    A server that stays behind was restored from a backup; it is believed in the end.
+    A server that stays behind was restored from a backup. It is believed after some tries.
     """
-    newest = scope.known.newest_version
+    newest = watched.known.newest_version
     if int(version) >= newest:
-        scope.stale_lists = 0
+        watched.stale_lists = 0
         return
-    scope.wiring.stats.stale_lists += 1
-    scope.stale_lists += 1
-    if scope.stale_lists <= STALE_LISTS_ACCEPTED_AFTER:
+    watched.context.stats.stale_lists += 1
+    watched.stale_lists += 1
+    if watched.stale_lists <= STALE_LISTS_ACCEPTED_AFTER:
         raise Rejected(f"a list of version {version}, while {newest} was seen before")
-    _log.warning("history_replaced", kind=scope.wiring.kind, namespace=scope.namespace, version=version, seen=newest)
-    scope.stale_lists = 0
-    scope.known.restart()
+    _log.warning(
+        "the history of the API server was replaced",
+        action="watch.restart",
+        kind=watched.context.kind.name,
+        namespace=watched.namespace,
+        version=version,
+        seen=newest,
+    )
+    watched.stale_lists = 0
+    watched.known.restart()

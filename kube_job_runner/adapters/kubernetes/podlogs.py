@@ -1,4 +1,4 @@
-"""Live logs: the kubelet's stream through the API server, waiting for a container that has not started yet."""
+"""Reads the live log of a container: the kubelet's stream, through the API server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from kube_job_runner.adapters.kubernetes import answers
+from kube_job_runner.adapters.kubernetes import answers, api_paths
 from kube_job_runner.adapters.kubernetes.answers import Answer, Refused
 from kube_job_runner.adapters.kubernetes.client import REQUEST_SECONDS, Client
 from kube_job_runner.domain.backoff import Backoff
@@ -15,7 +15,6 @@ from kube_job_runner.domain.errors import KjrError, NotFound
 
 # 400 of the API server before there is a log (pkg/registry/core/pod/strategy.go, kubelet_pods.go)
 _NOT_STARTED = ("is waiting to start", "ContainerCreating", "PodInitializing", "does not have a host assigned")
-
 
 FOLLOW_SILENT_SECONDS = 3600.0
 
@@ -35,16 +34,16 @@ async def read(
     timestamps: bool = False,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncGenerator[bytes]:
-    """Yield the log of a container as raw chunks; see `ports.ClusterLogs.logs`.
+    """Yield the log of a container; see `ports.ClusterLogs.logs`.
 
-    With `follow` a container that has not started is waited for, as long as its pod exists.
+    With `follow`, a container that has not started is waited for as long as its pod exists.
 
     Raises:
         NotFound: there is no such pod or container, or (without `follow`) no log yet; the text says which.
         ClusterRefused: we may not read it.
         TemporaryError: the cluster did not answer, or the stream broke off.
     """
-    target = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod_name)}/log?container={quote(container)}"
+    target = f"{api_paths.pod(namespace, pod_name)}/log?container={quote(container)}"
     if follow:
         target += "&follow=true"
     if timestamps:
@@ -54,7 +53,7 @@ async def read(
     retries = Backoff(first_seconds=0.25, max_seconds=5.0)
     while True:
         try:
-            # A kubelet sends no header before the first line, however long that takes.
+            # A kubelet sends no header before the first line of a log, which may take hours.
             idle_seconds = FOLLOW_SILENT_SECONDS if follow else REQUEST_SECONDS
             async with client.stream(target, action=f"log of pod {pod_name}", idle_seconds=idle_seconds) as stream:
                 # A quiet job may be silent for hours; TCP keepalive notices a dead peer.

@@ -1,11 +1,12 @@
-"""One kind in one namespace, as an informer sees it: where it is, what is known of it, and the pace of its tries."""
+"""One namespace that an informer watches: the requests for it, what is known of it, and the pauses between tries."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Generic, Literal
+from datetime import datetime
+from typing import Generic
 from urllib.parse import quote
 
 import msgspec
@@ -13,21 +14,20 @@ import msgspec
 from kube_job_runner.adapters.kubernetes import answers
 from kube_job_runner.adapters.kubernetes.answers import Answer
 from kube_job_runner.adapters.kubernetes.client import Client
-from kube_job_runner.adapters.kubernetes.decode import Decoder, Facts
+from kube_job_runner.adapters.kubernetes.decode import Facts
 from kube_job_runner.adapters.kubernetes.known_objects import Memory
+from kube_job_runner.adapters.kubernetes.watched_kind import WatchedKind
 from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.telemetry import loggers, metrics
 
-Kind = Literal["job", "pod", "event"]
-
 NOTABLE_SECONDS = 5.0
-"""A retry this far off is told as a warning: the server refuses us, or is away."""
+"""A retry that is this far off is logged as a warning: the server refuses us, or is unreachable."""
 
 _log = loggers.get_logger(__name__)
 
 
 class Expired(Exception):
-    """410: what was asked for is no longer in the server's history."""
+    """410: the version that was asked for is no longer in the server's history."""
 
 
 class Rejected(Exception):
@@ -39,17 +39,17 @@ class Rejected(Exception):
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
-    """The informer's times in seconds, and the objects of one page; tests make them small."""
+    """The informer's times in seconds, and the objects of one page. Tests make them small."""
 
     idle_seconds: float
     relist_seconds: float
     first_delay_seconds: float = 0.05
-    most_delay_seconds: float = 10.0
+    max_delay_seconds: float = 10.0
     page_limit: int = 500
 
 
 class WatchStats(msgspec.Struct):
-    """What the watches of one kind went through, for metrics and tests. Times are monotonic seconds, 0 before the first."""
+    """Counts of what happened to the watches of one kind, for tests. Times are monotonic seconds, 0 before the first."""
 
     last_heard_at: float = 0.0
     listed_at: float = 0.0
@@ -66,70 +66,72 @@ class WatchStats(msgspec.Struct):
     """Why a namespace ("*": all of them) cannot be listed now."""
 
 
-class Wiring(msgspec.Struct, Generic[Facts], frozen=True, kw_only=True):
-    """What all scopes of one informer share."""
+class WatchContext(msgspec.Struct, Generic[Facts], frozen=True, kw_only=True):
+    """What all watched namespaces of one informer share. `label_selector` selects our objects."""
 
     client: Client
-    decoder: Decoder[Facts]
-    remember: Callable[[], Memory[Facts]]
-    kind: Kind
-    selector: str
-    """The parameter of lists and watches that leaves out what is not ours, encoded: `labelSelector=...`."""
+    kind: WatchedKind[Facts]
+    label_selector: str
     tuning: Tuning
     stats: WatchStats
+    now: Callable[[], datetime]
     monotonic: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
-class Scope(Generic[Facts]):
+class WatchedNamespace(Generic[Facts]):
     """One namespace (None: all of them) of one kind."""
 
-    def __init__(self, wiring: Wiring[Facts], *, namespace: str | None, path: str) -> None:
-        tuning = wiring.tuning
-        self.wiring: Wiring[Facts] = wiring
+    def __init__(self, context: WatchContext[Facts], namespace: str | None) -> None:
+        kind, tuning = context.kind, context.tuning
+        self.context: WatchContext[Facts] = context
         self.namespace = namespace
-        self.known: Memory[Facts] = wiring.remember()
+        self.known: Memory[Facts] = kind.remember(context.now)
         self.version = ""
         """Where the next watch begins: the last resource version that was read."""
         self.stale_lists = 0
-        self.backoff = Backoff(first_seconds=tuning.first_delay_seconds, max_seconds=tuning.most_delay_seconds)
-        self._url = f"{path}?{wiring.selector}"
+        self.retries = Backoff(first_seconds=tuning.first_delay_seconds, max_seconds=tuning.max_delay_seconds)
+        name, selector = (
+            ("fieldSelector", kind.field_selector) if kind.field_selector else ("labelSelector", context.label_selector)
+        )
+        self._url = f"{kind.path(namespace)}?{name}={quote(selector, safe='')}"
 
     def target(self, **query: str | int) -> str:
-        """Return the request target with these parameters, encoded."""
+        """Return the path and query of a request with these parameters, encoded."""
         return self._url + "".join(f"&{name}={quote(str(value), safe='')}" for name, value in query.items() if value)
 
     def heard(self) -> None:
-        """Take note that the server said anything at all."""
-        self.wiring.stats.last_heard_at = self.wiring.monotonic()
-        metrics.watch_heard.beat(self.wiring.kind)
+        """Note that the server sent anything at all."""
+        self.context.stats.last_heard_at = self.context.monotonic()
+        metrics.watch_heard.beat(self.context.kind.name)
 
     def troubled(self, why: str | None) -> None:
-        """Take note that the namespace cannot be listed, and why; or, with None, that it can."""
+        """Note why the namespace cannot be listed, or, with None, that it can."""
         name = self.namespace or "*"
         if why is None:
-            self.wiring.stats.troubles.pop(name, None)
+            self.context.stats.troubles.pop(name, None)
         else:
-            self.wiring.stats.troubles[name] = why
-        metrics.namespaces_unlisted.labels(self.wiring.kind, name).set(why is not None)
+            self.context.stats.troubles[name] = why
+        metrics.namespaces_unlisted.labels(self.context.kind.name, name).set(why is not None)
 
-    async def pause(self, why: str, *, least_seconds: float = 0.0, most_seconds: float | None = None) -> None:
-        """Wait before the next try: the backoff, within bounds."""
-        delay_seconds = self.backoff.next()
-        if most_seconds is not None:
-            delay_seconds = min(delay_seconds, most_seconds)
-        delay_seconds = max(delay_seconds, least_seconds)
-        self.wiring.stats.last_error = why
-        metrics.watch_retries.labels(self.wiring.kind).inc()
+    async def pause(self, why: str, *, min_seconds: float = 0.0, max_seconds: float | None = None) -> None:
+        """Wait before the next try: the backoff, within these bounds."""
+        delay_seconds = self.retries.next()
+        if max_seconds is not None:
+            delay_seconds = min(delay_seconds, max_seconds)
+        delay_seconds = max(delay_seconds, min_seconds)
+        self.context.stats.last_error = why
+        metrics.watch_retries.labels(self.context.kind.name).inc()
         _log.log(
             logging.WARNING if delay_seconds >= NOTABLE_SECONDS else logging.INFO,
-            "watch_retry",
-            kind=self.wiring.kind,
+            "list or watch failed; retrying",
+            action="watch.retry",
+            kind=self.context.kind.name,
             namespace=self.namespace,
             why=why,
             delay_seconds=round(delay_seconds, 3),
         )
-        await self.wiring.sleep(delay_seconds)
+        await self.context.sleep(delay_seconds)
 
 
 def rejected(answer: Answer, *, action: str) -> Rejected:

@@ -135,7 +135,7 @@ async def test_f33_a_watch_that_never_answers_is_noticed(server: FakeApiServer) 
 
 async def test_l2_refused_connections_on_reconnect_are_survived() -> None:
     async with FakeApiServer() as first:
-        cluster = make_cluster(first.url, most_delay_seconds=0.1)
+        cluster = make_cluster(first.url, max_delay_seconds=0.1)
         events = cluster.watch_pods()
         await until_listed(events)
         asking = asyncio.ensure_future(take(events, 2))
@@ -375,7 +375,7 @@ async def test_l10_f35_order_of_added_lines_is_not_taken_for_a_version(server: F
 
 async def test_f37_a_lagging_list_is_refused_and_nothing_looks_gone(server: FakeApiServer) -> None:
     # Real pauses: a server that stays behind for ten lists is believed, and without pauses those are over in no time.
-    async with watching(make_cluster(server.url, first_delay_seconds=0.1, most_delay_seconds=0.1)) as events:
+    async with watching(make_cluster(server.url, first_delay_seconds=0.1, max_delay_seconds=0.1)) as events:
         await until_listed(events)
         await server.put("pods", pod(1))
         await server.put("pods", pod(1, phase="Running"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from kube_job_runner.domain.facts import EVENTS_KEPT, AttemptFacts, EventFacts, Seen, merge
-from tests.support.domain import CLUSTER_UID, after, job_facts, pod_facts
+from tests.support.domain import CLUSTER_UID, job_facts, pod_facts
 
 
 def event(uid: str, *, rv: int = 1, kind: str = "Pod", object_uid: str = "pod-1", text: str = "") -> EventFacts:
@@ -62,10 +62,3 @@ def test_the_newer_version_of_an_event_wins_and_only_the_newest_are_kept() -> No
 def test_facts_with_an_event_are_stored_as_they_are() -> None:
     facts = joined(job_facts(), pod_facts(), event("e-1"))
     assert msgspec.json.decode(msgspec.json.encode(facts), type=AttemptFacts) == facts
-
-
-def test_how_long_a_pod_is_being_deleted() -> None:
-    assert pod_facts().deleting_since is None
-    pod = pod_facts(deletion_due_at=after(40), deletion_grace_seconds=30)
-    assert pod.deleting_since == after(10)
-    assert pod_facts(deletion_due_at=after(40)).deleting_since == after(40)

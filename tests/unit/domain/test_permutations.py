@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kube_job_runner.adapters.kubernetes import api_objects, decode
+from kube_job_runner.adapters.kubernetes import api_objects, object_facts
 from kube_job_runner.domain.facts import EVENTS_KEPT, AttemptFacts, EventFacts, JobFacts, PodFacts, merge
 from kube_job_runner.domain.job import Job
 from kube_job_runner.domain.states import State
@@ -30,13 +30,13 @@ def recorded(case: str) -> list[Seen]:
         raw = json.loads(line)
         if raw["type"] in CHANGES:
             seen.append(
-                decode.job_facts(msgspec.convert(raw["object"], api_objects.Job), gone=raw["type"] == "DELETED")
+                object_facts.job_facts(msgspec.convert(raw["object"], api_objects.Job), gone=raw["type"] == "DELETED")
             )
     for line in (FIXTURES / f"{case}.pods.jsonl").read_text().splitlines():
         raw = json.loads(line)
         if raw["type"] in CHANGES:
             seen.append(
-                decode.pod_facts(msgspec.convert(raw["object"], api_objects.Pod), gone=raw["type"] == "DELETED")
+                object_facts.pod_facts(msgspec.convert(raw["object"], api_objects.Pod), gone=raw["type"] == "DELETED")
             )
     return sorted(seen, key=lambda facts: facts.resource_version)
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube_job_runner.adapters.kubernetes import decode
-from kube_job_runner.adapters.kubernetes.decode import JOBS, PODS, UNKNOWN_ID
+from kube_job_runner.adapters.kubernetes import object_facts
+from kube_job_runner.adapters.kubernetes.decode import JOBS, PODS
+from kube_job_runner.adapters.kubernetes.object_facts import UNKNOWN_ID
 from kube_job_runner.domain.facts import JobFacts, PodFacts
 from tests.support import watch_fixtures
 from tests.support.kubernetes import labels, pod
@@ -287,15 +288,15 @@ def test_f29_injected_containers_come_along_and_init_containers_are_marked() -> 
     ],
 )
 def test_s31_messages_are_cut_and_without_nul(text: str | None, wanted: str) -> None:
-    assert decode.clean(text) == wanted
-    assert len(decode.clean(text).encode()) <= decode.MESSAGE_MAX_BYTES
+    assert object_facts.clean(text) == wanted
+    assert len(object_facts.clean(text).encode()) <= object_facts.MESSAGE_MAX_BYTES
 
 
 @given(st.text())
 def test_s31_whatever_a_pod_writes_fits_the_store(text: str) -> None:
-    cleaned = decode.clean(text * 50)
+    cleaned = object_facts.clean(text * 50)
     assert "\0" not in cleaned
-    assert len(cleaned.encode()) <= decode.MESSAGE_MAX_BYTES
+    assert len(cleaned.encode()) <= object_facts.MESSAGE_MAX_BYTES
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from kube_job_runner.adapters.kubernetes.decode import Item
-from kube_job_runner.adapters.kubernetes.known_objects import Known
+from kube_job_runner.adapters.kubernetes.known_objects import KnownObjects
 from kube_job_runner.domain.facts import PodFacts
 from kube_job_runner.ports import SeenPod
 
@@ -16,8 +16,8 @@ def _item(uid: str, version: int, *, phase: str = "Pending", gone: bool = False)
     return Item(facts, UUID(int=1), 1, {}, {})
 
 
-def _known() -> Known[PodFacts]:
-    return Known(lambda job_id, attempt, facts: SeenPod(job_id=job_id, attempt=attempt, facts=facts))
+def _known() -> KnownObjects[PodFacts]:
+    return KnownObjects(lambda job_id, attempt, facts: SeenPod(job_id=job_id, attempt=attempt, facts=facts))
 
 
 def _short(events: Any) -> list[tuple[str, int, bool]]:
