@@ -142,10 +142,10 @@ def build_logs(settings: Settings, pg: postgres.Postgres | postgres.Fenced) -> A
     logs = settings.log_store
     if logs.address == "postgres":
         return pg.logs
-    from kube_job_runner.adapters import objectstore
+    from kube_job_runner.adapters import object_store
 
-    bodies = objectstore.connect(logs.address, endpoint=logs.endpoint, region=logs.region)
-    return objectstore.ObjectLogs(pg.logs, bodies)
+    bodies = object_store.connect(logs.address, endpoint=logs.endpoint, region=logs.region)
+    return object_store.ObjectLogs(pg.logs, bodies)
 
 
 def build_collector(

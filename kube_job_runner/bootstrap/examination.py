@@ -53,10 +53,10 @@ async def _examine_logs(settings: Settings) -> Finding:
     logs = settings.log_store
     if logs.address == "postgres":
         return ok("log store", "PostgreSQL, as above")
-    from kube_job_runner.adapters import objectstore
+    from kube_job_runner.adapters import object_store
 
     try:
-        objectstore.connect(logs.address, endpoint=logs.endpoint, region=logs.region)
+        object_store.connect(logs.address, endpoint=logs.endpoint, region=logs.region)
     except Exception as error:  # noqa: BLE001 - a diagnosis tells what is wrong, whatever it is
         return fail("log store", str(error), "check KJR_LOG_STORE, its endpoint and region, and the extra s3")
     return ok("log store", f"{logs.address} is configured; it is not written to here")

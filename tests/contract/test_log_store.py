@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.adapters import objectstore, postgres
+from kube_job_runner.adapters import object_store, postgres
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
 from kube_job_runner.domain.logs.assembler import Assembler
 from kube_job_runner.domain.logs.chunks import decode_body
@@ -64,12 +64,12 @@ def logs(request: pytest.FixtureRequest, pg: postgres.Postgres, tmp_path: Path, 
     if request.param == "s3":
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
-        bodies = objectstore.connect(
+        bodies = object_store.connect(
             "s3://logs/some/prefix", endpoint=request.getfixturevalue("s3_server"), region="us-east-1"
         )
     else:
-        bodies = objectstore.connect("memory:///" if request.param == "memory" else f"file://{tmp_path}")
-    return objectstore.ObjectLogs(pg.logs, bodies)
+        bodies = object_store.connect("memory:///" if request.param == "memory" else f"file://{tmp_path}")
+    return object_store.ObjectLogs(pg.logs, bodies)
 
 
 async def leased(url: str, logs: Any, token: uuid.UUID) -> LogKey:
@@ -180,7 +180,7 @@ async def test_old_logs_are_removed_in_bounded_batches(logs: Any, database_url: 
 @pytest.mark.asyncio
 async def test_only_sealed_chunks_go_out_and_all_of_them_are_removed(pg: postgres.Postgres, tmp_path: Path) -> None:
     pytest.importorskip("obstore")
-    logs = objectstore.ObjectLogs(pg.logs, objectstore.connect(f"file://{tmp_path}"))
+    logs = object_store.ObjectLogs(pg.logs, object_store.connect(f"file://{tmp_path}"))
     url = pg.url
     token = uuid.uuid4()
     key = await leased(url, logs, token)
@@ -198,7 +198,7 @@ async def test_only_sealed_chunks_go_out_and_all_of_them_are_removed(pg: postgre
 @pytest.mark.asyncio
 async def test_a_store_that_is_away_is_a_temporary_error(pg: postgres.Postgres) -> None:
     pytest.importorskip("obstore")
-    bodies = objectstore.connect("memory:///")
+    bodies = object_store.connect("memory:///")
     with pytest.raises(TemporaryError, match="no such object"):
         await bodies.get("missing")
     await bodies.delete(["missing"])
@@ -207,4 +207,4 @@ async def test_a_store_that_is_away_is_a_temporary_error(pg: postgres.Postgres) 
 def test_a_wrong_url_is_refused_with_its_remedy() -> None:
     pytest.importorskip("obstore")
     with pytest.raises(ConfigurationError, match="must be `postgres` or a URL like s3://bucket/prefix"):
-        objectstore.connect("ftp://x/y")
+        object_store.connect("ftp://x/y")

@@ -1,4 +1,4 @@
-"""The objects of the API as we read them: the few fields that become facts, each of which may be missing or null.
+"""The objects of the Kubernetes API, as far as we read them: each field becomes a fact, and may be missing or null.
 
 Source: batch/v1 and core/v1 of k8s.io/api, meta/v1 of k8s.io/apimachinery.
 """
@@ -110,7 +110,7 @@ class InitContainer(msgspec.Struct, rename="camel", gc=False):
 
 
 class PodSpec(msgspec.Struct, rename="camel"):
-    """PodSpec (core/v1): where it runs, and which of its init containers run beside the others."""
+    """PodSpec (core/v1): its node, and which of its init containers are sidecars."""
 
     node_name: str | None = None
     init_containers: list[InitContainer] | None = None
@@ -147,7 +147,7 @@ class EventSeries(msgspec.Struct, rename="camel", gc=False):
 
 
 class Event(msgspec.Struct, rename="camel"):
-    """An Event (core/v1). Newer writers set `eventTime` and `series` in place of the two timestamps and the count."""
+    """An Event (core/v1). Newer writers set `eventTime` and `series` instead of the timestamps and the count."""
 
     metadata: Metadata = msgspec.field(default_factory=Metadata)
     involved_object: ObjectReference | None = None
@@ -174,6 +174,6 @@ class Node(msgspec.Struct):
 
 
 class Bare(msgspec.Struct):
-    """Any object, when its status cannot be read."""
+    """Any object whose status cannot be read."""
 
     metadata: Metadata = msgspec.field(default_factory=Metadata)

@@ -1,8 +1,8 @@
-"""Requests to one API server: connections, credentials, deadlines, and no library's exception outside.
+"""Sends requests to one API server: connections, credentials, deadlines. No exception of a library leaves this module.
 
-Two sets of connections: one for requests, bounded, and one for watches and logs, which live long and must neither
-wait for the first nor use it up. Every request of ours may be repeated (a create is adopted, a delete names a uid),
-so a connection that was lost under a request is worth one more try at once.
+There are two pools of connections: a bounded one for requests, and one for watches and logs, which live long and must not
+use up the first. Every request may be repeated (a create is adopted, a delete names a uid), so a request whose connection
+was lost is tried once more at once.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ REQUEST_SECONDS = 30.0
 STREAM_BUFFER_BYTES = 2**21
 _HEADERS = {"Accept": "application/json", "User-Agent": f"kube-job-runner/{__version__}"}
 _LOST = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError)
-# Through a proxy aiohttp makes the socket, and uvloop raises RuntimeError for a descriptor that it still knows.
+# With a proxy aiohttp makes the socket, and uvloop raises RuntimeError for a descriptor that it still knows.
 _FAILED = (aiohttp.ClientError, TimeoutError, OSError, ValueError, RuntimeError)
 
 
 class Stream:
-    """The body of an open answer, read as it comes."""
+    """The body of an open answer, read as it arrives."""
 
     def __init__(self, response: aiohttp.ClientResponse, *, action: str) -> None:
         self._response = response
         self._action = action
 
     async def read(self, *, idle_seconds: float | None) -> bytes:
-        """Return what has come, waiting for at least one byte; b"" at the end.
+        """Return the bytes that have arrived, at least one; b"" at the end.
 
         Raises:
-            TemporaryError: nothing came for `idle_seconds` (None: wait for ever), or the connection broke.
+            TemporaryError: nothing arrived for `idle_seconds` (None: wait for ever), or the connection broke.
         """
         try:
             async with asyncio.timeout(idle_seconds):
@@ -55,11 +55,11 @@ class Stream:
             raise _unavailable(self._action, error) from None
 
     async def gather(self, seconds: float) -> None:
-        """Leave what comes meanwhile to the kernel's buffer, so that a rush is read at once and not event by event."""
+        """Stop reading for so long: the bytes that arrive stay in the kernel's buffer and are then read at once."""
         connection = self._response.connection
         if connection is None or connection.transport is None or connection.transport.is_closing():
             return
-        transport = cast("asyncio.ReadTransport", connection.transport)  # uvloop's own kinds are no subclasses
+        transport = cast("asyncio.ReadTransport", connection.transport)  # the classes of uvloop are no subclasses
         transport.pause_reading()
         try:
             await asyncio.sleep(seconds)
@@ -69,7 +69,7 @@ class Stream:
 
 
 class Client:
-    """The API server of one configuration. Connections are made at the first request."""
+    """The API server of one configuration. Connections are opened by the first request."""
 
     def __init__(
         self,
@@ -96,13 +96,14 @@ class Client:
     async def request(
         self, method: str, target: str, *, action: str, body: bytes | None = None, accept: str | None = None
     ) -> Answer:
-        """Send a request and return the whole answer, whatever its status; a 401 is answered by new credentials once.
+        """Send a request and return the whole answer, whatever its status. After a 401 it is sent again, once, with new
+        credentials.
 
-        `target` is path and query, encoded; `action` names the request in messages; `accept` is the form of the answer
-        that is asked for, when it is not plain JSON.
+        `target` is path and query, encoded. `action` names the request in messages. `accept` is the media type to ask for,
+        if not plain JSON.
 
         Raises:
-            TemporaryError: no answer came, so whether the request was carried out is unknown.
+            TemporaryError: no answer came, so it is unknown whether the request was carried out.
         """
         async with self._slots:
             answer, credential = await self._repeated(method, target, action=action, body=body, accept=accept)
@@ -113,7 +114,7 @@ class Client:
 
     @contextlib.asynccontextmanager
     async def stream(self, target: str, *, action: str, idle_seconds: float) -> AsyncIterator[Stream]:
-        """Open a GET whose body comes bit by bit; the headers must come within `idle_seconds`.
+        """Open a GET and yield its body as a stream. The headers must come within `idle_seconds`.
 
         Raises:
             Refused: the answer is not a success.
@@ -130,7 +131,7 @@ class Client:
             yield Stream(response, action=action)
         finally:
             if response.connection is not None and response.connection.transport is not None:
-                response.connection.transport.abort()  # there is nothing left to say on it
+                response.connection.transport.abort()  # nothing more is sent on it
             response.close()
 
     async def close(self) -> None:
@@ -149,7 +150,7 @@ class Client:
         except aiohttp.ClientConnectorError as error:
             raise self._failed(action, error) from None
         except _LOST as error:
-            if method != "POST":  # the others aiohttp has tried twice already
+            if method != "POST":  # aiohttp has already tried the others twice
                 raise self._failed(action, error) from None
         except _FAILED as error:
             raise self._failed(action, error) from None
@@ -230,6 +231,6 @@ class Client:
 
 def _unavailable(action: str, error: Exception) -> TemporaryError:
     text = str(error) or type(error).__name__
-    if isinstance(error, aiohttp.ClientConnectorError):  # its own text shows our TLS context
+    if isinstance(error, aiohttp.ClientConnectorError):  # its own text contains our TLS context
         text = f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
     return answers.temporary(f"{action}: no answer: {text}", delay_seconds=1.0, reason="ClusterUnavailable")

@@ -18,7 +18,7 @@ from kube_job_runner.adapters.kubernetes import (
     examine,
     inventory,
     manifest,
-    podlogs,
+    pod_logs,
     watched_kind,
 )
 from kube_job_runner.adapters.kubernetes.answers import Answer
@@ -210,7 +210,7 @@ class KubernetesCluster:
         since: datetime | None = None,
         timestamps: bool = False,
     ) -> AsyncGenerator[bytes]:
-        return podlogs.read(
+        return pod_logs.read(
             self._client,
             namespace,
             pod_name,

@@ -9,7 +9,7 @@ from kube_job_runner.adapters.kubernetes.client import Client
 from kube_job_runner.adapters.kubernetes.cluster import KubernetesCluster
 from kube_job_runner.adapters.kubernetes.credentials import ConfiguredSource, CredentialSource
 from kube_job_runner.adapters.kubernetes.discovery import discover
-from kube_job_runner.adapters.kubernetes.execplugin import ExecSource
+from kube_job_runner.adapters.kubernetes.exec_plugin import ExecSource
 from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig
 from kube_job_runner.adapters.kubernetes.watched_namespace import Tuning
 from kube_job_runner.settings import KubernetesEnvironment

@@ -1,8 +1,8 @@
-"""Connections to an API server whose sockets belong to the event loop from the first moment.
+"""An aiohttp connector whose sockets are made, connected and closed by the event loop alone.
 
-aiohttp's own connector makes a Python socket and hands it to the loop when it is connected. While an API server comes and
-goes, uvloop and that socket can disagree about who owns the descriptor, and libuv ends the process (MagicStack/uvloop#653,
-aio-libs/aiohttp#10506). Here the loop makes, connects and closes the socket, and nobody else holds its descriptor.
+aiohttp's own connector makes a Python socket, and hands it to the loop once it is connected. While an API server restarts,
+uvloop and that socket can disagree about who owns the descriptor, and libuv ends the process (MagicStack/uvloop#653,
+aio-libs/aiohttp#10506). Here nobody but the loop holds the descriptor.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _TURNS_TO_CLOSE = 5
 
 
 class OpenConnections:
-    """The connections that are open, so that all can be cut: one that is closed politely may linger for half a minute."""
+    """The open connections, to be able to cut them: a connection that is closed properly may linger for half a minute."""
 
     def __init__(self) -> None:
         self._transports: set[asyncio.Transport] = set()
 
     def add(self, transport: asyncio.Transport, protocol: ResponseHandler) -> None:
-        """Take note of a connection, and turn on TCP keepalive: a quiet log stream cannot notice a dead peer otherwise."""
+        """Add a connection, and turn on TCP keepalive: without it a quiet log stream does not notice a dead peer."""
         closed = protocol.closed
         if closed is None:
             return  # it has ended already
         self._transports.add(transport)
 
         def forget(ended: asyncio.Future[None]) -> None:
-            ended.exception()  # told to whoever used the connection
+            ended.exception()  # the user of the connection gets it
             self._transports.discard(transport)
 
         closed.add_done_callback(forget)
@@ -48,7 +48,7 @@ class OpenConnections:
                 made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     async def cut(self) -> None:
-        """End whatever still lingers, and let the event loop see it."""
+        """Cut the connections that still linger, and let the event loop notice it."""
         for transport in list(self._transports):
             transport.abort()
         for _ in range(_TURNS_TO_CLOSE):
@@ -56,9 +56,9 @@ class OpenConnections:
 
 
 class Connector(BaseConnector):
-    """Connects to the host of a request, or through TLS to it; knows no proxies.
+    """Connects to the host of a request, with TLS for https. It knows no proxies.
 
-    Of several addresses each is tried in turn, for its share of `CONNECT_SECONDS`.
+    If the host has several addresses, each is tried in turn, for its share of `CONNECT_SECONDS`.
     """
 
     def __init__(self, connections: OpenConnections, *, limit: int, keepalive_seconds: float) -> None:
@@ -75,7 +75,7 @@ class Connector(BaseConnector):
         except ssl.SSLError as error:
             raise aiohttp.ClientConnectorSSLError(req.connection_key, error) from error
         except TimeoutError:
-            raise  # an OSError too; aiohttp gives it its words
+            raise  # also an OSError; aiohttp words it
         except OSError as error:
             raise aiohttp.ClientConnectorError(req.connection_key, error) from error
 
@@ -104,6 +104,6 @@ class Connector(BaseConnector):
 
 
 async def _addresses(host: str, port: int) -> list[str]:
-    """Return the addresses of a name, in the order of preference of the system; that of an address is itself."""
+    """Return the addresses of a host, in the system's order of preference."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))

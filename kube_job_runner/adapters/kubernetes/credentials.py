@@ -1,7 +1,7 @@
-"""Who we say we are with each request, kept fresh: tokens and certificates rotate while we run.
+"""The credentials of requests: tokens, passwords and certificates, read again because they rotate while we run.
 
-Source of the intervals: client-go re-reads token files every minute (transport/token_source.go), and kubelet replaces
-a projected token when 80 % of its life is over, so a token read a minute ago is always still valid.
+Source of the interval: client-go reads token files again every minute (transport/token_source.go). The kubelet replaces a
+projected token after 80 % of its lifetime, so a token that was read a minute ago is still valid.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _log = get_logger(__name__)
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes with a request: the value of its Authorization header, and a client certificate for its connection."""
+    """The value of a request's Authorization header, and the client certificate of its connection."""
 
     authorization: str | None = None
     certificate: ClientCertificate | None = None
@@ -39,7 +39,7 @@ class CredentialSource(Protocol):
         """Return the credential for the next request.
 
         Raises:
-            TemporaryError: there is none now.
+            TemporaryError: no credential is available now.
         """
         ...
 
@@ -47,15 +47,15 @@ class CredentialSource(Protocol):
         """Get a new credential, because the API server answered 401 to `rejected`.
 
         Raises:
-            TemporaryError: there is none now.
+            TemporaryError: no credential is available now.
         """
         ...
 
 
 class ConfiguredSource:
-    """Token, token file, password and client certificate as configured; what is a file is read again every minute.
+    """The configured token, password and client certificate. Files are read again every minute.
 
-    A file that is missing for a moment, as happens while it is replaced, leaves the last good content in use.
+    A file may be missing for a moment while it is replaced. Then its last content stays in use.
     """
 
     def __init__(self, user: UserConfig, *, monotonic: Callable[[], float]) -> None:
@@ -65,14 +65,14 @@ class ConfiguredSource:
         self._read_at = 0.0
 
     async def get(self) -> Credential:
-        """Return the credential, read again when it is a minute old."""
+        """Return the credential; files are read again after a minute."""
         if self._credential is None or self._monotonic() - self._read_at >= REREAD_SECONDS:
             self._read()
         assert self._credential is not None
         return self._credential
 
     async def renew(self, rejected: Credential) -> None:
-        """Read the files again, unless somebody has since `rejected` was read."""
+        """Read the files again, unless that happened since `rejected` was read."""
         if self._credential is None or self._credential == rejected:
             self._read()
 
@@ -82,7 +82,11 @@ class ConfiguredSource:
         except (OSError, ValueError) as error:
             if self._credential is None:
                 raise TemporaryError(f"credentials cannot be read: {error}", delay_seconds=5.0) from None
-            _log.warning("credentials_not_reread", error=str(error))
+            _log.warning(
+                "credentials cannot be read again; the last ones stay in use",
+                action="credentials.read",
+                error=str(error),
+            )
         self._read_at = self._monotonic()
 
     def _authorization(self) -> str | None:

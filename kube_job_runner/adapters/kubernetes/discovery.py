@@ -1,4 +1,4 @@
-"""Which cluster: the order in which configurations are looked for."""
+"""Finds the configuration of the cluster: the order of the places to look at."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from kube_job_runner.settings.groups import ClusterSettings
 def discover(settings: ClusterSettings, environment: KubernetesEnvironment) -> rest_config.ConnectionConfig:
     """Return the first of: `settings.kubeconfig`, $KUBECONFIG, the pod's service account, ~/.kube/config.
 
-    A context that is asked for by name can only be in a kubeconfig, so it passes over the service account.
+    If the settings name a context, the service account is skipped, because only a kubeconfig has contexts.
 
     Raises:
-        ConfigurationError: none is there, or the one that is there is wrong.
+        ConfigurationError: there is no configuration, or it is wrong.
     """
     found = _find(settings, environment)
     if found.proxy_url is None:
@@ -44,7 +44,7 @@ def _find(settings: ClusterSettings, environment: KubernetesEnvironment) -> rest
 
 
 def _paths(text: str, home: Path) -> list[Path]:
-    """Return the paths of a KUBECONFIG-like list, without doubles, `~` as our own HOME."""
+    """Return the paths of a list like KUBECONFIG, without duplicates. `~` is our own HOME."""
     paths: dict[Path, None] = {}
     for part in text.split(os.pathsep):
         if part:

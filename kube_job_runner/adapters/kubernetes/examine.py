@@ -1,4 +1,4 @@
-"""What `kjr doctor` asks of a cluster: whether it answers, its version, and what we may do (SelfSubjectAccessReview)."""
+"""Examines a cluster for `kjr doctor`: whether it answers, its version, and our rights (SelfSubjectAccessReview)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class _Review(msgspec.Struct):
 
 
 async def examine(client: Client, *, namespaces: Sequence[str | None], components: Collection[str]) -> list[Finding]:
-    """Return what is found; without an answer of the API server that alone. Never raises for what the cluster does."""
+    """Return the findings; if the API server does not answer, only that one. Errors of the cluster are findings."""
     try:
         answer = await client.request("GET", "/version", action="asking the version")
         if not answer.ok:

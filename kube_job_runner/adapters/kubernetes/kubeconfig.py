@@ -1,8 +1,8 @@
-"""Kubeconfig files: read, merge as kubectl merges them, and resolve to one connection.
+"""Reads kubeconfig files, merges them as kubectl does, and resolves them to one connection.
 
-Source of the rules: client-go, tools/clientcmd (loading_rules.go: the first file to set a value wins, missing files of
-a list are skipped, relative paths belong to the file that names them; client_config.go: which option beats which).
-What we cannot honour is refused instead of ignored: acting as somebody else than the file says would be worse.
+Source of the rules: client-go, tools/clientcmd. In loading_rules.go: the first file that sets a value wins, missing files
+of a list are skipped, and a relative path belongs to the file that contains it. In client_config.go: the precedence of the
+options. An option that we do not support is refused and not ignored: we must not act as somebody else than the file says.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ E_ = TypeVar("E_", bound=_Entry)
 
 
 def load(paths: Sequence[Path], *, context: str | None = None) -> ConnectionConfig:
-    """Return the connection that `context` (or the current context) of these files, merged, describes.
+    """Return the connection of a context (None: the current context) in these files.
 
     Raises:
         ConfigurationError: no file exists, one cannot be read, or the context is missing or incomplete.
@@ -141,7 +141,7 @@ def _first(name: str, lists: Sequence[tuple[Path, list[E_] | None]], *, what: st
 
 
 def _texts(value: Any, key: str = "") -> Any:
-    """Return parsed YAML with every plain scalar as text, as client-go reads it; extensions are left as they are."""
+    """Return parsed YAML with every plain scalar as text, as client-go reads it. Extensions stay as they are."""
     if key == "extensions":
         return value
     if isinstance(value, dict):
@@ -160,7 +160,7 @@ def _read(path: Path) -> _File:
     except OSError as error:
         raise ConfigurationError(f"kubeconfig {path}: {error.strerror or error}") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)  # the error's own text quotes the file, which holds secrets
+        mark = getattr(error, "problem_mark", None)  # the text of the error quotes the file, which contains secrets
         line = f" in line {mark.line + 1}" if mark else ""
         raise ConfigurationError(f"kubeconfig {path}: is not valid YAML or JSON{line}") from None
     except (msgspec.ValidationError, RecursionError) as error:

@@ -1,7 +1,7 @@
-"""The Kubernetes Job of one attempt, as JSON.
+"""Renders the Kubernetes Job of one attempt as JSON.
 
-An allow-list: only what `JobSpec` can say, plus what we always set, can ever appear in it. Why these settings and no
-others is in docs/adr/0004-own-kubernetes-client.md.
+It is an allow-list: only fields of `JobSpec`, and fields that we always set, can appear in the Job. The reasons for these
+settings are in docs/adr/0004-own-kubernetes-client.md.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from kube_job_runner.domain.spec.model import Resources, Toleration, Volume
 from kube_job_runner.ports import ClusterJob
 
 BACKSTOP_SECONDS = 600
-"""How long after the runner's own deadlines the cluster ends a job by itself: for the day that we are down."""
+"""How long after our own deadlines the cluster ends a job by itself, in case we are down."""
 TTL_BACKSTOP_SECONDS = 7 * 86_400
-"""How long a finished Job stays if we never remove it."""
+"""How long a finished Job stays in the cluster if we never remove it."""
 
 GPU_RESOURCE = "nvidia.com/gpu"
 _CONTAINER_SECURITY = {
@@ -59,7 +59,7 @@ def render(job: ClusterJob, *, instance: str, installation: str = "") -> bytes:
 
 
 def labels_of(job: ClusterJob, *, instance: str, installation: str = "") -> dict[str, str]:
-    """Return the labels of the Job and of its pod: the user's, and ours over them."""
+    """Return the labels of the Job and of its pod: the user's, overridden by ours."""
     made_for = {names.INSTALLATION_LABEL: installation} if installation else {}
     return {
         **job.spec.labels,
@@ -73,7 +73,7 @@ def labels_of(job: ClusterJob, *, instance: str, installation: str = "") -> dict
 
 
 def literal(text: str) -> str:
-    """Return `text` so that it arrives in the container unchanged.
+    """Return `text` escaped, so that it arrives in the container unchanged.
 
     Kubernetes expands `$(NAME)` in commands, arguments and values of variables, and reads `$$` as one `$`
     (third_party/forked/golang/expansion/expand.go). Every `$` is doubled, not only those before `(`: older versions
@@ -105,7 +105,7 @@ def _pod(job: ClusterJob) -> dict[str, Any]:
 
 
 def _away_from(nodes: tuple[str, ...]) -> dict[str, Any]:
-    """Return the node affinity that prefers any other node, so that a job still runs where there is no other.
+    """Return the node affinity that prefers other nodes. It is no requirement, so a job still runs if there is no other.
 
     A requirement on a field takes exactly one value (core/validation, ValidateNodeFieldSelectorRequirement).
     """
@@ -120,7 +120,7 @@ def _container(job: ClusterJob) -> dict[str, Any]:
         "name": names.MAIN_CONTAINER,
         "image": spec.image,
         "securityContext": _CONTAINER_SECURITY,
-        # The end of the log becomes the message of a failed container: some failures have no other text (exec format error).
+        # The end of the log becomes the message of a failed container. Some failures have no other text (exec format error).
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     if spec.command:
@@ -149,7 +149,7 @@ def _env(job: ClusterJob) -> list[dict[str, Any]]:
 
 
 def _resources(resources: Resources, *, memory: str | None) -> dict[str, dict[str, str]]:
-    """Return requests and limits: memory and disk may not grow past what was asked, cpu may use what is idle."""
+    """Return requests and limits. Memory and disk are limited to their request; cpu has no limit."""
     limits: dict[str, str] = {}
     if memory is not None:
         limits["memory"] = memory
@@ -159,7 +159,7 @@ def _resources(resources: Resources, *, memory: str | None) -> dict[str, dict[st
     if resources.cpu is not None:
         requests["cpu"] = resources.cpu
     if resources.gpu:
-        limits[GPU_RESOURCE] = str(resources.gpu)  # an extended resource: its request is its limit by rule
+        limits[GPU_RESOURCE] = str(resources.gpu)  # for an extended resource the request equals the limit
     rendered = {"requests": requests, "limits": limits}
     return {key: value for key, value in rendered.items() if value}
 

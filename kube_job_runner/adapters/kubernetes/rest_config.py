@@ -1,6 +1,6 @@
-"""How a cluster is reached and who we are there, as plain values: what kubeconfig and in-cluster discovery result in.
+"""The configuration of a connection as plain values: the address of a cluster, and our identity there.
 
-Certificates and keys are kept as sources, not as bytes, because the files behind them rotate while we run.
+Certificates and keys are kept as sources and not as bytes, because their files rotate while we run.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from kube_job_runner.settings import KubernetesEnvironment
 
 
 class Pem(msgspec.Struct, frozen=True, kw_only=True):
-    """PEM text given inline (`data`) or as a file that may be replaced at any time; data wins, as in client-go."""
+    """PEM text, given inline (`data`) or as a file that may be replaced at any time. `data` wins, as in client-go."""
 
     data: bytes | None = None
     file: Path | None = None
 
     def read(self) -> bytes:
-        """Return the PEM bytes of now.
+        """Return the PEM bytes as they are now.
 
         Raises:
             OSError: the file cannot be read.
@@ -38,7 +38,7 @@ class Pem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExecConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A credential plugin (`users[].user.exec`): a command that prints an ExecCredential."""
+    """A credential plugin (`users[].user.exec`): the command that prints an ExecCredential."""
 
     command: str
     api_version: str
@@ -47,14 +47,14 @@ class ExecConfig(msgspec.Struct, frozen=True, kw_only=True):
     install_hint: str = ""
     provide_cluster_info: bool = False
     cluster_config: Any = None
-    """The cluster's extension `client.authentication.k8s.io/exec`, handed to the plugin as it is."""
+    """The cluster's extension `client.authentication.k8s.io/exec`, passed to the plugin as it is."""
 
     def __repr__(self) -> str:
         return f"ExecConfig({self.command})"
 
 
 class UserConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Who we are; several means may be given at once (a client certificate and a token, say)."""
+    """Our identity. It may combine several means, for example a client certificate and a token."""
 
     token: str | None = None
     token_file: Path | None = None
@@ -70,7 +70,7 @@ class UserConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectionConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One cluster as one user. `origin` says in words where this came from, for error messages."""
+    """One cluster, as one user. `origin` tells where the configuration comes from, for error messages."""
 
     server: str
     user: UserConfig = UserConfig()
@@ -85,10 +85,10 @@ _PROXY_SCHEMES = ("http", "https")
 
 
 def checked(config: ConnectionConfig) -> ConnectionConfig:
-    """Return the configuration, if it is one that can work.
+    """Return the configuration after checking it.
 
     Raises:
-        ConfigurationError: the server or proxy address, or a combination of options, is not possible.
+        ConfigurationError: an address is no URL, or options exclude each other.
     """
     server = urlsplit(config.server)
     if server.scheme not in ("http", "https") or not server.hostname:
@@ -105,9 +105,9 @@ def checked(config: ConnectionConfig) -> ConnectionConfig:
 
 
 def in_cluster(environment: KubernetesEnvironment) -> ConnectionConfig | None:
-    """Return the configuration of a pod with a service account, or None when this is not such a pod.
+    """Return the configuration of a pod with a service account, or None if this is no such pod.
 
-    Source: the environment variables and files that every pod gets (kubernetes.io, "Accessing the API from a Pod").
+    Source: the environment variables and files of every pod (kubernetes.io, "Accessing the API from a Pod").
     """
     folder = environment.service_account_dir
     token_file = folder / "token"
@@ -125,7 +125,7 @@ def in_cluster(environment: KubernetesEnvironment) -> ConnectionConfig | None:
 
 
 def environment_proxy(server: str, environment: KubernetesEnvironment) -> str | None:
-    """Return the proxy for `server` by HTTPS_PROXY, HTTP_PROXY and NO_PROXY, resolved once instead of at each request."""
+    """Return the proxy for `server` by HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or None."""
     parts = urlsplit(server)
     proxy = environment.https_proxy if parts.scheme == "https" else environment.http_proxy
     if not proxy or not parts.hostname or parts.hostname in ("localhost", "127.0.0.1", "::1"):
@@ -136,7 +136,7 @@ def environment_proxy(server: str, environment: KubernetesEnvironment) -> str | 
 
 
 def _bypassed(host: str, no_proxy: str) -> bool:
-    """Tell whether NO_PROXY names the host: `*`, a domain with its subdomains, an address, or a network (as Go reads it)."""
+    """Tell whether NO_PROXY names the host, as Go reads it: `*`, a domain with its subdomains, an address or a network."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -1,6 +1,6 @@
-"""TLS contexts for one cluster, made anew when a certificate behind them has changed.
+"""TLS contexts for one cluster. When a certificate has changed, a new context is made.
 
-A context is never mutated: connections made with the old one keep it, new requests name the new one.
+A context is never changed: open connections keep the old one, and new requests use the new one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ClientCertificate(msgspec.Struct, frozen=True):
 
 
 class Contexts:
-    """The TLS context for the certificate authority of now and a client certificate; files are re-read every hour."""
+    """The TLS context of the present certificate authority and a client certificate. Files are read again every hour."""
 
     def __init__(self, config: ConnectionConfig, *, monotonic: Callable[[], float]) -> None:
         self._config = config
@@ -55,7 +55,7 @@ class Contexts:
         return context
 
     def expire(self) -> None:
-        """Have the files read again at the next request: the server's certificate did not verify."""
+        """Read the files again at the next request, because the server's certificate did not verify."""
         self._read_at = -REREAD_SECONDS
 
     def _authority_now(self) -> bytes | None:
@@ -76,9 +76,9 @@ class Contexts:
 def make_context(
     authority: bytes | None, certificate: ClientCertificate | None, *, insecure: bool = False
 ) -> ssl.SSLContext:
-    """Return a client context that trusts `authority` (None: the system's).
+    """Return a client context that trusts `authority` (None: the authorities of the system).
 
-    Python 3.13 verifies with VERIFY_X509_STRICT, which refuses cluster CAs without key identifiers (EKS among them).
+    VERIFY_X509_STRICT, the default since Python 3.13, is off: it refuses cluster CAs without key identifiers (EKS has such).
 
     Raises:
         OSError, ValueError: a certificate or key is not usable.
@@ -95,14 +95,14 @@ def make_context(
 
 
 def _load_certificate(context: ssl.SSLContext, certificate: ClientCertificate) -> None:
-    """Load a key that `ssl` only takes by path, without leaving it on a disk: a memory file where there are such."""
+    """Load a key, which `ssl` takes only by path, through a memory file if there is one, so that it is not on a disk."""
     content = certificate.chain.rstrip() + b"\n" + certificate.key
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")  # never ask on a terminal
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")  # so that it never asks on a terminal
         return
     with tempfile.NamedTemporaryFile(mode="wb") as temporary:  # mode 0600, removed on leaving
         temporary.write(content)

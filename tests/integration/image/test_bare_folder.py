@@ -138,7 +138,7 @@ def test_the_image_holds_the_runtime_requirements_and_nothing_else(image: BareIm
     names = set(listed.stdout.split())
     assert {"kube-job-runner", "obstore", "asyncpg"} <= names
     assert names & {"pytest", "mypy", "hatchling", "moto", "pip", "ruff"} == set()
-    imported = image.run("python", "-c", "import kube_job_runner.adapters.objectstore, obstore.store")
+    imported = image.run("python", "-c", "import kube_job_runner.adapters.object_store, obstore.store")
     assert imported.returncode == 0, imported.stderr
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.adapters.kubernetes import execplugin
+from kube_job_runner.adapters.kubernetes import exec_plugin
 from kube_job_runner.adapters.kubernetes.credentials import ConfiguredSource
-from kube_job_runner.adapters.kubernetes.execplugin import ExecSource
+from kube_job_runner.adapters.kubernetes.exec_plugin import ExecSource
 from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig, ExecConfig, Pem, UserConfig
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
 
@@ -304,7 +304,7 @@ async def test_a_plugin_that_fails_says_what_it_wrote_and_is_tried_again_later(m
 
 @pytest.mark.asyncio
 async def test_a_plugin_that_hangs_is_killed(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execplugin, "RUN_SECONDS", 0.2)
+    monkeypatch.setattr(exec_plugin, "RUN_SECONDS", 0.2)
     source = make(command=sys.executable, args=("-c", "import time; time.sleep(600)"))
     with pytest.raises(TemporaryError, match="did not end"):
         await source.get()

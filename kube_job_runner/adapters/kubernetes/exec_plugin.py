@@ -1,4 +1,4 @@
-"""Credential plugins: a command of the cloud or of the company that prints a token or a certificate.
+"""Credential plugins: runs a command of the cloud or the company that prints a token or a certificate.
 
 Source: the client.authentication.k8s.io API, v1 and v1beta1, and client-go's plugin/pkg/client/auth/exec.
 """
@@ -21,7 +21,7 @@ from kube_job_runner.telemetry.loggers import get_logger
 
 RUN_SECONDS = 60.0
 EARLY = timedelta(seconds=60)
-RENEW_PAUSE_SECONDS = 5.0  # a plugin whose tokens are always refused must not be run for every request
+RENEW_PAUSE_SECONDS = 5.0  # a plugin whose tokens are always refused must not run for every request
 
 _log = get_logger(__name__)
 
@@ -40,9 +40,9 @@ class _ExecCredential(msgspec.Struct, rename="camel"):
 
 
 class ExecSource:
-    """Credentials of a plugin: run when needed, kept until a minute before they expire, run again once on a 401.
+    """The credentials of a plugin, kept until a minute before they expire. After a 401 the plugin runs once more.
 
-    However many callers want a credential at once, the command runs once.
+    The command runs once for any number of callers that wait at the same time.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ExecSource:
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
     ) -> None:
-        """Prepare the plugin of `config`; it inherits `variables` as its environment.
+        """Prepare the plugin of `config`. Its environment is `variables`.
 
         Raises:
             ConfigurationError: the command does not exist.
@@ -70,16 +70,16 @@ class ExecSource:
         self._renewed_at: float | None = None
         self._run: asyncio.Task[Credential] | None = None
         if shutil.which(self._plugin.command, path=self._environment.get("PATH")) is None:
-            raise ConfigurationError(self._told(f"credential plugin {self._plugin.command!r} not found"))
+            raise ConfigurationError(self._with_hint(f"credential plugin {self._plugin.command!r} not found"))
 
     async def get(self) -> Credential:
-        """Return the plugin's credential, running it when there is none or when it is about to expire."""
+        """Return the credential; run the plugin if there is none, or if it expires within a minute."""
         if self._credential is not None and not self._expired():
             return self._credential
         return await self._shared_run()
 
     async def renew(self, rejected: Credential) -> None:
-        """Run the plugin again, unless somebody has since `rejected` was handed out, or it was renewed just now."""
+        """Run the plugin again, unless it ran since `rejected` was returned, or was renewed a moment ago."""
         if self._credential is not None and self._credential is not rejected:
             return
         now = self._monotonic()
@@ -100,7 +100,7 @@ class ExecSource:
     def _finished(self, task: asyncio.Task[Credential]) -> None:
         self._run = None
         if not task.cancelled():
-            task.exception()  # is the callers' business; all of them may have been cancelled
+            task.exception()  # the callers get it, if they were not all cancelled
 
     async def _fetch(self) -> Credential:
         status = self._parse(await self._output())
@@ -153,11 +153,11 @@ class ExecSource:
         return credential.status
 
     def _failure(self, text: str) -> TemporaryError:
-        message = self._told(f"credential plugin {self._plugin.command!r} {text}")
-        _log.warning("credential_plugin_failed", error=message)
+        message = self._with_hint(f"credential plugin {self._plugin.command!r} {text}")
+        _log.warning("credential plugin failed", action="credentials.plugin", error=message)
         return TemporaryError(message, delay_seconds=5.0, reason="CredentialsUnavailable")
 
-    def _told(self, text: str) -> str:
+    def _with_hint(self, text: str) -> str:
         return f"{text}. {self._plugin.install_hint.strip()}" if self._plugin.install_hint else text
 
 
