@@ -21,7 +21,6 @@ endif
 RUNTIME_STAMP := $(VENV)/.runtime
 DEV_STAMP := $(VENV)/.dev
 PYTEST = $(BIN)/python -m pytest
-COMPONENTS := web-server messages-processor job-status-processor pod-events-processor log-collector sweeper
 IMAGE ?= kube-job-runner
 TAG ?= $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' kube_job_runner/__init__.py)
 PLATFORMS ?= linux/amd64,linux/arm64

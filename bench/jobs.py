@@ -15,12 +15,11 @@ from pathlib import Path
 
 from bench import table
 from kube_job_runner.adapters import postgres
-from kube_job_runner.bootstrap.components import COMPONENTS
 from kube_job_runner.domain.errors import KjrError
 from testbed import cluster as clusters
 from testbed import floor
 from tests.support import kubernetes
-from tests.support.product import Product
+from tests.support.product import COMPONENTS, Product
 
 BATCH = 500
 

@@ -1,21 +1,22 @@
-"""What the command line calls."""
+"""The functions behind the commands of the server: `kjr up`, `serve`, `migrate`, `queue`, `token` and `doctor`."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TypeVar
 
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.bootstrap import rules
-from kube_job_runner.bootstrap.components import RELAY, all_components, refuse_unknown
-from kube_job_runner.bootstrap.examination import examine
-from kube_job_runner.bootstrap.queue_schemes import queue_address, sqs_module
+from kube_job_runner.bootstrap.cluster_kinds import kind_of
+from kube_job_runner.bootstrap.components import all_components, named
+from kube_job_runner.bootstrap.doctor_checks import run_checks
+from kube_job_runner.bootstrap.queue_schemes import external_queue
 from kube_job_runner.bootstrap.running import OnReady, run, run_components, run_up
 from kube_job_runner.components import lifetime
 from kube_job_runner.domain.errors import ConfigurationError
-from kube_job_runner.ports.findings import Finding
+from kube_job_runner.ports.checks import CheckResult
 from kube_job_runner.settings import Settings
 from kube_job_runner.web import auth
 
@@ -41,19 +42,19 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
     Raises:
         ConfigurationError: an unknown component, or a setting that does not fit.
     """
-    everything = all_components(settings)
-    refuse_unknown(components, everything)
-    if RELAY in components and RELAY not in everything:
+    everything = {row.name for row in all_components(settings)}
+    chosen = named(components, settings)
+    names = {row.name for row in chosen}
+    for relay in sorted(names - everything):
         raise ConfigurationError(
-            f"{RELAY}: nothing to relay, the queue is in PostgreSQL (KJR_QUEUE); leave it out, or set KJR_QUEUE=sqs://NAME"
+            f"{relay}: nothing to relay, the queue is in PostgreSQL (KJR_QUEUE); leave it out, or set KJR_QUEUE=sqs://NAME"
         )
-    chosen = tuple(components) or everything
-    if settings.cluster.kind != "kubernetes" and set(chosen) != set(everything):
+    if not kind_of(settings).remote and names != everything:
         raise ConfigurationError(
             f"the {settings.cluster.kind} cluster lives in one process: run all components together,"
             " or set KJR_CLUSTER=kubernetes"
         )
-    if settings.database.url is None and set(chosen) != set(everything):
+    if settings.database.url is None and names != everything:
         raise ConfigurationError("KJR_DATABASE_URL: must be set when components run apart")
     rules.load(settings.process.failure_rules)
     with database(settings) as url:
@@ -66,13 +67,10 @@ def init_queue(settings: Settings) -> list[str] | None:
     Raises:
         ConfigurationError: it cannot be made.
     """
-    address = queue_address(settings)
-    if address is None:
+    queue, batches = external_queue(settings.queue), settings.batches
+    if queue is None:
         return None
-    making: Coroutine[Any, Any, list[str]] = sqs_module("admin").init(
-        address, lease_seconds=settings.batches.lease_seconds, max_deliveries=settings.batches.max_deliveries
-    )
-    return lifetime.run_to_end(making)
+    return lifetime.run_to_end(queue.init(lease_seconds=batches.lease_seconds, max_deliveries=batches.max_deliveries))
 
 
 def check_queue(settings: Settings) -> tuple[list[str], ports.QueueCounts] | None:
@@ -81,13 +79,10 @@ def check_queue(settings: Settings) -> tuple[list[str], ports.QueueCounts] | Non
     Raises:
         ConfigurationError: it cannot be asked.
     """
-    address = queue_address(settings)
-    if address is None:
+    queue = external_queue(settings.queue)
+    if queue is None:
         return None
-    checking: Coroutine[Any, Any, tuple[list[str], ports.QueueCounts]] = sqs_module("admin").check(
-        address, max_deliveries=settings.batches.max_deliveries
-    )
-    return lifetime.run_to_end(checking)
+    return lifetime.run_to_end(queue.check(max_deliveries=settings.batches.max_deliveries))
 
 
 def migrate(settings: Settings) -> list[str]:
@@ -128,20 +123,18 @@ def revoke_token(settings: Settings, name: str) -> int:
     return _with_store(settings, lambda pg: pg.token_store.revoke_token(name))
 
 
-def doctor(settings: Settings, components: Sequence[str] = ()) -> list[Finding]:
-    """Return what is found well and wrong with what these components (all of them when none is named) need.
+def doctor(settings: Settings, components: Sequence[str] = ()) -> list[CheckResult]:
+    """Check everything that these components (all of them when none is named) need; return the results.
 
     Raises:
         ConfigurationError: an unknown component.
     """
-    everything = all_components(settings)
-    refuse_unknown(components, everything)
-    return lifetime.run_to_end(examine(settings, components or everything))
+    return lifetime.run_to_end(run_checks(settings, named(components, settings)))
 
 
 @contextlib.contextmanager
-def database(settings: Settings) -> Any:
-    """Give the URL of the database: the one that is set, or that of an embedded server which runs meanwhile."""
+def database(settings: Settings) -> Iterator[str]:
+    """Yield the URL of the database: the one that is set, or that of an embedded server, which runs meanwhile."""
     if settings.database.url is not None:
         yield settings.database.url
         return

@@ -1,41 +1,42 @@
-"""The queue that the settings name, when it is not the database."""
+"""The queues outside the database: which adapter each scheme of KJR_QUEUE names."""
 
 from __future__ import annotations
 
-import importlib
-from typing import Any, Literal
+from collections.abc import Callable
+from urllib.parse import urlsplit
 
+import msgspec
+
+from kube_job_runner.adapters.sqs import configured as sqs
 from kube_job_runner.domain.errors import ConfigurationError
-from kube_job_runner.settings import Settings, aws_region
+from kube_job_runner.ports import ExternalQueue
+from kube_job_runner.settings.groups import QueueSettings
+
+IN_DATABASE = "postgres"
 
 
-def queue_address(settings: Settings) -> Any:
-    """Return the `Address` of the queue outside the database, or None when the database is the queue.
+class QueueKind(msgspec.Struct, frozen=True, kw_only=True):
+    """One adapter of queues: the schemes that name it, the forms of its addresses, and how the settings lead to a queue."""
+
+    schemes: tuple[str, ...]
+    forms: str
+    configured: Callable[[QueueSettings], ExternalQueue]
+
+
+KINDS = (QueueKind(schemes=("sqs", "https", "http"), forms=sqs.FORMS, configured=sqs.configured),)
+
+
+def external_queue(settings: QueueSettings) -> ExternalQueue | None:
+    """Return the queue that KJR_QUEUE names, or None when the database is the queue. Nothing is connected to.
 
     Raises:
         ConfigurationError: KJR_QUEUE cannot be read.
     """
-    if settings.queue.address == "postgres":
+    if settings.address == IN_DATABASE:
         return None
-    from kube_job_runner.adapters.sqs import address
-
-    return address.parse(
-        settings.queue.address,
-        region=settings.queue.region,
-        endpoint=settings.queue.endpoint,
-        default_region=aws_region(),
-    )
-
-
-def sqs_module(module: Literal["admin", "message_queue"]) -> Any:
-    """Import a part of the SQS adapter.
-
-    Raises:
-        ConfigurationError: its library is not installed.
-    """
-    try:
-        return importlib.import_module(f"kube_job_runner.adapters.sqs.{module}")
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"KJR_QUEUE names an SQS queue, which needs the extra `sqs`: pip install 'kube-job-runner[sqs]' ({error})"
-        ) from error
+    scheme = urlsplit(settings.address).scheme
+    for kind in KINDS:
+        if scheme in kind.schemes:
+            return kind.configured(settings)
+    forms = ", ".join([f"`{IN_DATABASE}`", *(kind.forms for kind in KINDS)])
+    raise ConfigurationError(f"KJR_QUEUE={settings.address!r}: must be {forms}")

@@ -1,10 +1,9 @@
-"""A process with some of the components, from its connections to its end."""
+"""A process with components: opens their connections, runs them to the end, closes what it opened."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any
@@ -12,23 +11,17 @@ from typing import Any
 from kube_job_runner import __version__, ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.bootstrap import builders
-from kube_job_runner.bootstrap.components import LED, NO_QUEUE, RELAY, STORE_ONLY, all_components
-from kube_job_runner.bootstrap.queue_schemes import queue_address, sqs_module
-from kube_job_runner.bootstrap.traces import TracerOf, tracing
-from kube_job_runner.components import (
-    leader_loop,
-    lifetime,
-    log_collector,
-    loops,
-    messages_processor,
-    outbox_relay,
-    probes,
-    sweeper,
-    watchers,
-    web_server,
-)
+from kube_job_runner.bootstrap.cluster_kinds import kind_of
+from kube_job_runner.bootstrap.components import Component, all_components
+from kube_job_runner.bootstrap.parts import Parts
+from kube_job_runner.bootstrap.queue_schemes import external_queue
+from kube_job_runner.bootstrap.system_clock import SystemClock
+from kube_job_runner.bootstrap.traces import tracing
+from kube_job_runner.components import lifetime, probes
+from kube_job_runner.components.leader_loop import Leadership
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
-from kube_job_runner.services.readiness import DepthMeter, Readiness
+from kube_job_runner.services.readiness import Probe, Readiness
+from kube_job_runner.services.relay import QueueHealth
 from kube_job_runner.settings import Settings, changed, secrets, suggestion, unknown_variables
 from kube_job_runner.telemetry import loggers, metrics
 from kube_job_runner.web import auth
@@ -37,14 +30,13 @@ log = loggers.get_logger(__name__)
 
 _SCHEMA_WAIT_SECONDS = 120.0
 _RIGHTS_WAIT_SECONDS = 20.0  # a migration and its grants are two commits
-_SYNC_SECONDS = 30.0
 _LOCAL_TOKEN_NAME = "local"  # noqa: S105 - a name, not a secret
 
 OnReady = Callable[[str, str], None]
 
 
 def run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:
-    """Run a process to its end, with its logs set up and what it was started with told; return the exit code."""
+    """Set up the logs, log the version and the settings that are not the default, and run a process; return the exit code."""
     loggers.configure(
         log_format=settings.process.log_format, log_level=settings.process.log_level, secrets=secrets(settings)
     )
@@ -57,7 +49,7 @@ def run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:
 
 
 async def run_up(settings: Settings, url: str, on_ready: OnReady) -> int:
-    """Run everything on a database of our own, which is migrated first; `on_ready(url, token)` is told where."""
+    """Migrate the database, then run everything on it; call `on_ready(url, token)` once requests are served."""
     await postgres.migrate(url)
     pg = await postgres.connect(url, pool_size=2)
     try:
@@ -76,151 +68,121 @@ async def run_up(settings: Settings, url: str, on_ready: OnReady) -> int:
 
 
 async def run_components(
-    settings: Settings, url: str, components: Sequence[str], *, on_ready: Callable[[str], None] | None
+    settings: Settings, url: str, components: Sequence[Component], *, on_ready: Callable[[str], None] | None
 ) -> int:
     """Run these components until a signal, or until one of them fails; return the exit code."""
     stop = asyncio.Event()
     lifetime.handle_signals(stop)
     metrics.build_info.labels(__version__).set(1)
     metrics.queue_label.keep(["default", *settings.admission.queues])
-    if "web-server" in components:
+    serves = any(component.serves for component in components)
+    if serves:
         auth.check_exposure(settings)
         if await postgres.may_migrate(url):
             await postgres.migrate(url)
-    clock = builders.SystemClock()
-    async with (
-        tracing(components) as tracer_of,
-        _connections(settings, url, components, clock, stop=stop) as (pg, cluster),
-        _queue(settings, pg, components, stop=stop) as queue,
-    ):
-        leaders = {name: builders.build_leadership(settings, name, pg) for name in components if name in LED}
-        readiness = builders.build_readiness(
-            settings, components, pg, clock, queue=queue, leaders=leaders, notes=lambda: _notes(leaders, cluster)
-        )
-        tasks = _component_tasks(
-            settings,
-            components,
-            pg,
-            cluster,
-            clock,
-            queue=queue,
-            stop=stop,
-            on_ready=on_ready,
-            readiness=readiness,
-            leaders=leaders,
-            tracer_of=tracer_of,
-        )
+    async with _opened(settings, url, components, stop=stop, on_ready=on_ready) as parts:
+        tasks = {component.name: component.start(parts) for component in components}
         lifetime.spare_garbage_collection()
         beside = []
-        if "web-server" not in components and settings.process.metrics_port >= 0:
-            beside.append(probes.run(readiness, host=settings.web.host, port=settings.process.metrics_port, stop=stop))
+        if not serves and settings.process.metrics_port >= 0:
+            beside.append(
+                probes.run(parts.readiness, host=settings.web.host, port=settings.process.metrics_port, stop=stop)
+            )
         return await lifetime.supervise(tasks, stop=stop, drain_seconds=settings.process.drain_seconds, beside=beside)
 
 
 @contextlib.asynccontextmanager
-async def _connections(
-    settings: Settings, url: str, components: Sequence[str], clock: ports.Clock, *, stop: asyncio.Event
-) -> AsyncIterator[tuple[postgres.Postgres, ports.Cluster | None]]:
+async def _opened(
+    settings: Settings,
+    url: str,
+    components: Sequence[Component],
+    *,
+    stop: asyncio.Event,
+    on_ready: Callable[[str], None] | None,
+) -> AsyncIterator[Parts]:
+    """Open what these components need, and close it at the end."""
+    clock = SystemClock()
+    async with (
+        tracing(components) as tracer_of,
+        _database(settings, url, components, stop=stop) as pg,
+        _cluster(settings, pg, components, clock, stop=stop) as cluster,
+        _sink(settings, components, stop=stop) as sink,
+    ):
+        leaders = {
+            component.name: builders.leadership(settings, component.name, pg.leases)
+            for component in components
+            if component.lead is not None
+        }
+        found: dict[str, Probe] = {}
+        for component in components:
+            found |= component.probes(settings, clock, leaders)
+        yield Parts(
+            settings=settings,
+            pg=pg,
+            opened_cluster=cluster,
+            sink=sink,
+            clock=clock,
+            stop=stop,
+            leaders=leaders,
+            readiness=Readiness(
+                pg.health if sink is None else QueueHealth(pg.health, sink),
+                clock,
+                found,
+                notes=lambda: _notes(leaders, cluster),
+                advisory=any(component.serves for component in components),
+            ),
+            tracer_of=tracer_of,
+            on_ready=on_ready,
+        )
+
+
+@contextlib.asynccontextmanager
+async def _database(
+    settings: Settings, url: str, components: Sequence[Component], *, stop: asyncio.Event
+) -> AsyncIterator[postgres.Postgres]:
     pg = await postgres.connect(url, pool_size=4 + 2 * len(components) + settings.batches.pipelines)
     try:
-        await _wait_for_schema(pg, components, stop, role_prefix=settings.database.role_prefix)
-        if set(components) <= STORE_ONLY:
-            yield pg, None
-            return
-        installation = "" if stop.is_set() else await pg.reconcile_store.installation_id()
-        cluster = await builders.build_cluster(settings, clock, installation=installation)
-        try:
-            yield pg, cluster
-        finally:
-            await cluster.close()
+        names = [component.name for component in components]
+        await _wait_for_schema(pg, names, stop, role_prefix=settings.database.role_prefix)
+        yield pg
     finally:
         await pg.close()
 
 
 @contextlib.asynccontextmanager
-async def _queue(
-    settings: Settings, pg: postgres.Postgres, components: Sequence[str], *, stop: asyncio.Event
-) -> AsyncIterator[Any]:
-    """The queue of these components. Those that only write to the database have its outbox for one."""
-    address = queue_address(settings)
-    if address is None or set(components) <= NO_QUEUE:
-        yield pg.queue
-        return
-    async with sqs_module("message_queue").connect(
-        address, receive_seconds=settings.queue.wait_seconds, stop=stop, wait_seconds=_SCHEMA_WAIT_SECONDS
-    ) as queue:
-        yield queue
-
-
-def _component_tasks(
+async def _cluster(
     settings: Settings,
-    components: Sequence[str],
     pg: postgres.Postgres,
-    cluster: ports.Cluster | None,
+    components: Sequence[Component],
     clock: ports.Clock,
     *,
-    queue: Any,
     stop: asyncio.Event,
-    on_ready: Callable[[str], None] | None,
-    readiness: Readiness,
-    leaders: Mapping[str, leader_loop.Leadership],
-    tracer_of: TracerOf,
-) -> dict[str, Coroutine[Any, Any, None]]:
-    tasks: dict[str, Coroutine[Any, Any, None]] = {}
-
-    def web_ready(web_url: str) -> None:
-        log.info("listening", url=web_url)
-        if on_ready is not None:
-            on_ready(web_url)
-
-    for name in components:
-        if name == "web-server":
-            database_clock = pg.clock()  # what is submitted must not be dated by a machine's own
-            app = builders.build_web(settings, pg, database_clock, readiness=readiness, tracer=tracer_of(name))
-            serving = web_server.run(app, settings, stop, web_ready)
-            tasks[name] = _by_the_clock(database_clock, serving, stop=stop)
-            continue
-        if name == RELAY:
-            tasks[name] = outbox_relay.run(
-                builders.build_relay(pg, queue),
-                pipelines=settings.batches.pipelines,
-                stop=stop,
-                drain_seconds=settings.process.drain_seconds,
-            )
-            continue
-        assert cluster is not None  # only the web server and the relay go without
-        if name in LED:
-            tasks[name] = leaders[name].run(_led_work(settings, name, pg, cluster, clock, stop=stop), stop=stop)
-        elif name == "log-collector":
-            tasks[name] = log_collector.run(
-                builders.build_collector(settings, pg, cluster, clock, tracer=tracer_of(name)), stop=stop
-            )
-        else:
-            processor = builders.build_processor(settings, pg, cluster, clock, queue=queue, tracer=tracer_of(name))
-            tasks[name] = messages_processor.run(
-                processor, pipelines=settings.batches.pipelines, stop=stop, drain_seconds=settings.process.drain_seconds
-            )
-    return tasks
+) -> AsyncIterator[ports.Cluster | None]:
+    if not any(component.cluster for component in components):
+        yield None
+        return
+    installation = "" if stop.is_set() else await pg.reconcile_store.installation_id()
+    cluster = await kind_of(settings).open(settings, clock, installation)
+    try:
+        yield cluster
+    finally:
+        await cluster.close()
 
 
-async def _by_the_clock(clock: postgres.DatabaseClock, work: Coroutine[Any, Any, None], *, stop: asyncio.Event) -> None:
-    """Run `work` with a clock that was synchronised before and is so again and again."""
-
-    async def keep() -> None:
-        while not stop.is_set():
-            await loops.sleep_unless_stopped(_SYNC_SECONDS, stop)
-            await sync()
-
-    async def sync() -> None:
-        with contextlib.suppress(TemporaryError):  # what was said last still goes on
-            await clock.sync()
-
-    await sync()
-    await loops.run_beside(work, keep())
+@contextlib.asynccontextmanager
+async def _sink(
+    settings: Settings, components: Sequence[Component], *, stop: asyncio.Event
+) -> AsyncIterator[ports.OpenQueue | None]:
+    outside = external_queue(settings.queue)
+    if outside is None or not any(component.queue for component in components):
+        yield None
+        return
+    async with outside.open(stop=stop, wait_seconds=_SCHEMA_WAIT_SECONDS) as opened:
+        yield opened
 
 
-def _notes(leaders: Mapping[str, leader_loop.Leadership], cluster: ports.Cluster | None) -> dict[str, str]:
-    """Return what /readyz tells beside the checks: who leads, and which namespaces cannot be watched."""
+def _notes(leaders: Mapping[str, Leadership], cluster: ports.Cluster | None) -> dict[str, str]:
+    """Return the lines of /readyz beside the checks: who leads, and which namespaces cannot be watched."""
     troubles = {} if cluster is None else cluster.troubles()
     return {
         **{name: leader.standing for name, leader in leaders.items()},
@@ -228,55 +190,24 @@ def _notes(leaders: Mapping[str, leader_loop.Leadership], cluster: ports.Cluster
     }
 
 
-def _led_work(
-    settings: Settings,
-    name: str,
-    pg: postgres.Postgres,
-    cluster: ports.Cluster,
-    clock: ports.Clock,
-    *,
-    stop: asyncio.Event,
-) -> leader_loop.Work:
-    """Return what a component does in one term as the leader: everything is built anew, and writes with the term's fence."""
-
-    def sweep(fence: ports.Fence) -> Coroutine[Any, Any, None]:
-        fenced = pg.fenced(fence)
-        return sweeper.run(
-            builders.build_sweeper(settings, fenced, clock),
-            interval_seconds=settings.sweep.sweep_seconds,
-            stop=stop,
-            reconciler=builders.build_reconciler(settings, fenced, cluster, clock),
-            reconcile_seconds=settings.sweep.reconcile_seconds,
-            depth=DepthMeter(pg.health),
-        )
-
-    def watch_jobs(fence: ports.Fence) -> Coroutine[Any, Any, None]:
-        metrics.watch_heard.beat("job")  # its age counts from now: another process heard what came before
-        return watchers.run(builders.build_observer("job", pg.fenced(fence), cluster, clock), stop=stop)
-
-    def watch_pods(fence: ports.Fence) -> Coroutine[Any, Any, None]:
-        fenced = pg.fenced(fence)
-        metrics.watch_heard.beat("pod")
-        text = functools.partial(builders.build_observer, "event", fenced, cluster, clock)
-        return watchers.run(builders.build_observer("pod", fenced, cluster, clock), stop=stop, text=text)
-
-    return {"sweeper": sweep, "job-status-processor": watch_jobs, "pod-events-processor": watch_pods}[name]
-
-
 async def _wait_for_schema(
     pg: postgres.Postgres, components: Sequence[str], stop: asyncio.Event, *, role_prefix: str
 ) -> None:
-    """Wait until the owner of the tables has brought the schema to this program's version, and granted us what we need."""
+    """Wait until the schema has this program's version and our role has the rights of these components.
+
+    Raises:
+        ConfigurationError: it takes longer than the owner of the tables may need.
+    """
     began = time.monotonic()
-    told: set[str] = set()
+    logged: set[str] = set()
     while not stop.is_set():
         lacking = await _lacking_rights(pg, components, role_prefix)
         wrong = lacking or (await pg.health.check()).get("schema")
         if wrong is None:
             return
-        if wrong not in told:
-            told.add(wrong)
-            log.warning("waiting for the database", wrong=wrong, hint="`kjr migrate` brings it up")
+        if wrong not in logged:
+            logged.add(wrong)
+            log.warning("waiting for the database", action="database.wait", wrong=wrong, hint="run `kjr migrate`")
         patience_seconds = _RIGHTS_WAIT_SECONDS if lacking else _SCHEMA_WAIT_SECONDS
         if time.monotonic() - began > patience_seconds:
             raise ConfigurationError(lacking or f"the database's schema does not fit: {wrong}; run `kjr migrate`")

@@ -10,6 +10,7 @@ from kube_job_runner.domain.errors import LeaseLost, TemporaryError
 from kube_job_runner.services.readiness import DepthMeter
 from kube_job_runner.services.reconcile import Reconciler
 from kube_job_runner.services.sweep import Sweeper
+from kube_job_runner.settings.groups import SweepSettings
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
@@ -21,16 +22,15 @@ DEPTH_SECONDS = 10.0
 async def run(
     sweeper: Sweeper,
     *,
-    interval_seconds: float,
+    settings: SweepSettings,
     stop: asyncio.Event,
     reconciler: Reconciler | None = None,
-    reconcile_seconds: float = 600.0,
     depth: DepthMeter | None = None,
 ) -> None:
-    """Sweep every `interval_seconds` (with jitter), at once again while there is more to do, until `stop`.
+    """Sweep every `sweep_seconds` (with jitter) until `stop`; without a pause while there is more to do.
 
-    Beside that, every `reconcile_seconds` the store is compared with the cluster, and every ten seconds the depth of the
-    queue is measured: a cluster that is away, or a slow count, holds up no check.
+    At the same time compare the store with the cluster every `reconcile_seconds`, and measure the depth of the queue every
+    ten seconds. An unreachable cluster or a slow count delays no check.
 
     Raises:
         LeaseLost: another process sweeps now.
@@ -41,12 +41,12 @@ async def run(
             counts = await sweeper.run_once()
         if sweeper.more_to_do(counts):
             return 0.0
-        return backoff.spread(interval_seconds, backoff.AROUND)
+        return backoff.spread(settings.sweep_seconds, backoff.AROUND)
 
     measuring = _measure(depth, stop=stop) if depth is not None else None
     beside = measuring
     if reconciler is not None:
-        comparing = _reconcile(reconciler, interval_seconds=reconcile_seconds, stop=stop)
+        comparing = _reconcile(reconciler, interval_seconds=settings.reconcile_seconds, stop=stop)
         beside = loops.run_beside(comparing, measuring)
     try:
         await loops.run_beside(loops.repeat(one_round, stop=stop, what="sweeper"), beside)

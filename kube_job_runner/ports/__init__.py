@@ -6,7 +6,7 @@ Every adapter of a port passes the same behavioural suite in `tests/contract/`. 
 
 from __future__ import annotations
 
-from kube_job_runner.ports.clocks import Clock
+from kube_job_runner.ports.clocks import Clock, SyncedClock
 from kube_job_runner.ports.clusters import (
     Cluster,
     ClusterInventory,
@@ -34,11 +34,22 @@ from kube_job_runner.ports.log_stores import (
     LogReader,
     LogsExpired,
     LogState,
+    LogStore,
     LogWork,
     LogWrite,
     StoredLog,
 )
-from kube_job_runner.ports.queues import Delivery, MessageQueue, MessageSink, QueueCounts, Sender, Topic, Wakeup
+from kube_job_runner.ports.queues import (
+    Delivery,
+    ExternalQueue,
+    MessageQueue,
+    MessageSink,
+    OpenQueue,
+    QueueCounts,
+    Sender,
+    Topic,
+    Wakeup,
+)
 from kube_job_runner.ports.stores import (
     Change,
     Claim,
@@ -64,7 +75,7 @@ from kube_job_runner.ports.stores import (
     Token,
     TokenStore,
 )
-from kube_job_runner.ports.tracers import Tracer
+from kube_job_runner.ports.tracers import Tracer, Tracing
 
 __all__ = [
     "Change",
@@ -79,6 +90,7 @@ __all__ = [
     "ClusterWriter",
     "ContainerLog",
     "Delivery",
+    "ExternalQueue",
     "Fence",
     "Health",
     "HistoryRemoved",
@@ -94,6 +106,7 @@ __all__ = [
     "LogKey",
     "LogReader",
     "LogState",
+    "LogStore",
     "LogWork",
     "LogWrite",
     "LogsExpired",
@@ -101,6 +114,7 @@ __all__ = [
     "MessageSink",
     "NodeReader",
     "ObserveStore",
+    "OpenQueue",
     "OwnedObject",
     "ProcessStore",
     "QueueCounts",
@@ -120,10 +134,12 @@ __all__ = [
     "SubmitOutcome",
     "SubmitStore",
     "SweepStore",
+    "SyncedClock",
     "Token",
     "TokenStore",
     "Topic",
     "Tracer",
+    "Tracing",
     "Unlisted",
     "Wakeup",
     "WatchEvent",

@@ -1,4 +1,4 @@
-"""What is needed of time."""
+"""Clocks, injected so that tests own time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """The wall clock and the monotonic clock, injected so that tests own time."""
+    """A wall clock and a monotonic clock."""
 
     def now(self) -> datetime:
         """Return the time, aware, in UTC."""
@@ -15,4 +15,16 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Return seconds that never step back."""
+        ...
+
+
+class SyncedClock(Clock, Protocol):
+    """A clock that goes by the answers of another machine."""
+
+    async def sync(self) -> None:
+        """Ask for the time.
+
+        Raises:
+            TemporaryError: there is no answer; the clock goes on from the last one.
+        """
         ...

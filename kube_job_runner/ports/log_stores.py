@@ -169,3 +169,7 @@ class LogKeeper(Protocol):
     async def delete_old_logs(self, *, older_than_seconds: float, limit: int) -> int:
         """Remove the chunks of jobs that ended so long ago, at most `limit`; return how many."""
         ...
+
+
+class LogStore(LogCollectStore, LogReader, LogKeeper, Protocol):
+    """All of a store of logs; an adapter offers this, and each component takes the part that it needs."""

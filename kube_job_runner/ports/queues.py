@@ -1,8 +1,10 @@
-"""What is needed of the queue: at-least-once delivery, and hints that something came."""
+"""Ports of the queue: at-least-once delivery, the queue outside the database, and hints that something came."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
 import msgspec
@@ -88,6 +90,38 @@ class MessageSink(Protocol):
 
     async def problem(self) -> str | None:
         """Return what is wrong with the queue, or None: for readiness."""
+        ...
+
+
+class OpenQueue(MessageQueue, MessageSink, Protocol):
+    """A queue outside the database, opened: the relay sends to it, the messages-processor receives from it."""
+
+
+class ExternalQueue(Protocol):
+    """A queue outside the database, as the settings name it. Components open it; an operator makes and checks it."""
+
+    def open(self, *, stop: asyncio.Event, wait_seconds: float) -> AbstractAsyncContextManager[OpenQueue]:
+        """Open the queue; wait up to `wait_seconds` for it to be there, or until `stop` is set.
+
+        Raises:
+            ConfigurationError: it is not there in that time, or cannot be used with these settings.
+        """
+        ...
+
+    async def init(self, *, lease_seconds: float, max_deliveries: int) -> list[str]:
+        """Make the queue and its dead-letter queue, as far as they are missing; return what was done, a line each.
+
+        Raises:
+            ConfigurationError: it cannot be made: no right, no such service.
+        """
+        ...
+
+    async def check(self, *, max_deliveries: int) -> tuple[list[str], QueueCounts]:
+        """Return every way in which the queue does not fit, each with its remedy, and how many messages there are.
+
+        Raises:
+            ConfigurationError: it does not answer.
+        """
         ...
 
 

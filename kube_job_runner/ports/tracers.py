@@ -1,4 +1,4 @@
-"""What is needed of a tracing backend. Where tracing is off there is no tracer at all."""
+"""Tracers: they take the spans of components. Where tracing is off there is none."""
 
 from __future__ import annotations
 
@@ -17,4 +17,16 @@ class Tracer(Protocol):
 
     def record(self, spans: Sequence[Span]) -> None:
         """Send spans that are over, some time later; what is not sampled is left out."""
+        ...
+
+
+class Tracing(Protocol):
+    """The tracing of one process, shared by its components."""
+
+    def tracer(self, component: str) -> Tracer:
+        """Return the tracer of a component."""
+        ...
+
+    def close(self) -> None:
+        """Send what waits, within a bound. Blocks."""
         ...

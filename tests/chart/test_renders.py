@@ -9,8 +9,8 @@ import yaml
 
 import kube_job_runner
 from kube_job_runner import settings
-from kube_job_runner.bootstrap.components import COMPONENTS, RELAY
 from testbed import chart
+from tests.support.product import COMPONENTS, RELAY
 
 
 def _items(case: str, *kinds: str) -> list[dict[str, Any]]:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.bootstrap.components import COMPONENTS
 from testbed import chart, helm
 from testbed.cluster import Cluster
 from tests.chart.conftest import helm_program
 from tests.cluster.conftest import running_product
 from tests.support.kubernetes import account, install
 from tests.support.postgres import Server
+from tests.support.product import COMPONENTS
 
 __all__ = ["helm_program"]
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]

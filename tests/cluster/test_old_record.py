@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.bootstrap.components import COMPONENTS
 from testbed.cluster import Cluster
 from testbed.realnode import RealNode
 from tests.cluster.conftest import left_in_cluster, running_product
 from tests.support.postgres import Server
-from tests.support.product import Product, wait_until
+from tests.support.product import COMPONENTS, Product, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.realnode, pytest.mark.timeout(240)]
 

@@ -13,13 +13,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from kube_job_runner.bootstrap.components import COMPONENTS
 from testbed.cluster import Cluster
 from tests.cluster.conftest import left_in_cluster, running_product
 from tests.support.balancer import Balancer, balancing
 from tests.support.history import History, creates_in, violations
 from tests.support.postgres import Server
-from tests.support.product import TERMINAL, Product, free_port, wait_until
+from tests.support.product import COMPONENTS, TERMINAL, Product, free_port, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 

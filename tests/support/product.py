@@ -19,17 +19,20 @@ from typing import Any
 
 import httpx2
 
-from kube_job_runner.bootstrap.components import COMPONENTS, RELAY
+from kube_job_runner.bootstrap.components import ROWS
 from tests.support.postgres import component_urls, in_other_loop
 
+COMPONENTS = tuple(row.name for row in ROWS if not row.relays)
+"""The components of an installation with its queue in PostgreSQL."""
+RELAY = "outbox-relay"
 WATCHING = tuple(name for name in COMPONENTS if name != "web-server")
 TERMINAL = {"succeeded", "failed", "cancelled"}
 _MAIN = "from kube_job_runner.cli.main import main; main()"
 _MAIN_AHEAD = """
 import datetime
-from kube_job_runner.bootstrap import builders
-real = builders.SystemClock.now
-builders.SystemClock.now = lambda self: real(self) + datetime.timedelta(seconds={seconds})
+from kube_job_runner.bootstrap.system_clock import SystemClock
+real = SystemClock.now
+SystemClock.now = lambda self: real(self) + datetime.timedelta(seconds={seconds})
 """
 
 

@@ -27,7 +27,7 @@ from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.pipeline.processor import Processor
 from kube_job_runner.services.submitter import Submitter
 from kube_job_runner.services.sweep import Sweeper
-from kube_job_runner.settings.groups import BatchSettings, CollectSettings, RetentionSettings
+from kube_job_runner.settings.groups import BatchSettings, CollectSettings, RetentionSettings, SweepSettings
 
 
 class RealClock:
@@ -103,7 +103,7 @@ class Rig:
         swept = Sweeper(store=sweeping.sweep_store, logs=self._sweeper_logs, clock=clock, settings=RetentionSettings())
         work = [
             messages_processor.run(processor, pipelines=1, stop=self._stop, drain_seconds=1),
-            sweeper.run(swept, interval_seconds=0.1, stop=self._stop),
+            sweeper.run(swept, settings=SweepSettings(sweep_seconds=0.1), stop=self._stop),
             *(watchers.run(observer, stop=self._stop) for observer in observers),
         ]
         self._tasks = [asyncio.create_task(one) for one in work]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import uuid
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -12,8 +11,7 @@ import msgspec
 import pytest
 
 from kube_job_runner import ports
-from kube_job_runner.components import sweeper
-from kube_job_runner.domain.errors import DatabaseUnavailable, LeaseLost, TemporaryError
+from kube_job_runner.domain.errors import LeaseLost, TemporaryError
 from kube_job_runner.domain.facts import JobFacts, PodFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.services import reconcile
@@ -307,67 +305,6 @@ async def test_all_rows_are_read_page_by_page() -> None:
     many = [row(f"u-{n}", attempt=n) for n in range(1, 2 * reconcile.PAGE_ROWS + 2)]
     world = World(*(job(f"u-{n}", attempt=n) for n in range(1, len(many) + 1)), rows=many)
     assert await run(world) == reconcile.Found()
-
-
-# --- the component ---
-
-
-class Rounds:
-    """A sweeper and a reconciler that count their rounds."""
-
-    def __init__(self, *errors: Exception) -> None:
-        self.errors = list(errors)
-        self.sweeps = 0
-        self.comparisons = 0
-
-    async def run_once(self) -> dict[str, int]:
-        self.sweeps += 1
-        return {}
-
-    @staticmethod
-    def more_to_do(_counts: dict[str, int]) -> bool:
-        return False
-
-
-class Comparisons:
-    def __init__(self, *errors: Exception) -> None:
-        self.errors = list(errors)
-        self.rounds = 0
-
-    async def run_once(self) -> None:
-        self.rounds += 1
-        if self.errors:
-            raise self.errors.pop(0)
-
-
-async def sweep_for(seconds: float, rounds: Rounds, comparisons: Comparisons | None) -> None:
-    stop = asyncio.Event()
-    running: Any = sweeper.run
-    task = asyncio.create_task(
-        running(rounds, interval_seconds=1.0, stop=stop, reconciler=comparisons, reconcile_seconds=600.0)
-    )
-    await asyncio.sleep(seconds)
-    stop.set()
-    await task
-
-
-@pytest.mark.looptime
-@pytest.mark.asyncio
-async def test_both_sweeps_have_their_own_pace_and_an_error_of_one_does_not_stop_the_other() -> None:
-    before = metrics.reconcile_failures._value.get()
-    rounds, comparisons = Rounds(), Comparisons(DatabaseUnavailable("away"), RuntimeError("a bug"))
-    await sweep_for(3000, rounds, comparisons)
-    assert 2400 < rounds.sweeps < 3800
-    assert 5 <= comparisons.rounds <= 8, "once at the start, once a minute later, then every ten minutes"
-    assert metrics.reconcile_failures._value.get() == before + 2
-
-
-@pytest.mark.looptime
-@pytest.mark.asyncio
-async def test_a_sweeper_alone() -> None:
-    rounds = Rounds()
-    await sweep_for(10, rounds, None)
-    assert rounds.sweeps > 5
 
 
 @pytest.mark.asyncio

@@ -14,8 +14,8 @@ import msgspec
 from kube_job_runner.adapters.kubernetes import (
     answers,
     api_paths,
+    cluster_checks,
     decode,
-    examine,
     inventory,
     manifest,
     pod_logs,
@@ -31,7 +31,7 @@ from kube_job_runner.domain import names
 from kube_job_runner.domain.errors import NameTaken, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts
 from kube_job_runner.ports import ClusterJob, OwnedObject, Unlisted, WatchEvent
-from kube_job_runner.ports.findings import Finding
+from kube_job_runner.ports.checks import CheckResult, ClusterUse
 from kube_job_runner.telemetry import loggers
 
 ALL_NAMESPACES = "*"
@@ -68,9 +68,9 @@ class KubernetesCluster:
         self._now = now
         self.watch_stats: Mapping[Kind, WatchStats] = {kind: WatchStats() for kind in get_args(Kind)}
 
-    async def examine(self, components: Collection[str]) -> list[Finding]:
-        """Return the findings of `kjr doctor`: the version of the cluster, and the rights that these components need."""
-        return await examine.examine(self._client, namespaces=self._namespaces, components=components)
+    async def run_checks(self, uses: Mapping[str, Collection[ClusterUse]]) -> list[CheckResult]:
+        """Check the cluster for `kjr doctor`: its version, and the rights that components, by name, need for their uses."""
+        return await cluster_checks.run_checks(self._client, namespaces=self._namespaces, uses=uses)
 
     async def close(self) -> None:
         await self._client.close()

@@ -5,7 +5,7 @@ Where to look:
 - `schema`, `migrations/`: the tables. `statements`, `queries/`: the named SQL. `rows`: which column is which field.
 - `stores/`: one module per store port. `message_queue`, `wakeup`, `leader_leases`, `database_clock`: the other ports.
 - `grants`, `roles`: the rights of each component.
-- `server_health`, `examine`: what readiness and `kjr doctor` check.
+- `server_health`, `database_checks`: what readiness and `kjr doctor` check.
 - `embedded/`: the server as a child process.
 """
 
@@ -16,8 +16,8 @@ from collections.abc import Iterable
 import msgspec
 
 from kube_job_runner.adapters.postgres import embedded, roles
+from kube_job_runner.adapters.postgres.database_checks import run_checks
 from kube_job_runner.adapters.postgres.database_clock import DatabaseClock
-from kube_job_runner.adapters.postgres.examine import examine
 from kube_job_runner.adapters.postgres.fence import FencedPool
 from kube_job_runner.adapters.postgres.leader_leases import PostgresLeases
 from kube_job_runner.adapters.postgres.message_queue import POLL_SECONDS, PostgresQueue
@@ -42,10 +42,10 @@ __all__ = [
     "PostgresLogStore",
     "connect",
     "embedded",
-    "examine",
     "may_migrate",
     "migrate",
     "roles",
+    "run_checks",
 ]
 
 

@@ -1,4 +1,6 @@
-"""The queue on Amazon SQS, and on what speaks its protocol.
+"""The queue on Amazon SQS, and on services that speak its protocol.
 
-`address` is light; `queue` and `admin` import the AWS library (a second, and 50 MB), so only who talks to SQS imports them.
+- `configured`: what KJR_QUEUE names. `address`: the forms of it.
+- `client`: one request, its bound and its errors. `batches`: what fits into one request.
+- `message_queue`: the queue at work. `admin`: the queue made and checked by an operator.
 """

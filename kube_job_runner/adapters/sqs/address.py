@@ -1,4 +1,4 @@
-"""Which queue is meant: `KJR_QUEUE` with its region and endpoint, read once and checked before anything is asked of AWS."""
+"""Addresses of SQS queues: `KJR_QUEUE` with its region and endpoint, checked before AWS is asked anything."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _ACCOUNT = re.compile(r"[0-9]{12}")
 _AWS_HOST = re.compile(
     r"(?:.*\.)?(?:sqs(?:-fips)?\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.(?:vpce\.)?amazonaws\.com(?:\.cn)?"
 )
-_FORMS = (
-    "`postgres`, `sqs://NAME`, `sqs://ACCOUNT/NAME` (a queue of another account), or the queue's URL as SQS shows it"
+FORMS = (
+    "`sqs://NAME`, `sqs://ACCOUNT/NAME` (a queue of another account), or the queue's URL as SQS shows it"
     " (`https://sqs.eu-west-1.amazonaws.com/123456789012/NAME`)"
 )
 
@@ -54,7 +54,7 @@ def parse(
             endpoint = endpoint or f"{parts.scheme}://{parts.netloc}"
         path = path[1:]
     elif parts.scheme != "sqs" or not 1 <= len(path) <= 2:
-        raise ConfigurationError(f"KJR_QUEUE={text!r}: must be {_FORMS}")
+        raise ConfigurationError(f"KJR_QUEUE={text!r}: must be `postgres`, {FORMS}")
     account, name = (path[0], path[1]) if len(path) == 2 else (None, path[0])
     if name.endswith(".fifo"):
         raise ConfigurationError(

@@ -23,9 +23,9 @@ def command(components: tuple[str, ...]) -> int:
     for name in settings_module.unknown_variables():
         click.echo(f"[!]settings: {name} is not known{settings_module.suggestion(name)}")
     settings = settings_module.load()
-    for finding in commands.doctor(settings, components):
-        failed = failed or finding.level == "fail"
-        click.echo(text.line(f"{_MARKS[finding.level]}{finding.name}: {finding.text}"))
-        if finding.remedy:
-            click.echo(text.line(f"   to do: {finding.remedy}"))
+    for result in commands.doctor(settings, components):
+        failed = failed or result.level == "fail"
+        click.echo(text.line(f"{_MARKS[result.level]}{result.name}: {result.text}"))
+        if result.remedy:
+            click.echo(text.line(f"   to do: {result.remedy}"))
     return 1 if failed else 0

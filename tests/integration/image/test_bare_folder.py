@@ -15,10 +15,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from kube_job_runner.bootstrap.components import COMPONENTS
 from tests.integration.image.conftest import Surroundings
 from tests.support.bareimage import USER, BareImage
-from tests.support.product import free_port, wait_until
+from tests.support.product import COMPONENTS, free_port, wait_until
 
 
 class Running:

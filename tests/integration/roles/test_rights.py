@@ -10,9 +10,9 @@ import pytest
 
 from kube_job_runner.adapters.postgres import migrate, roles
 from kube_job_runner.adapters.postgres.grants import ALL, FUNCTIONS, ROLES, TABLES
-from kube_job_runner.bootstrap.components import COMPONENTS
 from kube_job_runner.domain.errors import ConfigurationError
 from tests.support.postgres import Server, component_urls, execute, fetch, in_other_loop, with_user
+from tests.support.product import COMPONENTS
 
 pytestmark = pytest.mark.asyncio
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")

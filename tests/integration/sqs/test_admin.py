@@ -16,7 +16,7 @@ import pytest
 from kube_job_runner.adapters.sqs import admin
 from kube_job_runner.adapters.sqs.client import open_client
 from kube_job_runner.bootstrap import commands
-from kube_job_runner.bootstrap.components import RELAY, all_components
+from kube_job_runner.bootstrap.components import BY_NAME, all_components
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.ports import QueueCounts
 from kube_job_runner.settings import Settings, aws_region, load
@@ -90,8 +90,8 @@ class TestInitAndCheck:
 def test_a_queue_in_the_database_needs_nothing() -> None:
     assert commands.init_queue(Settings()) is None
     assert commands.check_queue(Settings()) is None
-    assert RELAY not in all_components(Settings())
-    assert RELAY in all_components(load({"queue": "sqs://kjr"}, {}))
+    assert BY_NAME["outbox-relay"] not in all_components(Settings())
+    assert BY_NAME["outbox-relay"] in all_components(load({"queue": "sqs://kjr"}, {}))
 
 
 def test_a_relay_without_a_queue_to_relay_to_is_refused() -> None:

@@ -16,7 +16,7 @@ import pytest
 from kube_job_runner import settings
 from kube_job_runner.adapters import otel
 from kube_job_runner.bootstrap import traces
-from kube_job_runner.bootstrap.components import COMPONENTS
+from kube_job_runner.bootstrap.components import BY_NAME, ROWS
 from kube_job_runner.domain.record.trace import Span, TraceContext
 from tests.support.otlp import Receiver
 
@@ -71,11 +71,11 @@ def test_off_it_is_not_even_imported() -> None:
 import asyncio, sys
 from kube_job_runner import client
 from kube_job_runner.bootstrap import traces
-from kube_job_runner.bootstrap.components import COMPONENTS
+from kube_job_runner.bootstrap.components import ROWS
 from kube_job_runner.cli import main
 async def check():
-    async with traces.tracing(COMPONENTS) as tracer_of:
-        assert [tracer_of(name) for name in COMPONENTS] == [None] * 6
+    async with traces.tracing(ROWS) as tracer_of:
+        assert [tracer_of(row.name) for row in ROWS] == [None] * 7
 asyncio.run(check())
 client.Client("http://127.0.0.1:1", "t")
 print(sorted(name for name in sys.modules if name.startswith("opentelemetry")))
@@ -88,7 +88,7 @@ print(sorted(name for name in sys.modules if name.startswith("opentelemetry")))
 @pytest.mark.asyncio
 async def test_components_that_make_no_spans_open_nothing(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traces, "_trace_pipeline", lambda: pytest.fail("opened"))
-    async with traces.tracing(["sweeper", "pod-events-processor"]) as tracer_of:
+    async with traces.tracing([BY_NAME["sweeper"], BY_NAME["pod-events-processor"]]) as tracer_of:
         assert tracer_of("sweeper") is None
 
 
@@ -109,7 +109,7 @@ async def test_what_cannot_be_had_is_said_and_jobs_run_without(
 ) -> None:
     for name, value in changes.items():
         monkeypatch.setenv(name, value)
-    async with traces.tracing(COMPONENTS) as tracer_of:
+    async with traces.tracing(ROWS) as tracer_of:
         assert tracer_of("web-server") is None
     assert told in "".join(capsys.readouterr())
 
@@ -119,14 +119,14 @@ async def test_without_the_extra_it_says_what_to_install(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "kube_job_runner.adapters.otel", None)
-    async with traces.tracing(COMPONENTS) as tracer_of:
+    async with traces.tracing(ROWS) as tracer_of:
         assert tracer_of("web-server") is None
     assert "kube-job-runner[otel]" in "".join(capsys.readouterr())
 
 
 @pytest.mark.asyncio
 async def test_spans_arrive_as_they_were_given(receiver: Receiver) -> None:
-    async with traces.tracing(["web-server"]) as tracer_of:
+    async with traces.tracing([BY_NAME["web-server"]]) as tracer_of:
         tracer = tracer_of("web-server")
         assert tracer is not None
         child = tracer.begin(PARENT)

@@ -18,6 +18,7 @@ from kube_job_runner.domain.job import Job, Transition
 from kube_job_runner.domain.states import State
 from kube_job_runner.services.pipeline import job_metrics
 from kube_job_runner.services.readiness import Age, DepthMeter, Readiness
+from kube_job_runner.settings.groups import SweepSettings
 from kube_job_runner.telemetry import metrics as ours
 from kube_job_runner.telemetry.kinds import OTHER, Bounded, DepthFigures, Heartbeats
 from tests.support import metrics
@@ -180,7 +181,7 @@ async def test_the_sweeper_measures_and_shows_nothing_once_it_ended() -> None:
 
     health, stop = Health(), asyncio.Event()
     running = asyncio.create_task(
-        sweeper.run(Rounds(), interval_seconds=1, stop=stop, depth=DepthMeter(health))  # type: ignore[arg-type]
+        sweeper.run(Rounds(), settings=SweepSettings(), stop=stop, depth=DepthMeter(health))  # type: ignore[arg-type]
     )
     await asyncio.sleep(1)
     assert value("kjr_queue_messages") == 5

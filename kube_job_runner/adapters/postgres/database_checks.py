@@ -1,4 +1,4 @@
-"""What `kjr doctor` asks of a database: version, schema, rights of the role that we are, clock, what waits."""
+"""Checks of a database for `kjr doctor`: version, schema, rights of our role, clock, backlog."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime as dt
 
 from kube_job_runner.adapters.postgres import schema
 from kube_job_runner.adapters.postgres.direct_connections import Direct, connected
-from kube_job_runner.ports.findings import Finding, fail, ok, warn
+from kube_job_runner.ports.checks import CheckResult, fail, ok, warn
 
 CLOCK_SKEW_SECONDS = 5.0
 _RIGHTS = """
@@ -20,16 +20,16 @@ FROM (SELECT available_at FROM messages WHERE available_at <= now() LIMIT 100000
 """
 
 
-async def examine(url: str) -> list[Finding]:
-    """Return what is found, the most basic first; what cannot be asked because of it is left out. Never raises."""
+async def run_checks(url: str) -> list[CheckResult]:
+    """Return the results, the most basic check first. A check that a failed one makes impossible is left out. Never raises."""
     try:
         async with connected(url, name="kjr doctor") as connection:
-            return await _examine(connection)
-    except Exception as error:  # noqa: BLE001 - a diagnosis tells what is wrong, whatever it is
+            return await _run_checks(connection)
+    except Exception as error:  # noqa: BLE001 - a check reports every error
         return [fail("database", str(error), "check KJR_DATABASE_URL, the network and the server")]
 
 
-async def _examine(connection: Direct) -> list[Finding]:
+async def _run_checks(connection: Direct) -> list[CheckResult]:
     version = connection.get_server_version()
     found = [ok("database", f"PostgreSQL {version.major}.{version.minor}")]
     if version.major < 15:
@@ -46,7 +46,7 @@ async def _examine(connection: Direct) -> list[Finding]:
     return found
 
 
-async def _rights_and_queue(connection: Direct) -> list[Finding]:
+async def _rights_and_queue(connection: Direct) -> list[CheckResult]:
     lacking = await connection.fetch(_RIGHTS, ["jobs", "messages"], ["SELECT", "INSERT"])
     user = await connection.fetchval("SELECT current_user")
     if lacking:
@@ -66,7 +66,7 @@ async def _rights_and_queue(connection: Direct) -> list[Finding]:
     return found
 
 
-def _skew(name: str, seconds: float) -> Finding:
+def _skew(name: str, seconds: float) -> CheckResult:
     if seconds > CLOCK_SKEW_SECONDS:
         return warn(name, f"{seconds:.0f} s from the clock here", "synchronise both clocks (NTP)")
     return ok(name, f"within {seconds:.1f} s")

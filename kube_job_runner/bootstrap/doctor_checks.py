@@ -1,20 +1,20 @@
-"""What `kjr doctor` looks at: everything that the components of this installation need."""
+"""Checks of `kjr doctor`: everything that the components of this installation need."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.bootstrap import rules
-from kube_job_runner.bootstrap.components import STORE_ONLY
+from kube_job_runner.bootstrap.cluster_kinds import kind_of
+from kube_job_runner.bootstrap.components import Component
 from kube_job_runner.domain.errors import ConfigurationError
-from kube_job_runner.ports.findings import Finding, fail, ok, warn
+from kube_job_runner.ports.checks import CheckResult, ClusterUse, fail, ok, warn
 from kube_job_runner.settings import Settings, changed, kubernetes_environment
 
 
-async def examine(settings: Settings, components: Sequence[str]) -> list[Finding]:
-    """Look at settings, database, cluster and log store, as far as these components need them."""
+async def run_checks(settings: Settings, components: Sequence[Component]) -> list[CheckResult]:
+    """Check settings, database, cluster and log store, as far as these components need them."""
     found = [ok("settings", f"{len(changed(settings))} are not the default")]
     try:
         rules.load(settings.process.failure_rules)
@@ -25,31 +25,32 @@ async def examine(settings: Settings, components: Sequence[str]) -> list[Finding
         remedy = "set KJR_DATABASE_URL, or start `kjr up` first"
         found.append(warn("database", "the embedded PostgreSQL does not run", remedy))
     else:
-        found += await postgres.examine(url)
-    if settings.cluster.kind != "kubernetes":
+        found += await postgres.run_checks(url)
+    uses = {component.name: component.cluster for component in components if component.cluster}
+    if not kind_of(settings).remote:
         found.append(ok("cluster", f"jobs are {settings.cluster.kind}: no Kubernetes is needed"))
-    elif set(components) - STORE_ONLY:
-        found += await _examine_cluster(settings, sorted(set(components) - STORE_ONLY))
-    found.append(await _examine_logs(settings))
+    elif uses:
+        found += await _check_cluster(settings, uses)
+    found.append(await _check_log_store(settings))
     return found
 
 
-async def _examine_cluster(settings: Settings, components: Sequence[str]) -> list[Finding]:
+async def _check_cluster(settings: Settings, uses: Mapping[str, Collection[ClusterUse]]) -> list[CheckResult]:
     from kube_job_runner.adapters import kubernetes
 
     try:
         cluster = await kubernetes.connect(
-            settings.cluster, kubernetes_environment(os.environ), namespaces=settings.specs.namespaces
+            settings.cluster, kubernetes_environment(), namespaces=settings.specs.namespaces
         )
     except ConfigurationError as error:
         return [fail("cluster", str(error), "set KJR_KUBECONFIG, or KJR_CLUSTER=local for jobs as processes here")]
     try:
-        return await cluster.examine(components)
+        return await cluster.run_checks(uses)
     finally:
         await cluster.close()
 
 
-async def _examine_logs(settings: Settings) -> Finding:
+async def _check_log_store(settings: Settings) -> CheckResult:
     logs = settings.log_store
     if logs.address == "postgres":
         return ok("log store", "PostgreSQL, as above")
@@ -57,6 +58,6 @@ async def _examine_logs(settings: Settings) -> Finding:
 
     try:
         object_store.connect(logs.address, endpoint=logs.endpoint, region=logs.region)
-    except Exception as error:  # noqa: BLE001 - a diagnosis tells what is wrong, whatever it is
+    except Exception as error:  # noqa: BLE001 - a check reports every error
         return fail("log store", str(error), "check KJR_LOG_STORE, its endpoint and region, and the extra s3")
     return ok("log store", f"{logs.address} is configured; it is not written to here")

@@ -11,7 +11,7 @@ from kube_job_runner import settings
 from kube_job_runner.adapters.postgres import roles
 from kube_job_runner.adapters.postgres.grants import ALL, ROLES, Rights
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "database-roles.md"
+PAGE = Path(__file__).parents[4] / "docs" / "reference" / "database-roles.md"
 HEAD = """# Database roles
 
 What each component may do in PostgreSQL, and why. `kjr migrate --roles` grants exactly this: what is not listed is refused.
@@ -23,7 +23,7 @@ The owner of the tables (who runs `kjr migrate` and `kjr token`) has no role her
 
 
 def page() -> str:
-    """Return the page as it must be; write it with `python -m tests.unit.test_database_roles_page`."""
+    """Return the page as it must be; write it with `python -m tests.unit.adapters.postgres.test_database_roles_page`."""
     parts = [HEAD]
     for component, role in ROLES.items():
         parts.append(f"\n## {component}\n\n`{roles.name_of(component, 'kjr_')}`: {role.duty}.\n\n")

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from kube_job_runner.adapters import postgres
-from kube_job_runner.adapters.kubernetes import examine as cluster_examine
+from kube_job_runner.adapters.kubernetes import cluster_checks
 from kube_job_runner.adapters.kubernetes.answers import Answer
 from kube_job_runner.adapters.postgres import Postgres
+from kube_job_runner.bootstrap.components import BY_NAME
 from kube_job_runner.cli import main
 from kube_job_runner.domain.errors import TemporaryError
 from tests.support.postgres import execute
@@ -19,9 +20,9 @@ from tests.support.postgres import execute
 
 @pytest.mark.asyncio
 async def test_a_database_that_is_well(pg: Postgres, database_url: str) -> None:
-    found = await postgres.examine(database_url)
-    assert [finding.level for finding in found] == ["ok"] * 5, found
-    assert [finding.name for finding in found] == [
+    found = await postgres.run_checks(database_url)
+    assert [result.level for result in found] == ["ok"] * 5, found
+    assert [result.name for result in found] == [
         "database", "schema", "clock of the database", "database rights", "queue",
     ]  # fmt: skip
 
@@ -29,21 +30,21 @@ async def test_a_database_that_is_well(pg: Postgres, database_url: str) -> None:
 @pytest.mark.asyncio
 async def test_a_schema_that_is_behind_and_a_queue_that_is_late(pg: Postgres, database_url: str) -> None:
     await execute(database_url, "INSERT INTO messages (body, available_at) VALUES ('', now() - interval '10 minutes')")
-    (queue,) = [finding for finding in await postgres.examine(database_url) if finding.name == "queue"]
+    (queue,) = [result for result in await postgres.run_checks(database_url) if result.name == "queue"]
     assert (queue.level, queue.text) == ("warn", "the oldest message waits for 600 s")
     await execute(database_url, "DELETE FROM messages")
     dead = "INSERT INTO dead_letters (message_id, sent_at, deliveries, priority, body, error) VALUES (1, now(), 1, 1, '', '')"
     await execute(database_url, dead)
-    (queue,) = [finding for finding in await postgres.examine(database_url) if finding.name == "queue"]
+    (queue,) = [result for result in await postgres.run_checks(database_url) if result.name == "queue"]
     assert (queue.level, queue.text) == ("warn", "1 dead letters")
     await execute(database_url, "DELETE FROM schema_migrations WHERE number > 1")
-    (schema,) = [finding for finding in await postgres.examine(database_url) if finding.name == "schema"]
+    (schema,) = [result for result in await postgres.run_checks(database_url) if result.name == "schema"]
     assert (schema.level, schema.remedy) == ("fail", "run `kjr migrate`")
 
 
 @pytest.mark.asyncio
 async def test_a_database_that_is_not_there() -> None:
-    (only,) = await postgres.examine("postgresql://kjr@127.0.0.1:1/kjr")
+    (only,) = await postgres.run_checks("postgresql://kjr@127.0.0.1:1/kjr")
     assert (only.name, only.level) == ("database", "fail")
     assert "KJR_DATABASE_URL" in only.remedy
 
@@ -70,15 +71,16 @@ class ApiServer:
         return Answer(201, json.dumps({"status": {"allowed": allowed}}).encode())
 
 
-async def examine(server: ApiServer, *components: str) -> list[tuple[str, str, str]]:
-    found = await cluster_examine.examine(server, namespaces=["jobs"], components=components)  # type: ignore[arg-type]
-    return [(finding.name, finding.level, finding.text) for finding in found]
+async def run_checks(server: ApiServer, *components: str) -> list[tuple[str, str, str]]:
+    uses = {name: BY_NAME[name].cluster for name in components}
+    found = await cluster_checks.run_checks(server, namespaces=["jobs"], uses=uses)  # type: ignore[arg-type]
+    return [(result.name, result.level, result.text) for result in found]
 
 
 @pytest.mark.asyncio
 async def test_the_rights_of_the_components_are_asked_for_and_no_others() -> None:
     server = ApiServer()
-    assert await examine(server, "log-collector") == [
+    assert await run_checks(server, "log-collector") == [
         ("cluster", "ok", "Kubernetes v1.36.0"),
         ("rights in jobs", "ok", "all 1 that log-collector need"),
     ]
@@ -87,10 +89,10 @@ async def test_the_rights_of_the_components_are_asked_for_and_no_others() -> Non
 
 @pytest.mark.asyncio
 async def test_rights_that_lack_and_a_cluster_that_is_old_or_away() -> None:
-    found = await examine(ApiServer(minor="24+", denied=(("delete", "jobs"),)), "sweeper", "messages-processor")
+    found = await run_checks(ApiServer(minor="24+", denied=(("delete", "jobs"),)), "sweeper", "messages-processor")
     assert [level for _, level, _ in found] == ["warn", "fail"]
     assert found[1][2] == "we may not delete jobs"
-    assert await examine(ApiServer(away=True), "sweeper") == [("cluster", "fail", "the API server does not answer")]
+    assert await run_checks(ApiServer(away=True), "sweeper") == [("cluster", "fail", "the API server does not answer")]
 
 
 def test_the_command_ends_with_what_it_found(
