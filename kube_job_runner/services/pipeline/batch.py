@@ -1,7 +1,8 @@
-"""The working sheets of the pipeline: one batch of messages, and what is known and decided about each of its jobs."""
+"""The steps of a job through a batch: `Received`, `Decided`, `Acted`. Each holds all that the next one needs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -12,76 +13,112 @@ from kube_job_runner.domain.decide.decision import Decision
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.messages import Delete, Message
 from kube_job_runner.domain.states import TERMINAL, State
-from kube_job_runner.services.pipeline import job_metrics
-from kube_job_runner.services.pipeline.effects import Outcome
+from kube_job_runner.services.pipeline.effects import Made, Outcome
 
 NO_JOB = UUID(int=0)
 
+Entry = tuple[ports.Delivery, Message]
 
-class Work(msgspec.Struct, kw_only=True):
-    """All messages of one job in a batch, and what is decided about it. A job admitted by us has no message but a deadline.
 
-    `act_until` is on the monotonic clock: what begins later could come after another processor took the job over.
+class Received(msgspec.Struct, kw_only=True):
+    """The messages of one job in a batch. A job that was admitted with the batch has none, but a deadline.
+
+    `act_until` is that deadline, on the monotonic clock: an effect that begins later could come after another processor
+    took the job over. `settled` becomes true when the outcome is committed, or the job is left to others.
     """
 
     job_id: UUID
-    entries: list[tuple[ports.Delivery, Message]] = []
-    loaded: ports.LoadedJob | None = None
-    unreadable: str = ""
-    now: datetime | None = None
-    attempts: dict[int, Attempt] = {}
-    observed: dict[int, Attempt] = {}
-    decision: Decision | None = None
-    outcome: Outcome | None = None
+    entries: list[Entry] = []
     act_until: float | None = None
     settled: bool = False
 
     @property
     def receipts(self) -> list[str]:
-        """The receipts of the messages that this work answers."""
+        """The receipts of the messages."""
         return [delivery.receipt for delivery, _ in self.entries]
+
+
+class Acted(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left to commit for one job. Without a change its messages are only acknowledged.
+
+    `made` is the cluster job that exists because of it. `frees` says that the job gave up its slot. `ended` is the job with
+    all its attempts when it reached a terminal state.
+    """
+
+    received: Received
+    change: ports.Change | None = None
+    made: Made | None = None
+    frees: bool = False
+    ended: tuple[Job, Mapping[int, Attempt]] | None = None
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided about one job, from its rows with the observations of the batch joined in (`observed`)."""
+
+    received: Received
+    loaded: ports.LoadedJob
+    now: datetime
+    attempts: Mapping[int, Attempt]
+    observed: Mapping[int, Attempt]
+    decision: Decision
 
     @property
     def frees(self) -> bool:
-        """Whether the job was in flight and is no more: another may be admitted in its place."""
-        return bool(self.loaded and self.decision and self.loaded.job.in_flight and not self.decision.job.in_flight)
+        """Whether the job was in flight and is no more: another one may be admitted."""
+        return _frees(self.loaded.job, self.decision.job)
 
     @property
     def waits(self) -> bool:
         """Whether the job is due and waits to be admitted."""
-        if self.decision is None or self.now is None:
-            return False
         job = self.decision.job
         return job.state is State.QUEUED and job.admitted_at is None and job.due_at <= self.now
 
-    def change(self) -> ports.Change | None:
-        """Return what to write for the job, or None when its messages told nothing new."""
-        decision, loaded = self.decision, self.loaded
-        if decision is None or loaded is None:
-            return None
-        attempts = dict(self.observed)
-        attempts.update({attempt.number: attempt for attempt in decision.attempts})
-        if decision.job == loaded.job and not attempts and not decision.anomalies and not decision.messages:
-            return None
-        return job_metrics.change(loaded.job, decision, tuple(attempts.values()))
+    def acted(self, outcome: Outcome | None = None) -> Acted:
+        """Return what to commit: of the decision after its effect, or of a decision without one."""
+        before, decision = self.loaded.job, self.decision if outcome is None else outcome.decision
+        attempts = {attempt.number: attempt for attempt in decision.attempts}
+        written = {**self.observed, **attempts}
+        news = decision.job != before or written or decision.anomalies or decision.messages
+        ends = any(step.to_state in TERMINAL for step in decision.transitions)
+        return Acted(
+            received=self.received,
+            change=change(before, decision, tuple(written.values())) if news else None,
+            made=outcome.made if outcome is not None else None,
+            frees=_frees(before, decision.job),
+            ended=(decision.job, {**self.attempts, **attempts}) if ends else None,
+        )
 
-    def ended(self) -> tuple[Job, dict[int, Attempt]] | None:
-        """Return the job with all its attempts when this work ended it, else None."""
-        if self.decision is None or not any(step.to_state in TERMINAL for step in self.decision.transitions):
-            return None
-        return self.decision.job, {**self.attempts, **{attempt.number: attempt for attempt in self.decision.attempts}}
+
+def _frees(before: Job, after: Job) -> bool:
+    return before.in_flight and not after.in_flight
+
+
+def change(before: Job, decision: Decision, attempts: tuple[Attempt, ...]) -> ports.Change:
+    """Return the rows to write for a decision. The version grows even when only an attempt changed."""
+    job = decision.job
+    if job.version == before.version:
+        job = msgspec.structs.replace(job, version=before.version + 1)
+    return ports.Change(
+        expected_version=before.version,
+        job=job,
+        attempts=attempts,
+        transitions=decision.transitions,
+        anomalies=decision.anomalies,
+        messages=decision.messages,
+    )
 
 
 class Batch(msgspec.Struct, kw_only=True):
-    """What was received at once: work by job, deletes, the `Submitted` messages; and the jobs admitted while it was worked on."""
+    """Messages that were received at once: by job, the deletes, and those of type `Submitted`. `admitted` are the jobs
+    that were admitted while the batch was worked on."""
 
     deliveries: list[ports.Delivery]
-    work: dict[UUID, Work] = {}
+    received: dict[UUID, Received] = {}
     deletes: list[tuple[ports.Delivery, Delete]] = []
-    submitted: Work = msgspec.field(default_factory=lambda: Work(job_id=NO_JOB))
-    admitted: list[Work] = []
+    submitted: Received = msgspec.field(default_factory=lambda: Received(job_id=NO_JOB))
+    admitted: list[Received] = []
 
     @property
     def unsettled(self) -> list[UUID]:
-        """The jobs that were admitted here, and of which nothing is committed or handed on yet."""
-        return [item.job_id for item in self.admitted if not item.settled]
+        """The jobs that were admitted here, and of which nothing is committed or left to others yet."""
+        return [admitted.job_id for admitted in self.admitted if not admitted.settled]

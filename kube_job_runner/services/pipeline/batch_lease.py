@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
-from uuid import UUID
+from collections.abc import AsyncIterator, Callable
 
 from kube_job_runner import ports
 from kube_job_runner.domain.errors import TemporaryError
-from kube_job_runner.domain.messages import Check, Outgoing
+from kube_job_runner.services.pipeline import redelivery
 from kube_job_runner.services.pipeline.batch import Batch
 from kube_job_runner.telemetry import loggers
 
@@ -47,13 +46,8 @@ async def held(
         task.cancel()
         with contextlib.suppress(TemporaryError):
             await asyncio.shield(queue.extend(receipts, visibility_seconds=0.0))
-            await asyncio.shield(hand_on(queue, batch.unsettled, delay_seconds=0.0))
+            await asyncio.shield(redelivery.leave_to_others(queue, batch.unsettled, delay_seconds=0.0))
         raise
     finally:
         task.cancel()
         await asyncio.wait({task})  # to suppress its CancelledError would swallow one that is meant for us
-
-
-async def hand_on(queue: ports.MessageQueue, job_ids: Sequence[UUID], *, delay_seconds: float) -> None:
-    """Let other processors look at jobs that were admitted here and are not created yet."""
-    await queue.send([Outgoing(message=Check(job_id=job_id), delay_seconds=delay_seconds) for job_id in job_ids])

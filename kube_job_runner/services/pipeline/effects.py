@@ -1,4 +1,4 @@
-"""Effects on the cluster: what a decision asks for is carried out here, and decided anew with its outcome.
+"""Carries out the effect that a decision asks for, and decides again with its outcome.
 
 Every effect is safe to repeat. A create may come before its commit, because the same create again adopts what the first one
 made; a delete is always a message of its own, because it destroys evidence.
@@ -7,7 +7,7 @@ made; a delete is always a message of its own, because it destroys evidence.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TypeVar
 
@@ -20,10 +20,10 @@ from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, TemporaryError
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.job import Attempt, Job, Verdict
-from kube_job_runner.domain.messages import Delete
 from kube_job_runner.domain.record import trace
 from kube_job_runner.domain.states import State
-from kube_job_runner.telemetry import loggers, metrics
+from kube_job_runner.services.pipeline import job_metrics
+from kube_job_runner.telemetry import loggers
 
 log = loggers.get_logger(__name__)
 
@@ -33,12 +33,18 @@ _OUTAGE = ("ClusterUnavailable", "ClusterBusy")
 _T = TypeVar("_T")
 
 
+class Made(msgspec.Struct, frozen=True):
+    """A cluster job that exists, and the attempt that it was made for."""
+
+    attempt: Attempt
+    facts: JobFacts
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What is decided after an effect; `made` is the cluster job that exists because of it, when there is one."""
+    """What is decided after an effect. `made` is the cluster job that exists because of it, if there is one."""
 
     decision: Decision
-    attempt: Attempt
-    made: JobFacts | None = None
+    made: Made | None = None
 
 
 class Effects:
@@ -60,17 +66,16 @@ class Effects:
         if isinstance(effect, Create):
             return await self._create(effect, loaded, attempts, now=now)
         attempt = effect.attempt
-        facts = await _counted("find", self._cluster.find(attempt.namespace, attempt.cluster_name))
+        facts = await job_metrics.counted("find", self._cluster.find(attempt.namespace, attempt.cluster_name))
         if facts is None:
-            decision = lifecycle.decide(loaded.job, attempts, now=now, rules=self._rules, known_absent=True)
-        else:
-            decision = creation.created(loaded.job, attempts, attempt, facts, now=now, rules=self._rules)
-        return Outcome(decision=decision, attempt=attempt, made=facts)
+            absent = lifecycle.decide(loaded.job, attempts, now=now, rules=self._rules, known_absent=True)
+            return Outcome(decision=absent)
+        return self._made(Made(attempt, facts), loaded.job, attempts, now=now)
 
     async def _create(
         self, effect: Create, loaded: ports.LoadedJob, attempts: Mapping[int, Attempt], *, now: datetime
     ) -> Outcome:
-        job, rules, attempt = loaded.job, self._rules, effect.attempt
+        job, attempt = loaded.job, effect.attempt
         if loaded.spec is None:
             raise RuntimeError(f"job {job.id} is queued and was loaded without its spec")
         request = ports.ClusterJob(
@@ -86,12 +91,14 @@ class Effects:
             traceparent=self._traceparent(job, attempt.number),
         )
         try:
-            facts = await _counted("create", self._cluster.create(request))
+            facts = await job_metrics.counted("create", self._cluster.create(request))
         except (TemporaryError, ClusterRefused, NameTaken) as error:
-            decision = self._not_created(error, job, attempts, now=now)
-            return Outcome(decision=decision, attempt=attempt)
-        decision = creation.created(job, attempts, attempt, facts, now=now, rules=rules)
-        return Outcome(decision=decision, attempt=attempt, made=facts)
+            return Outcome(decision=self._not_created(error, job, attempts, now=now))
+        return self._made(Made(attempt, facts), job, attempts, now=now)
+
+    def _made(self, made: Made, job: Job, attempts: Mapping[int, Attempt], *, now: datetime) -> Outcome:
+        decision = creation.created(job, attempts, made.attempt, made.facts, now=now, rules=self._rules)
+        return Outcome(decision=decision, made=made)
 
     def _traceparent(self, job: Job, attempt: int) -> str | None:
         """Return the parent of the program's spans: the phase `running`, or, where we make no spans, who submitted the job."""
@@ -134,34 +141,7 @@ class Effects:
         verdict = Verdict(outcome=State.FAILED, reason=reason, explanation=explanation, cause="permanent")
         return creation.refused(job, attempts, verdict, now=now, rules=self._rules)
 
-    async def delete(self, message: Delete) -> None:
-        """Remove the cluster job that a message names.
-
-        Raises:
-            TemporaryError: the cluster did not take the request.
-        """
-        deletion = self._cluster.delete(
-            message.namespace,
-            message.cluster_name,
-            cluster_uid=message.cluster_uid,
-            wait_for_pods=message.wait_for_pods,
-            pods=message.pods,
-            grace_seconds=message.grace_seconds,
-        )
-        await _counted("delete", deletion)
-
 
 def spec_hash(spec: msgspec.Struct) -> str:
     """Return 16 hexadecimal digits that tell two specs apart: adoption compares them."""
     return hashlib.sha256(msgspec.json.encode(spec)).hexdigest()[:16]
-
-
-async def _counted(verb: str, call: Awaitable[_T]) -> _T:
-    try:
-        with metrics.cluster_in_flight.track_inprogress(), metrics.cluster_seconds.labels(verb).time():
-            result = await call
-    except Exception as error:
-        metrics.cluster_requests.labels(verb, type(error).__name__).inc()
-        raise
-    metrics.cluster_requests.labels(verb, "ok").inc()
-    return result

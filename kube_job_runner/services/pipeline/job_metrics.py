@@ -1,39 +1,21 @@
-"""Small matters of the pipeline: from a decision to a change of rows, and what the metrics count of it."""
+"""Metrics of the pipeline, and the log line of each job that ends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from datetime import datetime
-
-import msgspec
+from typing import TypeVar
 
 from kube_job_runner import ports
 from kube_job_runner.domain import messages
-from kube_job_runner.domain.decide import obstacles
-from kube_job_runner.domain.decide.decision import Decision
-from kube_job_runner.domain.facts import PodFacts
-from kube_job_runner.domain.failures import Table
-from kube_job_runner.domain.job import Attempt, Job, Transition
+from kube_job_runner.domain.job import Job, Transition
 from kube_job_runner.domain.messages import Message
 from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
 
-
-def change(before: Job, decision: Decision, attempts: tuple[Attempt, ...]) -> ports.Change:
-    """Return the rows to write for a decision; the version grows even when only an attempt changed."""
-    job = decision.job
-    if job.version == before.version:
-        job = msgspec.structs.replace(job, version=before.version + 1)
-    return ports.Change(
-        expected_version=before.version,
-        job=job,
-        attempts=attempts,
-        transitions=decision.transitions,
-        anomalies=decision.anomalies,
-        messages=decision.messages,
-    )
+_T = TypeVar("_T")
 
 
 def count_changes(changes: Iterable[ports.Change]) -> None:
@@ -70,14 +52,19 @@ def _phase(phase: str, job: Job, since: datetime | None, until: datetime | None)
         metrics.job_phase_seconds.labels(phase, metrics.queue_label(job.queue)).observe(seconds)
 
 
-def count_unknown(pod: PodFacts, table: Table) -> None:
-    """Count a waiting reason that the failure rules do not know: it is never fatal, and somebody should add a rule."""
-    reason = obstacles.unknown_signal(pod, table)
-    if reason:
-        metrics.unknown_signals.labels(metrics.signal_label(reason)).inc()
-
-
 def count_messages(handled: Iterable[Message]) -> None:
     """Count messages that were handled to their end."""
     for message in handled:
         metrics.messages_handled.labels(messages.type_name(message), "done").inc()
+
+
+async def counted(verb: str, call: Awaitable[_T]) -> _T:
+    """Return the result of a request to the cluster; count it and measure its time."""
+    try:
+        with metrics.cluster_in_flight.track_inprogress(), metrics.cluster_seconds.labels(verb).time():
+            result = await call
+    except Exception as error:
+        metrics.cluster_requests.labels(verb, type(error).__name__).inc()
+        raise
+    metrics.cluster_requests.labels(verb, "ok").inc()
+    return result

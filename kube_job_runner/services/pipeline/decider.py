@@ -1,0 +1,93 @@
+"""Decides about one job of a batch: joins the observations into its attempts, then asks the lifecycle."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kube_job_runner import ports
+from kube_job_runner.domain.decide import creation, lifecycle, observation, obstacles
+from kube_job_runner.domain.decide.ruleset import Rules
+from kube_job_runner.domain.facts import PodFacts, Seen
+from kube_job_runner.domain.job import Attempt
+from kube_job_runner.domain.messages import Observed
+from kube_job_runner.services.pipeline.batch import Acted, Decided, Entry, Received
+from kube_job_runner.services.pipeline.redelivery import Redelivery
+from kube_job_runner.telemetry import loggers, metrics
+
+log = loggers.get_logger(__name__)
+
+
+class _Joined(msgspec.Struct, kw_only=True):
+    """All attempts with the observations joined in, those of them that changed, and what came before its attempt's row."""
+
+    attempts: dict[int, Attempt]
+    changed: dict[int, Attempt] = {}
+    early: list[Entry] = []
+
+
+class Decider:
+    """Decides about jobs, one at a time. An error in one of them does not stop the others."""
+
+    def __init__(self, *, rules: Rules, redelivery: Redelivery) -> None:
+        self._rules = rules
+        self._redelivery = redelivery
+
+    async def decide(self, received: Received, snapshot: ports.Snapshot) -> Decided | Acted | None:
+        """Decide about a job; None when it failed, or when all its messages come back later.
+
+        The messages of an unknown job are done with: it was removed by retention, or never ours.
+        """
+        try:
+            if received.job_id in snapshot.unreadable:
+                raise RuntimeError(snapshot.unreadable[received.job_id])
+            if received.job_id not in snapshot.jobs:
+                return _unknown(received)
+            return await self._decide(received, snapshot)
+        except Exception as error:  # noqa: BLE001 - a bug in one job's decision must not stop the others
+            await self._redelivery.failed(received, error)
+            return None
+
+    async def _decide(self, received: Received, snapshot: ports.Snapshot) -> Decided | None:
+        loaded, now = snapshot.jobs[received.job_id], snapshot.now
+        joined = self._join(received, snapshot)
+        for entry in joined.early:
+            await self._redelivery.came_early(received, entry)
+        if not received.entries and received.act_until is None:
+            return None
+        return Decided(
+            received=received,
+            loaded=loaded,
+            now=now,
+            attempts=joined.attempts,
+            observed=joined.changed,
+            decision=lifecycle.decide(loaded.job, joined.attempts, now=now, rules=self._rules),
+        )
+
+    def _join(self, received: Received, snapshot: ports.Snapshot) -> _Joined:
+        loaded = snapshot.jobs[received.job_id]
+        joined = _Joined(attempts=dict(loaded.attempts))
+        for entry in received.entries:
+            _, message = entry
+            if not isinstance(message, Observed):
+                continue
+            known = joined.attempts.get(message.attempt) or creation.stray(loaded.job, message, now=snapshot.now)
+            if known is None:
+                joined.early.append(entry)
+                continue
+            self._count_unknown(message.seen)
+            attempt = observation.observe(known, message.seen)
+            if attempt is not joined.attempts.get(message.attempt):
+                joined.attempts[message.attempt] = joined.changed[message.attempt] = attempt
+        return joined
+
+    def _count_unknown(self, seen: Seen) -> None:
+        """Count a waiting reason that the failure rules do not know: it is never fatal, and somebody should add a rule."""
+        reason = obstacles.unknown_signal(seen, self._rules.table) if isinstance(seen, PodFacts) else ""
+        if reason:
+            metrics.unknown_signals.labels(metrics.signal_label(reason)).inc()
+
+
+def _unknown(received: Received) -> Acted:
+    log.warning("a message names an unknown job", action="message.unknown_job", job_id=str(received.job_id))
+    metrics.unknown_objects.inc(len(received.entries))
+    return Acted(received=received)

@@ -1,0 +1,122 @@
+"""Redelivery: when a message of the pipeline comes back, and when it is dead-lettered. No other module decides that.
+
+A `TemporaryError` brings the messages of a job back after the delay that it names. Any other error is logged, the messages
+come back with growing delays, and after `max_deliveries` they are dead-lettered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from uuid import UUID
+
+from kube_job_runner import ports
+from kube_job_runner.domain import backoff, messages
+from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.messages import Check, Delete, Outgoing
+from kube_job_runner.services.pipeline.batch import Entry, Received
+from kube_job_runner.telemetry import loggers, metrics
+
+log = loggers.get_logger(__name__)
+
+UNKNOWN_ATTEMPT_DELIVERIES = 9  # with doubling delays two minutes: longer than the lease of a create in flight
+RETRY_SOON_SECONDS = 0.05
+_RETRY_FAILED_SECONDS = 2.0
+
+
+class Redelivery:
+    """Gives messages back to the queue, acknowledges them, or dead-letters them."""
+
+    def __init__(self, queue: ports.MessageQueue, *, max_deliveries: int) -> None:
+        self._queue = queue
+        self._max_deliveries = max_deliveries
+
+    def worn_out(self, delivery: ports.Delivery) -> bool:
+        """Tell whether a message was delivered more often than allowed and never acknowledged: it may kill its worker."""
+        return delivery.deliveries > self._max_deliveries
+
+    async def dead_letter(self, delivery: ports.Delivery, type_: str, error: str) -> None:
+        """Take a message out of circulation."""
+        log.error("a message was dead-lettered", action="message.dead_letter", type=type_, error=error)
+        try:
+            await self._queue.dead_letter([delivery], error=error)
+        except TemporaryError as failed:
+            # It comes back when its lease ends; the rest of its batch goes on.
+            log.warning("a message could not be dead-lettered", action="message.dead_letter", error=str(failed))
+            return
+        metrics.messages_handled.labels(type_, "dead_lettered").inc()
+
+    async def acknowledge(self, receipts: Sequence[str]) -> None:
+        """Acknowledge messages whose outcome is committed. If that fails they come again, and report nothing new."""
+        try:
+            await self._queue.ack(receipts)
+        except TemporaryError as error:
+            log.warning(
+                "messages were not acknowledged", action="message.acknowledge", error=str(error), messages=len(receipts)
+            )
+
+    async def came_early(self, received: Received, entry: Entry) -> None:
+        """Let an observation of an attempt without a row come back; after some deliveries it is done with."""
+        delivery, _ = entry
+        if delivery.deliveries >= min(UNKNOWN_ATTEMPT_DELIVERIES, self._max_deliveries):
+            metrics.unknown_objects.inc()
+            return
+        received.entries.remove(entry)
+        metrics.messages_handled.labels("observed", "early").inc()
+        await self._retry(delivery, first_seconds=0.25, max_seconds=60.0)
+
+    async def give_back(self, items: Sequence[Received], *, delay_seconds: float) -> None:
+        """Let the messages of these jobs come back, and send a `Check` for each job that was admitted without one."""
+        receipts = [receipt for received in items for receipt in received.receipts]
+        admitted = [received for received in items if received.act_until is not None]
+        with contextlib.suppress(TemporaryError):
+            await self._queue.extend(receipts, visibility_seconds=delay_seconds)
+            await leave_to_others(self._queue, [one.job_id for one in admitted], delay_seconds=delay_seconds)
+            for received in admitted:
+                received.settled = True
+
+    async def failed(self, received: Received, error: Exception) -> None:
+        """Send the messages of a job back after an error, or to the dead letters."""
+        if isinstance(error, TemporaryError):
+            log.info(
+                "a job is tried again later",
+                action="job.retry",
+                job_id=str(received.job_id),
+                error=str(error),
+                delay_seconds=error.delay_seconds,
+            )
+            await self.give_back([received], delay_seconds=error.delay_seconds)
+            return
+        log.error("a decision failed", action="job.decide", job_id=str(received.job_id), exc_info=error)
+        if received.act_until is not None:
+            # The `Check` counts its deliveries, and is dead-lettered with this error in the end.
+            await self.give_back([received], delay_seconds=_RETRY_FAILED_SECONDS)
+        for delivery, message in received.entries:
+            if delivery.deliveries >= self._max_deliveries:
+                await self.dead_letter(delivery, messages.type_name(message), repr(error))
+            else:
+                await self._retry(delivery, first_seconds=2.0, max_seconds=60.0)
+
+    async def delete_failed(self, delivery: ports.Delivery, message: Delete, error: Exception) -> bool:
+        """Let a delete come back; False when it is done with, because the job's own check sends a new one."""
+        log.warning(
+            "a delete failed",
+            action="job.delete",
+            job_id=str(message.job_id),
+            attempt=message.attempt,
+            error=repr(error),
+            temporary=isinstance(error, TemporaryError),
+        )
+        if delivery.deliveries >= self._max_deliveries:
+            return False
+        await self._retry(delivery, first_seconds=2.0, max_seconds=30.0)
+        return True
+
+    async def _retry(self, delivery: ports.Delivery, *, first_seconds: float, max_seconds: float) -> None:
+        delay_seconds = backoff.delay_seconds(delivery.deliveries, first_seconds=first_seconds, max_seconds=max_seconds)
+        await self._queue.extend([delivery.receipt], visibility_seconds=delay_seconds)
+
+
+async def leave_to_others(queue: ports.MessageQueue, job_ids: Sequence[UUID], *, delay_seconds: float) -> None:
+    """Let other processors look at jobs that were admitted here and are not created yet."""
+    await queue.send([Outgoing(message=Check(job_id=job_id), delay_seconds=delay_seconds) for job_id in job_ids])
