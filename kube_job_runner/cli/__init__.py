@@ -1,1 +1,1 @@
-"""Commands for people. They talk HTTP through `kube_job_runner.client`; only serve, up, migrate and token import the server."""
+"""The command line. Verbs for jobs talk HTTP through `kube_job_runner.client`; only verbs for operators import the server."""

@@ -1,4 +1,4 @@
-"""Errors of the client and of the server's start as one message on stderr and an exit code."""
+"""Reports errors: one message on stderr, and an exit code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kube_job_runner.cli import exitcodes, invocation
 
 
 class CommandFailed(Exception):
-    """A command cannot go on; the message is for the person. `exit_code` is that of verbs that do not wait."""
+    """A command cannot go on. The message is for the user; `exit_code` is that of verbs that do not wait."""
 
     def __init__(self, message: str, *, exit_code: int = exitcodes.ERROR) -> None:
         super().__init__(message)
@@ -16,7 +16,7 @@ class CommandFailed(Exception):
 
 
 def report(error: Exception, current: invocation.Invocation) -> int | None:
-    """Say what went wrong and return the exit code; None when it is a bug of ours, which deserves its traceback."""
+    """Print what went wrong and return the exit code. Return None for a bug of ours: it needs its traceback."""
     code = _code(error)
     if code is None:
         return None

@@ -1,8 +1,8 @@
-"""The exit codes: an interface of its own, frozen, in one table that the tests and docs/reference/exit-codes.md follow.
+"""The exit codes of `kjr`: a frozen interface, in one table. docs/reference/exit-codes.md shows the same table.
 
-Verbs that wait for a job (`run`, `wait`, `submit --wait`, `logs --exit-code`) return the job's own code, so every code that
-is ours must be one that a shell, `timeout` or `docker run` uses for the same thing. Other verbs use the small usual set.
-The code is read from the job's record, never from its log stream.
+Verbs that wait for a job (`run`, `wait`, `submit --wait`, `logs --exit-code`) return the job's own exit code. Codes of our
+own therefore mean what they mean to a shell, to `timeout` or to `docker run`. Other verbs use a small set of usual codes.
+The code of a job is read from its record, never from its log.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ ERROR = 1
 USAGE = 2
 NOT_FOUND = 3
 UNAUTHORIZED = 4
-STILL_RUNNING = 75  # EX_TEMPFAIL of sysexits.h: ask again later
+STILL_RUNNING = 75  # EX_TEMPFAIL in sysexits.h: try again later
 RUN_TIMEOUT = 124  # timeout(1) of coreutils
-NO_EXIT_CODE = 125  # docker run: the fault is not the command's
+NO_EXIT_CODE = 125  # docker run: the command is not at fault
 NOT_EXECUTABLE = 126  # POSIX shells
 COMMAND_NOT_FOUND = 127  # POSIX shells
 INTERRUPTED = 130  # 128 + SIGINT
@@ -28,7 +28,7 @@ TERMINATED = 143  # 128 + SIGTERM
 
 
 class Row(NamedTuple):
-    """One line of the table: the code as text, whether it is of waiting verbs, and its meaning."""
+    """A row of the table: the code as text, whether waiting verbs return it, and its meaning."""
 
     code: str
     waiting: bool
@@ -36,40 +36,40 @@ class Row(NamedTuple):
 
 
 TABLE: tuple[Row, ...] = (
-    Row("0", True, "the job succeeded (with several jobs: all of them did)"),
-    Row("N", True, "the job failed and this is its own exit code, 1 to 255"),
-    Row("1", True, "several jobs were waited for, and at least one did not succeed"),
-    Row("75", True, "the time of --wait-timeout is over; the job goes on"),
-    Row("124", True, "the job ran into its run timeout"),
+    Row("0", True, "the job succeeded; with several jobs, all of them did"),
+    Row("N", True, "the job failed; this is its own exit code, 1 to 255"),
+    Row("1", True, "with several jobs: at least one did not succeed"),
+    Row("75", True, "the job has not ended within --wait-timeout"),
+    Row("124", True, "the job exceeded its run timeout"),
     Row(
         "125",
         True,
         "there is no exit code: the submit was refused, the job could not be started, the infrastructure failed, "
-        "or kjr itself did (wrong usage, no server, wrong token, no such job)",
+        "or kjr itself failed (wrong usage, no server, wrong token, no such job)",
     ),
     Row("126", True, "the command of the job cannot be executed"),
     Row("127", True, "the command of the job does not exist"),
-    Row("130", True, "interrupted here by Ctrl-C (SIGINT)"),
-    Row("141", True, "the reader of our output went away"),
-    Row("143", True, "the job was cancelled elsewhere, or kjr was ended by SIGTERM"),
+    Row("130", True, "kjr was interrupted by Ctrl-C (SIGINT)"),
+    Row("141", True, "the reader of the output closed the pipe (SIGPIPE)"),
+    Row("143", True, "the job was cancelled by somebody else, or SIGTERM ended kjr"),
     Row("0", False, "done"),
-    Row("1", False, "it failed; the last lines of stderr say why"),
-    Row("2", False, "wrong usage: an unknown flag, a value that cannot be read, or a wrong setting"),
-    Row("3", False, "there is no such job"),
-    Row("4", False, "the token is missing, wrong, or may not do this"),
-    Row("130", False, "interrupted by Ctrl-C (SIGINT)"),
-    Row("141", False, "the reader of our output went away"),
-    Row("143", False, "ended by SIGTERM"),
+    Row("1", False, "failed; the last lines of stderr say why"),
+    Row("2", False, "wrong usage: an unknown option, an invalid value, or a wrong setting"),
+    Row("3", False, "no such job"),
+    Row("4", False, "the token is missing or wrong, or it does not allow this"),
+    Row("130", False, "kjr was interrupted by Ctrl-C (SIGINT)"),
+    Row("141", False, "the reader of the output closed the pipe (SIGPIPE)"),
+    Row("143", False, "SIGTERM ended kjr"),
 )
 
 BY_REASON: dict[str, int] = {
     "RunTimeout": RUN_TIMEOUT,
-    "DeadlineExceeded": RUN_TIMEOUT,  # the backstop in the cluster for the same deadline
+    "DeadlineExceeded": RUN_TIMEOUT,  # the cluster enforces the same deadline
     "CommandNotFound": COMMAND_NOT_FOUND,
     "CommandNotExecutable": NOT_EXECUTABLE,
     "WrongArchitecture": NOT_EXECUTABLE,
 }
-"""Reasons that beat the recorded exit code: there it is the runtime's, not the command's."""
+"""Reasons that override the recorded exit code, because it comes from the container runtime and not from the command."""
 
 
 def of_job(job: Job) -> int:
@@ -89,7 +89,7 @@ def of_job(job: Job) -> int:
 
 
 def of_jobs(jobs: list[Job]) -> int:
-    """Return the exit code of a waiting verb for the jobs waited for."""
+    """Return the exit code of a waiting verb for all its jobs."""
     if len(jobs) == 1:
         return of_job(jobs[0])
     if any(not job.terminal for job in jobs):

@@ -1,4 +1,4 @@
-"""What every command shares: where the server is, how to print, and which kind of exit codes applies."""
+"""One invocation of `kjr`: the options that all verbs share, messages on stderr, and the client for the server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OUTAGE_SECONDS = 600.0
 
 @dataclass
 class Invocation:
-    """The options common to all commands. `waiting` marks verbs that return the exit code of a job."""
+    """The options that all verbs share. `waiting` is set by verbs that return the exit code of a job."""
 
     server: str | None = None
     token: str | None = None
@@ -29,11 +29,11 @@ class Invocation:
     color: bool | None = None
     waiting: bool = False
     ending: bool = False
-    """The last word is said: a thread that loses its connection because we close it has nothing to tell."""
+    """Whether the command is ending. Then connections are lost because we close them, and nothing is reported."""
     _said: set[str] = field(default_factory=set)
 
     def client(self, *, patience: float = 1.0) -> Client:
-        """Return a client for the server; the caller closes it. `patience` stretches the time a call is tried for."""
+        """Return a client for the server; the caller closes it. `patience` multiplies the time for which a call is retried."""
         from kube_job_runner.client import Client, RetryPolicy
 
         return Client(
@@ -45,42 +45,42 @@ class Invocation:
         )
 
     def note(self, message: str) -> None:
-        """Say something to the person on stderr, unless `--quiet`."""
+        """Print a message on stderr, unless `--quiet` is set."""
         if not self.quiet:
             self.say(message)
 
     def say(self, message: str) -> None:
-        """Say something on stderr, also with `--quiet`: errors and the last line."""
+        """Print a message on stderr, also with `--quiet`: for errors and for the last line."""
         click.echo(text.block(message), err=True)
 
     def _on_retry(self, why: str, delay_seconds: float) -> None:
         if why not in self._said and not self.ending:
             self._said.add(why)
-            self.note(f"kjr: {why}; trying again in {durations.show(delay_seconds)}")
+            self.note(f"kjr: {why}; retrying in {durations.show(delay_seconds)}")
 
     @property
     def stdout_is_terminal(self) -> bool:
-        """Whether data is written to a terminal."""
+        """Whether stdout is a terminal."""
         return sys.stdout.isatty()
 
     @property
     def colored(self) -> bool:
-        """Whether stdout may be coloured: a terminal, and neither `--no-color` nor NO_COLOR (no-color.org)."""
+        """Whether stdout is coloured: it is a terminal, and neither `--no-color` nor NO_COLOR (no-color.org) is set."""
         return self.stdout_is_terminal and color_allowed(self.color)
 
 
 def color_allowed(flag: bool | None) -> bool:
-    """Tell whether colour is allowed by the flag and by NO_COLOR."""
+    """Return whether the option and the environment allow colour."""
     return flag is not False and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def current() -> Invocation:
-    """Return the invocation of the running command."""
+    """Return the invocation that is running."""
     invocation: Any = click.get_current_context().find_root().obj
     assert isinstance(invocation, Invocation)
     return invocation
 
 
 def interactive() -> bool:
-    """Tell whether a person sees our messages: stderr is a terminal. It decides what Ctrl-C means."""
+    """Return whether stderr is a terminal, so that a person sees our messages. It decides what Ctrl-C means."""
     return sys.stderr.isatty()

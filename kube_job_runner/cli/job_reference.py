@@ -1,4 +1,4 @@
-"""From what a person types to a job: an id, the first characters of one, a name (its newest job), or `@last`."""
+"""Finds the job that a user names: by id, by the first characters of an id, by name (its newest job), or by `@last`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CLOCK_SLACK = timedelta(minutes=10)
 
 
 def remember(client: Client, job_id: str) -> None:
-    """Note the last job submitted from this machine to this server. That it cannot be noted is no reason to fail."""
+    """Store the id of the last job submitted from this machine to this server. An error of the file system is ignored."""
     path = connection.data_dir() / _FILE_NAME
     with contextlib.suppress(OSError):
         known = _read(path)
@@ -50,10 +50,10 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def resolve(client: Client, reference: str) -> Job:
-    """Return the job that is meant.
+    """Return the job that a reference names.
 
     Raises:
-        CommandFailed: none fits, or several ids begin like this.
+        CommandFailed: no job fits, or several ids begin with these characters.
         NotFound: there is no job with this id.
     """
     text = reference.strip()
@@ -85,7 +85,7 @@ def _last(client: Client) -> str:
 
 
 def window(prefix: str) -> tuple[datetime, datetime] | None:
-    """Return the times at which ids with this prefix can have been made (UUIDv7, RFC 9562: milliseconds come first)."""
+    """Return the times between which ids with this prefix were made (a UUIDv7 begins with milliseconds, RFC 9562)."""
     digits = prefix.replace("-", "")[:12]
     try:
         first = datetime.fromtimestamp(int(digits.ljust(12, "0"), 16) / 1000, UTC)
@@ -107,5 +107,5 @@ def _by_prefix(client: Client, prefix: str) -> list[Job]:
         if job.id.startswith(prefix):
             found.append(job)
         elif found or job.id < prefix:
-            break  # newest first, and ids sort by time: none can follow
+            break  # jobs come newest first and ids sort by time, so no other one can follow
     return found

@@ -1,6 +1,6 @@
-"""The command `kjr`: a table of commands that are imported by name, and the one place where errors become exit codes.
+"""The command `kjr`: the table of its verbs, and the one place where errors become exit codes.
 
-`kjr --help` shows the table without importing a command, so it stays fast whatever the commands need.
+`kjr --help` prints the table without importing a verb, so it is fast whatever the verbs import.
 """
 
 from __future__ import annotations
@@ -13,48 +13,48 @@ from typing import Any, NamedTuple
 import click
 
 import kube_job_runner
-from kube_job_runner.cli import invocation
+from kube_job_runner.cli import exitcodes, invocation
 from kube_job_runner.cli.terminal import text
 
 
-class Entry(NamedTuple):
-    """Where a command is and the line that `kjr --help` shows for it."""
+class Verb(NamedTuple):
+    """A row of the table. The verb's command is in `cli/commands/<name>.py`; `waits` means that it returns a job's exit code."""
 
-    module: str
     summary: str
     group: str = "Jobs"
+    aliases: tuple[str, ...] = ()
+    waits: bool = False
 
 
-COMMANDS: dict[str, Entry] = {
-    "run": Entry("run", "Run a container: submit, show phases and log, return its exit code."),
-    "submit": Entry("submit", "Submit jobs from YAML or JSON files."),
-    "list": Entry("list", "List jobs, newest first (also: ls, ps)."),
-    "get": Entry("get", "Show jobs: state, phases, attempts, reason, next step."),
-    "logs": Entry("logs", "Print or follow the log of a job."),
-    "wait": Entry("wait", "Wait for the end of jobs and return the exit code."),
-    "cancel": Entry("cancel", "Cancel jobs."),
-    "classify": Entry("classify", "Say what the failure rules make of messages of a cluster."),
-    "rerun": Entry("rerun", "Run jobs again, as they were or changed."),
-    "explain": Entry("explain", "Explain a job (what happened, or why it waits) or a reason code."),
-    "events": Entry("events", "Show what happened to a job, in order of time (also: timeline)."),
-    "simulate": Entry("simulate", "Try out a retry policy on jobs that ran, or on failures."),
-    "up": Entry("up", "Start a server with its own database on this machine.", "Server"),
-    "demo": Entry("demo", "Start a server, run three jobs on it, show what became of them.", "Server"),
-    "serve": Entry("serve", "Start components of the server (all of them, or those named).", "Server"),
-    "health": Entry("health", "Ask whether the components started here are well.", "Server"),
-    "migrate": Entry("migrate", "Bring the database schema up to date.", "Server"),
-    "queue": Entry("queue", "Make and check the queue on SQS.", "Server"),
-    "token": Entry("token", "Create, list and revoke API tokens.", "Server"),
-    "config": Entry("config", "Print, show or check the settings of the server.", "Server"),
-    "doctor": Entry("doctor", "Check configuration, database, cluster and rights; say what to mend.", "Server"),
-    "version": Entry("version", "Print the versions of this client and of the server.", "Server"),
+COMMANDS: dict[str, Verb] = {
+    "run": Verb("Run a container: submit, show phases and log, return its exit code.", waits=True),
+    "submit": Verb("Submit jobs from YAML or JSON files."),
+    "list": Verb("List jobs, newest first (also: ls, ps).", aliases=("ls", "ps")),
+    "get": Verb("Show jobs: state, phases, attempts, reason, next step."),
+    "logs": Verb("Print or follow the log of a job."),
+    "wait": Verb("Wait until jobs have ended; return their exit code.", waits=True),
+    "cancel": Verb("Cancel jobs."),
+    "classify": Verb("Apply the failure rules to messages from a cluster."),
+    "rerun": Verb("Run jobs again, with or without changes."),
+    "explain": Verb("Explain a job (what happened, or why it waits) or a reason code."),
+    "events": Verb("Show what happened to a job, in order of time (also: timeline).", aliases=("timeline",)),
+    "simulate": Verb("Try a retry policy on past jobs, or on failures."),
+    "up": Verb("Start a server with its own database on this machine.", "Server"),
+    "demo": Verb("Start a server, run three jobs, show their results.", "Server"),
+    "serve": Verb("Start components of the server: all, or the named ones.", "Server"),
+    "health": Verb("Check whether the components on this machine are healthy.", "Server"),
+    "migrate": Verb("Bring the database schema up to date.", "Server"),
+    "queue": Verb("Create and check the SQS queue.", "Server"),
+    "token": Verb("Create, list and revoke API tokens.", "Server"),
+    "config": Verb("Print, show or check the settings of the server.", "Server"),
+    "doctor": Verb("Check configuration, database, cluster and rights; say what to fix.", "Server"),
+    "version": Verb("Print the versions of this client and of the server.", "Server"),
 }
-ALIASES = {"ls": "list", "ps": "list", "timeline": "events"}
-WAITING = frozenset({"run", "wait"})
+ALIASES = {alias: name for name, verb in COMMANDS.items() for alias in verb.aliases}
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
+    """A group that imports a command only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands."""
@@ -63,17 +63,18 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
         name = ALIASES.get(cmd_name, cmd_name)
-        entry = COMMANDS.get(name)
-        if entry is None:
+        verb = COMMANDS.get(name)
+        if verb is None:
             return None
         if isinstance(ctx.obj, invocation.Invocation):
-            ctx.obj.waiting = name in WAITING
-        command = importlib.import_module(f"kube_job_runner.cli.commands.{entry.module}").command
+            ctx.obj.waiting = verb.waits
+        command = importlib.import_module(f"kube_job_runner.cli.commands.{name}").command
         assert isinstance(command, click.Command)
+        command.short_help = verb.summary
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; when the reader of our output has gone, say nothing more (click would make it an error)."""
+        """Run the command. If the reader of the output has closed the pipe, end quietly (click would report an error)."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -83,13 +84,13 @@ class LazyGroup(click.Group):
         """Write the table of commands."""
         for group in ("Jobs", "Server"):
             with formatter.section(group):
-                formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items() if entry.group == group])
+                formatter.write_dl([(name, verb.summary) for name, verb in COMMANDS.items() if verb.group == group])
 
 
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="An ID may be an id, the first characters of one, the name of a job (the newest), or @last.",
+    epilog="ID is a job's id, the first characters of it, a job's name (its newest job), or @last.",
 )
 @click.option("--server", metavar="URL", help="Server to talk to. [env: KJR_SERVER]")
 @click.option("--token", metavar="TOKEN", help="Bearer token. [env: KJR_TOKEN]")
@@ -123,16 +124,16 @@ def run(args: list[str] | None = None) -> int:
         return stop.exit_code
     except click.UsageError as error:
         error.show()
-        return 125 if current.waiting else 2
+        return exitcodes.NO_EXIT_CODE if current.waiting else exitcodes.USAGE
     except click.ClickException as error:
         click.echo(f"kjr: {text.block(error.format_message())}", err=True)
-        return 125 if current.waiting else error.exit_code
+        return exitcodes.NO_EXIT_CODE if current.waiting else error.exit_code
     except (KeyboardInterrupt, click.Abort, EOFError):
         click.echo("kjr: interrupted", err=True)
-        return 130
+        return exitcodes.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - a bug is reported with its traceback and the exit code of one
         return _failed(error, current)
-    return result if isinstance(result, int) else 0
+    return result if isinstance(result, int) else exitcodes.OK
 
 
 def _failed(error: Exception, current: invocation.Invocation) -> int:
@@ -144,20 +145,15 @@ def _failed(error: Exception, current: invocation.Invocation) -> int:
 
         traceback.print_exception(error)
         click.echo("kjr: this is a bug in kjr; please report it with the lines above", err=True)
-        return 125 if current.waiting else 1
+        return exitcodes.NO_EXIT_CODE if current.waiting else exitcodes.ERROR
     return code
 
 
 def _reader_gone() -> int:
-    # The interpreter flushes stdout once more at its end; give it somewhere to write to.
+    # The interpreter flushes stdout once more at its end. It needs a place to write to.
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
-    return 141
-
-
-def invoke(*args: Any) -> int:
-    """Run a command line given as arguments: what tests and other commands of ours use."""
-    return run([str(arg) for arg in args])
+    return exitcodes.READER_GONE
 
 
 if __name__ == "__main__":

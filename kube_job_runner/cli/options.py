@@ -1,4 +1,4 @@
-"""Options that several commands have, and the types of values as people write them."""
+"""Options that several verbs share, and types of option values: durations, KEY=VALUE pairs."""
 
 from __future__ import annotations
 
@@ -56,10 +56,12 @@ set_fields = click.option(
 
 
 def connection(function: Function) -> Function:
-    """Add `--server`, `--token` and `--no-color`; they may also stand before the command's name."""
+    """Add `--server`, `--token` and `--no-color`. They are also allowed before the verb."""
 
     @click.option("--server", metavar="URL", help="Server to talk to. [env: KJR_SERVER]")
-    @click.option("--token", metavar="TOKEN", help="Bearer token. [env: KJR_TOKEN, which other users cannot see]")
+    @click.option(
+        "--token", metavar="TOKEN", help="Bearer token. [env: KJR_TOKEN, which is safer: other users can see options]"
+    )
     @click.option("--no-color", is_flag=True, help="No colour. [env: NO_COLOR]")
     @functools.wraps(function)
     def wrapped(*args: Any, server: str | None, token: str | None, no_color: bool, **kwargs: Any) -> Any:
@@ -74,14 +76,14 @@ def connection(function: Function) -> Function:
 
 
 def output(*formats: str, default: str = "table", short_quiet: bool = True) -> Callable[[Function], Function]:
-    """Add `-o` with the formats given (all when none is) and `--quiet` (`-q` unless it means something else there)."""
+    """Add `-o` with these formats (all of them by default) and `--quiet`. `short_quiet` adds `-q` too."""
     choices = formats or FORMATS
     quiet_names = ("-q", "--quiet") if short_quiet else ("--quiet",)
 
     def decorate(function: Function) -> Function:
         @click.option(
             "-o", "--output", "output_format", type=click.Choice(choices), default=default, show_default=True,
-            help="Form of the data on stdout.",
+            help="Format of the data on stdout.",
         )  # fmt: skip
         @click.option(*quiet_names, "quiet", is_flag=True, help="No progress and no hints on stderr.")
         @functools.wraps(function)

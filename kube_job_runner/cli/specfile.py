@@ -1,4 +1,4 @@
-"""Job specs from files and flags: YAML or JSON, many documents, `--set path=value`, durations as people write them."""
+"""Reads job specs from files: YAML or JSON, one or many, with durations such as `10m`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ API_VERSION = "kube-job-runner.io/v1"
 
 
 class SpecError(click.ClickException):
-    """A file or a `--set` cannot be read as job specs."""
+    """A file or a `--set` option is not valid."""
 
     exit_code = 2
 
@@ -28,7 +28,7 @@ def load(name: str) -> list[dict[str, Any]]:
     A file holds one spec, a list of specs, or `{"jobs": [...]}`; YAML may hold several documents.
 
     Raises:
-        SpecError: it cannot be read.
+        SpecError: the file cannot be read, or holds something else.
     """
     try:
         content = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def load(name: str) -> list[dict[str, Any]]:
         raise SpecError(f"{name}: {error}") from None
     specs = [_one(spec, name) for document in _documents(content, name) for spec in _unpack(document)]
     if not specs:
-        raise SpecError(f"{name}: there is no job in it")
+        raise SpecError(f"{name}: it holds no job")
     return specs
 
 
@@ -46,7 +46,7 @@ def _documents(content: str, name: str) -> Iterator[Any]:
             yield json.loads(content, object_pairs_hook=_no_duplicates)
             return
         except json.JSONDecodeError:
-            pass  # flow-style YAML, JSON lines or several documents: YAML reads those, or says what is wrong
+            pass  # JSON lines, flow-style YAML or several documents: tried below
         except ValueError as error:
             raise SpecError(f"{name}: {error}") from None
         try:
@@ -68,7 +68,7 @@ def _loader() -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """The safe loader, but a key twice in one mapping is a fault, not the second one's win."""
+        """The safe loader, with an error for a key that a mapping holds twice."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
             pairs = [(self.construct_object(key, deep=True), None) for key, _ in node.value]
@@ -82,7 +82,7 @@ def _no_duplicates(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     result: dict[Any, Any] = {}
     for key, value in pairs:
         if key in result:
-            raise ValueError(f"the key {key!r} stands twice in one object")
+            raise ValueError(f"the key {key!r} occurs twice in one object")
         result[key] = value
     return result
 
@@ -101,16 +101,16 @@ def _one(spec: Any, name: str) -> dict[str, Any]:
     version, kind = spec.pop("apiVersion", API_VERSION), spec.pop("kind", "Job")
     if (version, kind) != (API_VERSION, "Job"):
         raise SpecError(
-            f"{name}: {version} {kind} cannot be submitted; write a {API_VERSION} Job, or leave apiVersion and kind out"
+            f"{name}: {version} {kind} cannot be submitted; write {API_VERSION} Job, or omit apiVersion and kind"
         )
-    converted: dict[str, Any] = with_seconds(spec)
+    converted: dict[str, Any] = _with_seconds(spec)
     return converted
 
 
-def with_seconds(value: Any) -> Any:
-    """Return a spec in which durations such as `run_seconds: 10m` are numbers of seconds."""
+def _with_seconds(value: Any) -> Any:
+    """Return a spec with durations such as `run_seconds: 10m` converted to seconds."""
     if isinstance(value, list):
-        return [with_seconds(item) for item in value]
+        return [_with_seconds(item) for item in value]
     if not isinstance(value, dict):
         return value
     result = {}
@@ -120,12 +120,12 @@ def with_seconds(value: Any) -> Any:
         elif isinstance(key, str) and key.endswith("_seconds") and isinstance(item, str):
             result[key] = seconds(item, key)
         else:
-            result[key] = with_seconds(item)
+            result[key] = _with_seconds(item)
     return result
 
 
 def seconds(text: str, where: str) -> int | float:
-    """Return a duration in seconds, as a whole number where it is one."""
+    """Return a duration in seconds, as an integer if it is whole."""
     try:
         number = durations.parse(text)
     except ValueError as error:

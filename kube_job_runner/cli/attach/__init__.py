@@ -1,1 +1,1 @@
-"""Attached to running jobs: follow the log, wait for the end, show progress."""
+"""Attaching to jobs: follow the log, wait for the end, show progress, report the end."""

@@ -1,7 +1,7 @@
-"""`kjr run` from submit to exit code: phases, log, and what Ctrl-C means.
+"""Runs a job attached to the terminal or pipeline: from submit to exit code, with phases, log and interrupts.
 
-On a terminal Ctrl-C detaches and a second one within the window cancels; without one (a pipeline) SIGINT and SIGTERM
-cancel, so that a stopped pipeline leaves nothing running. `--on-interrupt` decides it whatever the terminal.
+On a terminal, Ctrl-C detaches, and a second Ctrl-C shortly after it cancels the job. Without a terminal (in a pipeline),
+SIGINT and SIGTERM cancel the job, so that a stopped pipeline leaves nothing running. `--on-interrupt` overrides this.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kube_job_runner.cli import exitcodes, job_reference
-from kube_job_runner.cli.attach import follower, log_writer, progress
+from kube_job_runner.cli.attach import follower, log_writer, progress, reports
 from kube_job_runner.cli.invocation import Invocation, interactive
-from kube_job_runner.cli.terminal import durations, output, text
+from kube_job_runner.cli.terminal import output, text
 from kube_job_runner.client import errors
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _BANNERS = {None: "Ctrl-C detaches, twice cancels", "detach": "Ctrl-C detaches",
 
 @dataclass
 class AttachedRun:
-    """One job, attended by the person or the system that submitted it."""
+    """One job, from its submit to its end."""
 
     invocation: Invocation
     client: Client
@@ -74,7 +74,7 @@ class AttachedRun:
 
     def _submitted(self, job: Job) -> None:
         job_reference.remember(self.client, job.id)
-        report_warnings(self.invocation, job)
+        reports.warnings(self.invocation, job)
         if interactive():
             self.invocation.note(f"kjr: job {text.line(job.id)} ({_BANNERS[self.on_interrupt]})")
         self._changed(job)
@@ -96,9 +96,9 @@ class AttachedRun:
         self._writer.end_line()
         self._shown.finish(job)
         if log_cut:
-            self.invocation.note(f"kjr: the log has not ended yet; see the rest with: kjr logs {text.line(job.id)}")
+            self.invocation.note(f"kjr: the log is not complete yet; read the rest with: kjr logs {text.line(job.id)}")
         self._write_object(job)
-        report_end(self.invocation, job)
+        reports.end(self.invocation, job)
         return exitcodes.of_job(job)
 
     def _write_object(self, job: Job | None) -> None:
@@ -110,11 +110,11 @@ class AttachedRun:
         if self.job is not None:
             self._write_object(self.job)
             self.invocation.say(
-                f"kjr: lost sight of job {text.line(self.job.id)}; it may go on: kjr wait {self.job.id}"
+                f"kjr: connection lost; job {text.line(self.job.id)} may still be running: kjr wait {self.job.id}"
             )
         elif isinstance(error, errors.ConnectionFailed):
             self.invocation.say(
-                "kjr: it is not known whether the job was stored; to find out, run the same again with "
+                "kjr: it is unknown whether the job was stored; to find out, run the same command again with "
                 f"--idempotency-key {self.idempotency_key}"
             )
         raise error
@@ -131,13 +131,13 @@ class AttachedRun:
             self._await_submit(DETACH_WINDOW_SECONDS if mode == "detach" else SUBMIT_GRACE_SECONDS)
         if self.job is None:
             self.invocation.say(
-                "kjr: interrupted before the submit was answered; to find out whether the job was stored, run the same "
-                f"again with --idempotency-key {self.idempotency_key}"
+                "kjr: interrupted before the server answered the submit; to find out whether the job was stored, "
+                f"run the same command again with --idempotency-key {self.idempotency_key}"
             )
         elif mode == "cancel":
             self._cancel(self.job, number)
         else:
-            print_detached(self.invocation, self.job)
+            reports.detached(self.invocation, self.job)
         self._write_object(self.job)
         return 128 + number
 
@@ -177,34 +177,3 @@ class AttachedRun:
             self.invocation.say(f"kjr: the job could not be cancelled: {error}\nTry again with: kjr cancel {job.id}")
         else:
             self.invocation.say(f"kjr: job {text.line(job.id)}: cancel requested ({name})")
-
-
-def report_warnings(invocation: Invocation, job: Job) -> None:
-    """Say what the server thinks of the spec: unknown fields, above all."""
-    for warning in job.warnings or ():
-        parts = [warning.get("pointer"), warning.get("detail")] if isinstance(warning, dict) else [warning]
-        invocation.say("kjr: warning: " + " ".join(text.line(part) for part in parts if part))
-
-
-def print_detached(invocation: Invocation, job: Job) -> None:
-    """Print the three commands that go on from here."""
-    identity = text.line(job.id)
-    invocation.note(
-        f"kjr: the job goes on; to come back to it:\n  kjr logs -f {identity}\n  kjr wait {identity}\n  kjr cancel {identity}"
-    )
-
-
-def report_end(invocation: Invocation, job: Job) -> None:
-    """Say how a job ended: the last line on stderr, always there when it did not succeed."""
-    if job.succeeded:
-        took = output.run_time(job)
-        invocation.note(f"kjr: job {text.line(job.id)} succeeded" + (f" in {took}" if took else ""))
-        return
-    parts = [f"kjr: job {text.line(job.id)} {text.line(job.state)}", job.reason, job.explanation]
-    docs = f" (docs: kjr explain {text.line(job.reason)})" if job.state == "failed" and job.reason else ""
-    invocation.say(": ".join(text.line(part) for part in parts if part) + docs)
-
-
-def report_still_running(invocation: Invocation, job: Job, seconds: float) -> None:
-    """Say that the time to wait is over."""
-    invocation.say(f"kjr: job {text.line(job.id)} is still {text.line(job.state)} after {durations.show(seconds)}")

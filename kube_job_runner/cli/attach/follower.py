@@ -1,6 +1,6 @@
-"""Following a job: one thread watches its record, one reads its log, and the main thread hears both and the signals.
+"""Follows jobs: one thread watches the record, another reads the log, and the main thread gets their events and the signals.
 
-The main thread alone writes and never waits for the network, so Ctrl-C is answered at once. What the job came to is taken
+Only the main thread writes, and it never waits for the network, so Ctrl-C is answered at once. The outcome of a job comes
 from its record; the log is only shown.
 """
 
@@ -29,7 +29,7 @@ class Submitted(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """The job's record as it is now."""
+    """The job's record has changed, or was read for the first time."""
 
     job: Job
 
@@ -41,19 +41,19 @@ class Logged(NamedTuple):
 
 
 class LogEnded(NamedTuple):
-    """There is no more log; `error` is why there is less than there should be."""
+    """The log has ended. `error` says why it is incomplete, if it is."""
 
     error: Exception | None
 
 
 class Failed(NamedTuple):
-    """Submitting or watching the job cannot go on."""
+    """The job cannot be submitted, or no longer be watched."""
 
     error: Exception
 
 
 class Signalled(NamedTuple):
-    """A person or a system wants us to stop."""
+    """SIGINT or SIGTERM arrived."""
 
     number: int
 
@@ -62,7 +62,7 @@ Event = Submitted | Changed | Logged | LogEnded | Failed | Signalled
 
 
 class Follower:
-    """Starts the threads and hands their events to the main thread, one at a time."""
+    """Starts the threads, and passes their events to the main thread one at a time."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -75,7 +75,7 @@ class Follower:
         self._start(lambda: self._events.put(Submitted(call())))
 
     def watch(self, job_id: str, *, timeout_seconds: float | None = None) -> None:
-        """Send the job's record now and at each change, to its end."""
+        """Send the job's record now and after each change, until the job has ended."""
 
         def work() -> None:
             for job in self._client.changes(job_id, timeout=timeout_seconds):
@@ -84,7 +84,7 @@ class Follower:
         self._start(work)
 
     def logs(self, job_id: str, *, tail: int | None = None, attempt: int | None = None) -> None:
-        """Send the job's log, to the end of the job."""
+        """Send the job's log until the job has ended."""
 
         def work() -> None:
             error: Exception | None = None
@@ -99,7 +99,7 @@ class Follower:
         self._start(work)
 
     def next(self, timeout_seconds: float | None = None) -> Event | None:
-        """Return the next event, or None when none came in time."""
+        """Return the next event, or None if none arrives in time."""
         try:
             event = self._events.get(timeout=timeout_seconds)
         except queue.Empty:
@@ -110,7 +110,7 @@ class Follower:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Turn SIGINT and SIGTERM into events; a third one ends the process at once."""
+        """Turn SIGINT and SIGTERM into events. The third one ends the process at once."""
         count = 0
 
         def handle(number: int, _: FrameType | None) -> None:
@@ -138,7 +138,7 @@ class Follower:
 
 
 class Deadline:
-    """A bound on a wait."""
+    """The end of a wait."""
 
     def __init__(self, seconds: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic

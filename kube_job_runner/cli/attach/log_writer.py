@@ -1,4 +1,4 @@
-"""Where log bytes go: untouched to a file or a pipe, harmless to a terminal."""
+"""Writes log bytes: unchanged to a file or a pipe, escaped to a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class LogWriter:
-    """Writes log chunks to stdout, or to stderr where stdout belongs to an object (`-o json`)."""
+    """Writes log chunks to stdout, or to stderr if stdout carries an object (`-o json`)."""
 
     def __init__(self, *, to_stderr: bool = False) -> None:
         self._stream = sys.stderr if to_stderr else sys.stdout
@@ -23,7 +23,7 @@ class LogWriter:
         self._gone = False
 
     def write(self, chunk: LogChunk) -> None:
-        """Write a chunk. A reader that went away is no reason to stop following the job: the rest is dropped."""
+        """Write a chunk. If the reader has closed the pipe, drop the rest; the job is still followed."""
         if self._gone:
             return
         if self._attempt and chunk.attempt != self._attempt:
@@ -36,11 +36,11 @@ class LogWriter:
 
     @property
     def reader_gone(self) -> bool:
-        """Whether nobody reads any more."""
+        """Whether the reader has closed the pipe."""
         return self._gone
 
     def end_line(self) -> None:
-        """On a terminal, finish a line that the log left open, so that the next message begins a line of its own."""
+        """On a terminal, end an unfinished line of the log, so that the next message starts on a new line."""
         if self._raw is None and not self._at_line_start and not self._gone:
             self._put("\n")
 

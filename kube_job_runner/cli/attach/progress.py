@@ -1,4 +1,4 @@
-"""The phases of a job for a person: one living line on a terminal, one plain line per change elsewhere. On stderr only."""
+"""Shows the phases of a job on stderr: one live line on a terminal, one plain line per change elsewhere."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Shows where a job is."""
+    """Shows the progress of a job."""
 
     def show(self, job: Job) -> None:
-        """Show the job's present state."""
+        """Show the job's current state."""
         ...
 
     def pause(self) -> None:
-        """Stop drawing, because the log comes now."""
+        """Stop drawing, because the log starts now."""
         ...
 
     def finish(self, job: Job | None) -> None:
-        """Show how it ended, and draw no more."""
+        """Show how the job ended, and stop drawing."""
         ...
 
 
@@ -44,7 +44,7 @@ class Silent:
 
 
 class Lines:
-    """One plain line per change: for files and the logs of other systems."""
+    """One plain line per change, for files and the logs of other systems."""
 
     def __init__(self, invocation: Invocation, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._invocation = invocation
@@ -53,7 +53,7 @@ class Lines:
         self._since = monotonic()
 
     def show(self, job: Job) -> None:
-        """Write a line when the state or the attempt changed."""
+        """Write a line if the state or the attempt has changed."""
         phase = phase_of(job)
         if phase == self._phase:
             return
@@ -63,14 +63,14 @@ class Lines:
         self._invocation.note(f"kjr: job {text.line(job.id)} {text.line(phase)}{before}")
 
     def pause(self) -> None:
-        """Do nothing: lines and a log go together."""
+        """Do nothing: lines may be mixed with a log."""
 
     def finish(self, job: Job | None) -> None:
-        """Do nothing: the end was a change like any other."""
+        """Do nothing: `show` has written the last line."""
 
 
-class Living:
-    """One line that is redrawn until the log begins."""
+class LiveLine:
+    """One line that is redrawn until the log starts."""
 
     def __init__(self, *, colored: bool, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._colored = colored
@@ -103,15 +103,15 @@ class Living:
 
 
 def phase_of(job: Job) -> str:
-    """Return the state, with the attempt from the second one on."""
+    """Return the state, and from the second attempt on its number."""
     number = job.attempt + 1 if job.state == "queued" and job.attempt else job.attempt
     return f"{job.state} (attempt {number})" if number > 1 and not job.terminal else job.state
 
 
 def choose(invocation: Invocation) -> Progress:
-    """Return the way to show progress that fits where stderr goes."""
+    """Return the progress display that fits stderr."""
     if invocation.quiet:
         return Silent()
     if interactive():
-        return Living(colored=color_allowed(invocation.color))
+        return LiveLine(colored=color_allowed(invocation.color))
     return Lines(invocation)

@@ -1,11 +1,11 @@
-"""Waiting for several jobs: for all of them, or for the first."""
+"""Waits for several jobs: for all, or for the first that ends."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from kube_job_runner.cli import exitcodes
-from kube_job_runner.cli.attach import attached_run, follower
+from kube_job_runner.cli.attach import follower, reports
 from kube_job_runner.cli.invocation import Invocation
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ ANY_MAX = 100
 
 
 def wait_all(client: Client, invocation: Invocation, ids: list[str], timeout: float | None) -> tuple[list[Job], int]:
-    """Wait for the end of all jobs; return their records and the exit code. How each ended is said as it is known."""
+    """Wait until all jobs have ended; return their records and the exit code. Report each end when it is known."""
     deadline = None if timeout is None else follower.Deadline(timeout)
     jobs = []
     for job_id in ids:
@@ -27,10 +27,10 @@ def wait_all(client: Client, invocation: Invocation, ids: list[str], timeout: fl
 
 
 def wait_any(client: Client, invocation: Invocation, ids: list[str], timeout: float | None) -> tuple[list[Job], int]:
-    """Wait for the end of the first of the jobs; return its record and the exit code.
+    """Wait until the first of the jobs has ended; return its record and the exit code.
 
     Raises:
-        ClientError: one of them cannot be watched.
+        ClientError: one of the jobs cannot be watched.
     """
     following = follower.Follower(client)
     for job_id in ids:
@@ -56,6 +56,6 @@ def wait_any(client: Client, invocation: Invocation, ids: list[str], timeout: fl
 
 def _report(invocation: Invocation, job: Job, timeout: float | None) -> None:
     if job.terminal:
-        attached_run.report_end(invocation, job)
+        reports.end(invocation, job)
     else:
-        attached_run.report_still_running(invocation, job, timeout or 0.0)
+        reports.still_running(invocation, job, timeout or 0.0)

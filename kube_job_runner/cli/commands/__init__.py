@@ -1,1 +1,1 @@
-"""One module per command; each has a click command named `command`. They are imported when they are called."""
+"""One module per verb. Each has a click command named `command`, and is imported when the verb is called."""

@@ -1,4 +1,4 @@
-"""`kjr cancel`: the end of jobs, on request."""
+"""`kjr cancel`: cancels jobs, by id or by label."""
 
 from __future__ import annotations
 
@@ -16,14 +16,23 @@ _LIVE = ("queued", "starting", "running")
 _GRACE_MAX_SECONDS = 3600
 
 
-@click.command("cancel", short_help="Cancel jobs.")
+@click.command("cancel")
 @click.argument("references", nargs=-1, metavar="ID...")
-@click.option("-l", "--label", "selectors", multiple=True, metavar="SELECTOR", help="All live jobs with these labels.")
-@click.option("--reason", default="", help="Why, for the job's record.")
-@click.option("--grace", type=options.DURATION, help="Time between SIGTERM and SIGKILL; by default what the job says.")
-@click.option("--force", is_flag=True, help="Kill at once: the same as --grace 0.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--wait", is_flag=True, help="Return when nothing of them is left in the cluster.")
+@click.option(
+    "-l",
+    "--label",
+    "selectors",
+    multiple=True,
+    metavar="SELECTOR",
+    help="Cancel all unfinished jobs with these labels.",
+)
+@click.option("--reason", default="", help="Reason, for the job's record.")
+@click.option(
+    "--grace", type=options.DURATION, help="Time between SIGTERM and SIGKILL. [default: as in the job's spec]"
+)
+@click.option("--force", is_flag=True, help="Kill at once, like --grace 0.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--wait", is_flag=True, help="Return once nothing of the jobs is left in the cluster.")
 @options.output("table", "wide", "json", "jsonl", "yaml", "name", "id", default="id")
 @options.connection
 def command(
@@ -36,9 +45,9 @@ def command(
     yes: bool,
     wait: bool,
 ) -> int:
-    """Ask for the end of jobs. A job that has ended already is left as it is, and that is not an error.
+    """Cancel jobs. A job that has ended already stays as it is; that is not an error.
 
-    With -l, the number of jobs is shown and asked about first.
+    With -l, the number of jobs is shown for confirmation first.
     """
     from kube_job_runner.cli import job_reference
     from kube_job_runner.cli.terminal import output
@@ -56,7 +65,7 @@ def command(
             jobs = [job_reference.resolve(client, reference) for reference in references]
         after = [_cancel(client, current, job, reason, grace_seconds) for job in jobs]
         if references:
-            _say_outlook(current, after)
+            _report_outlook(current, after)
         if wait:
             after = [client.wait(job.id, check=False) for job in after]
     output.write_jobs(after, current, single=len(references) == 1)
@@ -65,20 +74,20 @@ def command(
 
 def _grace_seconds(grace: float | None, *, force: bool) -> int | None:
     if force and grace is not None:
-        raise click.UsageError("give either --grace or --force, which is --grace 0")
+        raise click.UsageError("give either --grace or --force; --force means --grace 0")
     if force:
         return 0
     if grace is not None and (grace != int(grace) or grace > _GRACE_MAX_SECONDS):
-        raise click.UsageError("--grace: must be whole seconds, at most 1h")
+        raise click.UsageError("--grace: must be a whole number of seconds, at most 1h")
     return None if grace is None else int(grace)
 
 
-def _say_outlook(current: invocation.Invocation, jobs: list[Job]) -> None:
-    from kube_job_runner.cli.attach import attached_run
+def _report_outlook(current: invocation.Invocation, jobs: list[Job]) -> None:
+    from kube_job_runner.cli.attach import reports
     from kube_job_runner.cli.terminal import text
 
     for job in jobs:
-        attached_run.report_warnings(current, job)
+        reports.warnings(current, job)
         outlook = (job.cancel or {}).get("outlook")
         if outlook:
             current.note(f"kjr: job {text.line(job.id)} is {text.line(job.state)}. {text.line(outlook)}")
@@ -90,13 +99,13 @@ def _selected(client: Client, selector: str) -> list[Job]:
 
 def _confirmed(current: invocation.Invocation, jobs: list[Job], *, yes: bool) -> bool:
     if not jobs:
-        current.note("kjr: there are no such jobs that have not ended")
+        current.note("kjr: no unfinished job has these labels")
         return False
     if yes:
         return True
     count = f"{len(jobs)} job" + ("s" if len(jobs) != 1 else "")
     if not sys.stdin.isatty():
-        raise click.UsageError(f"this would cancel {count}; add -y to do so without being asked")
+        raise click.UsageError(f"this would cancel {count}; add -y to confirm")
     return click.confirm(f"Cancel {count}?", err=True)
 
 

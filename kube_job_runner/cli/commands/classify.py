@@ -1,4 +1,4 @@
-"""`kjr classify`: what the failure rules say of messages of a cluster, line by line and without a server."""
+"""`kjr classify`: applies the failure rules to messages from a cluster, line by line, without a server."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 LINE_MAX_BYTES = 1024 * 1024
 
 
-@click.command("classify", short_help="Say what the failure rules make of messages of a cluster.")
+@click.command("classify")
 @click.argument("file", type=click.File("rb"), default="-")
 @click.option(
     "--rules",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="YAML or JSON file of rules of your own, tried first. [env: KJR_FAILURE_RULES]",
+    help="YAML or JSON file with your own rules, tried first. [env: KJR_FAILURE_RULES]",
 )
 def command(file: BinaryIO, rules: Path | None) -> int:
-    """Classify messages: records as JSON lines in (FILE, or stdin), one JSON line out for each.
+    """Classify messages: read one JSON record per line from FILE or stdin, write one JSON line for each.
 
     A record has `where` (container.waiting, container.terminated, pod.status, pod.condition, job.condition, event, api),
-    `reason`, `message` and `exit_code`; `id` is passed through. Exit code 1 when a line is no such record.
+    `reason`, `message` and `exit_code`. An `id` is passed through. The exit code is 1 if a line is not such a record.
     """
     import msgspec
 
@@ -66,7 +66,7 @@ def _record(line: bytes) -> dict[str, Any]:
     from kube_job_runner.domain import failures
 
     if len(line) > LINE_MAX_BYTES:
-        raise ValueError(f"the line is longer than {LINE_MAX_BYTES} bytes; shorten its message")
+        raise ValueError(f"the line is longer than {LINE_MAX_BYTES} bytes; shorten the message")
     try:
         record = json.loads(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -74,13 +74,13 @@ def _record(line: bytes) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise ValueError(f"a record must be an object, not {type(record).__name__}")
     if record.get("where") not in failures.WHERES:
-        raise ValueError(f"where: {record.get('where')!r} is no place; it must be one of {', '.join(failures.WHERES)}")
+        raise ValueError(f"where: {record.get('where')!r} is not a place; use one of {', '.join(failures.WHERES)}")
     for field in ("reason", "message"):
         if not isinstance(record.setdefault(field, ""), str | None):
-            raise ValueError(f"{field}: must be a text")
+            raise ValueError(f"{field}: must be a string")
     code = record.get("exit_code")
     if isinstance(code, bool) or not isinstance(code, int | None):
-        raise ValueError("exit_code: must be a whole number, or left out")
+        raise ValueError("exit_code: must be an integer, or absent")
     return record
 
 
@@ -92,7 +92,7 @@ def _answer(record: dict[str, Any], table: failures.Table, graces: Mapping[str, 
         record["where"], record["reason"] or "", record["message"] or "", exit_code=record.get("exit_code")
     )
     if found is None:
-        explanation = "No rule knows this. It is never fatal: a job waits, up to its start timeout."
+        explanation = "No rule matches. This is never fatal: the job waits until its start timeout."
         answer |= {"category": "unknown", "verdict": "wait", "grace_seconds": 0.0, "reason": "Unknown", "rule": None}
         return answer | {"explanation": explanation}
     answer |= {

@@ -1,4 +1,4 @@
-"""`kjr config`: the reference of all settings, made from the settings themselves; what is in force here; what is wrong."""
+"""`kjr config`: prints the reference of all settings, shows the ones in force here, and checks them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from kube_job_runner.cli import invocation, options
 _SECRET = re.compile(r"://[^/@]*@")
 
 
-@click.group("config", short_help="Print, show or check the settings of the server.", invoke_without_command=True)
+@click.group("config", invoke_without_command=True)
 @options.output("table", "json", "jsonl", "yaml")
 @click.pass_context
 def command(ctx: click.Context) -> int:
-    """Print every setting of the server: its variable, its default, its meaning, and its value when it is set here."""
+    """Print every setting of the server: variable, default, meaning, and the value if it is set here."""
     return 0 if ctx.invoked_subcommand is not None else _print_reference()
 
 
 @command.command("show", short_help="Print the settings in force here.")
-@click.option("--changed", is_flag=True, help="Only those that are not the default.")
+@click.option("--changed", is_flag=True, help="Only settings that differ from their default.")
 def show(changed: bool) -> int:
-    """Print the settings in force here, one NAME=VALUE a line; passwords in URLs are left out."""
+    """Print the settings in force here, one NAME=VALUE per line. Passwords in URLs are hidden."""
     from kube_job_runner import settings as settings_module
     from kube_job_runner.cli import server_settings
     from kube_job_runner.cli.terminal import text
@@ -39,11 +39,11 @@ def show(changed: bool) -> int:
     return 0
 
 
-@command.command("check", short_help="Say what is wrong with the settings here.")
+@command.command("check", short_help="Check the settings here.")
 def check() -> int:
-    """Read the settings as a server would; exit code 0 when it could start with them, else 1. Nothing is connected to.
+    """Check the settings as a server would read them. Exit code 0: valid; 1: not. No connection is made.
 
-    Variables that are not known are told, with what may be meant, and count as wrong: a typing error is silently a default.
+    Unknown variables are errors too, because a misspelled variable leaves the default in force. The closest name is shown.
     """
     from kube_job_runner import settings as settings_module
     from kube_job_runner.bootstrap import rules
@@ -51,7 +51,7 @@ def check() -> int:
     from kube_job_runner.domain.errors import KjrError
 
     faults = [
-        f"the variable {name} is not known{settings_module.suggestion(name)}"
+        f"the variable {name} is unknown{settings_module.suggestion(name)}"
         for name in settings_module.unknown_variables()
     ]
     try:
@@ -62,7 +62,7 @@ def check() -> int:
     for fault in faults:
         click.echo(f"kjr: {text.block(fault)}", err=True)
     if not faults:
-        click.echo("kjr: the settings can be read", err=True)
+        click.echo("kjr: the settings are valid", err=True)
     return 1 if faults else 0
 
 
@@ -82,7 +82,7 @@ def _print_reference() -> int:
 
 
 def reference() -> list[dict[str, Any]]:
-    """Return name, default, meaning and present value of every setting. Passwords in URLs are left out."""
+    """Return name, default, meaning and current value of every setting. Passwords in URLs are hidden."""
     from kube_job_runner import settings
 
     entries = []

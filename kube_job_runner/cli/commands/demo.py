@@ -1,4 +1,4 @@
-"""`kjr demo`: the product in a few seconds: a server of its own, three jobs, what became of them, and why."""
+"""`kjr demo`: starts a temporary server, runs three jobs on it, and shows their results."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ JOBS: tuple[tuple[dict[str, Any], str], ...] = (
 )
 
 
-@click.command("demo", short_help="Start a server, run three jobs on it, show what became of them.")
+@click.command("demo")
 def command() -> int:
-    """Start a server in a temporary folder, run three jobs as processes of this machine, and show what became of them.
+    """Start a server in a temporary folder, run three jobs as processes of this machine, and show their results.
 
-    One succeeds, one exits with 3, one cannot start. Then the server is stopped and the folder removed.
+    One job succeeds, one exits with 3, one cannot start. Then the server stops and the folder is removed.
     """
     current = invocation.current()
     with tempfile.TemporaryDirectory(prefix="kjr-demo-") as folder:
@@ -48,12 +48,12 @@ def command() -> int:
             with current.client() as client:
                 jobs = _run(client)
             _show(jobs, current)
-    as_told = [job.state for job in jobs] == [expected for _, expected in JOBS]
-    if not as_told:
-        current.say("kjr: the jobs did not end as they should have")
+    as_expected = [job.state for job in jobs] == [expected for _, expected in JOBS]
+    if not as_expected:
+        current.say("kjr: the jobs did not end as expected")
         return 1
     current.note(
-        "\nTry next:\n  kjr up                          a server that stays\n"
+        "\nTry next:\n  kjr up                          a server that keeps running\n"
         "  kjr run busybox -- echo hello   a job, its log and its exit code\n  kjr list; kjr get @last"
     )
     return 0

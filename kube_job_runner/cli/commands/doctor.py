@@ -1,4 +1,4 @@
-"""`kjr doctor`: what is wrong with an installation, seen from here, and what to do about it."""
+"""`kjr doctor`: checks an installation from this machine, and says how to fix what does not work."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from kube_job_runner.cli.terminal import text
 _MARKS = {"ok": "[+]", "warn": "[!]", "fail": "[-]"}
 
 
-@click.command("doctor", short_help="Check configuration, database, cluster and rights; say what to mend.")
+@click.command("doctor")
 @click.argument("components", nargs=-1, metavar="[COMPONENT...]")
 def command(components: tuple[str, ...]) -> int:
-    """Check what the components named (all of them, if none is) need: settings, database, schema, rights, cluster, log store.
+    """Check what components need: settings, database, schema, rights, cluster, log store. Without names, check all components.
 
-    One line for each check, with what to do; exit code 1 when something does not work, else 0. Nothing is changed.
+    Each check prints one line; a failed check also says what to do. Exit code 1: something does not work. Nothing is changed.
     """
     from kube_job_runner import settings as settings_module
     from kube_job_runner.bootstrap import commands
 
     failed = False
     for name in settings_module.unknown_variables():
-        click.echo(f"[!]settings: {name} is not known{settings_module.suggestion(name)}")
+        click.echo(f"[!]settings: {name} is unknown{settings_module.suggestion(name)}")
     settings = settings_module.load()
     for result in commands.doctor(settings, components):
         failed = failed or result.level == "fail"

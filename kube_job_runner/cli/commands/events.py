@@ -1,4 +1,4 @@
-"""`kjr events`: what happened to a job, in order of time: changes of its state, and the phases of its attempts."""
+"""`kjr events`: shows what happened to a job in order of time: its state changes and the phases of its attempts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WIDTHS = (19, 7, 11, 9, 8, 0)
 
 
 class _Event(NamedTuple):
-    """One row: when, what tells it from the others, its cells (safe for a terminal), and its object."""
+    """A row: its time, a key that is unique per job, cells that are safe for a terminal, and the JSON object."""
 
     at: datetime
     key: tuple[str, ...]
@@ -34,18 +34,18 @@ class _Event(NamedTuple):
     raw: dict[str, Any]
 
 
-@click.command("events", short_help="Show what happened to a job, in order of time (also: timeline).")
+@click.command("events")
 @click.argument("reference", metavar="ID")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@click.option("-f", "--follow", is_flag=True, help="Continue until the job has ended.")
 @options.output("table", "json", "jsonl", "yaml")
 @options.connection
 def command(reference: str, *, follow: bool) -> int:
-    """Show what happened to a job: changes of its state, and the phases of its attempts with their durations."""
+    """Show what happened to a job: its state changes, and the phases of its attempts with their durations."""
     from kube_job_runner.cli import job_reference
 
     current = invocation.current()
     if follow and current.output in ("json", "yaml"):
-        raise click.UsageError(f"-f does not go with -o {current.output}; -o jsonl writes one event per line")
+        raise click.UsageError(f"-f cannot be used with -o {current.output}; -o jsonl writes one event per line")
     with current.client() as client:
         job = job_reference.resolve(client, reference)
         return _follow(client, current, job) if follow else _show(client, current, job)
@@ -55,8 +55,8 @@ def _show(client: Client, current: invocation.Invocation, job: Job) -> int:
     from kube_job_runner.cli.terminal import output
 
     transitions = client.transitions(job.id)
-    if not transitions:  # every job has one, from its submit on
-        click.echo("kjr: retention removed the changes of state of this job; its phases are kept", err=True)
+    if not transitions:  # every job has at least the one of its submit
+        click.echo("kjr: retention removed the state changes of this job; its phases are kept", err=True)
     events = _ordered(transitions, client.timeline(job.id))
     if current.output == "table":
         output.write_table(_COLUMNS, [event.cells for event in events], current)
@@ -84,14 +84,14 @@ def _follow(client: Client, current: invocation.Invocation, job: Job) -> int:
 
 
 def _ordered(transitions: Sequence[Transition], timeline: Timeline) -> list[_Event]:
-    """Return all that happened, in order of time; of what came at one time, the change of the state comes first."""
+    """Return all events in order of time. At the same time, state changes come before phases."""
     events = [_of_transition(transition) for transition in transitions]
     events += [_of_phase(phase, timeline.now) for phase in timeline.phases]
     return sorted(events, key=lambda event: event.at)
 
 
 def _line(cells: Sequence[str]) -> str:
-    """Return a row as one line, in widths that stay the same while more come."""
+    """Return a row as one line. The widths are fixed, because later rows are not known yet."""
     return "  ".join(
         cell.rjust(width) if column.right else cell.ljust(width)
         for cell, width, column in zip(cells, _WIDTHS, _COLUMNS, strict=True)
@@ -107,16 +107,16 @@ def _of_transition(transition: Transition) -> _Event:
 
 
 def _of_phase(phase: Phase, now: datetime) -> _Event:
-    lasts = phase.ended_at is None
-    took = durations.show(((phase.ended_at or now) - phase.started_at).total_seconds()) + ("..." if lasts else "")
-    # Of a phase that is over, the change of state that ended it says why; of one that lasts, only this does.
-    why = _lasting(phase) if lasts else ""
+    current = phase.ended_at is None
+    took = durations.show(((phase.ended_at or now) - phase.started_at).total_seconds()) + ("..." if current else "")
+    # A finished phase needs no reason: the state change that ended it has one.
+    why = _reason(phase) if current else ""
     cells = [_clock(phase.started_at), str(phase.attempt), "", text.line(phase.name), took, text.line(why)]
-    key = ("phase", str(phase.attempt), phase.name, (phase.reason or "") if lasts else "ended")
+    key = ("phase", str(phase.attempt), phase.name, (phase.reason or "") if current else "ended")
     return _Event(phase.started_at, key, cells, {"at": phase.raw.get("started_at"), "kind": "phase", **phase.raw})
 
 
-def _lasting(phase: Phase) -> str:
+def _reason(phase: Phase) -> str:
     until = f"until {_clock(phase.deadline)}" if phase.deadline is not None else ""
     return "; ".join(part for part in (phase.reason or "", until) if part)
 

@@ -1,4 +1,4 @@
-"""`kjr explain`: what happened to a job, with the evidence; or the manual page of a reason code, without a server."""
+"""`kjr explain`: explains a job with the evidence, or prints the manual page of a reason code (without a server)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 _LIKE_AN_ID = re.compile(r"@last|[0-9a-f]{6,8}(-[0-9a-f-]*)?", re.IGNORECASE)
 
 
-@click.command("explain", short_help="Explain a job (what happened, or why it waits) or a reason code.")
+@click.command("explain")
 @click.argument("what", required=False, metavar="[ID|CODE]")
 @options.output("table", "json", "jsonl", "yaml")
 @options.connection
 def command(what: str | None) -> int:
-    """Explain a job: one sentence about what happened or why it waits, then the evidence. Or a reason code.
+    """Explain a job (one sentence about what happened or why it waits, then the evidence), or a reason code.
 
-    A CODE is one such as ImageNotFound or image_not_found; without anything, all codes are listed.
+    CODE is a reason such as ImageNotFound or image_not_found. Without an argument, all codes are listed.
     """
     if what is None:
         return list_codes()
@@ -78,7 +78,7 @@ def list_codes() -> int:
 
 
 def explain_code(code: str) -> bool:
-    """Print the manual page of a reason code or category; False when there is none of that name."""
+    """Print the manual page of a reason code or category. Return False if there is none with this name."""
     from kube_job_runner.cli import invocation
     from kube_job_runner.cli.terminal import output
     from kube_job_runner.domain.failures import categories
@@ -135,5 +135,5 @@ def _unknown(code: str) -> Exception:
     letters = {codes.key(known.code): known.code for known in categories.CATEGORIES}
     near = difflib.get_close_matches(codes.key(code), letters, n=3)
     hint = f" Did you mean {', '.join(letters[name] for name in near)}?" if near else ""
-    message = f"there is no job and no reason code {text.line(code)!r}; `kjr explain` lists the codes.{hint}"
+    message = f"no job and no reason code is called {text.line(code)!r}; `kjr explain` lists the codes.{hint}"
     return CommandFailed(message, exit_code=exitcodes.NOT_FOUND)

@@ -1,4 +1,4 @@
-"""`kjr get`: everything that is known about jobs."""
+"""`kjr get`: shows everything that is known about jobs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
 
 
-@click.command("get", short_help="Show jobs: state, phases, attempts, reason, next step.")
+@click.command("get")
 @click.argument("references", nargs=-1, required=True, metavar="ID...")
-@click.option("--spec", is_flag=True, help="Show the spec as it was stored.")
-@click.option(
-    "--attempts", is_flag=True, help="Show the attempts alone, with what ended each and what it was charged to."
-)
+@click.option("--spec", is_flag=True, help="Show the stored spec.")
+@click.option("--attempts", is_flag=True, help="Show only the attempts: what ended each, and which retry budget paid.")
 @options.output()
 @options.connection
 def command(references: tuple[str, ...], *, spec: bool, attempts: bool) -> int:
-    """Show jobs: state, phases with their times, attempts, reason, explanation, and what to do next."""
+    """Show jobs: state, phases with their durations, attempts, reason, explanation, and the next step."""
     from kube_job_runner.cli import job_reference
     from kube_job_runner.cli.terminal import describe, output
 

@@ -1,4 +1,4 @@
-"""`kjr health`: the probes of a process beside this one, for places that run a command (exec probes, compose)."""
+"""`kjr health`: asks the probes of a local server process, for exec probes and Docker Compose."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 WEB_SERVER = "web-server"
 _ANSWER_MAX_BYTES = 64 * 1024
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is listened on, and where to reach it
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - listen addresses, and how to reach them
 
 
-@click.command("health", short_help="Ask whether the components started here are well.")
+@click.command("health")
 @click.argument("components", nargs=-1, metavar="[COMPONENT...]")
-@click.option("--live", is_flag=True, help="Ask only whether it lives (/livez), not whether it is ready (/readyz).")
 @click.option(
-    "--timeout", type=options.DURATION, default="5s", show_default=True, help="How long to wait for the answer."
+    "--live", is_flag=True, help="Ask only whether the process is alive (/livez), not whether it is ready (/readyz)."
 )
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing; the exit code is the answer.")
+@click.option("--timeout", type=options.DURATION, default="5s", show_default=True, help="Time limit for the answer.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing; only set the exit code.")
 def command(components: tuple[str, ...], *, live: bool, timeout: float, quiet: bool) -> int:
-    """Ask a process that `kjr serve [COMPONENT...]` started here, by the same settings: exit code 0 when it is well, else 1.
+    """Check a process that `kjr serve [COMPONENT...]` started on this machine. Exit code 0: healthy; 1: not.
 
-    Name the components as they were named for `kjr serve`: with web-server among them, or without any, KJR_PORT is asked,
-    else KJR_METRICS_PORT.
+    Name the same components as for `kjr serve`, and use the same settings. With web-server, or without any component, the
+    process is asked at KJR_PORT, else at KJR_METRICS_PORT.
     """
     settings = server_settings.load()
     host = _ANYWHERE.get(settings.web.host.strip("[]"), settings.web.host.strip("[]"))
@@ -52,8 +52,8 @@ def _port(settings: Settings, components: tuple[str, ...]) -> int:
     web = not components or WEB_SERVER in components
     name, port = ("KJR_PORT", settings.web.port) if web else ("KJR_METRICS_PORT", settings.process.metrics_port)
     if port <= 0:
-        what = "none" if port < 0 else "a free one, which nobody else knows"
-        raise click.UsageError(f"{name}={port} means {what}: set {name} to the port that the process listens on")
+        what = "no port" if port < 0 else "any free port"
+        raise click.UsageError(f"{name}={port} means {what}; set {name} to the port of the process")
     return port
 
 

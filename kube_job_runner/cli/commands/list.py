@@ -1,4 +1,4 @@
-"""`kjr list`: jobs, newest first."""
+"""`kjr list`: lists jobs, newest first."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 2.0
 
 
-@click.command("list", short_help="List jobs, newest first (also: ls, ps).")
+@click.command("list")
 @click.option(
-    "--state", "states", multiple=True, type=click.Choice(options.STATES), help="Only in this state; may be repeated."
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(options.STATES),
+    help="Only jobs in this state. May be repeated.",
 )
-@click.option("--queue", help="Only of this queue.")
-@click.option("--namespace", help="Only of this Kubernetes namespace.")
-@click.option("-l", "--label", "selectors", multiple=True, metavar="SELECTOR", help="Label selector, as kubectl's.")
-@click.option("--name", help="Only with this name.")
-@click.option("--reason", "--cause", metavar="REASON", help="Only those that failed for this reason, like OutOfMemory.")
-@click.option("--rerun-of", metavar="ID", help="Only those that run this job again.")
-@click.option("--since", type=options.DURATION, help="Only submitted within this time, like 2h.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
-@click.option("-w", "--watch", is_flag=True, help="Go on showing them as they change.")
+@click.option("--queue", help="Only jobs in this queue.")
+@click.option("--namespace", help="Only jobs in this Kubernetes namespace.")
+@click.option("-l", "--label", "selectors", multiple=True, metavar="SELECTOR", help="Label selector, as for kubectl.")
+@click.option("--name", help="Only jobs with this name.")
+@click.option("--reason", "--cause", metavar="REASON", help="Only jobs that failed for this reason, like OutOfMemory.")
+@click.option("--rerun-of", metavar="ID", help="Only reruns of this job.")
+@click.option("--since", type=options.DURATION, help="Only jobs submitted in this period, like 2h.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Maximum number of jobs.")
+@click.option("-w", "--watch", is_flag=True, help="Keep showing changes.")
 @options.output()
 @options.connection
 def command(
@@ -68,9 +72,9 @@ def command(
         jobs = _newest(client, filters, limit + 1)
     output.write_jobs(jobs[:limit], current)
     if not jobs:
-        current.note("kjr: there are no such jobs")
+        current.note("kjr: no jobs match")
     elif len(jobs) > limit and current.output in ("table", "wide"):
-        current.note(f"kjr: these are the newest {limit}; --limit shows more")
+        current.note(f"kjr: only the newest {limit} jobs are shown; --limit shows more")
     return 0
 
 

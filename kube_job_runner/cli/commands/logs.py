@@ -1,4 +1,4 @@
-"""`kjr logs`: the log of a job, before, while and after it runs."""
+"""`kjr logs`: prints or follows the log of a job, before, during and after its run."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ if TYPE_CHECKING:
     from kube_job_runner.client import Job
 
 
-@click.command("logs", short_help="Print or follow the log of a job.")
+@click.command("logs")
 @click.argument("reference", metavar="ID")
 @click.option(
-    "-f", "--follow/--no-follow", default=False, help="Wait for the start, and go on until the job has ended."
+    "-f", "--follow/--no-follow", default=False, help="Wait for the start, and continue until the job has ended."
 )
-@click.option("--tail", type=click.IntRange(0), metavar="N", help="Begin with the last N lines.")
+@click.option("--tail", type=click.IntRange(0), metavar="N", help="Start with the last N lines.")
 @click.option(
-    "--since", metavar="TIME", help="Only lines since then: 10m, 2h, 1d ago, or a time like 2026-01-15T09:30:00Z."
+    "--since",
+    metavar="TIME",
+    help="Only lines since this time: 10m, 2h or 1d ago, or a time like 2026-01-15T09:30:00Z.",
 )
-@click.option("--grep", metavar="TEXT", help="Only lines that hold this text (no pattern; the server looks for it).")
-@click.option("--container", metavar="NAME", help="Of this container of the pod; by default the job's own.")
-@click.option("--timestamps", is_flag=True, help="Put its time before each line.")
-@click.option("--attempt", type=click.IntRange(1), metavar="N", help="Of this attempt; by default the newest.")
-@click.option("--exit-code", is_flag=True, help="With -f: return the job's exit code, as `kjr wait`.")
+@click.option("--grep", metavar="TEXT", help="Only lines that contain this text (not a pattern; the server searches).")
+@click.option("--container", metavar="NAME", help="Container of the pod. [default: the job's own]")
+@click.option("--timestamps", is_flag=True, help="Put the time before each line.")
+@click.option("--attempt", type=click.IntRange(1), metavar="N", help="Number of the attempt. [default: the newest]")
+@click.option("--exit-code", is_flag=True, help="With -f: return the job's exit code, as `kjr wait` does.")
 @click.option("-q", "--quiet", is_flag=True, help="No hints on stderr.")
 @options.connection
 def command(
@@ -38,12 +40,12 @@ def command(
     quiet: bool,
     **view: Any,
 ) -> int:
-    """Print the log of a job to stdout: while it runs, and as long as the job is kept.
+    """Print the log of a job to stdout, during its run and for as long as the job is kept.
 
-    To a file or a pipe the bytes are passed on untouched; on a terminal control characters are shown escaped.
+    Files and pipes get the bytes unchanged. On a terminal, control characters are escaped.
     """
     from kube_job_runner.cli import error_report, exitcodes, job_reference
-    from kube_job_runner.cli.attach import attached_run, log_writer
+    from kube_job_runner.cli.attach import log_writer, reports
 
     current = invocation.current()
     current.quiet, current.waiting = quiet, exit_code
@@ -64,10 +66,10 @@ def command(
             return 0
         job = client.wait(job.id, check=False) if exit_code else client.get(job.id)
     if job.terminal and (exit_code or not job.succeeded):
-        attached_run.report_end(current, job)
+        reports.end(current, job)
     return exitcodes.of_job(job) if exit_code else 0
 
 
 def _never_started(job: Job) -> str:
     why = ": ".join(part for part in (job.reason, job.explanation) if part)
-    return f"job {job.id} never started, so it wrote no log" + (f" ({why})" if why else "")
+    return f"job {job.id} never started, so it has no log" + (f" ({why})" if why else "")

@@ -1,4 +1,4 @@
-"""`kjr migrate`: the database schema, and the roles of the components in it."""
+"""`kjr migrate`: migrates the database schema, and creates a database role for each component."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 _PAUSE_SECONDS = 2.0
 
 
-@click.command("migrate", short_help="Bring the database schema up to date.")
-@click.option("--roles", is_flag=True, help="Then make one role per component and grant each what it needs, no more.")
+@click.command("migrate")
+@click.option("--roles", is_flag=True, help="Then create one role per component, with only the rights that it needs.")
 @click.option(
-    "--print", "print_", is_flag=True, help="With --roles: only print their SQL, for an administrator to run."
+    "--print", "print_", is_flag=True, help="With --roles: only print the SQL of the roles, for an administrator."
 )
-@click.option("--wait", metavar="DURATION", help="Wait so long for a database that does not answer, such as 5m.")
+@click.option("--wait", metavar="DURATION", help="How long to wait for a database that does not answer, like 5m.")
 def command(roles: bool, print_: bool, wait: str | None) -> int:
-    """Bring the schema of KJR_DATABASE_URL up to this version. Several may run at once; a second run changes nothing.
+    """Bring the schema at KJR_DATABASE_URL up to this version. Parallel and repeated runs are safe.
 
-    Run it as the owner of the tables. With --roles again after each upgrade: new tables need new grants.
+    Run it as the owner of the tables. Run it with --roles again after each upgrade, because new tables need new grants.
     """
     if print_ and not roles:
-        raise click.UsageError("--print goes with --roles: `kjr migrate --roles --print`")
+        raise click.UsageError("--print needs --roles: `kjr migrate --roles --print`")
     try:
         wait_seconds = durations.parse(wait) if wait is not None else 0.0
     except ValueError as error:
@@ -53,14 +53,14 @@ def _migrate(settings: Settings, *, wait_seconds: float) -> list[str]:
     from kube_job_runner.domain.errors import TemporaryError
 
     deadline = time.monotonic() + wait_seconds
-    told = False
+    reported = False
     while True:
         try:
             return commands.migrate(settings) or []
         except TemporaryError as error:
             if time.monotonic() + _PAUSE_SECONDS > deadline:
                 raise
-            if not told:
+            if not reported:
                 click.echo(f"kjr: waiting for the database: {error}", err=True)
-                told = True
+                reported = True
             time.sleep(_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""`kjr queue`: the queue outside the database, made and checked by an operator."""
+"""`kjr queue`: creates and checks the SQS queue."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import click
 
 from kube_job_runner.cli import server_settings
 
-_IN_DATABASE = "kjr: the queue is in the database (KJR_QUEUE=postgres): `kjr migrate` makes it"
+_IN_DATABASE = "kjr: the queue is in the database (KJR_QUEUE=postgres): `kjr migrate` creates it"
 
 
-@click.group("queue", short_help="Make and check the queue on SQS.")
+@click.group("queue")
 def command() -> None:
-    """Make and check the queue that KJR_QUEUE names. Needs AWS credentials, and no database."""
+    """Create and check the queue that KJR_QUEUE names. This needs AWS credentials, but no database."""
 
 
 @command.command("init")
 def init() -> int:
-    """Make the queue, its dead-letter queue and its redrive policy, as far as they are missing. What is there is kept."""
+    """Create the queue, its dead-letter queue and its redrive policy. What exists already is kept."""
     settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
 
@@ -27,13 +27,13 @@ def init() -> int:
     for line in done:
         click.echo(line)
     if not done:
-        click.echo("kjr: the queue is there, with its dead-letter queue", err=True)
+        click.echo("kjr: the queue and its dead-letter queue exist already", err=True)
     return 0
 
 
 @command.command("check")
 def check() -> int:
-    """Say how many messages there are, and what does not fit: exit code 1 when anything does not."""
+    """Check the queue: print the number of messages, and every problem. Exit code 1: there is a problem."""
     settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
 
@@ -43,7 +43,7 @@ def check() -> int:
         return 0
     problems, counts = found
     waiting = counts.waiting + counts.delayed
-    click.echo(f"{waiting} messages wait, {counts.in_flight} are being handled, {counts.dead} are dead letters")
+    click.echo(f"{waiting} messages waiting, {counts.in_flight} in flight, {counts.dead} dead letters")
     for problem in problems:
         click.echo(f"kjr: {problem}", err=True)
     return 1 if problems else 0

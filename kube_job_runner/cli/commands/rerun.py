@@ -1,4 +1,4 @@
-"""`kjr rerun`: a new job of the spec of one that has ended, changed where asked."""
+"""`kjr rerun`: submits the spec of an ended job again, with or without changes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
 
 
-@click.command("rerun", short_help="Run jobs again, as they were or changed.")
+@click.command("rerun")
 @click.argument("references", nargs=-1, required=True, metavar="ID...")
 @options.set_fields
-@click.option("--force", is_flag=True, help="Also while the job has not ended: then both may run at once.")
-@click.option("--wait", is_flag=True, help="Wait for the end of the new jobs and return the exit code, as `kjr wait`.")
-@click.option("--wait-timeout", type=options.DURATION, help="With --wait: return 75 when they go on after this time.")
-@click.option("--logs", is_flag=True, help="Show phases and log of the new job and return its exit code, as `kjr run`.")
+@click.option("--force", is_flag=True, help="Allow it before the job has ended. Then both may run at the same time.")
+@click.option(
+    "--wait", is_flag=True, help="Wait until the new jobs have ended and return the exit code, as `kjr wait` does."
+)
+@click.option(
+    "--wait-timeout", type=options.DURATION, help="With --wait: return 75 if the jobs have not ended after this time."
+)
+@click.option(
+    "--logs", is_flag=True, help="Show phases and log of the new job and return its exit code, as `kjr run` does."
+)
 @click.option("--idempotency-key", metavar="KEY", help="The same key never makes a second job.")
 @options.output("id", "name", "table", "wide", "json", "jsonl", "yaml", default="id")
 @options.connection
@@ -32,16 +38,16 @@ def command(
     logs: bool,
     idempotency_key: str | None,
 ) -> int:
-    """Run jobs again: each ID becomes a new job of the same spec, with the changes, linked to the old one.
+    """Run jobs again: submit a new job for each ID, with the same spec and the changes. It is linked to the old job.
 
-    The new spec is checked like any submit. Jobs that are refused are reported one by one; the others are submitted.
+    The new spec is checked like any other. Refused jobs are reported one by one; the others are submitted.
     """
     from kube_job_runner.cli import job_reference, set_option
     from kube_job_runner.cli.attach import waiting
     from kube_job_runner.cli.terminal import output
 
     if len(references) > 1 and (logs or idempotency_key):
-        raise click.UsageError("--logs and --idempotency-key go with one ID")
+        raise click.UsageError("--logs and --idempotency-key need exactly one ID")
     changes = set_option.read(assignments)
     current = invocation.current()
     current.waiting = wait or logs
@@ -77,18 +83,20 @@ def _rerun(
     client: Client, current: invocation.Invocation, job: Job, changes: dict[str, Any], key: str | None, *, force: bool
 ) -> Job | None:
     from kube_job_runner.cli import job_reference
-    from kube_job_runner.cli.attach import attached_run
+    from kube_job_runner.cli.attach import reports
     from kube_job_runner.cli.terminal import text
     from kube_job_runner.client import errors
 
     try:
         made = client.rerun(job.id, changes, force=force, idempotency_key=key)
     except errors.Conflict:
-        current.say(f"kjr: job {text.line(job.id)} is {text.line(job.state)}: cancel it first, or --force to have both")
+        current.say(
+            f"kjr: job {text.line(job.id)} is {text.line(job.state)}: cancel it first, or use --force to run both"
+        )
         return None
     except errors.InvalidRequest as error:
         current.say(f"kjr: job {text.line(job.id)} cannot be run again: {error}")
         return None
     job_reference.remember(client, made.id)
-    attached_run.report_warnings(current, made)
+    reports.warnings(current, made)
     return made

@@ -1,4 +1,4 @@
-"""`kjr run`: submit, phases, log, and the job's own exit code."""
+"""`kjr run`: submits a job, shows its phases and its log, and returns its exit code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OUTPUTS = ("log", "json", "jsonl", "yaml", "name", "id")
 
 
 class RunCommand(click.Command):
-    """The command, with a hint where a flag of CMD was taken for one of ours."""
+    """The command, with a hint for an option that was meant for CMD."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the command line."""
@@ -25,13 +25,13 @@ class RunCommand(click.Command):
         except click.NoSuchOption as error:
             if "--" in typed:
                 raise
-            message = f"{error.format_message()} Put -- before CMD when it has flags of its own."
+            message = f"{error.format_message()} Put -- before CMD if CMD has options."
             raise click.UsageError(message, ctx) from None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFlags:
-    """What was typed; durations are seconds."""
+    """The arguments and options that describe the job. Durations are in seconds."""
 
     image: str
     command: Sequence[str] = ()
@@ -55,35 +55,35 @@ class RunFlags:
     retries: int | None = None
 
 
-@click.command("run", cls=RunCommand, short_help="Run a container: submit, show phases and log, return its exit code.")
+@click.command("run", cls=RunCommand)
 @click.argument("image")
 @click.argument("cmd", nargs=-1, metavar="[-- CMD...]", type=click.UNPROCESSED)
-@click.option("-e", "--env", multiple=True, type=options.KEY_VALUE, help="Environment variable; may be repeated.")
+@click.option("-e", "--env", multiple=True, type=options.KEY_VALUE, help="Environment variable. May be repeated.")
 @click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="File of KEY=VALUE lines.")
 @click.option("--secret", "secrets", multiple=True, metavar="ENV=NAME:KEY", help="Variable from a Kubernetes Secret.")
-@click.option("--cpu", metavar="QUANTITY", help="CPU to ask for, like 500m or 2.")
-@click.option("--memory", metavar="QUANTITY", help="Memory to ask for and not exceed, like 512Mi.")
+@click.option("--cpu", metavar="QUANTITY", help="CPU request, like 500m or 2.")
+@click.option("--memory", metavar="QUANTITY", help="Memory request and limit, like 512Mi.")
 @click.option("--gpu", type=click.IntRange(0), help="Number of GPUs.")
-@click.option("-q", "--queue", help="Queue to wait in.")
-@click.option("--name", help="Name of the job; by default made from the image.")
-@click.option("-l", "--label", "labels", multiple=True, type=options.KEY_VALUE, help="Label; may be repeated.")
-@click.option("--timeout", type=options.DURATION, help="How long it may run, like 10m.")
-@click.option("--start-timeout", type=options.DURATION, help="How long it may take to start.")
-@click.option("--queue-timeout", type=options.DURATION, help="How long it may wait in the queue.")
-@click.option("--retries", type=click.IntRange(0), help="How often a failed run is tried again.")
-@click.option("--priority", type=int, help="From -100 to 100; higher goes first.")
+@click.option("-q", "--queue", help="Queue of the job.")
+@click.option("--name", help="Name of the job. [default: made from the image]")
+@click.option("-l", "--label", "labels", multiple=True, type=options.KEY_VALUE, help="Label. May be repeated.")
+@click.option("--timeout", type=options.DURATION, help="How long the job may run, like 10m.")
+@click.option("--start-timeout", type=options.DURATION, help="How long the job may take to start.")
+@click.option("--queue-timeout", type=options.DURATION, help="How long the job may wait in the queue.")
+@click.option("--retries", type=click.IntRange(0), help="How often a failed run is retried.")
+@click.option("--priority", type=int, help="Priority, from -100 to 100. Higher runs first.")
 @click.option("--namespace", help="Kubernetes namespace to run in.")
 @click.option("--service-account", metavar="NAME", help="Kubernetes service account to run as.")
 @click.option("--workdir", "working_dir", metavar="PATH", help="Directory that the command starts in.")
-@click.option("--keep-entrypoint", "entrypoint", is_flag=True, help="Give CMD to the image's entrypoint as arguments.")
+@click.option("--keep-entrypoint", "entrypoint", is_flag=True, help="Pass CMD as arguments to the image's entrypoint.")
 @options.set_fields
-@click.option("-d", "--detach", is_flag=True, help="Print the id and leave.")
+@click.option("-d", "--detach", is_flag=True, help="Print the id and return at once.")
 @click.option("--dry-run", is_flag=True, help="Print the spec and submit nothing.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key never makes a second job.")
 @click.option(
     "--on-interrupt",
     type=click.Choice(["detach", "cancel"]),
-    help="What Ctrl-C does; by default it detaches on a terminal (twice cancels) and cancels elsewhere.",
+    help="What Ctrl-C does. [default: on a terminal it detaches, and twice cancels; elsewhere it cancels]",
 )
 @options.output(*_OUTPUTS, default="log", short_quiet=False)
 @options.connection
@@ -99,8 +99,8 @@ def command(
 ) -> int:
     """Run CMD in IMAGE and return its exit code.
 
-    The job's phases and messages go to stderr, its log to stdout. CMD is the whole command; with --keep-entrypoint it is
-    the arguments of the image's entrypoint. The last line of stderr says why a job failed.
+    Phases and messages go to stderr, the log goes to stdout. CMD is the whole command; with --keep-entrypoint it holds the
+    arguments of the image's entrypoint. The last line of stderr says why a job failed.
     """
     current = invocation.current()
     spec = build_spec(RunFlags(command=cmd, **flags))
@@ -127,15 +127,15 @@ def command(
 
 def _detached(current: invocation.Invocation, spec: dict[str, Any], key: str, *, strict: bool) -> int:
     from kube_job_runner.cli import job_reference
-    from kube_job_runner.cli.attach import attached_run
+    from kube_job_runner.cli.attach import reports
     from kube_job_runner.cli.terminal import output
 
     with current.client(patience=10.0) as client:
         job = client.submit(spec, idempotency_key=key, strict=strict)
         job_reference.remember(client, job.id)
-    attached_run.report_warnings(current, job)
+    reports.warnings(current, job)
     output.write_objects([job.raw], "id" if current.output == "log" else current.output, single=True)
-    attached_run.print_detached(current, job)
+    reports.detached(current, job)
     return 0
 
 
@@ -150,10 +150,10 @@ def _attached(
 
 
 def build_spec(flags: RunFlags) -> dict[str, Any]:
-    """Return the spec, without what was not typed: defaults are the server's.
+    """Return the spec. Options that were not given are absent, so that the server's defaults hold.
 
     Raises:
-        UsageError: a value cannot be read.
+        UsageError: a value is invalid.
     """
     env: dict[str, str] = {}
     for name in flags.env_files:
@@ -195,19 +195,19 @@ def _whole(seconds: float | None, flag: str) -> int | None:
 
 
 def _secret(text: str) -> dict[str, str]:
-    """Return the secret reference of `ENV=NAME:KEY`; without a key, the variable's name is the key."""
+    """Return the secret reference of `ENV=NAME:KEY`. Without a key, the name of the variable is the key."""
     env, separator, source = text.partition("=")
     name, _, key = source.partition(":")
     if not env or not separator or not name:
-        raise click.UsageError(f"--secret {text!r}: write it like ENV=NAME:KEY (a value is never given here)")
+        raise click.UsageError(f"--secret {text!r}: write it like ENV=NAME:KEY (never put a secret value here)")
     return {"env": env, "name": name, "key": key or env}
 
 
 def _read_env_file(name: str) -> dict[str, str]:
-    """Return the variables of a file as `docker run --env-file` reads it: KEY=VALUE lines, taken literally; # comments.
+    """Return the variables of a file: KEY=VALUE lines, taken literally, and # comments, as in `docker run --env-file`.
 
     Raises:
-        UsageError: it cannot be read, or a line is not a pair.
+        UsageError: the file cannot be read, or a line is not a pair.
     """
     try:
         content = Path(name).read_text(encoding="utf-8")

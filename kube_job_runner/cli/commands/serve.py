@@ -1,4 +1,4 @@
-"""`kjr serve`: components of the server."""
+"""`kjr serve`: runs components of the server in one process."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import click
 from kube_job_runner.cli import server_settings
 
 
-@click.command("serve", short_help="Start components of the server (all of them, or those named).")
+@click.command("serve")
 @click.argument("components", nargs=-1, metavar="[COMPONENT...]")
 def command(components: tuple[str, ...]) -> int:
-    """Start the components named in one process, or all of them; settings come from the environment (`kjr config`).
+    """Start components in one process: the named ones, or all. Settings come from the environment (`kjr config`).
 
     COMPONENT is web-server, messages-processor, job-status-processor, pod-events-processor, log-collector, sweeper or, with
-    the queue on SQS, outbox-relay. SIGTERM drains.
+    the SQS queue, outbox-relay. SIGTERM drains the process.
     """
     settings = server_settings.load()
     from kube_job_runner.bootstrap import commands

@@ -1,4 +1,4 @@
-"""`kjr simulate`: what a retry policy would have decided about jobs that ran, or about failures in a row."""
+"""`kjr simulate`: shows what a retry policy decides for past jobs, or for a series of failures."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ class Failure(click.ParamType[dict[str, Any]]):
         return {"reason": match[1]} | ({} if match[2] is None else {"exit_code": int(match[2])})
 
 
-@click.command("simulate", short_help="Try out a retry policy on jobs that ran, or on failures.")
+@click.command("simulate")
 @click.argument("references", nargs=-1, metavar="[ID...]")
 @click.option(
-    "-f", "--file", required=True, metavar="FILE|-", help="The policy: YAML or JSON, alone or a spec's `retry`."
+    "-f", "--file", required=True, metavar="FILE|-", help="The policy, as YAML or JSON: alone, or as `retry` of a spec."
 )
 @click.option("--failure", "failures", multiple=True, type=Failure(), metavar="REASON[:EXIT]",
-              help="A failure instead of jobs; repeat it for those that follow.")  # fmt: skip
-@click.option("--memory", metavar="QUANTITY", help="With --failure: what the first attempt has, like 1Gi.")
+              help="A failure instead of jobs. Repeat it for the failures that follow.")  # fmt: skip
+@click.option("--memory", metavar="QUANTITY", help="With --failure: memory of the first attempt, like 1Gi.")
 @options.output("table", "json", "jsonl", "yaml")
 @options.connection
 def command(references: tuple[str, ...], *, file: str, failures: tuple[dict[str, Any], ...], memory: str | None) -> int:
-    """Show what a retry policy would have decided after each attempt of jobs, or after each failure. Nothing is run."""
+    """Show what a retry policy decides after each attempt of past jobs, or after each failure. Nothing is run."""
     from kube_job_runner.cli import job_reference, specfile
     from kube_job_runner.cli.terminal import output
 
     if bool(references) == bool(failures):
         raise click.UsageError("give either ids or --failure REASON[:EXIT]")
     if references and memory is not None:
-        raise click.UsageError("--memory goes with --failure; jobs have the memory of their spec")
+        raise click.UsageError("--memory needs --failure; jobs have the memory of their spec")
     specs = specfile.load(file)
     if len(specs) != 1:
-        raise click.UsageError(f"-f {file}: has {len(specs)} documents; one policy is needed")
+        raise click.UsageError(f"-f {file}: holds {len(specs)} documents; it must hold one policy")
     policy, memory = _policy(specs[0], memory if not references else None, of_jobs=bool(references))
     current = invocation.current()
     with current.client() as client:
@@ -63,7 +63,7 @@ def command(references: tuple[str, ...], *, file: str, failures: tuple[dict[str,
 
 
 def _policy(spec: dict[str, Any], memory: str | None, *, of_jobs: bool) -> tuple[dict[str, Any], str | None]:
-    """Return the policy of a file and the memory of the first attempt: a whole spec has both."""
+    """Return the policy of a file and the memory of the first attempt. A whole spec holds both."""
     if "image" not in spec and "retry" not in spec:
         return spec, memory
     policy = spec.get("retry") or {}
@@ -102,7 +102,7 @@ def _cells(decision: dict[str, Any]) -> list[str]:
 
     then = "end"
     if not decision.get("reached", True):
-        then = "never made"
+        then = "not reached"
     elif decision.get("retry"):
         then = f"retry in {durations.show(decision.get('delay_seconds') or 0.0)}"
     cells = [
@@ -125,5 +125,5 @@ def _summary(one: Simulation) -> str:
     if not one.decisions:
         return f"kjr: {who}: no attempt has ended"
     if one.outcome == "open":
-        return f"kjr: {who}: {made}; then another attempt, of which nothing is known"
+        return f"kjr: {who}: {made}; then another attempt, whose outcome is unknown"
     return f"kjr: {who}: {text.line(one.outcome)} after {made}"

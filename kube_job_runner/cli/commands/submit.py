@@ -1,4 +1,4 @@
-"""`kjr submit`: jobs from files."""
+"""`kjr submit`: submits jobs from files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ if TYPE_CHECKING:
 _OUTPUTS = ("id", "name", "table", "wide", "json", "jsonl", "yaml")
 
 
-@click.command("submit", short_help="Submit jobs from YAML or JSON files.")
-@click.option("-f", "--file", "files", multiple=True, required=True, metavar="FILE|-", help="YAML or JSON; - is stdin.")
+@click.command("submit")
+@click.option(
+    "-f", "--file", "files", multiple=True, required=True, metavar="FILE|-", help="YAML or JSON file; - is stdin."
+)
 @options.set_fields
-@click.option("--wait", is_flag=True, help="Wait for the end of the jobs and return the exit code, as `kjr wait`.")
-@click.option("--wait-timeout", type=options.DURATION, help="With --wait: return 75 when they go on after this time.")
-@click.option("--strict", is_flag=True, help="Refuse fields that the server does not know, instead of warning of them.")
+@click.option(
+    "--wait", is_flag=True, help="Wait until the jobs have ended and return the exit code, as `kjr wait` does."
+)
+@click.option(
+    "--wait-timeout", type=options.DURATION, help="With --wait: return 75 if the jobs have not ended after this time."
+)
+@click.option("--strict", is_flag=True, help="Refuse fields that the server does not know. [default: warn]")
 @click.option("--dry-run", is_flag=True, help="Print the specs and submit nothing.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key never makes a second job.")
 @options.output(*_OUTPUTS, default="id")
@@ -34,10 +40,10 @@ def command(
     dry_run: bool,
     idempotency_key: str | None,
 ) -> int:
-    """Submit the jobs of the files, together, and print what they are called.
+    """Submit the jobs of all files together, and print their ids.
 
-    A file holds one job, several YAML documents, or a list. Durations may be written like run_seconds: 10m. Jobs that are
-    refused are reported one by one; the others are submitted.
+    A file holds one job, several YAML documents, or a list. Durations may be written like run_seconds: 10m. Refused jobs are
+    reported one by one; the others are submitted.
     """
     from kube_job_runner.cli import set_option, specfile
     from kube_job_runner.cli.terminal import output
@@ -62,7 +68,7 @@ def _submit(
     client: Client, specs: list[dict[str, Any]], key: str | None, current: invocation.Invocation, *, strict: bool
 ) -> tuple[list[Job], int]:
     from kube_job_runner.cli import job_reference
-    from kube_job_runner.cli.attach import attached_run
+    from kube_job_runner.cli.attach import reports
 
     if len(specs) == 1:
         jobs, refused = [client.submit(specs[0], idempotency_key=key, strict=strict)], 0
@@ -76,7 +82,7 @@ def _submit(
         if refused:
             current.say(f"kjr: {len(jobs)} jobs submitted, {refused} refused")
     for job in jobs:
-        attached_run.report_warnings(current, job)
+        reports.warnings(current, job)
     if jobs:
         job_reference.remember(client, jobs[-1].id)
     return jobs, refused

@@ -1,4 +1,4 @@
-"""`kjr token`: API tokens, made with access to the database, not over the API."""
+"""`kjr token`: creates, lists and revokes API tokens, directly in the database."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import click
 from kube_job_runner.cli import exitcodes, invocation, options, server_settings
 
 
-@click.group("token", short_help="Create, list and revoke API tokens.")
+@click.group("token")
 def command() -> None:
-    """Create, list and revoke API tokens. Needs KJR_DATABASE_URL, or the data directory of `kjr up`."""
+    """Create, list and revoke API tokens. This needs KJR_DATABASE_URL, or the data directory of `kjr up`."""
 
 
 @command.command("create")
 @click.argument("name")
 def create(name: str) -> int:
-    """Create a token and print it. It is shown once: only its hash is kept."""
+    """Create a token and print it. It is shown only once, because only its hash is stored."""
     settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
 
@@ -63,7 +63,7 @@ def list_(**_: object) -> int:
 @command.command("revoke")
 @click.argument("name")
 def revoke(name: str) -> int:
-    """Revoke all tokens of that name; servers follow within seconds."""
+    """Revoke all tokens with this name. Servers refuse them within seconds."""
     settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
 

@@ -1,4 +1,4 @@
-"""`kjr version`: of this client and of the server."""
+"""`kjr version`: prints the versions of this client and of the server."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import kube_job_runner
 from kube_job_runner.cli import invocation, options
 
 
-@click.command("version", short_help="Print the versions of this client and of the server.")
+@click.command("version")
 @click.option("--client", "client_only", is_flag=True, help="Do not ask the server.")
 @options.output("table", "json", "jsonl", "yaml")
 @options.connection
 def command(*, client_only: bool) -> int:
-    """Print the versions of this client and of the server, and warn when they do not fit each other."""
+    """Print the versions of this client and of the server, and warn if they are not compatible."""
     from kube_job_runner.cli.terminal import output
 
     current = invocation.current()
@@ -46,9 +46,9 @@ def _ask(current: invocation.Invocation, answer: dict[str, Any]) -> None:
         return
     minimum = answer["server"].get("minimum_client")
     if isinstance(minimum, str) and _numbers(answer["client"]) < _numbers(minimum):
-        current.say(f"kjr: this client is older than {minimum}, the oldest that the server works with: update it")
+        current.say(f"kjr: this client is too old for the server, which needs at least {minimum}; update it")
     elif _numbers(answer["client"])[:2] > _numbers(str(answer["server"].get("version", "")))[:2]:
-        current.note("kjr: this client is newer than the server; what is new in it may not work there")
+        current.note("kjr: this client is newer than the server; new options may not work")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

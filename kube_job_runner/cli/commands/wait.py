@@ -1,4 +1,4 @@
-"""`kjr wait`: the end of jobs, and their exit code."""
+"""`kjr wait`: waits until jobs have ended, and returns their exit code."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import click
 from kube_job_runner.cli import invocation, options
 
 
-@click.command("wait", short_help="Wait for the end of jobs and return the exit code.")
+@click.command("wait")
 @click.argument("references", nargs=-1, required=True, metavar="ID...")
-@click.option("--any", "first", is_flag=True, help="Return when the first of them has ended, with its exit code.")
-@click.option("--wait-timeout", type=options.DURATION, help="Return 75 when they go on after this time.")
+@click.option("--any", "first", is_flag=True, help="Return when the first job has ended, with its exit code.")
+@click.option("--wait-timeout", type=options.DURATION, help="Return 75 if the jobs have not ended after this time.")
 @options.output()
 @options.connection
 def command(references: tuple[str, ...], *, first: bool, wait_timeout: float | None) -> int:
-    """Wait until jobs have ended, whatever their end, and return the job's own exit code.
+    """Wait until jobs have ended, in whatever state, and return the job's own exit code.
 
-    With several jobs the code is 0 when all succeeded and 1 when one did not.
+    With several jobs the code is 0 if all succeeded, else 1.
     """
     from kube_job_runner.cli import job_reference
     from kube_job_runner.cli.attach import waiting

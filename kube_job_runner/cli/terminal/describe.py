@@ -1,4 +1,4 @@
-"""A job in full, as lines for a person: what it is, where its time went, what ended it, and what to do next."""
+"""Describes a job in full: facts, phases with their durations, attempts, and the next command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def describe(job: Job, timeline: Timeline, attempts: Sequence[Attempt]) -> Iterator[Line]:
-    """Yield the description of a job; the present moment is that of its timeline."""
+    """Yield the description of a job. The current time is that of its timeline."""
     now = timeline.now
     yield Line(
         f"job {text.line(job.id)}  {tables.state_words(job.state)}", color=tables.state_color(job.state), bold=True
@@ -67,7 +67,7 @@ def _moment(moment: datetime | None, now: datetime) -> str:
 
 
 def _phases(timeline: Timeline, attempts: Sequence[Attempt]) -> Iterator[Line]:
-    """Yield a line for each attempt, `✓ queued 2s  ✓ scheduled 1s  ⠋ pulling 14s ...`, and why the last phase lasts."""
+    """Yield a line for each attempt, `✓ queued 2s  ✓ scheduled 1s  ⠋ pulling 14s ...`, and the reason of a running phase."""
     failed = {attempt.number for attempt in attempts if (attempt.verdict or {}).get("outcome") == "failed"}
     by_attempt: dict[int, list[Phase]] = {}
     for phase in timeline.phases:
@@ -86,7 +86,7 @@ def _phases(timeline: Timeline, attempts: Sequence[Attempt]) -> Iterator[Line]:
 
 
 def phase_words(phase: Phase, *, now: datetime, failed: bool = False) -> str:
-    """Return a phase with an icon and how long it took, or has lasted so far."""
+    """Return a phase with an icon and its duration so far."""
     took = durations.show(((phase.ended_at or now) - phase.started_at).total_seconds())
     icon = tables.icon("⠋" if phase.ended_at is None else "✗" if failed else "✓")
     words = f"{icon} {text.line(phase.name)} {took}".strip()
@@ -122,7 +122,7 @@ ATTEMPT_COLUMNS = (
 
 
 def attempt_rows(job: Job, attempts: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """Return the cells of a table of attempts, as an explanation has them, safe for a terminal."""
+    """Return the cells of a table of the attempts of an explanation. They are safe for a terminal."""
     rows = []
     for attempt in attempts:
         verdict = attempt.get("verdict") or {}
@@ -142,14 +142,14 @@ def attempt_rows(job: Job, attempts: Sequence[dict[str, Any]]) -> list[list[str]
 
 
 def span(start: str | None, end: str | None) -> str:
-    """Return how long it was from one time of an answer to another, or nothing where one is missing."""
+    """Return the duration between two times (RFC 3339), or nothing if one is missing."""
     if not start or not end:
         return ""
     return durations.show((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
 
 
 def next_step(job: Job) -> str:
-    """Return the command that most likely comes next, or nothing."""
+    """Return the command that the user needs next most likely, or nothing."""
     identity = text.line(job.id)
     if not job.terminal:
         return f"kjr logs -f {identity}" if job.state == "running" else f"kjr wait {identity}"

@@ -1,4 +1,4 @@
-"""Durations as people write them (`90s`, `10m`, `1h30m`, `2d`) and as people read them."""
+"""Parses durations such as `90s`, `10m`, `1h30m` and `2d`, and formats seconds for people."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _PLAIN = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?")
 
 
 def parse(text: str) -> float:
-    """Return the seconds of a duration; a bare number is seconds.
+    """Return a duration in seconds. A plain number is seconds.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: the text is not a duration.
     """
     text = text.strip().lower()
     if _PLAIN.fullmatch(text):

@@ -1,4 +1,4 @@
-"""The explanation of a job for a person: one sentence, then the evidence of each attempt. All text is escaped."""
+"""Formats the explanation of a job: one sentence, then the evidence of each attempt. All text is escaped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def lines(found: Explanation) -> Iterator[Line]:
         yield from _attempt(attempt)
     if found.anomalies:
         yield Line("")
-        yield Line("contrary evidence, which came later and changed nothing", color="yellow")
+        yield Line("contrary evidence that came later; it did not change the state", color="yellow")
         for anomaly in found.anomalies:
             yield _pair(f"attempt {anomaly.get('attempt')}", f"{_time(anomaly, 'at')} {_of(anomaly, 'kind', 'detail')}")
     for missing in found.missing:
@@ -36,10 +36,10 @@ def _next(found: Explanation) -> str:
     if found.state == "failed" and found.reason:
         wrote = any(attempt.get("started_at") for attempt in found.attempts)
         log = f"its log: kjr logs --tail 50 {identity}; " if wrote else ""
-        return f"{log}this reason: kjr explain {text.line(found.reason)}; to run it again: kjr rerun {identity}"
+        return f"{log}this reason: kjr explain {text.line(found.reason)}; run it again: kjr rerun {identity}"
     if found.state in ("succeeded", "failed", "cancelled"):
-        return f"to run it again: kjr rerun {identity}"
-    return f"to see it change: kjr events -f {identity}"
+        return f"run it again: kjr rerun {identity}"
+    return f"watch it: kjr events -f {identity}"
 
 
 def _attempt(attempt: dict[str, Any]) -> Iterator[Line]:
@@ -77,8 +77,8 @@ def _verdict(verdict: dict[str, Any]) -> Iterator[Line]:
     yield from _pairs(
         ("why", verdict.get("explanation")),
         ("exit code", None if code is None else str(code) + (f" (signal {signal})" if signal else "")),
-        ("whose fault", _WHOSE.get(str(verdict.get("cause")), verdict.get("cause"))),
-        ("charged to", charged if verdict.get("outcome") != "failed" else charged or "nothing: it is not tried again"),
+        ("at fault", _AT_FAULT.get(str(verdict.get("cause")), verdict.get("cause"))),
+        ("charged to", charged if verdict.get("outcome") != "failed" else charged or "nothing: there is no retry"),
         ("then", _followed(verdict)),
         ("rule", verdict.get("rule")),
     )  # fmt: skip
@@ -87,13 +87,13 @@ def _verdict(verdict: dict[str, Any]) -> Iterator[Line]:
 def _followed(verdict: dict[str, Any]) -> str:
     if verdict.get("outcome") != "failed" or not verdict.get("followed"):
         return ""
-    return ("" if verdict.get("retried") else "no other attempt: ") + str(verdict["followed"])
+    return ("" if verdict.get("retried") else "no retry: ") + str(verdict["followed"])
 
 
-_WHOSE = {
-    "application": "the program's (application)",
-    "infrastructure": "the cluster's (infrastructure)",
-    "permanent": "the job's as it was asked for (permanent)",
+_AT_FAULT = {
+    "application": "the program (application)",
+    "infrastructure": "the cluster (infrastructure)",
+    "permanent": "the job's spec (permanent)",
 }
 
 
@@ -130,8 +130,8 @@ def _cluster_job(job: dict[str, Any]) -> str:
 
 
 def _condition(condition: dict[str, Any]) -> str:
-    told = _of(condition, "reason", "message")
-    return f"{condition.get('type')}={condition.get('status')}" + (f"  {told}" if told else "")
+    detail = _of(condition, "reason", "message")
+    return f"{condition.get('type')}={condition.get('status')}" + (f"  {detail}" if detail else "")
 
 
 def _event(event: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What is drawn with rich. It costs 80 ms to import, so only a command that draws on a terminal imports this module."""
+"""Tables and live lines drawn with rich. Only commands that draw on a terminal import this module: rich costs 80 ms."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def console(*, stderr: bool = False, colored: bool = True) -> Console:
-    """Return a console that takes no markup, guesses no highlights and follows `--no-color`."""
+    """Return a console without markup and highlighting, coloured or not."""
     return Console(stderr=stderr, no_color=not colored, highlight=False, markup=False, emoji=False)
 
 
 def build_table(columns: Sequence[tables.Column], rows: Sequence[Sequence[str]], *, state_column: int | None) -> Table:
-    """Return a table; cells are plain text, never markup."""
+    """Return a table. Cells are plain text, never markup."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for at, column in enumerate(columns):
         table.add_column(
@@ -66,12 +66,12 @@ class LiveTable:
         self._live.stop()
 
     def show(self, columns: Sequence[tables.Column], rows: Sequence[Sequence[str]]) -> None:
-        """Draw the table anew."""
+        """Redraw the table."""
         self._live.update(build_table(columns, rows, state_column=1), refresh=True)
 
 
 class PhaseLine:
-    """The phases of a job on one line of stderr, the present one with a spinner and its running time."""
+    """The phases of a job on one line of stderr. The current phase has a spinner and its duration so far."""
 
     def __init__(self, *, colored: bool, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -85,7 +85,7 @@ class PhaseLine:
         self._live.start()
 
     def enter(self, phase: str, note: str) -> None:
-        """Show that the job is now in `phase`, with a note on what it waits for."""
+        """Show that the job is in `phase`, with a note on what it waits for."""
         if phase != self._phase:
             now = self._monotonic()
             if self._phase:
@@ -94,7 +94,7 @@ class PhaseLine:
         self._note = note
 
     def close(self, *, ended: bool) -> None:
-        """Leave the phases as a line that stays; `ended` tells whether the last one is over too."""
+        """Leave the phases as a final line. `ended` says whether the last phase has ended too."""
         self._live.stop()
         line = self._finished()
         line.append(self._phase, style=tables.state_color(self._phase.partition(" ")[0]))

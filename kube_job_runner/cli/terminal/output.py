@@ -1,4 +1,4 @@
-"""Data on stdout in the form that was asked for. Tables are aligned text where nobody looks, and rich's on a terminal."""
+"""Writes data to stdout: JSON, YAML, names or tables. Tables are drawn by rich on a terminal, else as aligned text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHORT_ID_LENGTH = 18  # a UUIDv7 up to its first random bits: 019ac7d3-5b5e-7c1a
 
 
 class Line(NamedTuple):
-    """One line and how it is set off."""
+    """A line, and how it is highlighted."""
 
     content: str
     color: str | None = None
@@ -27,14 +27,14 @@ class Line(NamedTuple):
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it (times as text)."""
+    """Return a value in the types of JSON (times become strings)."""
     import msgspec
 
     return msgspec.to_builtins(value)
 
 
 def write_json(value: Any, *, indent: int = 2) -> None:
-    """Write one JSON value; `indent` 0 puts it on one line."""
+    """Write a JSON value. `indent` 0 writes it on one line."""
     import msgspec
 
     encoded = msgspec.json.encode(value)
@@ -57,7 +57,7 @@ def write_yaml(documents: Sequence[Any]) -> None:
 
 
 def write_objects(objects: Sequence[dict[str, Any]], form: str, *, single: bool = False) -> None:
-    """Write objects as json, jsonl, yaml, name or id. With `single`, json writes the object, not a list."""
+    """Write objects as json, jsonl, yaml, name or id. With `single`, json writes one object without a list."""
     if form == "json":
         write_json(objects[0] if single and len(objects) == 1 else list(objects))
     elif form == "jsonl":
@@ -71,13 +71,13 @@ def write_objects(objects: Sequence[dict[str, Any]], form: str, *, single: bool 
 
 
 def write_lines(lines: Iterable[Line], invocation: Invocation) -> None:
-    """Write lines, coloured where stdout may be."""
+    """Write lines, with colour if stdout is coloured."""
     for line in lines:
         click.echo(click.style(line.content, fg=line.color, bold=line.bold) if invocation.colored else line.content)
 
 
 def short_ids(ids: Sequence[str]) -> dict[str, str]:
-    """Return for each id its shortest prefix, of at least `SHORT_ID_LENGTH`, that tells it from the others."""
+    """Return the shortest unique prefix of each id, with at least `SHORT_ID_LENGTH` characters."""
     shown: dict[str, str] = {}
     for identity in ids:
         length = SHORT_ID_LENGTH
@@ -95,7 +95,7 @@ def age(moment: datetime | None, *, now: datetime | None = None) -> str:
 
 
 def run_time(job: Job, *, now: datetime | None = None) -> str:
-    """Return how long a job has run, or ran."""
+    """Return how long a job has run so far, or ran in all."""
     if job.started_at is None:
         return ""
     end = job.finished_at or now or datetime.now(UTC)
@@ -119,7 +119,7 @@ def job_columns(*, wide: bool) -> list[Column]:
 
 
 def job_rows(jobs: Sequence[Job], *, wide: bool) -> list[list[str]]:
-    """Return the cells of a table of jobs, safe for a terminal. Column 1 is the state."""
+    """Return the cells of a table of jobs. They are safe for a terminal; column 1 is the state."""
     now = datetime.now(UTC)
     ids = short_ids([job.id for job in jobs])
     rows = []
@@ -151,7 +151,7 @@ def job_table(jobs: Sequence[Job], invocation: Invocation) -> None:
 def write_table(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], invocation: Invocation, *, state_column: int | None = None
 ) -> None:
-    """Write a table: rich's on a terminal, aligned text elsewhere. Cells must be safe for a terminal."""
+    """Write a table: drawn by rich on a terminal, else as aligned text. Cells must be safe for a terminal."""
     if invocation.stdout_is_terminal:
         from kube_job_runner.cli.terminal import live
 
@@ -161,7 +161,7 @@ def write_table(
 
 
 def write_aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, state_column: int | None = None) -> None:
-    """Write a table as aligned text, never cut: it is for pipes and files."""
+    """Write a table as aligned text, for pipes and files. Cells are never shortened."""
     cells = [[state_words(cell) if at == state_column else cell for at, cell in enumerate(row)] for row in rows]
     widths = [max(len(column.title), *(len(row[at]) for row in cells), 0) for at, column in enumerate(columns)]
     for row in [[column.title for column in columns], *cells]:
@@ -173,7 +173,7 @@ def write_aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, s
 
 
 def write_jobs(jobs: Sequence[Job], invocation: Invocation, *, single: bool = False) -> None:
-    """Write jobs in the form of the invocation."""
+    """Write jobs in the format of the invocation."""
     if invocation.output in ("table", "wide"):
         job_table(jobs, invocation)
     else:

@@ -1,4 +1,4 @@
-"""What tables are made of: columns, and states shown by icon, word and colour."""
+"""Parts of tables: columns, and states with icon, word and colour."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _COLORS = {
 
 
 class Column(NamedTuple):
-    """A column of a table: its heading, and whether numbers stand in it."""
+    """A column of a table. `right` aligns its cells to the right, as for numbers."""
 
     title: str
     right: bool = False
 
 
 def state_words(state: str) -> str:
-    """Return a state as its icon and its word: colour alone never tells it."""
+    """Return a state as icon and word, because colour alone is not enough."""
     return f"{icon(_ICONS.get(state, '?'))} {text.line(state)}".strip()
 
 
 def icon(character: str) -> str:
-    """Return an icon, or nothing where stdout cannot show it."""
+    """Return an icon, or nothing if stdout cannot show it."""
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
     return character if encoding.startswith("utf") else ""
 

@@ -101,17 +101,17 @@ def test_the_command_ends_with_what_it_found(
     monkeypatch.setenv("KJR_DATABASE_URL", "postgresql://kjr:pa55word@127.0.0.1:1/kjr")
     monkeypatch.setenv("KJR_CLUSTER", "local")
     monkeypatch.setenv("KJR_PROT", "1")
-    assert main.invoke("doctor") == 1
+    assert main.run(["doctor"]) == 1
     out = capsys.readouterr().out
-    assert "[!]settings: KJR_PROT is not known (did you mean KJR_PORT?)" in out
+    assert "[!]settings: KJR_PROT is unknown (did you mean KJR_PORT?)" in out
     assert "[-]database: " in out
     assert "   to do: check KJR_DATABASE_URL" in out
     assert "[+]cluster: jobs are local" in out
     assert "pa55word" not in out
     monkeypatch.setenv("KJR_CLUSTER", "kubernetes")
     monkeypatch.setenv("KJR_KUBECONFIG", str(tmp_path / "missing"))
-    assert main.invoke("doctor", "sweeper") == 1
+    assert main.run(["doctor", "sweeper"]) == 1
     assert "[-]cluster: " in capsys.readouterr().out
-    assert main.invoke("doctor", "web-server") == 1
+    assert main.run(["doctor", "web-server"]) == 1
     assert "cluster" not in capsys.readouterr().out, "the web server has no business there"
-    assert main.invoke("doctor", "nobody") != 0
+    assert main.run(["doctor", "nobody"]) != 0

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+import kube_job_runner.bootstrap
 from kube_job_runner.cli import main
+from tests.unit.cli.stand_in import Bootstrap
 from tests.unit.cli.stub import TOKEN, Stub
 
 
@@ -80,3 +83,12 @@ def kjr_on(kjr: Kjr, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Kjr:
     monkeypatch.setenv("KJR_SERVER", stub.url)
     monkeypatch.setenv("KJR_TOKEN", TOKEN)
     return kjr
+
+
+@pytest.fixture
+def bootstrap(monkeypatch: pytest.MonkeyPatch) -> Bootstrap:
+    """Return the stand-in of the composition root."""
+    module = Bootstrap()
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(kube_job_runner.bootstrap, "commands", module, raising=False)
+    return module

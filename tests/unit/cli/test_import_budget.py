@@ -13,9 +13,15 @@ import pytest
 from tests.unit.cli.stub import TOKEN, Stub
 
 OURS = "kube_job_runner"
+
+
 CLIENT_SIDE = (f"{OURS}.cli", f"{OURS}.client", f"{OURS}.telemetry.safetext")
+
+
 SET_GRAMMAR = {f"{OURS}.domain", f"{OURS}.domain.spec", f"{OURS}.domain.spec.changes"}
-"""What verbs may import of the domain that read specs or `--set`."""
+
+
+CORPUS = Path(__file__).parents[2] / "fixtures" / "failure-messages.jsonl"
 _PROBE = """
 import json, sys
 from kube_job_runner.cli import main
@@ -89,3 +95,22 @@ def test_commands_for_jobs_import_no_server(stub: Stub, tmp_path: Path, args: li
     reads_specs = args[0] in ("rerun", "submit", "simulate") or "--set" in args
     assert server_side(names - SET_GRAMMAR if reads_specs else names) == []
     assert sorted(names & {"rich", "yaml", "asyncio"}) == []
+
+
+@pytest.mark.parametrize("args", [["explain", "OutOfMemory"], ["classify", str(CORPUS)]])
+def test_neither_the_server_nor_an_http_library_is_imported(args: list[str]) -> None:
+    names = modules(*args)
+    heavy = {
+        "asyncio",
+        "ssl",
+        "httpx2",
+        "rich",
+        "aiohttp",
+        "asyncpg",
+        "starlette",
+        "structlog",
+    }
+    assert sorted(names & heavy) == []
+    assert [name for name in names if name.startswith("kube_job_runner.adapters")] == []
+    light = {"kube_job_runner.bootstrap", "kube_job_runner.bootstrap.rules"}
+    assert {name for name in names if name.startswith("kube_job_runner.bootstrap")} <= light

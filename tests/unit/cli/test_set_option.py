@@ -13,6 +13,8 @@ from tests.unit.cli.conftest import Kjr, Result
 from tests.unit.cli.stub import Stub
 
 VERBS = ("run", "submit", "rerun")
+
+
 BASE: dict[str, Any] = {"image": "ok", "resources": {"cpu": "1"}}
 
 
@@ -155,3 +157,10 @@ def test_run_with_set_lets_the_server_refuse_unknown_fields(kjr_on: Kjr, stub: S
             stub.requests.clear()
             kjr_on("run", "ok", *detach, *args)
             assert stub.requests[0] == ("POST", path)
+
+
+@pytest.mark.parametrize("path", ["args[5]=x", "image.x=1", "..=1", "a[0]b=1", "resources[0]=1"])
+def test_a_set_that_leads_nowhere_says_so(kjr: Kjr, tmp_path: Path, path: str) -> None:
+    (tmp_path / "f").write_text("image: a\nresources: {cpu: 1}\n")
+    result = kjr("submit", "-f", str(tmp_path / "f"), "--dry-run", "--set", path)
+    assert (result.code, result.out) == (2, b"")

@@ -117,7 +117,7 @@ def test_a_process_that_hangs_is_not_well(kjr: Kjr, probes: Probes) -> None:
     assert "does not answer: timed out" in result.last_line
 
 
-@pytest.mark.parametrize(("port", "words"), [("-1", "means none"), ("0", "a free one")])
+@pytest.mark.parametrize(("port", "words"), [("-1", "means no port"), ("0", "any free port")])
 def test_a_port_that_nobody_knows_is_a_fault_of_the_settings(
     kjr: Kjr, port: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

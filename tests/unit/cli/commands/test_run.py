@@ -1,0 +1,126 @@
+"""`kjr run`: its flags, what it prints, and what it says when the server is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kube_job_runner.cli import invocation
+from tests.unit.cli.conftest import Kjr
+from tests.unit.cli.stub import LOG, Stub, ended
+
+
+def test_run_prints_the_log_and_nothing_else_on_stdout(kjr_on: Kjr, stub: Stub) -> None:
+    result = kjr_on("run", "ok", "--", "echo", "-n", "hi")
+    assert (result.code, result.out) == (0, LOG)
+    (spec,) = stub.specs.values()
+    assert spec["command"] == ["echo", "-n", "hi"]
+    assert "succeeded in 14s" in result.last_line
+    states = [line.split()[3] for line in result.err.splitlines() if " after " in line or line.endswith("queued")]
+    assert states == ["queued", "starting", "running", "succeeded"]
+
+
+def test_run_passes_every_flag_on(kjr_on: Kjr, stub: Stub, tmp_path: Path) -> None:
+    env_file = tmp_path / "env"
+    env_file.write_text("# comment\n\nFROM_FILE=a=b\nBOTH=file\n")
+    result = kjr_on(
+        "run", "ok", "-d", "-e", "A=1", "-e", "BOTH=flag", "--env-file", str(env_file), "--secret", "TOK=s:k", "--secret",
+        "PLAIN=other", "--cpu", "500m", "--memory", "1Gi", "--gpu", "2", "-q", "etl", "--name", "n", "-l", "team=x",
+        "--timeout", "1h30m", "--start-timeout", "90", "--queue-timeout", "2d", "--retries", "3", "--priority", "-5",
+        "--namespace", "ns", "--service-account", "sa", "--workdir", "/w", "--keep-entrypoint", "--", "x",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert [*stub.specs.values()] == [
+        {
+            "image": "ok",
+            "name": "n",
+            "args": ["x"],
+            "env": {"FROM_FILE": "a=b", "BOTH": "flag", "A": "1"},
+            "secrets": [{"env": "TOK", "name": "s", "key": "k"}, {"env": "PLAIN", "name": "other", "key": "PLAIN"}],
+            "labels": {"team": "x"},
+            "queue": "etl",
+            "namespace": "ns",
+            "service_account": "sa",
+            "working_dir": "/w",
+            "priority": -5,
+            "resources": {"cpu": "500m", "memory": "1Gi", "gpu": 2},
+            "timeouts": {"run_seconds": 5400, "start_seconds": 90, "queue_seconds": 172_800},
+            "retry": {"attempts": 4},
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--timeout", "soon"], "not a duration"),
+        (["--timeout", "0.5s"], "whole number of seconds"),
+        (["-e", "NOVALUE"], "KEY=VALUE"),
+        (["--secret", "TOK"], "ENV=NAME:KEY"),
+        (["--env-file", "/does/not/exist"], "/does/not/exist"),
+        (["echo", "-n", "x"], "Put -- before CMD"),
+    ],
+)
+def test_run_says_how_a_flag_is_written(kjr: Kjr, args: list[str], message: str) -> None:
+    result = kjr("run", "img", *args)
+    assert result.code == 125
+    assert message in result.err
+    assert result.out == b""
+
+
+def test_a_dry_run_submits_nothing(kjr_on: Kjr, stub: Stub) -> None:
+    result = kjr_on("run", "ok", "--dry-run", "-o", "json", "--", "x")
+    assert result.json == {"image": "ok", "command": ["x"]}
+    assert yaml.safe_load(kjr_on("run", "ok", "--dry-run").text) == {"image": "ok"}
+    assert stub.requests == []
+
+
+def test_detach_prints_the_id_alone_and_three_commands(kjr_on: Kjr, stub: Stub) -> None:
+    result = kjr_on("run", "-d", "hold")
+    (job_id,) = stub.jobs
+    assert result.text == f"{job_id}\n"
+    for line in (f"  kjr logs -f {job_id}", f"  kjr wait {job_id}", f"  kjr cancel {job_id}"):
+        assert line in result.err.splitlines()
+    assert kjr_on("run", "--quiet", "-d", "hold").err == ""
+
+
+@pytest.mark.parametrize("steps", [ended("failed", "ApplicationExit", exit_code=3), ended("succeeded", "Completed")])
+def test_run_with_json_prints_the_object_whatever_the_end(
+    kjr_on: Kjr, stub: Stub, steps: list[dict[str, object]]
+) -> None:
+    stub.scenarios["it"] = steps
+    result = kjr_on("run", "it", "-o", "json")
+    assert result.json["state"] == steps[-1]["state"]
+    assert LOG.decode() in result.err
+
+
+def test_the_same_key_makes_one_job(kjr_on: Kjr, stub: Stub) -> None:
+    for _ in range(2):
+        assert kjr_on("run", "ok", "--idempotency-key", "k").code == 0
+    assert len(stub.jobs) == 1
+    refused = kjr_on("run", "hold", "--idempotency-key", "k")
+    assert refused.code == 125
+    assert "the key belongs to another request (request r-1)" in refused.err
+
+
+def test_a_refused_job_names_the_field(kjr_on: Kjr) -> None:
+    result = kjr_on("run", "bad")
+    assert "  /image: no" in result.err
+
+
+def test_a_run_that_loses_the_server_says_where_the_job_is(
+    kjr_on: Kjr, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invocation, "BUDGET_SECONDS", 0.0)
+    monkeypatch.setattr(invocation, "OUTAGE_SECONDS", 0.0)
+    stub.close_when_running = True
+    result = kjr_on("run", "hold", "-o", "json")
+    (job_id,) = stub.jobs
+    assert result.code == 125
+    assert f"connection lost; job {job_id} may still be running: kjr wait {job_id}" in result.err
+    assert result.json["id"] == job_id
+    again = kjr_on("run", "ok", "--idempotency-key", "the-key")
+    assert again.code == 125
+    assert "to find out, run the same command again with --idempotency-key the-key" in again.err

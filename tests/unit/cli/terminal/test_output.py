@@ -1,0 +1,16 @@
+"""Ids are shortened as far as they stay unique."""
+
+from __future__ import annotations
+
+from kube_job_runner.cli.terminal import output
+
+
+def test_short_ids_are_as_long_as_they_must_be() -> None:
+    ids = [
+        "019ac7d3-5b5e-7c1a-8000-000000000001",
+        "019ac7d3-5b5e-7c1a-8100-000000000001",
+        "019ac7d3-0000-7c1a-8000-000000000001",
+    ]
+    assert [*output.short_ids(ids).values()] == ["019ac7d3-5b5e-7c1a-80", "019ac7d3-5b5e-7c1a-81", "019ac7d3-0000-7c1a"]
+    twice = output.short_ids([ids[0], ids[0]])
+    assert twice == {ids[0]: "019ac7d3-5b5e-7c1a"}
