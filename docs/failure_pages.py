@@ -10,7 +10,7 @@ from kube_job_runner.domain.failures import categories
 from kube_job_runner.domain.failures.categories import Category, manual
 
 FOLDER = Path(__file__).resolve().parent / "failures"
-_HEAD = "<!-- Written by docs/failure_pages.py from kube_job_runner/domain/categories and kube_job_runner/domain/failures. -->"
+_HEAD = "<!-- Written by docs/failure_pages.py from the tables of kube_job_runner/domain/failures. -->"
 
 
 def pages() -> dict[str, str]:

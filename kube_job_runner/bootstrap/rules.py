@@ -21,7 +21,7 @@ def load(path: Path | None, *, named: str = "KJR_FAILURE_RULES") -> failures.Tab
     if path is None:
         return failures.TABLE
     try:
-        extra = failures.parse_extra(_read(path))
+        extra = failures.parse_custom(_read(path))
     except (OSError, ValueError) as error:  # RulesError, JSON and Unicode errors are ValueErrors
         raise ConfigurationError(f"{named}: {path}: {_line(error)}") from None
     return failures.Table(failures.RULES, extra)

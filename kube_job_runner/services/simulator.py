@@ -9,10 +9,10 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain import failures
-from kube_job_runner.domain.decide import diagnosis, retries
+from kube_job_runner.domain.decide import retries
 from kube_job_runner.domain.decide.retries import Step
 from kube_job_runner.domain.errors import NotFound
-from kube_job_runner.domain.failures import Finding, codes
+from kube_job_runner.domain.failures import categories, ends
 from kube_job_runner.domain.job import Cause, Verdict
 from kube_job_runner.domain.spec.model import JobSpec, Retry
 from kube_job_runner.domain.states import State
@@ -20,16 +20,6 @@ from kube_job_runner.ports import RecordReader
 
 _NOBODY = UUID(int=0)  # only the jitter depends on it
 _decode = msgspec.json.Decoder(JobSpec).decode
-
-# Whose fault the ends are that the failure table has no row for: `diagnosis` and `lifecycle` make them.
-_CAUSES: dict[str, Cause] = {
-    "applicationexit": "application",
-    "killedbysignal": "application",
-    "jobdeleted": "application",
-    "runtimeout": "application",
-    "starttimeout": "permanent",
-    "podlost": "infrastructure",
-}
 
 
 class Simulated(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,13 +62,13 @@ def of_verdicts(verdicts: Sequence[Verdict], policy: Retry, *, memory: str = "")
 def cause_of(reason: str) -> Cause | None:
     """Return whose fault a reason (or a category: `out_of_memory`) usually is; None when it is not known.
 
-    Of a reason with several rows in the failure table it is the fault of most; where that is even, the infrastructure's.
+    A built-in end names its cause. Otherwise most rows of the failure table decide; in a tie, the infrastructure.
     """
-    plain = codes.key(reason)
-    if plain in _CAUSES:
-        return _CAUSES[plain]
-    found = [Finding(rule=rule, explanation="") for rule in failures.RULES]
-    causes = Counter(
-        diagnosis.verdict_of(one).cause for one in found if codes.key(one.category) == plain and one.verdict != "wait"
-    )
+    category = categories.find(reason)
+    if category is None:
+        return None
+    end = ends.BY_CATEGORY.get(category.name)
+    if end is not None and end.cause:
+        return end.cause
+    causes = Counter(rule.cause for rule in failures.RULES if rule.category == category.name and rule.verdict != "wait")
     return max(causes, key=lambda cause: (causes[cause], cause == "infrastructure"), default=None)

@@ -119,19 +119,19 @@ ON_SIMULATED_NODES = (
     Fault(
         name="rate limited",
         seconds=RATE_LIMIT,
-        says="limits how often images are pulled",
+        says="limit on image pulls",
         begin=acted(RATE_LIMIT, mode="imagepull", image_error="429 Too Many Requests - toomanyrequests: rate limit"),
     ),
     Fault(
         name="registry down",
         seconds=RATE_LIMIT,
-        says="does not answer",
+        says="does not work as it should",
         begin=acted(RATE_LIMIT, mode="imagepull", image_error="dial tcp 10.0.0.9:443: i/o timeout"),
     ),
     Fault(
         name="secret cache late",
         seconds=CACHE,
-        says="mends itself",
+        says="retries by itself",
         begin=acted(
             CACHE,
             mode="waiting",
@@ -142,7 +142,7 @@ ON_SIMULATED_NODES = (
     Fault(
         name="runtime slow",
         seconds=CACHE,
-        says="did not get container main started in time",
+        says="did not start container main in time",
         begin=acted(
             CACHE, mode="waiting", waiting_reason="CreateContainerError", waiting_message="context deadline exceeded"
         ),
@@ -184,7 +184,7 @@ ON_THE_REAL_KUBELET = (
     Fault(
         name="rate limited",
         seconds=RATE_LIMIT,
-        says="limits how often images are pulled",
+        says="limit on image pulls",
         begin=refused(429, RATE_LIMIT),
     ),
     Fault(name="registry down", seconds=RATE_LIMIT, says="503 Service Unavailable", begin=refused(503, RATE_LIMIT)),

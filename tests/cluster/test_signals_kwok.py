@@ -132,7 +132,7 @@ ROWS = (
         reason="RegistryRateLimited",
         cause="infrastructure",
         rule="pull-rate-limited",
-        says=("limits how often", "pull rate limit", "mirror"),
+        says=("limit on image pulls", "pull rate limit", "mirror"),
         grace_seconds=REGISTRY,
     ),
     pull(
@@ -209,7 +209,7 @@ ROWS = (
         reason="RuntimeError",
         cause="infrastructure",
         rule="config-cache-late",
-        says=("Node node-", "container main", "mends itself"),
+        says=("Node node-", "container main", "retries by itself"),
         grace_seconds=INFRASTRUCTURE,
     ),
     Row(

@@ -86,7 +86,7 @@ ROWS = (
         reason="RegistryRateLimited",
         cause="infrastructure",
         rule="pull-rate-limited",
-        says=("limits how often", "429"),
+        says=("limit on image pulls", "429"),
         grace_seconds=REGISTRY,
     ),
     Row(

@@ -1,7 +1,7 @@
-"""What an answer of the API server means: typed `Status` objects, and the product's error for each refusal.
+"""Answers of the API server: typed `Status` objects, and the product's error for each refusal.
 
-The answer's code where it decides by itself, the `api` rows of the failure table where only the text tells cases apart.
-Nothing unknown is fatal: what no row knows is worth another try, and the job's own timeouts bound the tries.
+The `api` rows of the failure table decide where only the text distinguishes the cases; elsewhere the status code decides.
+An unknown answer is never fatal: the request is retried, and the job's own timeouts bound the retries.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import msgspec
 
 from kube_job_runner.domain import backoff, failures
 from kube_job_runner.domain.errors import ClusterRefused, KjrError, TemporaryError
+from kube_job_runner.domain.failures import Finding, refusals
+from kube_job_runner.domain.failures.refusals import Refusal
 
 RETRY_AFTER_MAX_SECONDS = 300.0
 _TEXT_MAX = 1000
@@ -24,7 +26,7 @@ class _Details(msgspec.Struct, rename="camel"):
 
 
 class Refused(Exception):
-    """A stream was not opened; `answer` says why. Never leaves this package."""
+    """The server did not open a stream; `answer` says why. Never leaves this package."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
@@ -42,7 +44,7 @@ class Status(msgspec.Struct, rename="camel"):
 
 
 class Answer(msgspec.Struct):
-    """An answer of whoever answered: the API server, or something in front of it."""
+    """An answer from the API server, or from something in front of it."""
 
     status: int
     body: bytes
@@ -55,7 +57,7 @@ class Answer(msgspec.Struct):
 
     @property
     def missing(self) -> bool:
-        """Whether the API server itself says that there is no such object; a proxy's 404 proves nothing."""
+        """Whether the API server itself says that there is no such object. A proxy's 404 proves nothing."""
         return self.status == 404 and parse_status(self.body).reason == "NotFound"
 
 
@@ -63,7 +65,7 @@ _status_decoder = msgspec.json.Decoder(Status)
 
 
 def parse_status(body: bytes) -> Status:
-    """Return the Status of a body, or one with the beginning of the body as its message when it is something else."""
+    """Return the Status of a body. For any other body, the message holds its beginning."""
     try:
         status = _status_decoder.decode(body)
     except (msgspec.MsgspecError, ValueError):
@@ -78,73 +80,67 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 
 def temporary(message: str, *, delay_seconds: float, at_least: float = 0.0, reason: str = "") -> TemporaryError:
-    """Return a TemporaryError whose delay is at least both figures, and up to a quarter more, so that callers spread."""
+    """Return a TemporaryError. Its delay is at least the larger figure, and up to a quarter more, so that callers spread."""
     delay = max(delay_seconds, min(at_least, RETRY_AFTER_MAX_SECONDS))
     return TemporaryError(message, delay_seconds=backoff.spread(delay, backoff.NOT_EARLIER), reason=reason)
 
 
 def refusal(answer: Answer, *, action: str) -> KjrError:
-    """Return the error for an answer that is not ok; `action` names the request in words.
+    """Return the error for an answer that is not ok. `action` names the request in words.
 
-    A `ClusterRefused` has one of the reasons `AdmissionDenied`, `Forbidden`, `NamespaceNotFound`,
-    `NamespaceTerminating`, `SpecRejected`; a `TemporaryError` one of `QuotaExceeded`, `Unauthorized`, `ClusterBusy`,
-    `ClusterUnavailable`, or `UnexpectedAnswer`.
+    A `ClusterRefused` is a refusal for good; a `TemporaryError` says when to retry. The reason is that of a row of `refusals`.
     """
     status = parse_status(answer.body)
     text = (status.message or f"HTTP {answer.status}")[:_TEXT_MAX]
     message = f"{action}: {text}"
-    reason = _refused_reason(answer.status, status, text)
-    if reason:
-        return ClusterRefused(message, reason=reason, status=answer.status)
-    delay, reason = _temporary_reason(answer.status, status, text)
-    advised = status.details.retry_after_seconds if status.details else None
-    return temporary(
-        message, delay_seconds=delay, at_least=max(answer.retry_after_seconds, advised or 0.0), reason=reason
-    )
+    meaning = _meaning(answer.status, status, text)
+    if meaning.retry_seconds is None:
+        return ClusterRefused(message, reason=meaning.reason, status=answer.status)
+    advised = (status.details and status.details.retry_after_seconds) or 0.0
+    at_least = max(answer.retry_after_seconds, advised)
+    return temporary(message, delay_seconds=meaning.retry_seconds, at_least=at_least, reason=meaning.reason)
 
 
 def as_temporary(error: KjrError) -> KjrError:
-    """Return the error for a caller whose request cannot be refused for good: a refusal may be lifted, so try again later."""
+    """Return the error for a request that is always retried: even a refusal for good may be lifted later."""
     if isinstance(error, ClusterRefused):
         return temporary(str(error), delay_seconds=30.0, reason=error.reason)
     return error
 
 
-_BY_RULE = {
-    "webhook-denied": "AdmissionDenied",  # whatever the code: it is the webhook's own choice
-    "api-too-large": "SpecRejected",  # may come as 500, though no retry can help
+_PERMANENT: Mapping[int, Refusal] = {
+    400: refusals.SPEC_REJECTED,
+    413: refusals.SPEC_REJECTED,
+    422: refusals.SPEC_REJECTED,
 }
-_FORBIDDEN_BY_RULE = {"rbac": "Forbidden", "namespace-terminating": "NamespaceTerminating"}
-_QUOTA_RULES = ("quota-full", "quota-zero", "quota-busy")
+_TEMPORARY: Mapping[int, Refusal] = {
+    401: refusals.UNAUTHORIZED,
+    403: refusals.CLUSTER_UNAVAILABLE,
+    409: refusals.CONFLICT,
+    429: refusals.CLUSTER_BUSY,
+}
 
 
-def _refused_reason(code: int, status: Status, text: str) -> str | None:
-    """Return the stable reason of a refusal for good, or None when the answer is worth another try."""
-    if status.kind != "Status":
-        return None  # something in front of the API server answered, and that can change
+def _meaning(code: int, status: Status, text: str) -> Refusal:
+    """Return what an answer means: by its text where a row of the failure table says so, else by its status code."""
     found = failures.classify("api", status.reason or "", text)
-    rule = found.rule.name if found else ""
-    if rule in _BY_RULE:
-        return _BY_RULE[rule]
+    told = found.rule.refusal if found is not None else None
+    # Only the API server itself refuses for good: a proxy in front of it may recover.
+    final = status.kind == "Status"
+    if told is not None and told.holds_for(code) and (final or told.retry_seconds is not None):
+        return told
+    permanent = _refused_for_good(code, status, found) if final else None
+    if permanent is not None:
+        return permanent
+    return refusals.CLUSTER_UNAVAILABLE if code >= 500 else _TEMPORARY.get(code, refusals.UNEXPECTED_ANSWER)
+
+
+def _refused_for_good(code: int, status: Status, found: Finding | None) -> Refusal | None:
     if code == 403:
-        # Admission plugins refuse with 403 as RBAC does; some of their texts mean "not now".
-        passes = found is not None and (found.verdict in ("wait", "retry_free") or rule in _QUOTA_RULES)
-        return None if passes else _FORBIDDEN_BY_RULE.get(rule, "AdmissionDenied")
-    if code == 404 and status.reason == "NotFound" and (status.details and status.details.kind == "namespaces"):
-        return "NamespaceNotFound"
-    return "SpecRejected" if code in (400, 413, 422) else None
-
-
-def _temporary_reason(code: int, status: Status, text: str) -> tuple[float, str]:
-    found = failures.classify("api", status.reason or "", text)
-    if found is not None and found.rule.name in _QUOTA_RULES and code in (403, 409, 500):
-        return 10.0, "QuotaExceeded"
-    if code == 401:
-        return 10.0, "Unauthorized"
-    if code == 429:
-        return 1.0, "ClusterBusy"
-    if code == 409:
-        return 1.0, "Conflict"
-    if code >= 500 or code == 403:
-        return 2.0, "ClusterUnavailable"
-    return 30.0, "UnexpectedAnswer"
+        # Admission plugins answer 403, and so do those whose fault passes.
+        passes = found is not None and found.verdict in ("wait", "retry_free")
+        return None if passes else refusals.ADMISSION_DENIED
+    if code == 404:
+        missing = status.details.kind if status.details is not None and status.reason == "NotFound" else None
+        return refusals.NAMESPACE_NOT_FOUND if missing == "namespaces" else None
+    return _PERMANENT.get(code)

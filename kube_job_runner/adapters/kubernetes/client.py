@@ -24,6 +24,7 @@ from kube_job_runner.adapters.kubernetes.credentials import CredentialSource
 from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig
 from kube_job_runner.adapters.kubernetes.tls import Contexts
 from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.failures import refusals
 
 REQUEST_SECONDS = 30.0
 STREAM_BUFFER_BYTES = 2**21
@@ -50,7 +51,8 @@ class Stream:
             async with asyncio.timeout(idle_seconds):
                 return await self._response.content.readany()
         except TimeoutError:
-            raise TemporaryError(f"{self._action}: nothing heard for {idle_seconds:g} s", reason="Silent") from None
+            message = f"{self._action}: nothing heard for {idle_seconds:g} s"
+            raise TemporaryError(message, reason=refusals.SILENT.reason) from None
         except (aiohttp.ClientError, OSError) as error:
             raise _unavailable(self._action, error) from None
 
@@ -233,4 +235,6 @@ def _unavailable(action: str, error: Exception) -> TemporaryError:
     text = str(error) or type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError):  # its own text contains our TLS context
         text = f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
-    return answers.temporary(f"{action}: no answer: {text}", delay_seconds=1.0, reason="ClusterUnavailable")
+    return answers.temporary(
+        f"{action}: no answer: {text}", delay_seconds=1.0, reason=refusals.CLUSTER_UNAVAILABLE.reason
+    )

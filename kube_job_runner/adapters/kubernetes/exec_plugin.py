@@ -17,6 +17,7 @@ from kube_job_runner.adapters.kubernetes.credentials import Credential
 from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig, ExecConfig
 from kube_job_runner.adapters.kubernetes.tls import ClientCertificate
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
+from kube_job_runner.domain.failures import refusals
 from kube_job_runner.telemetry.loggers import get_logger
 
 RUN_SECONDS = 60.0
@@ -155,7 +156,7 @@ class ExecSource:
     def _failure(self, text: str) -> TemporaryError:
         message = self._with_hint(f"credential plugin {self._plugin.command!r} {text}")
         _log.warning("credential plugin failed", action="credentials.plugin", error=message)
-        return TemporaryError(message, delay_seconds=5.0, reason="CredentialsUnavailable")
+        return TemporaryError(message, delay_seconds=5.0, reason=refusals.CREDENTIALS_UNAVAILABLE.reason)
 
     def _with_hint(self, text: str) -> str:
         return f"{text}. {self._plugin.install_hint.strip()}" if self._plugin.install_hint else text

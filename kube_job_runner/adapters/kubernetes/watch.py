@@ -21,6 +21,7 @@ from kube_job_runner.adapters.kubernetes.event_buffer import Buffer
 from kube_job_runner.adapters.kubernetes.watched_namespace import Expired, Rejected, WatchedNamespace, rejected
 from kube_job_runner.domain import backoff
 from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.failures import refusals
 from kube_job_runner.ports import WatchEvent
 
 HEALTHY_SECONDS = 5.0
@@ -52,7 +53,7 @@ async def watch_on(watched: WatchedNamespace[Facts], buffer: Buffer[WatchEvent])
             rejections, min_seconds, why = rejections + 1, error.delay_seconds, str(error)
         except TemporaryError as error:
             why = str(error)
-            stats.silent += error.reason == "Silent"
+            stats.silent += error.reason == refusals.SILENT.reason
         progressed, healthy = watched.version != before, monotonic() - since >= HEALTHY_SECONDS
         if progressed or healthy:
             rejections = 0

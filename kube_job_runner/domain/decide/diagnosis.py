@@ -13,17 +13,9 @@ import msgspec
 
 from kube_job_runner.domain import failures, names
 from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, PodFacts
-from kube_job_runner.domain.failures import Finding, Table, Where
-from kube_job_runner.domain.job import Cause, Verdict
+from kube_job_runner.domain.failures import Finding, Table, Where, ends
+from kube_job_runner.domain.job import Verdict
 from kube_job_runner.domain.states import State
-
-_CAUSES: dict[str, Cause] = {
-    "fail_now": "permanent",
-    "fail_after_grace": "permanent",
-    "application": "application",
-    "retry_free": "infrastructure",
-    "wait": "permanent",
-}
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,17 +74,14 @@ def ending(facts: AttemptFacts, table: Table = failures.TABLE) -> Ending | None:
         main = facts.main
         exit_code = main.exit_code if main and main.exit_code is not None else 0
         return Ending(
-            verdict=Verdict(outcome=State.SUCCEEDED, reason="Completed", exit_code=exit_code),
+            verdict=ends.COMPLETED.verdict(exit_code=exit_code),
             complete_evidence=facts.pod is not None and facts.pod.ended,
         )
     failed = job.condition("Failed")
     if failed:
         return _failed(facts, failed, table)
     if job.gone:
-        # Not the program's fault, and perhaps a person's will: the user's own attempts decide whether it runs again.
-        explanation = "The cluster job was deleted by somebody else while the job ran."
-        verdict = Verdict(outcome=State.FAILED, reason="JobDeleted", explanation=explanation, cause="application")
-        return Ending(verdict=verdict)
+        return Ending(verdict=ends.JOB_DELETED.verdict())
     return None
 
 
@@ -101,12 +90,11 @@ def _failed(facts: AttemptFacts, failed: Condition, table: Table) -> Ending:
         # The deadline ended the pod: the signal that killed it is the symptom, and may or may not have been seen.
         found = classify(table, "job.condition", failed.reason, failed.message or failed.reason)
         if found is not None:
-            return Ending(verdict=_verdict(found))
+            return Ending(verdict=verdict_of(found))
     verdict = _pod_verdict(facts.pod, table)
     if verdict is not None:
         return Ending(verdict=verdict)
-    explanation = f"The pod of the job is gone and left no outcome ({failed.message or failed.reason})."
-    lost = Verdict(outcome=State.FAILED, reason="PodLost", explanation=explanation, cause="infrastructure")
+    lost = ends.POD_LOST.verdict(message=failed.message or failed.reason)
     return Ending(verdict=lost, complete_evidence=facts.pod is not None and facts.pod.gone)
 
 
@@ -116,21 +104,17 @@ def classify(table: Table, where: Where, reason: str, message: str, **details: A
     return None if found is None or found.category == "unknown" else found
 
 
-def verdict_of(found: Finding, *, explanation: str = "") -> Verdict:
-    """Return the verdict of a fault that kept an attempt from starting."""
-    return _verdict(found, explanation=explanation)
-
-
-def _verdict(
+def verdict_of(
     found: Finding, *, exit_code: int | None = None, signal: int | None = None, explanation: str = ""
 ) -> Verdict:
+    """Return the verdict on an attempt that failed because of a finding; `explanation` replaces that of its rule."""
     return Verdict(
         outcome=State.FAILED,
         reason=found.reason,
         explanation=explanation or found.explanation,
         exit_code=exit_code,
         signal=signal,
-        cause=_CAUSES[found.verdict],
+        cause=found.rule.cause,
         rule=found.rule.name,
     )
 
@@ -142,14 +126,13 @@ def _pod_verdict(pod: PodFacts | None, table: Table) -> Verdict | None:
     if pod.phase == "Failed" and pod.reason:
         found = classify(table, "pod.status", pod.reason, pod.message, node=pod.node)
         if found is not None:
-            return _verdict(found, exit_code=exit_code)
+            return verdict_of(found, exit_code=exit_code)
     disrupted = pod.find_condition("DisruptionTarget")
     if disrupted is not None and disrupted.status == "True" and pod.ended:
         found = classify(table, "pod.condition", disrupted.reason, disrupted.message, node=pod.node)
         if found is not None:
-            return _verdict(found, exit_code=exit_code)
-        moved = f"The pod was moved off node {pod.node or '(none)'} ({disrupted.reason}: {disrupted.message})."
-        return Verdict(outcome=State.FAILED, reason="Disrupted", explanation=moved, cause="infrastructure")
+            return verdict_of(found, exit_code=exit_code)
+        return ends.DISRUPTED.verdict(node=pod.node or "(none)", reason=disrupted.reason, message=disrupted.message)
     ended = [c for c in pod.containers if c.state == "terminated" and c.exit_code not in (0, None) and not c.sidecar]
     if not ended:
         return None
@@ -174,13 +157,5 @@ def _terminated(pod: PodFacts, container: ContainerFacts, table: Table) -> Verdi
     if found is not None:
         # What never ran, or whose end nobody saw, has no exit code of its own.
         ran = found.verdict == "application" or container.reason == "Error"
-        return _verdict(found, exit_code=code if ran else None, signal=number if ran else None)
-    text = f"Container {container.name} exited with code {code}."
-    return Verdict(
-        outcome=State.FAILED,
-        reason="ApplicationExit",
-        explanation=text,
-        exit_code=code,
-        signal=number,
-        cause="application",
-    )
+        return verdict_of(found, exit_code=code if ran else None, signal=number if ran else None)
+    return ends.APPLICATION_EXIT.verdict(exit_code=code, signal=number, container=container.name)

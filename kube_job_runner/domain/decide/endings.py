@@ -11,6 +11,7 @@ from kube_job_runner.domain import names
 from kube_job_runner.domain.decide import cleanup, diagnosis, retries
 from kube_job_runner.domain.decide.builder import DecisionBuilder
 from kube_job_runner.domain.decide.retries import Plan
+from kube_job_runner.domain.failures import ends
 from kube_job_runner.domain.job import Attempt, Job, Verdict
 from kube_job_runner.domain.states import State
 
@@ -36,7 +37,7 @@ def cancelled(job: Job) -> Verdict:
     assert request is not None
     who = f" by {request.by}" if request.by else ""
     why = f": {request.reason}" if request.reason else "."
-    return Verdict(outcome=State.CANCELLED, reason="Cancelled", explanation=f"Cancelled{who}{why}")
+    return ends.CANCELLED.verdict(by=who, why=why)
 
 
 def stop(builder: DecisionBuilder, attempt: Attempt, verdict: Verdict) -> None:

@@ -16,7 +16,8 @@ from kube_job_runner.domain.decide import cleanup, deadlines, diagnosis, endings
 from kube_job_runner.domain.decide.builder import DecisionBuilder
 from kube_job_runner.domain.decide.decision import Create, Decision, Find
 from kube_job_runner.domain.decide.ruleset import Rules
-from kube_job_runner.domain.job import Attempt, Job, Verdict
+from kube_job_runner.domain.failures import ends
+from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.states import State
 
 _EVIDENCE_PENDING = "EvidencePending"  # the cluster job failed, the facts of its pod may still come
@@ -70,11 +71,8 @@ def _decide_queued(builder: DecisionBuilder, *, known_absent: bool) -> None:
         else:
             endings.end(builder, endings.cancelled(job))
     else:
-        waited = f"The job waited for {job.policy.timeouts.queue_seconds} s and was not created."
-        endings.end(
-            builder,
-            Verdict(outcome=State.FAILED, reason="QueueTimeout", explanation=f"{waited} {job.explanation}".strip()),
-        )
+        waited_seconds = job.policy.timeouts.queue_seconds
+        endings.end(builder, ends.QUEUE_TIMEOUT.verdict(seconds=waited_seconds, last_try=job.explanation))
 
 
 def _decide_live(builder: DecisionBuilder) -> None:
@@ -98,7 +96,7 @@ def _finished(builder: DecisionBuilder, attempt: Attempt) -> bool:
         return False
     if not ending.complete_evidence and _await_evidence(builder, attempt, ending):
         return True
-    if ending.verdict.reason == "JobDeleted" and not cleanup.pods_ended(attempt):
+    if ending.verdict.reason == ends.JOB_DELETED.reason and not cleanup.pods_ended(attempt):
         endings.stop(builder, attempt, ending.verdict)
         return True
     endings.end(builder, ending.verdict)
@@ -143,12 +141,7 @@ def _decide_running(builder: DecisionBuilder, attempt: Attempt) -> None:
         builder.look_again(deadline)
     elif not _finishing(builder, attempt, decided_at=deadline):
         run_seconds = builder.job.policy.timeouts.run_seconds
-        explanation = f"The job ran longer than its run timeout of {run_seconds} s and was stopped."
-        endings.stop(
-            builder,
-            attempt,
-            Verdict(outcome=State.FAILED, reason="RunTimeout", explanation=explanation, cause="application"),
-        )
+        endings.stop(builder, attempt, ends.RUN_TIMEOUT.verdict(seconds=run_seconds))
 
 
 def _decide_stopping(builder: DecisionBuilder) -> None:

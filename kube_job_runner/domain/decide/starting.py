@@ -8,8 +8,8 @@ import msgspec
 
 from kube_job_runner.domain.decide import deadlines, diagnosis, endings, obstacles
 from kube_job_runner.domain.decide.builder import DecisionBuilder
+from kube_job_runner.domain.failures import ends
 from kube_job_runner.domain.job import Attempt, Verdict
-from kube_job_runner.domain.states import State
 
 
 def decide_starting(builder: DecisionBuilder, attempt: Attempt) -> None:
@@ -36,13 +36,14 @@ def decide_starting(builder: DecisionBuilder, attempt: Attempt) -> None:
 
 def _start_timeout(builder: DecisionBuilder, attempt: Attempt, found: obstacles.Obstacle | None) -> Verdict:
     """Return the verdict of an attempt that used up its time to start: its known fault, where there is one."""
-    start_seconds = builder.job.policy.timeouts.start_seconds
+    seconds = builder.job.policy.timeouts.start_seconds
     waited_for = obstacles.waiting_for(attempt.facts, now=builder.now, table=builder.rules.table)
-    explanation = f"The job did not start within its start timeout of {start_seconds} s: {waited_for}"
-    if found is not None and found.finding.verdict != "wait":
-        return diagnosis.verdict_of(found.finding, explanation=explanation)
-    rule = found.finding.rule.name if found is not None else ""
-    return Verdict(outcome=State.FAILED, reason="StartTimeout", explanation=explanation, cause="permanent", rule=rule)
+    verdict = ends.START_TIMEOUT.verdict(seconds=seconds, waited_for=waited_for)
+    if found is None:
+        return verdict
+    if found.finding.verdict != "wait":
+        return diagnosis.verdict_of(found.finding, explanation=verdict.explanation)
+    return msgspec.structs.replace(verdict, rule=found.finding.rule.name)
 
 
 def _give_up(builder: DecisionBuilder, attempt: Attempt, verdict: Verdict) -> None:

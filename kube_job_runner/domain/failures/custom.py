@@ -33,7 +33,7 @@ class RulesError(ValueError):
     """An extra failure rule is wrong; the message names the rule, the field, the limit and the remedy."""
 
 
-def parse_extra(data: object) -> tuple[Rule, ...]:
+def parse_custom(data: object) -> tuple[Rule, ...]:
     """Return the rules of a list of mappings; one without `where` holds at every place.
 
     Fields: `pattern` (a regular expression, looked for anywhere in the message, in any case) and `verdict` are needed;

@@ -1,4 +1,4 @@
-"""What a row of the failure table is, and what it says of one signal."""
+"""A row of the failure table, and what it says about one signal."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Literal, get_args
 import msgspec
 
 from kube_job_runner.domain.failures import codes
+from kube_job_runner.domain.failures.refusals import Refusal
+from kube_job_runner.domain.job import Cause
 from kube_job_runner.domain.limits import Graces
 
 Where = Literal[
@@ -25,23 +27,33 @@ WHERES: tuple[Where, ...] = get_args(Where)
 VERDICTS: tuple[Action, ...] = get_args(Action)
 MATCHED_MAX_CHARACTERS = 8192
 _SHOWN_MAX_CHARACTERS = 500
-_SEVERITY: dict[str, int] = {"wait": 0, "retry_free": 1, "application": 2, "fail_after_grace": 3, "fail_now": 4}
+_SEVERITY: dict[Action, int] = {"wait": 0, "retry_free": 1, "application": 2, "fail_after_grace": 3, "fail_now": 4}
+_CAUSES: dict[Action, Cause] = {
+    "fail_now": "permanent",
+    "fail_after_grace": "permanent",
+    "application": "application",
+    "retry_free": "infrastructure",
+    "wait": "permanent",
+}
 
 
 def severity(verdict: Action) -> int:
-    """Return how bad a verdict is; of several containers the worst decides."""
+    """Return how bad a verdict is. Where several containers have a fault, the worst one decides."""
     return _SEVERITY[verdict]
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """One row: the signal, its category, the verdict on it, and what to tell a person.
+    """One row: a signal, its category, the verdict on it, and the text for a person.
 
-    The signal is the place (`where`), one of the Kubernetes `reasons`, a `pattern` somewhere in the message and one of the
-    `exit_codes`; what is left empty fits everything. With `without_names` the pattern does not see names of images and URLs.
-    `name` is stable and is stored with a verdict. `grace` is the class of the time a signal may last: until it is fatal
-    (`fail_after_grace`), or until the node has tried long enough and a new attempt is made (`retry_free`); `grace_seconds`
-    is a time of the rule's own. `explanation` (cause, place, what to do) may name {container}, {exit_code}, {signal},
-    {message}, {said}, {node} and {reason}.
+    A signal has a place (`where`). It fits when its Kubernetes reason is one of `reasons`, its message holds the `pattern`
+    and its exit code is one of `exit_codes`; an empty field fits everything. With `without_names` the pattern does not see
+    the names of images and URLs.
+
+    `name` is stable: it is stored with the verdict. `grace` is the class of the time that the signal may last. After it
+    `fail_after_grace` fails the job, and `retry_free` makes a new attempt. `grace_seconds` replaces the time of the class.
+    `explanation` gives cause, place and what to do. It may use {container}, {exit_code}, {signal}, {message}, {said}, {node}
+    and {reason}. `source` names the Kubernetes file, or the program, whose text the row knows. `refusal` is what the signal
+    means as an answer to a request of ours, where the text decides it.
     """
 
     name: str
@@ -56,6 +68,12 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     grace_seconds: float | None = None
     explanation: str
     source: str
+    refusal: Refusal | None = None
+
+    @property
+    def cause(self) -> Cause:
+        """Whose failure the signal is, and so which budget of retries pays for it."""
+        return _CAUSES[self.verdict]
 
     def fits(self, reason: str, message: str, exit_code: int | None = None) -> bool:
         """Tell whether the rule covers a signal of its place."""
@@ -67,7 +85,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What the table says about one signal; `rule` is the row that matched."""
+    """What the table says about one signal. `rule` is the row that fits."""
 
     rule: Rule
     explanation: str
@@ -94,15 +112,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def grace_seconds(rule: Rule, graces: Mapping[str, float] = GRACES_SECONDS) -> float:
-    """Return how long the signal of a rule may last: the rule's own time, or that of its class in `graces`."""
+    """Return how long the signal of a rule may last: the rule's own time, or the time of its class in `graces`."""
     if rule.grace_seconds is not None:
         return rule.grace_seconds
     return graces.get(rule.grace, GRACES_SECONDS[rule.grace])
-
-
-def text(pattern: str) -> re.Pattern[str]:
-    """Return a pattern that is looked for anywhere in a message, in any case, across lines."""
-    return re.compile(pattern, re.IGNORECASE | re.DOTALL)
 
 
 def row(
@@ -111,30 +124,37 @@ def row(
     *,
     where: Where,
     reasons: Iterable[str] = (),
+    exit_codes: Iterable[int] = (),
     without_names: bool = False,
     category: str,
     verdict: Action,
     grace: Grace = "",
     explanation: str,
     source: str,
+    refusal: Refusal | None = None,
 ) -> Rule:
-    """Return a rule by what its message holds (see `text`); a module fixes by `functools.partial` what its rows share."""
+    """Return a rule. The pattern is searched anywhere in a message, in any case and across lines.
+
+    A module fixes with `functools.partial` what its rows share.
+    """
     return Rule(
         name=name,
         where=where,
         reasons=frozenset(reasons),
-        pattern=text(pattern) if pattern else None,
+        pattern=re.compile(pattern, re.IGNORECASE | re.DOTALL) if pattern else None,
+        exit_codes=frozenset(exit_codes),
         without_names=without_names,
         category=category,
         verdict=verdict,
         grace=grace,
         explanation=explanation,
         source=source,
+        refusal=refusal,
     )
 
 
 def finding(rule: Rule, message: str, *, reason: str = "", exit_code: int | None = None, **place: object) -> Finding:
-    """Return a finding with its explanation filled in; long messages are shortened to their first 500 characters."""
+    """Return a finding with its explanation filled in. Of a long message the first 500 characters are shown."""
     known: dict[str, object] = {"container": "main", "node": "(none)", "reason": reason or "none"}
     known["exit_code"] = "unknown" if exit_code is None else exit_code
     known.update({key: value for key, value in place.items() if value not in (None, "")})
@@ -148,7 +168,7 @@ def finding(rule: Rule, message: str, *, reason: str = "", exit_code: int | None
 
 
 def signal_name(given: object, exit_code: int | None = None) -> str:
-    """Return the name of a signal given by number, or by the exit code 128 + number."""
+    """Return the name of a signal, given its number or the exit code 128 + number."""
     number = given if isinstance(given, int) else (exit_code or 0) - 128
     try:
         return signals.Signals(number).name

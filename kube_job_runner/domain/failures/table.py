@@ -1,25 +1,37 @@
-"""The table: all rows, and the search through them."""
+"""The failure table: all rows in their order, and the search through them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
+from kube_job_runner.domain.failures import event_meanings
 from kube_job_runner.domain.failures.rule import MATCHED_MAX_CHARACTERS, Finding, Rule, Where, finding
 from kube_job_runner.domain.failures.rules import (
     api_answers,
+    container_exits,
     container_starts,
+    disruptions,
     event_texts,
-    exits,
-    pulls,
+    image_checks,
+    job_conditions,
+    pod_ends,
+    pull_causes,
+    pull_refusals,
     scheduling,
 )
 
 RULES: tuple[Rule, ...] = (
-    *pulls.RULES,
+    *image_checks.RULES,
+    *pull_causes.RULES,
+    *pull_refusals.RULES,
     *container_starts.RULES,
-    *exits.RULES,
+    *container_exits.RULES,
+    *pod_ends.RULES,
+    *disruptions.RULES,
     *scheduling.RULES,
+    *disruptions.OTHERS,
+    *job_conditions.RULES,
     *api_answers.RULES,
     *event_texts.RULES,
 )
@@ -33,40 +45,37 @@ _NAMES = re.compile(
     """,
     re.VERBOSE,
 )
-# CRI-O says first what became of the mirrors, and after the image what became of an artifact of that name: neither counts.
+# CRI-O reports failed mirrors before the image, and a failed artifact of the same name after it. Neither is the cause.
 _ASIDES = re.compile(r"\(Mirrors also failed: \[.*?\]\):?|; artifact err: .*", re.IGNORECASE | re.DOTALL)
 
 
 def without_names(message: str) -> str:
-    """Return a message without the names of images and URLs in it: an image may be called `team/unauthorized-404`."""
+    """Return a message without the names of images and URLs: an image may be called `team/unauthorized-404`."""
     return _NAMES.sub('"…"', _ASIDES.sub("", message))
 
 
 class Table:
-    """Rules in order; `extra` rules come before all others and see messages as they are."""
+    """Rules in order. Custom rules come before all others and see messages unchanged."""
 
-    def __init__(self, rules: Iterable[Rule], extra: Iterable[Rule] = ()) -> None:
-        self.rules = tuple(rules)
-        self.extra = tuple(extra)
-        self._rules = _by_place(self.rules)
-        self._extra = _by_place(self.extra)
+    def __init__(self, rules: Iterable[Rule], custom: Iterable[Rule] = ()) -> None:
+        self._rules = _by_place(rules)
+        self._custom = _by_place(custom)
 
     def classify(
         self, where: Where, reason: str, message: str, *, exit_code: int | None = None, **place: object
     ) -> Finding | None:
-        """Return what the table says about a signal, or None when no rule knows it (then it waits).
+        """Return what the table says about a signal, or None when no rule knows it (then the job waits).
 
-        `place` fills the explanation: container, node, signal. Of a message the first 8192 characters are matched.
+        `place` fills the explanation: container, node, signal. The first 8192 characters of a message are matched.
         """
         rule = self._rule(where, reason, message[:MATCHED_MAX_CHARACTERS], exit_code)
         return None if rule is None else finding(rule, message, reason=reason, exit_code=exit_code, **place)
 
     def _rule(self, where: Where, reason: str, message: str, exit_code: int | None) -> Rule | None:
-        for rule in self._extra.get(where, ()):
+        for rule in self._custom.get(where, ()):
             if rule.fits(reason, message, exit_code):
                 return rule
-        signals: Iterator[tuple[Where, str, str]] = event_texts.meanings(where, reason, message)
-        for meant_where, meant_reason, meant_message in signals:
+        for meant_where, meant_reason, meant_message in event_meanings.meanings(where, reason, message):
             bare = without_names(meant_message)
             for rule in self._rules.get(meant_where, ()):
                 if rule.fits(meant_reason, bare if rule.without_names else meant_message, exit_code):
@@ -74,8 +83,11 @@ class Table:
         return None
 
 
-def _by_place(rules: tuple[Rule, ...]) -> dict[str, tuple[Rule, ...]]:
-    return {where: tuple(rule for rule in rules if rule.where == where) for where in {rule.where for rule in rules}}
+def _by_place(rules: Iterable[Rule]) -> dict[Where, list[Rule]]:
+    places: dict[Where, list[Rule]] = {}
+    for rule in rules:
+        places.setdefault(rule.where, []).append(rule)
+    return places
 
 
 TABLE = Table(RULES)

@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from kube_job_runner.domain.failures import ends
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.record.timeline import Phase
 from kube_job_runner.domain.states import State
-
-# What to do about the ends that the failure table has no row for; its own rows say it in their explanation.
-_REMEDIES: Mapping[str, str] = {
-    "ApplicationExit": "The program itself ended so: read the last lines of its log.",
-    "KilledBySignal": "Nothing in the cluster asked for it: read the last lines of its log.",
-    "RunTimeout": "Give it more time (timeouts.run_seconds) or less to do.",
-    "StartTimeout": "Mend what it waited for, or give it more time (timeouts.start_seconds).",
-    "QueueTimeout": "Make room for it, or give it more time (timeouts.queue_seconds).",
-    "PodLost": "The program is not to blame: run it again.",
-    "JobDeleted": "Find out who deletes Jobs there, and run it again.",
-}
 
 
 def sentence(job: Job, attempts: Mapping[int, Attempt], phases: Sequence[Phase]) -> str:
@@ -83,7 +73,9 @@ def _failed(job: Job, attempt: Attempt | None) -> str:
     if attempt is not None:
         seen = attempt.node and attempt.node in job.explanation
         place = _place(attempt, node=not seen)
-    return _joined(f"Failed{place}:", job.explanation or job.reason, _REMEDIES.get(job.reason, ""))
+    end = ends.BY_REASON.get(job.reason)
+    remedy = end.remedy if end is not None else ""  # the rows of the failure table say it in their explanation
+    return _joined(f"Failed{place}:", job.explanation or job.reason, remedy)
 
 
 def _place(attempt: Attempt | None, *, node: bool = True) -> str:

@@ -19,17 +19,15 @@ from kube_job_runner.domain.decide.decision import Create, Decision, Effect
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, TemporaryError
 from kube_job_runner.domain.facts import JobFacts
-from kube_job_runner.domain.job import Attempt, Job, Verdict
+from kube_job_runner.domain.failures import ends, refusals
+from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.record import trace
-from kube_job_runner.domain.states import State
 from kube_job_runner.services.pipeline import job_metrics
 from kube_job_runner.telemetry import loggers
 
 log = loggers.get_logger(__name__)
 
 _FORBIDDEN_SECONDS = 10.0
-_OUTAGE = ("ClusterUnavailable", "ClusterBusy")
-"""Reasons of an API server that cannot take requests now, whatever they ask for."""
 _T = TypeVar("_T")
 
 
@@ -117,8 +115,8 @@ class Effects:
 
         A right that we lack is the operator's to mend, never the job's fault: its jobs wait (fault F27).
         """
-        reason = "NameTaken" if isinstance(error, NameTaken) else error.reason
-        if isinstance(error, TemporaryError) or reason == "Forbidden":
+        reason = refusals.NAME_TAKEN.reason if isinstance(error, NameTaken) else error.reason
+        if isinstance(error, TemporaryError) or reason == refusals.FORBIDDEN.reason:
             delay_seconds = error.delay_seconds if isinstance(error, TemporaryError) else _FORBIDDEN_SECONDS
             log.warning(
                 "not created, will be tried again",
@@ -133,13 +131,11 @@ class Effects:
                 attempts,
                 why=str(error),
                 delay_seconds=delay_seconds,
-                outage=reason in _OUTAGE,
+                outage=reason in refusals.OUTAGES,
                 now=now,
                 rules=self._rules,
             )
-        explanation = f"The cluster refused the job: {error}"
-        verdict = Verdict(outcome=State.FAILED, reason=reason, explanation=explanation, cause="permanent")
-        return creation.refused(job, attempts, verdict, now=now, rules=self._rules)
+        return creation.refused(job, attempts, ends.refused(reason, str(error)), now=now, rules=self._rules)
 
 
 def spec_hash(spec: msgspec.Struct) -> str:

@@ -138,7 +138,7 @@ def _check(body: SimulateBody) -> list[Fault]:
     if body.jobs and body.memory is not None:
         faults.append(Fault("/memory", "goes with failures; jobs have the memory of their spec"))
     for index, failure in enumerate(body.failures):
-        if simulator.cause_of(failure.reason) is None and categories.find(failure.reason) is None:
+        if categories.find(failure.reason) is None:
             detail = f"{failure.reason!r} is no reason; `kjr explain` lists them"
             faults.append(Fault(f"/failures/{index}/reason", detail))
     return faults

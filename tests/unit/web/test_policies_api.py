@@ -8,7 +8,6 @@ import httpx2
 import pytest
 
 from kube_job_runner.domain.decide.retries import JITTER
-from kube_job_runner.domain.failures import categories
 from kube_job_runner.domain.job import Attempt, Verdict
 from kube_job_runner.domain.states import State
 from kube_job_runner.services.simulator import cause_of
@@ -109,10 +108,7 @@ async def test_unknown_fields_are_warned_of(client: httpx2.AsyncClient) -> None:
     assert [error["pointer"] for error in strict.json()["errors"]] == ["/policy/attempt"]
 
 
-async def test_a_reason_that_nobody_knows_is_refused(
-    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(categories, "find", lambda _name: None)
+async def test_a_reason_that_nobody_knows_is_refused(client: httpx2.AsyncClient) -> None:
     failures = [{"reason": "PodLost"}, {"reason": "NoSuchThing"}]
     answer = await client.post(PATH, json={"policy": {}, "failures": failures})
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/failures/1/reason"]

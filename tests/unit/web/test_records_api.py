@@ -151,7 +151,7 @@ async def test_an_explanation_is_one_sentence_and_all_the_evidence(world: World,
     answer = (await client.get(f"/v1/jobs/{job_id}/explanation")).json()
     assert answer["sentence"] == (
         "Failed on node n1: Container main exited with code 3."
-        " The program itself ended so: read the last lines of its log."
+        " The program itself reported the error: read the last lines of its log."
     )
     assert (answer["reason"], answer["category"], answer["cause"]) == (
         "ApplicationExit", "application_exit", "application",

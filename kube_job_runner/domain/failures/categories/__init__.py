@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kube_job_runner.domain.failures import codes
 from kube_job_runner.domain.failures.categories import cluster_side, images, job_ends, nodes, programs
-from kube_job_runner.domain.failures.categories.category import WHOSE, Category, Owner, consequence
+from kube_job_runner.domain.failures.categories.category import WHOSE, Category, Owner
 
 CATEGORIES: tuple[Category, ...] = tuple(
     sorted(
@@ -21,7 +21,7 @@ CATEGORIES: tuple[Category, ...] = tuple(
 BY_NAME: dict[str, Category] = {category.name: category for category in CATEGORIES}
 _BY_KEY = {codes.key(category.name): category for category in CATEGORIES}
 
-__all__ = ["BY_NAME", "CATEGORIES", "WHOSE", "Category", "Owner", "code_of", "consequence", "find"]
+__all__ = ["BY_NAME", "CATEGORIES", "WHOSE", "Category", "Owner", "code_of", "find"]
 
 
 def find(text: str) -> Category | None:

@@ -1,18 +1,37 @@
-"""Rows for containers that cannot be made or started: their configuration, their command, their mounts, the runtime.
+"""Rows for containers that cannot be created or started, in both places where Kubernetes says so.
 
-The same causes are told in two places. While the kubelet may try again, the container waits (`CreateContainerConfigError`,
-`CreateContainerError`, `RunContainerError`); with restart policy Never it ends at once (`StartError`). Both have the same
-rows (`causes`); here are those of one place alone.
+While the kubelet may try again, the container waits (`CreateContainerConfigError`, `CreateContainerError`,
+`RunContainerError`). With restart policy Never it ends at once (`StartError`). The causes (`container_config`,
+`container_launch`) are the same in both places; the other rows hold in one place only.
 """
 
 from __future__ import annotations
 
+import functools
+
 import msgspec
 
-from kube_job_runner.domain.failures.rule import Rule, text
-from kube_job_runner.domain.failures.rules.container_causes import CAUSES, MAKE, NODE_RETRY, OCI
+from kube_job_runner.domain.failures.rule import Rule, row
+from kube_job_runner.domain.failures.rules import container_config, container_launch
+from kube_job_runner.domain.failures.rules.container_config import MAKE
+from kube_job_runner.domain.failures.rules.container_launch import OCI
+from kube_job_runner.domain.failures.rules.shared import NODE_FAULT
 
+_CAUSES = (*container_config.RULES, *container_launch.RULES)
 _ENDED = frozenset({"StartError", "ContainerCannotRun"})
+
+_start = functools.partial(row, where="container.waiting")
+
+_RUNTIME_REFUSED = _start(
+    "runtime-refused",
+    r"OCI runtime|shim task|containerd task|unable to start container process|container create failed",
+    reasons=("CreateContainerError", "RunContainerError"),
+    category="runtime_error",
+    verdict="retry_free",
+    grace="infrastructure",
+    explanation="The runtime of node {node} failed to start container {container}: {message}." + NODE_FAULT,
+    source=OCI,
+)
 
 
 def _ended(rule: Rule) -> Rule:
@@ -29,125 +48,97 @@ def _ended(rule: Rule) -> Rule:
 
 
 RULES: tuple[Rule, ...] = (
-    *CAUSES,
-    Rule(
-        name="runtime-refused",
-        where="container.waiting",
-        reasons=frozenset({"CreateContainerError", "RunContainerError"}),
-        pattern=text(
-            r"OCI runtime|shim task|containerd task|unable to start container process|container create failed"
-        ),
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation="The runtime of node {node} failed to start container {container}: {message}. " + NODE_RETRY,
-        source=OCI,
-    ),
-    Rule(
-        name="container-refused",
-        where="container.waiting",
+    *_CAUSES,
+    _RUNTIME_REFUSED,
+    _start(
+        "container-refused",
+        r"\S",
         reasons=MAKE,
-        pattern=text(r"\S"),
         category="config_invalid",
         verdict="fail_after_grace",
         grace="runtime",
-        explanation="Node {node} cannot make container {container} as it is asked for: {message}. Correct the job.",
+        explanation=(
+            "Node {node} cannot create container {container} with these settings: {message}. Correct the job."
+        ),
         source="kubelet kuberuntime_container.go",
     ),
-    Rule(
-        name="container-refused-silently",
-        where="container.waiting",
-        reasons=frozenset({"CreateContainerError", "RunContainerError", "CreateContainerConfigError"}),
+    _start(
+        "container-refused-silently",
+        reasons=MAKE,
         category="runtime_error",
         verdict="retry_free",
         grace="infrastructure",
-        explanation="Node {node} could not make container {container}, and does not say why ({reason}). " + NODE_RETRY,
+        explanation=(
+            "Node {node} could not create container {container} and does not say why ({reason})." + NODE_FAULT
+        ),
         source="kubelet kuberuntime_container.go",
     ),
-    Rule(
-        name="start-hook",
-        where="container.waiting",
-        reasons=frozenset({"PostStartHookError"}),
+    _start(
+        "start-hook",
+        reasons=("PostStartHookError",),
         category="config_invalid",
         verdict="fail_now",
         explanation="The postStart hook of container {container} failed ({message}). Correct the hook.",
         source="kubelet lifecycle/handlers.go; the output is hidden so that no secret leaks",
     ),
-    Rule(
-        name="read-only-mounts",
-        where="container.waiting",
-        reasons=frozenset({"RROUnsupported"}),
+    _start(
+        "read-only-mounts",
+        reasons=("RROUnsupported",),
         category="config_invalid",
         verdict="fail_now",
         explanation=(
-            "The runtime of node {node} has no recursive read-only mounts, which container {container} asks for: "
-            "{message}."
+            "Container {container} asks for recursive read-only mounts, which the runtime of node {node} does not "
+            "have: {message}."
         ),
         source="cri-api pkg/errors ErrRROUnsupported",
     ),
-    Rule(
-        name="node-hook",
-        where="container.waiting",
-        reasons=frozenset({"PreCreateHookError", "PreStartHookError"}),
+    _start(
+        "node-hook",
+        reasons=("PreCreateHookError", "PreStartHookError"),
         category="runtime_error",
         verdict="retry_free",
         grace="infrastructure",
-        explanation="Node {node} could not assign CPU, memory or a device to container {container}: {message}. "
-        + NODE_RETRY,
+        explanation=(
+            "Node {node} could not assign CPU, memory or a device to container {container}: {message}." + NODE_FAULT
+        ),
         source="kubelet kuberuntime_container.go, internal lifecycle",
     ),
-    Rule(
-        name="crash-loop",
-        where="container.waiting",
-        reasons=frozenset({"CrashLoopBackOff"}),
+    _start(
+        "crash-loop",
+        reasons=("CrashLoopBackOff",),
         category="application_exit",
         verdict="application",
-        explanation="Container {container} keeps ending soon after its start: {message}. Its log says why.",
+        explanation="Container {container} ends again and again soon after its start: {message}. Its log says why.",
         source="kubelet kuberuntime_manager.go, doBackOff",
     ),
-    Rule(
-        name="sandbox",
-        where="container.waiting",
-        reasons=frozenset(
-            {
-                "CreatePodSandboxError",
-                "ConfigPodSandboxError",
-                "KillPodSandboxError",
-                "NetworkNotReady",
-                "SandboxChanged",
-            }
+    _start(
+        "sandbox",
+        reasons=(
+            "CreatePodSandboxError",
+            "ConfigPodSandboxError",
+            "KillPodSandboxError",
+            "NetworkNotReady",
+            "SandboxChanged",
         ),
         category="sandbox_failed",
         verdict="retry_free",
         grace="infrastructure",
-        explanation="Node {node} could not set up the network or the sandbox of the pod: {message}. " + NODE_RETRY,
+        explanation="Node {node} could not set up the network or the sandbox of the pod: {message}." + NODE_FAULT,
         source="kubelet container/sync_result.go",
     ),
-    Rule(
-        name="node-cannot-stop",
-        where="container.waiting",
-        reasons=frozenset({"KillContainerError", "RemoveContainerError", "ContainerRestoreError", "CheckpointError"}),
+    _start(
+        "node-cannot-stop",
+        reasons=("KillContainerError", "RemoveContainerError", "ContainerRestoreError", "CheckpointError"),
         category="runtime_error",
         verdict="retry_free",
         grace="infrastructure",
-        explanation="Node {node} could not stop an earlier container: {message}. " + NODE_RETRY,
+        explanation="Node {node} could not stop an earlier container: {message}." + NODE_FAULT,
         source="kubelet container/sync_result.go",
     ),
-    *(_ended(rule) for rule in CAUSES if rule.reasons == MAKE),  # the rest comes before anything is started
-    Rule(
-        name="start-runtime-refused",
-        where="container.terminated",
-        reasons=_ENDED,
-        pattern=text(
-            r"OCI runtime|shim task|containerd task|unable to start container process|container create failed"
-        ),
-        category="runtime_error",
-        verdict="retry_free",
-        explanation="The runtime of node {node} failed to start container {container}: {message}. " + NODE_RETRY,
-        source=OCI,
-    ),
-    Rule(
-        name="start-refused",
+    *(_ended(rule) for rule in _CAUSES if rule.reasons == MAKE),  # the others come before anything is started
+    _ended(_RUNTIME_REFUSED),
+    row(
+        "start-refused",
         where="container.terminated",
         reasons=_ENDED,
         category="start_failed",

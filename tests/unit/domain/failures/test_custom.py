@@ -21,7 +21,7 @@ FULL = {
 
 
 def test_an_own_rule_comes_before_the_built_in_ones() -> None:
-    table = failures.Table(failures.RULES, failures.parse_extra([FULL]))
+    table = failures.Table(failures.RULES, failures.parse_custom([FULL]))
     found = table.classify("container.waiting", "ErrImagePull", "not found: Maintenance until 14:00", container="a")
     assert found is not None
     assert (found.category, found.verdict, found.reason) == (
@@ -38,7 +38,7 @@ def test_an_own_rule_comes_before_the_built_in_ones() -> None:
 
 
 def test_the_least_rule_holds_everywhere_and_has_defaults() -> None:
-    rules = failures.parse_extra([{"pattern": "licen[cs]e", "verdict": "fail_after_grace"}])
+    rules = failures.parse_custom([{"pattern": "licen[cs]e", "verdict": "fail_after_grace"}])
     assert {rule.where for rule in rules} == set(failures.WHERES)
     table = failures.Table((), rules)
     for where in failures.WHERES:
@@ -49,7 +49,7 @@ def test_the_least_rule_holds_everywhere_and_has_defaults() -> None:
 
 
 def test_an_own_rule_sees_names_and_the_event_as_it_is() -> None:
-    rules = failures.parse_extra(
+    rules = failures.parse_custom(
         [{"pattern": "old-registry[.]example[.]com/", "verdict": "fail_now", "where": "event"}]
     )
     table = failures.Table(failures.RULES, rules)
@@ -60,15 +60,15 @@ def test_an_own_rule_sees_names_and_the_event_as_it_is() -> None:
 
 @pytest.mark.parametrize("data", [None, [], {"rules": []}])
 def test_no_rules_are_fine(data: object) -> None:
-    assert failures.parse_extra(data) == ()
+    assert failures.parse_custom(data) == ()
 
 
 def test_the_list_may_be_under_a_key() -> None:
-    assert failures.parse_extra({"rules": [FULL]}) == failures.parse_extra([FULL])
+    assert failures.parse_custom({"rules": [FULL]}) == failures.parse_custom([FULL])
 
 
 def test_only_the_beginning_of_a_message_is_matched() -> None:
-    table = failures.Table((), failures.parse_extra([{"pattern": "needle", "verdict": "wait"}]))
+    table = failures.Table((), failures.parse_custom([{"pattern": "needle", "verdict": "wait"}]))
     assert table.classify("event", "x", "h" * 8186 + "needle") is not None
     assert table.classify("event", "x", "h" * 8187 + "needle") is None
 
@@ -116,11 +116,11 @@ def wrong(**changes: Any) -> list[dict[Any, Any]]:
 )
 def test_a_wrong_rule_is_named(data: object, said: str) -> None:
     with pytest.raises(failures.RulesError, match=said):
-        failures.parse_extra(data)
+        failures.parse_custom(data)
 
 
 @pytest.mark.parametrize(
     "pattern", [r"\(a+\)+", "[(a+)]+x", "(ab)+c", "(?:one|two) failed", "(a|b)?c", "((a)b)+", "a.*b.*c", r"a\.\*b"]
 )
 def test_patterns_that_only_look_dangerous_are_taken(pattern: str) -> None:
-    assert failures.parse_extra([{"pattern": pattern, "verdict": "wait"}])
+    assert failures.parse_custom([{"pattern": pattern, "verdict": "wait"}])

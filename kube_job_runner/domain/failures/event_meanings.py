@@ -1,0 +1,85 @@
+"""Event meanings: the signals that a signal stands for.
+
+Most Kubernetes Events repeat what a status says, with a prefix. The rows of the status then judge the Event too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kube_job_runner.domain.failures.rule import Where
+
+_COMBINED = re.compile(r"^\(combined from similar events\): ")
+_CREATING = re.compile(r"^Error creating: ")
+_PULL = re.compile(r'^Failed to (?:re-?)?pull image "[^"]*": ?', re.IGNORECASE)
+_PULL_STATES = re.compile(
+    r"^Error: (ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull|ImageInspectError|"
+    r"SignatureValidationFailed|RegistryUnavailable)\b:? ?"
+)
+_ERROR = re.compile(r"^Error: ")
+_HOOK = re.compile(r"^Internal (PreCreate|PreStart)Container hook failed: ?")
+_SAME_ELSEWHERE: dict[str, tuple[Where, str]] = {
+    "ErrImageNeverPull": ("container.waiting", "ErrImageNeverPull"),
+    "FailedScheduling": ("pod.condition", "Unschedulable"),
+    "Evicted": ("pod.status", "Evicted"),
+    "Preempted": ("pod.status", "Preempted"),
+    "Preempting": ("pod.status", "Preempting"),
+    "FailedPostStartHook": ("container.waiting", "PostStartHookError"),
+    "BackoffLimitExceeded": ("job.condition", "BackoffLimitExceeded"),
+    "DeadlineExceeded": ("job.condition", "DeadlineExceeded"),
+    "PodFailurePolicy": ("job.condition", "PodFailurePolicy"),
+    "MaxFailedIndexesExceeded": ("job.condition", "MaxFailedIndexesExceeded"),
+    "UnexpectedAdmissionError": ("pod.status", "UnexpectedAdmissionError"),
+    "TopologyAffinityError": ("pod.status", "TopologyAffinityError"),
+    "NodeShutdown": ("pod.status", "NodeShutdown"),
+    "NodeAffinity": ("pod.status", "NodeAffinity"),
+    "NodeLost": ("pod.status", "NodeLost"),
+}
+
+
+def meanings(where: Where, reason: str, message: str) -> Iterator[tuple[Where, str, str]]:
+    """Yield the signals, as (where, reason, message), that a signal stands for: itself, and what its text repeats."""
+    if where == "container.terminated":
+        yield from _ended(reason, message)
+        return
+    if where != "event":
+        yield where, reason, message
+        return
+    message = _COMBINED.sub("", message)
+    if reason in _SAME_ELSEWHERE:
+        yield *_SAME_ELSEWHERE[reason], message
+    elif reason == "FailedCreate":
+        yield "api", "", _CREATING.sub("", message)
+    elif reason == "InspectFailed":
+        invalid = "invalid reference" in message or "couldn't parse" in message
+        yield "container.waiting", "InvalidImageName" if invalid else "ImageInspectError", message
+    elif reason == "BackOff":
+        restarting = "restarting" in message
+        yield "container.waiting", "CrashLoopBackOff" if restarting else "ImagePullBackOff", message
+    elif reason == "Failed":
+        yield from _failed(message)
+    yield "event", reason, message
+
+
+def _failed(message: str) -> Iterator[tuple[Where, str, str]]:
+    pull = _PULL.match(message)
+    state = _PULL_STATES.match(message)
+    hook = _HOOK.match(message)
+    if pull:
+        yield "container.waiting", "ErrImagePull", message[pull.end() :]
+    elif state:
+        yield "container.waiting", state[1], message[state.end() :]
+    elif hook:
+        yield "container.waiting", f"{hook[1]}HookError", message[hook.end() :]
+    elif _ERROR.match(message):
+        yield "container.waiting", "CreateContainerError", _ERROR.sub("", message)
+
+
+def _ended(reason: str, message: str) -> Iterator[tuple[Where, str, str]]:
+    # A runtime that puts its own error under the reason `Error` means what others call `StartError`.
+    if reason == "Error" and re.match(
+        r"(failed to (create|start) (containerd |shim )?(task|container)|OCI runtime \w+ failed)", message
+    ):
+        yield "container.terminated", "StartError", message
+    yield "container.terminated", reason, message

@@ -1,0 +1,59 @@
+"""Refusals: what it means for a request that the API server refuses it or does not answer.
+
+One row per meaning. The failure table names one on the rows where the text decides. Where the HTTP status code or the lack of
+an answer decides, the adapter of Kubernetes picks the row.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from kube_job_runner.domain.failures import codes
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """One meaning of a refusal; its category gives the reason code.
+
+    `retry_seconds` is the least time before another try, None when the request is refused for good. `statuses` are the HTTP
+    status codes with which a text has this meaning; empty for all.
+    """
+
+    category: str
+    retry_seconds: float | None = None
+    statuses: frozenset[int] = frozenset()
+
+    @property
+    def reason(self) -> str:
+        """The stable public reason code."""
+        return codes.reason_code(self.category)
+
+    def holds_for(self, status: int) -> bool:
+        """Tell whether a text has this meaning in an answer with this HTTP status code."""
+        return not self.statuses or status in self.statuses
+
+
+ADMISSION_DENIED = Refusal(category="admission_denied")
+SPEC_REJECTED = Refusal(category="spec_rejected")
+NAME_TAKEN = Refusal(category="name_taken")
+NAMESPACE_NOT_FOUND = Refusal(category="namespace_not_found")
+# Other codes with such a text come from something other than the authorizer or the admission plugin.
+NAMESPACE_TERMINATING = Refusal(category="namespace_terminating", statuses=frozenset({403}))
+FORBIDDEN = Refusal(category="forbidden", statuses=frozenset({403}))
+
+# The quota plugin answers 403 when a quota is full, 409 and 500 when it cannot count in time.
+QUOTA_EXCEEDED = Refusal(category="quota_exceeded", retry_seconds=10.0, statuses=frozenset({403, 409, 500}))
+UNAUTHORIZED = Refusal(category="unauthorized", retry_seconds=10.0)
+CONFLICT = Refusal(category="conflict", retry_seconds=1.0)
+CLUSTER_BUSY = Refusal(category="cluster_busy", retry_seconds=1.0)
+CLUSTER_UNAVAILABLE = Refusal(category="cluster_unavailable", retry_seconds=2.0)
+SILENT = Refusal(category="silent", retry_seconds=1.0)
+CREDENTIALS_UNAVAILABLE = Refusal(category="credentials_unavailable", retry_seconds=5.0)
+UNEXPECTED_ANSWER = Refusal(category="unexpected_answer", retry_seconds=30.0)
+
+REFUSALS = (
+    ADMISSION_DENIED, SPEC_REJECTED, NAME_TAKEN, NAMESPACE_NOT_FOUND, NAMESPACE_TERMINATING, FORBIDDEN,
+    QUOTA_EXCEEDED, UNAUTHORIZED, CONFLICT, CLUSTER_BUSY, CLUSTER_UNAVAILABLE, SILENT,
+    CREDENTIALS_UNAVAILABLE, UNEXPECTED_ANSWER,
+)  # fmt: skip
+OUTAGES = frozenset({CLUSTER_BUSY.reason, CLUSTER_UNAVAILABLE.reason})
+"""Reasons of an API server that takes no request now, whatever the request asks for."""
