@@ -94,7 +94,7 @@ def refusal(answer: Answer, *, action: str) -> KjrError:
     text = (status.message or f"HTTP {answer.status}")[:_TEXT_MAX]
     message = f"{action}: {text}"
     meaning = _meaning(answer.status, status, text)
-    if meaning.retry_seconds is None:
+    if meaning.permanent:
         return ClusterRefused(message, reason=meaning.reason, status=answer.status)
     advised = (status.details and status.details.retry_after_seconds) or 0.0
     at_least = max(answer.retry_after_seconds, advised)
@@ -127,7 +127,7 @@ def _meaning(code: int, status: Status, text: str) -> Refusal:
     told = found.rule.refusal if found is not None else None
     # Only the API server itself refuses for good: a proxy in front of it may recover.
     final = status.kind == "Status"
-    if told is not None and told.holds_for(code) and (final or told.retry_seconds is not None):
+    if told is not None and told.holds_for(code) and (final or not told.permanent):
         return told
     permanent = _refused_for_good(code, status, found) if final else None
     if permanent is not None:
@@ -137,7 +137,7 @@ def _meaning(code: int, status: Status, text: str) -> Refusal:
 
 def _refused_for_good(code: int, status: Status, found: Finding | None) -> Refusal | None:
     if code == 403:
-        # Admission plugins answer 403, and so do those whose fault passes.
+        # Admission plugins answer 403, also when their fault passes by itself.
         passes = found is not None and found.verdict in ("wait", "retry_free")
         return None if passes else refusals.ADMISSION_DENIED
     if code == 404:

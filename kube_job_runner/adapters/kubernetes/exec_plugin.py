@@ -156,7 +156,8 @@ class ExecSource:
     def _failure(self, text: str) -> TemporaryError:
         message = self._with_hint(f"credential plugin {self._plugin.command!r} {text}")
         _log.warning("credential plugin failed", action="credentials.plugin", error=message)
-        return TemporaryError(message, delay_seconds=5.0, reason=refusals.CREDENTIALS_UNAVAILABLE.reason)
+        missing = refusals.CREDENTIALS_UNAVAILABLE
+        return TemporaryError(message, delay_seconds=missing.retry_seconds, reason=missing.reason)
 
     def _with_hint(self, text: str) -> str:
         return f"{text}. {self._plugin.install_hint.strip()}" if self._plugin.install_hint else text

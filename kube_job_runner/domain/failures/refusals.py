@@ -14,12 +14,13 @@ from kube_job_runner.domain.failures import codes
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """One meaning of a refusal; its category gives the reason code.
 
-    `retry_seconds` is the least time before another try, None when the request is refused for good. `statuses` are the HTTP
-    status codes with which a text has this meaning; empty for all.
+    A `permanent` refusal is for good; after any other the request is retried, `retry_seconds` later at the earliest.
+    `statuses` are the HTTP status codes with which a text has this meaning; empty for all.
     """
 
     category: str
-    retry_seconds: float | None = None
+    permanent: bool = False
+    retry_seconds: float = 1.0
     statuses: frozenset[int] = frozenset()
 
     @property
@@ -32,21 +33,21 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
         return not self.statuses or status in self.statuses
 
 
-ADMISSION_DENIED = Refusal(category="admission_denied")
-SPEC_REJECTED = Refusal(category="spec_rejected")
-NAME_TAKEN = Refusal(category="name_taken")
-NAMESPACE_NOT_FOUND = Refusal(category="namespace_not_found")
+ADMISSION_DENIED = Refusal(category="admission_denied", permanent=True)
+SPEC_REJECTED = Refusal(category="spec_rejected", permanent=True)
+NAME_TAKEN = Refusal(category="name_taken", permanent=True)
+NAMESPACE_NOT_FOUND = Refusal(category="namespace_not_found", permanent=True)
 # Other codes with such a text come from something other than the authorizer or the admission plugin.
-NAMESPACE_TERMINATING = Refusal(category="namespace_terminating", statuses=frozenset({403}))
-FORBIDDEN = Refusal(category="forbidden", statuses=frozenset({403}))
+NAMESPACE_TERMINATING = Refusal(category="namespace_terminating", permanent=True, statuses=frozenset({403}))
+FORBIDDEN = Refusal(category="forbidden", permanent=True, statuses=frozenset({403}))
 
 # The quota plugin answers 403 when a quota is full, 409 and 500 when it cannot count in time.
 QUOTA_EXCEEDED = Refusal(category="quota_exceeded", retry_seconds=10.0, statuses=frozenset({403, 409, 500}))
 UNAUTHORIZED = Refusal(category="unauthorized", retry_seconds=10.0)
-CONFLICT = Refusal(category="conflict", retry_seconds=1.0)
-CLUSTER_BUSY = Refusal(category="cluster_busy", retry_seconds=1.0)
+CONFLICT = Refusal(category="conflict")
+CLUSTER_BUSY = Refusal(category="cluster_busy")
 CLUSTER_UNAVAILABLE = Refusal(category="cluster_unavailable", retry_seconds=2.0)
-SILENT = Refusal(category="silent", retry_seconds=1.0)
+SILENT = Refusal(category="silent")
 CREDENTIALS_UNAVAILABLE = Refusal(category="credentials_unavailable", retry_seconds=5.0)
 UNEXPECTED_ANSWER = Refusal(category="unexpected_answer", retry_seconds=30.0)
 

@@ -71,9 +71,7 @@ def _handling(category: Category, own: list[Rule]) -> tuple[str, ...]:
         return tuple(f"{verdict}: {_BY_VERDICT[verdict]}" for verdict in verdicts)
     refusal = next((one for one in refusals.REFUSALS if one.category == category.name), None)
     if refusal is not None:
-        retried = (
-            refusal.retry_seconds is not None or refusal is refusals.FORBIDDEN
-        )  # jobs wait for a right that we lack
+        retried = not refusal.permanent or refusal is refusals.FORBIDDEN  # jobs wait for a right that we lack
         return (_RETRIED if retried else _REFUSED,)
     end = ends.BY_CATEGORY.get(category.name)
     if end is None or end.outcome is not State.FAILED:

@@ -13,7 +13,7 @@ from kube_job_runner.domain.failures.refusals import Refusal
 def test_every_row_is_whole(refusal: Refusal) -> None:
     assert refusal.category in categories.BY_NAME
     assert refusal.reason == categories.BY_NAME[refusal.category].code
-    assert refusal.retry_seconds is None or refusal.retry_seconds >= 1.0
+    assert refusal.retry_seconds >= 1.0
 
 
 def test_the_rows_of_the_table_that_mean_a_refusal_are_these() -> None:
@@ -40,5 +40,5 @@ def test_a_text_has_its_meaning_with_some_status_codes_only() -> None:
 
 
 def test_an_outage_passes_by_itself() -> None:
-    temporary = {one.reason for one in refusals.REFUSALS if one.retry_seconds is not None}
+    temporary = {one.reason for one in refusals.REFUSALS if not one.permanent}
     assert temporary >= refusals.OUTAGES
