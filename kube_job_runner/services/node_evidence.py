@@ -1,4 +1,7 @@
-"""The state of the node of a pod that was disturbed, as evidence: read at that moment, since a node may be gone soon."""
+"""Node evidence: the state of a node at the moment when something disturbed a pod on it.
+
+It is read at once, because the node may be gone soon.
+"""
 
 from __future__ import annotations
 
@@ -17,30 +20,30 @@ _REMEMBERED = 10_000
 Report = Callable[[tuple[str, Observed]], Awaitable[None]]
 
 
-class NodeWitness:
-    """Reads nodes in the background: one request for all pods that a node loses within seconds, and once for each pod."""
+class NodeEvidence:
+    """Reads nodes in the background. Pods that a node loses within seconds share one request; each pod is reported once."""
 
     def __init__(self, nodes: ports.NodeReader, clock: ports.Clock) -> None:
         self._nodes = nodes
         self._clock = clock
-        self._told: OrderedDict[str, None] = OrderedDict()
+        self._reported: OrderedDict[str, None] = OrderedDict()
         self._looks: dict[str, tuple[float, asyncio.Future[NodeFacts | None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def look(self, seen: ports.SeenPod, report: Report) -> None:
-        """Report the state of a pod's node, once, when something other than its own program disturbed the pod."""
+        """Report the state of a pod's node, once, when something other than the pod's own program disturbed the pod."""
         pod = seen.facts
-        if not pod.node or pod.uid in self._told or not disturbed(pod):
+        if not pod.node or pod.uid in self._reported or not disturbed(pod):
             return
-        self._told[pod.uid] = None
-        if len(self._told) > _REMEMBERED:
-            self._told.popitem(last=False)
+        self._reported[pod.uid] = None
+        if len(self._reported) > _REMEMBERED:
+            self._reported.popitem(last=False)
         task = asyncio.create_task(self._report(seen, report))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def close(self) -> None:
-        """Give up what has not been read yet: it is evidence, not state."""
+        """Cancel what has not been read yet. It is evidence, so nothing depends on it."""
         for task in self._tasks:
             task.cancel()
 
@@ -67,7 +70,7 @@ class NodeWitness:
 
 
 def disturbed(pod: PodFacts) -> bool:
-    """Tell whether the node or the cluster ended a pod, or is about to (pod status, DisruptionTarget, a lost container)."""
+    """Return whether the node or the cluster ended a pod, or is about to (pod status, DisruptionTarget, a lost container)."""
     if pod.phase == "Failed" and pod.reason:
         return True
     if any(condition.type == "DisruptionTarget" and condition.status == "True" for condition in pod.conditions):

@@ -1,7 +1,7 @@
-"""Watchers report what they saw, never what it means: from the cluster's watch to `Observed` messages, in batches.
+"""Turns what a watch of the cluster yields into `Observed` messages, in batches. It reports what it saw, not what it means.
 
-A list is compared with what the store believes to exist, so that a cluster job which vanished while nobody watched is noticed.
-What the store believes is read before the list begins: whatever it knew then, and a complete list does not hold, is gone.
+Each list is compared with the cluster jobs that the store knows, so a cluster job that vanished while nobody watched is
+noticed. What the store knows is read before the list begins. What it knew then, and a complete list does not hold, is gone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import LeaseLost, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import JobFacts, latest_at
 from kube_job_runner.domain.messages import Observed, Outgoing
-from kube_job_runner.services.node_evidence import NodeWitness
+from kube_job_runner.services.node_evidence import NodeEvidence
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
@@ -25,8 +25,8 @@ log = loggers.get_logger(__name__)
 FLUSH_MESSAGES = 500
 FLUSH_SECONDS = 0.01
 PACE_SECONDS = 0.1
-RUSH_MESSAGES = 8
-RUSH_PACE_SECONDS = 0.3
+LOADED_MESSAGES = 8  # messages in a batch that say that more are on their way
+LOADED_PACE_SECONDS = 0.3
 BUFFERED_MESSAGES = 20_000
 _LAST_SEND_SECONDS = 5.0
 _RETRY_SECONDS = 0.1
@@ -37,10 +37,7 @@ _T = TypeVar("_T")
 
 
 class Observer:
-    """Forwards what one watch yields. Two at once are correct: merging facts makes a second report harmless.
-
-    What `queue` raises besides `TemporaryError` ends it: `LeaseLost`, when another process watches now.
-    """
+    """Forwards what one watch yields. Two at once do no harm, because facts are merged."""
 
     def __init__(
         self,
@@ -53,7 +50,7 @@ class Observer:
         nodes: ports.NodeReader | None = None,
     ) -> None:
         self._kind = kind
-        self._nodes = NodeWitness(nodes, clock) if nodes is not None else None
+        self._nodes = NodeEvidence(nodes, clock) if nodes is not None else None
         self._events = events
         self._store = store
         self._queue = queue
@@ -65,7 +62,11 @@ class Observer:
         metrics.watch_buffered.labels(kind).set_function(self._pending.qsize)
 
     async def run(self) -> None:
-        """Forward until cancelled; what was read by then is sent first."""
+        """Forward until cancelled. What was read by then is sent first.
+
+        Raises:
+            LeaseLost: another process watches now.
+        """
         sender = asyncio.create_task(self._send_forever())
         reader = asyncio.create_task(self._read())
         try:
@@ -78,7 +79,7 @@ class Observer:
             if self._nodes is not None:
                 self._nodes.close()
             await self._flush_rest()
-            with contextlib.suppress(KeyError):  # a standby has no age of its watch to tell
+            with contextlib.suppress(KeyError):  # a standby has no watch whose age could be shown
                 metrics.watch_last_event.remove(self._kind)
 
     async def _read(self) -> None:
@@ -99,7 +100,7 @@ class Observer:
     def _measure_lag(self, event: ports.SeenJob | ports.SeenPod | ports.SeenEvent) -> None:
         happened_at = latest_at(event.facts)
         if happened_at is not None and self._listed_from is not None and happened_at >= self._listed_from:
-            # What is older is told by a list, not by the watch.
+            # What is older was reported by a list, not by the watch.
             lag_seconds = (self._clock.now() - happened_at).total_seconds()
             metrics.watch_lag_seconds.labels(self._kind).observe(max(0.0, lag_seconds))
 
@@ -112,7 +113,7 @@ class Observer:
             self._missing = {entry.cluster_uid: entry for entry in known}
 
     async def _end_list(self, namespace: str | None) -> None:
-        """Report what the list of a namespace should have held; what is elsewhere, or where nobody looks, is left alone."""
+        """Report as gone what the list of a namespace should have held. Other namespaces are left alone."""
         gone = [entry for entry in self._missing.values() if namespace in (None, entry.namespace)]
         for entry in gone:
             log.info("a cluster job is gone", action="job.observe", job_id=str(entry.job_id), attempt=entry.attempt)
@@ -127,19 +128,19 @@ class Observer:
         while True:
             self._take(*await self._pending.get())
             if self._pending.qsize() < FLUSH_MESSAGES:
-                # After a quiet time what is seen is sent almost at once; in a rush it is gathered, because a batch costs the
-                # queue and its readers little more than a single message, and of what changes meanwhile only the end counts.
+                # After a quiet time an observation is sent almost at once. Under load observations are batched: a batch costs
+                # the queue and its readers little more than one message, and only the newest facts of an object count.
                 since_seconds = self._clock.monotonic() - sent_at
                 await asyncio.sleep(max(FLUSH_SECONDS, pace_seconds - since_seconds))
             while len(self._batch) < FLUSH_MESSAGES and not self._pending.empty():
                 self._take(*self._pending.get_nowait())
             batch, self._batch = list(self._batch.values()), {}
-            pace_seconds = PACE_SECONDS if len(batch) < RUSH_MESSAGES else RUSH_PACE_SECONDS
+            pace_seconds = PACE_SECONDS if len(batch) < LOADED_MESSAGES else LOADED_PACE_SECONDS
             sent_at = self._clock.monotonic()
             await self._send(batch)
 
     def _take(self, uid: str, message: Observed) -> None:
-        """Put a message into the batch; of an object that changed again only the newest facts are sent."""
+        """Put a message into the batch, in place of older facts of the same object."""
         self._batch[uid] = message
 
     async def _send(self, batch: Sequence[Observed]) -> None:
@@ -147,10 +148,10 @@ class Observer:
             try:
                 await self._queue.send([Outgoing(message=message) for message in batch])
             except PermanentError as error:
-                # One is too large; all others are sent. Its job ends by what is known without it.
+                # One message is too large. All others are sent, and its job ends by what is known without it.
                 log.error("an observation was not sent", action="observe.send", kind=self._kind, error=str(error))
 
-        # A batch taken from the buffer is sent even when the process is asked to stop, within a bound.
+        # A batch that left the buffer is sent even when the process stops meanwhile, within a bound.
         sending = asyncio.ensure_future(_persistently(send, what="sending observations"))
         try:
             with metrics.observation_send_seconds.labels(self._kind).time():
@@ -170,7 +171,7 @@ class Observer:
 
 
 async def _persistently(call: Callable[[], Awaitable[_T]], *, what: str) -> _T:
-    """Return the result of `call`, however long the other side is away: an observation is never dropped."""
+    """Return the result of `call`, however long the other side is unreachable: an observation is never dropped."""
     retries = Backoff(first_seconds=_RETRY_SECONDS, max_seconds=_RETRY_MAX_SECONDS)
     while True:
         try:
@@ -178,7 +179,7 @@ async def _persistently(call: Callable[[], Awaitable[_T]], *, what: str) -> _T:
         except TemporaryError as error:
             delay_seconds = retries.next()
             log.warning(
-                "observer: trying again",
+                "a watcher could not go on; retrying",
                 action="observe.retry",
                 what=what,
                 error=str(error),
@@ -188,7 +189,7 @@ async def _persistently(call: Callable[[], Awaitable[_T]], *, what: str) -> _T:
 
 
 async def _stop(task: asyncio.Future[None]) -> None:
-    """End a task, however it ended: what it raised was told by `run` already, or is too late to matter."""
+    """Cancel a task and wait for it. `run` raised its error already, or the error comes too late to matter."""
     task.cancel()
     await asyncio.wait({task})
     if not task.cancelled():

@@ -1,4 +1,4 @@
-"""Readiness of a process, and the depth of the queue for metrics: asked seldom, however often somebody asks us."""
+"""Readiness of a process, and the depth of the queue. The database is asked seldom, however often somebody asks us."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from kube_job_runner.telemetry.kinds import Heartbeats
 
 CHECK_SECONDS = 1.0
 WATCH_AGE_MAX_SECONDS = 600.0
-"""A watch hears a bookmark each minute and is opened anew after five minutes at the most: silence this long is a fault."""
+"""A watch gets a bookmark each minute and is opened again after at most five minutes, so this much silence is a fault."""
 
 ROUND_AGE_MAX_SECONDS = 300.0
-"""A round is a batch, a sweep or a look for work: seconds, and minutes when the API server hardly answers."""
+"""A round is a batch, a sweep or a look for work. It takes seconds, or minutes while the API server hardly answers."""
 
 Probe = Callable[[], str | None]
 """Returns what is wrong, or None. It must neither wait nor raise."""
@@ -26,8 +26,8 @@ log = loggers.get_logger(__name__)
 class Readiness:
     """Whether this process can do its work: the store's checks, asked at most once a second, and probes of its own parts.
 
-    With `advisory` the probes are shown and decide nothing: a process that also takes submits is to take them while its
-    watches are silent. `notes` are lines by name that say how things stand: who leads, for one.
+    With `advisory` the probes are shown but decide nothing: a process that also takes submits must take them while its
+    watches are silent. `notes` are more lines to show, by name: for example, who leads.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Readiness:
         return found
 
     async def report(self) -> tuple[bool, str]:
-        """Return whether all is well, and one line for each check and one for the whole, as kube-apiserver words them."""
+        """Return whether all is well, and a line for each check and one for the whole, as kube-apiserver writes them."""
         checks = await self.checks()
         ready = not any(wrong for name, wrong in checks.items() if name not in self._advisory)
         lines = [self._line(name, wrong) for name, wrong in checks.items()]
@@ -80,7 +80,7 @@ class Readiness:
 
 
 class Age:
-    """The probe of something that must happen again and again: how long ago it last did."""
+    """A probe of something that must happen again and again: how long ago it last happened."""
 
     def __init__(self, beats: Heartbeats, name: str, clock: Clock, *, max_seconds: float, silence: str) -> None:
         self._beats = beats
@@ -91,29 +91,29 @@ class Age:
         self._began = clock.now().timestamp()
 
     def __call__(self) -> str | None:
-        """Return None, or that it did not happen for too long."""
+        """Return None, or a text when it has not happened for too long."""
         age_seconds = self._clock.now().timestamp() - max(self._beats.last(self._name), self._began)
         return None if age_seconds <= self._max_seconds else f"{self._silence} for {age_seconds:.0f} s"
 
 
 def watch_age(kind: str, clock: Clock) -> Age:
-    """Return the probe of a watch: when its watcher last heard anything at all."""
+    """Return the probe of a watch: how long ago its watcher last heard anything."""
     return Age(metrics.watch_heard, kind, clock, max_seconds=WATCH_AGE_MAX_SECONDS, silence="nothing heard")
 
 
 def round_age(component: str, clock: Clock) -> Age:
-    """Return the probe of a component's loop: when a round of it last ended well."""
+    """Return the probe of a component's loop: how long ago a round last ended well."""
     return Age(metrics.round_ended, component, clock, max_seconds=ROUND_AGE_MAX_SECONDS, silence="no round ended well")
 
 
 class DepthMeter:
-    """Measures how deep the queue is, for the metrics of the whole installation."""
+    """Measures the depth of the queue, for the metrics of the whole installation."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
 
     async def run_once(self) -> None:
-        """Measure once; what cannot be measured now is counted, and its old figures fade by themselves."""
+        """Measure once. A failure is counted, and the old figures expire by themselves."""
         try:
             depth = await self._health.depth()
         except TemporaryError as error:

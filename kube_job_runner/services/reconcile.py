@@ -1,9 +1,9 @@
-"""The store and the cluster compared, in both directions: what is left in the cluster, and what is missing from it.
+"""Compares the store with the cluster, in both directions: what is left in the cluster, and what is missing from it.
 
-An *orphan* is a Job or a pod that was made for this database and that no row claims; a *zombie* is a row whose cluster job is
-no longer there. Both are found by the watches as a rule; this is for what happened while nobody watched. It deletes, so it
-is careful: only what carries our own installation's id, only after a grace period, only when the rows say so right before,
-by uid, and only some in one round. Two at once are harmless.
+An *orphan* is a Job or a pod that was made for this database and that no row claims. A *zombie* is a row whose cluster job is
+no longer there. The watches usually find both; this is for what happened while nobody watched. It deletes, so it is careful:
+it deletes by uid, a limited number in one round, only what carries our own installation's id, only after a grace period,
+and only when the rows still say so right before. Two at once do no harm.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Found(msgspec.Struct, kw_only=True):
 
 
 class _Round(msgspec.Struct, kw_only=True):
-    """One comparison: what the rows know that no list has shown yet, and what the lists show that no row knows."""
+    """One comparison: what the rows hold and no list has shown yet, and what the lists show and no row holds."""
 
     known: Mapping[str, ports.RecordedClusterJob]
     missing: dict[str, ports.RecordedClusterJob]
@@ -74,11 +74,11 @@ class Reconciler:
         """Compare everything once; return what was found.
 
         Raises:
-            LeaseLost: another process sweeps now; nothing is removed any more.
+            LeaseLost: another process sweeps now. Nothing more is removed.
             TemporaryError: the store, or any list of the cluster, could not be read.
         """
         installation = await self._store.installation_id()
-        known = await self._recorded()  # before the list begins: what it does not show was gone then
+        known = await self._recorded()  # before the list begins: what the list does not show was gone then
         compared = _Round(known=known, missing=dict(known))
         async for page in self._cluster.list_owned():
             if isinstance(page, ports.Unlisted):
@@ -160,16 +160,16 @@ class Reconciler:
                 found.orphan_pods += 1
         if len(orphans) > MOST_DELETES:
             log.warning(
-                "more orphans than are removed in one round",
+                "there are more orphans than one round removes",
                 action="orphan.remove",
                 orphans=len(orphans),
                 removed=MOST_DELETES,
             )
 
     async def _report_zombies(self, compared: _Round) -> None:
-        """Report the cluster jobs that are gone: after one more look at each, for a list shows only our own namespaces.
+        """Report the cluster jobs that are gone, after one more look at each: a list shows only our own namespaces.
 
-        Nothing is said of a namespace that could not be listed, and rows of a namespace that is ours no more come last.
+        A namespace that could not be listed is left out. Rows of a namespace that is no longer ours come last.
         """
         gone: list[Outgoing] = []
         rows = [row for row in compared.missing.values() if row.namespace not in compared.unlisted]
@@ -195,7 +195,7 @@ class Reconciler:
             await self._queue.send(gone)
 
     def _gone(self, row: ports.RecordedClusterJob, compared: _Round) -> list[Outgoing]:
-        """Return what there is to report of a cluster job that is gone: itself, and its pods that are gone with it."""
+        """Return the observations of a cluster job that is gone: of itself, and of its pods that are gone too."""
         seen = [Observed(job_id=row.job_id, attempt=row.attempt, seen=JobFacts(uid=row.cluster_uid, gone=True))]
         if self._cluster.covers(row.namespace):
             pods = [uid for uid in row.pod_uids if uid not in compared.listed_pods]
@@ -206,11 +206,11 @@ class Reconciler:
 
 
 def claimed(owned: ports.OwnedObject, claim: ports.Claim | None) -> bool:
-    """Tell whether the rows have a use for an object: it is an attempt's own, or will be adopted as that of the next.
+    """Return whether the rows claim an object: it belongs to an attempt, or the next attempt will adopt it.
 
-    A cluster job without a row is left to a job that has not ended and is about to make that attempt: whoever made it
-    died before it could record it, and the next to handle the job adopts it. A pod that lost its owner is an attempt's
-    own until the cluster job is recorded as gone.
+    A cluster job without a row is claimed by a job that has not ended and is about to make that attempt. Its processor died
+    before it could record the cluster job, and the next processor adopts it. A pod that lost its owner belongs to its attempt
+    until the cluster job is recorded as gone.
     """
     if claim is None:
         return False

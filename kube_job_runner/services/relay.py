@@ -1,8 +1,8 @@
-"""The outbox relay: what was committed to the database with its reason goes on to a queue outside of it, at least once.
+"""The outbox relay: sends messages that were committed to the database on to an external queue, at least once.
 
-Rows are leased, not read from a cursor: a row that commits late is not passed over, two relays share the work, and what a
-killed one held comes back at its lease's end. Between the send and the removal of the row a crash makes a second message,
-never a lost one.
+Rows are leased, not read from a cursor. So a row that commits late is not skipped, two relays share the work, and what a killed
+relay held comes back when its lease ends. A crash between the send and the removal of the row sends a message twice. It never
+loses one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = loggers.get_logger(__name__)
 
 
 class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Sizes and times. `lease_seconds` is how late a message may come whose relay was killed."""
+    """Sizes and times. `lease_seconds` is also how much later a message is sent when its relay was killed."""
 
     batch_size: int = 400
     lease_seconds: float = 15.0
@@ -45,7 +45,7 @@ class Relay:
         """Send one batch; return how many messages it held.
 
         Raises:
-            TemporaryError: the database or the queue does not answer; what was not sent waits in the outbox.
+            TemporaryError: the database or the queue does not answer. What was not sent waits in the outbox.
         """
         batch = await self._outbox.receive(
             limit=self._settings.batch_size,
@@ -97,7 +97,7 @@ class Relay:
             raise temporary
 
     async def _refused(self, delivery: ports.Delivery, error: KjrError) -> None:
-        """Put a message that can never be sent where a person looks, instead of before all others for ever."""
+        """Dead-letter a message that can never be sent, so that a person sees it and it does not block the others."""
         log.error("a message was not sent", action="message.relay", error=str(error))
         metrics.relayed.labels("refused").inc()
         await self._outbox.dead_letter([delivery], error=str(error))
@@ -107,7 +107,7 @@ class Relay:
 
 
 class QueueHealth:
-    """`Health` of a component that needs the queue outside the database as well."""
+    """`Health` of a component that also needs an external queue."""
 
     def __init__(self, store: ports.Health, sink: ports.MessageSink) -> None:
         self._store = store
@@ -118,5 +118,5 @@ class QueueHealth:
         return {**await self._store.check(), "queue": await self._sink.problem()}
 
     async def depth(self) -> ports.QueueDepth:
-        """Return the figures of the store: its messages are the outbox."""
+        """Return the depth of the outbox: the messages in the store."""
         return await self._store.depth()

@@ -1,7 +1,7 @@
-"""What is old is removed: jobs, their history, their logs, dead letters and idempotency keys, each after a time of its own.
+"""Removes what is old: jobs, their history, their logs, dead letters and idempotency keys, each after its own time.
 
-In bounded batches, with a pause after each that grows with the time it took, and a long one while PostgreSQL's vacuum has not
-cleaned up behind us: a year's backlog is worked off without anybody noticing.
+It works in bounded batches. The pause after a batch grows with the time that the batch took, and is long while PostgreSQL's
+vacuum has not cleaned up after it. So even a backlog of a year does not slow down other work.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ log = loggers.get_logger(__name__)
 
 BATCH = 500
 ROUND_SECONDS = 60.0
-HISTORY_ROUND_SECONDS = 600.0  # each round walks over the history of old jobs that have not ended
+HISTORY_ROUND_SECONDS = 600.0  # each round reads through the history of old jobs that have not ended
 PAUSE_SECONDS = 0.1
 PAUSE_MAX_SECONDS = 30.0
 PAUSE_FACTOR = 2.0  # at most a third of the time is spent on removing
@@ -33,7 +33,7 @@ class Retention:
         self._next_at = self._history_at = clock.monotonic()
 
     async def run_once(self) -> dict[str, int]:
-        """Remove one batch of each kind, if it is time; return how many of each."""
+        """Remove one batch of each kind, if it is time to; return how many of each."""
         began = self._clock.monotonic()
         if began < self._next_at:
             return {}

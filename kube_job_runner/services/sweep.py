@@ -1,4 +1,4 @@
-"""The sweeper's duties, each in bounded batches: send what is due, remove what is old."""
+"""The duties of the sweeper, in bounded batches: it sends checks that are due and removes what is old."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kube_job_runner.settings.groups import RetentionSettings
 from kube_job_runner.telemetry import metrics
 
 _BATCH = 500
-_REARM_SECONDS = 60.0  # should a `Check` be lost, the next one comes this much later
+_REARM_SECONDS = 60.0  # if a `Check` is lost, the next one comes this much later
 
 
 class Sweeper:
@@ -33,5 +33,5 @@ class Sweeper:
 
     @staticmethod
     def more_to_do(counts: dict[str, int]) -> bool:
-        """Tell whether a round left checks behind because its batch was full. Retention has a pace of its own."""
+        """Return whether a round left checks behind because its batch was full. Retention has its own pace."""
         return counts["checks"] >= _BATCH

@@ -1,4 +1,4 @@
-"""The lease of a batch: kept while it is worked on, and given up in a way that lets others go on at once."""
+"""The lease of a batch: extended while the batch is worked on, and released at once when the work is given up."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ log = loggers.get_logger(__name__)
 async def held(
     batch: Batch, queue: ports.MessageQueue, clock: ports.Clock, *, lease_seconds: float
 ) -> AsyncIterator[Callable[[], bool]]:
-    """Keep a batch hidden while it is worked on; yields a function that tells whether the lease still holds.
+    """Keep a batch hidden while it is worked on; yields a function that returns whether the lease still holds.
 
-    A batch that is given up (cancelled, or the store is away) is released at once instead of at the lease's end, and the
-    jobs admitted with it are handed on.
+    A batch that is given up (the task is cancelled, or the store is unreachable) is released at once, and the jobs that were
+    admitted with it are left to others.
     """
     receipts = [delivery.receipt for delivery in batch.deliveries]
     held_until = clock.monotonic() + lease_seconds
@@ -35,7 +35,7 @@ async def held(
             try:
                 await queue.extend(receipts, visibility_seconds=lease_seconds)
             except TemporaryError as error:
-                log.warning("lease not extended", action="batch.lease", error=str(error))
+                log.warning("the lease of a batch was not extended", action="batch.lease", error=str(error))
             else:
                 held_until = asked_at + lease_seconds
 
@@ -50,4 +50,4 @@ async def held(
         raise
     finally:
         task.cancel()
-        await asyncio.wait({task})  # to suppress its CancelledError would swallow one that is meant for us
+        await asyncio.wait({task})  # suppressing its CancelledError could swallow one that is meant for us

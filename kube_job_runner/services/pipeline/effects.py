@@ -1,7 +1,6 @@
 """Carries out the effect that a decision asks for, and decides again with its outcome.
 
-Every effect is safe to repeat. A create may come before its commit, because the same create again adopts what the first one
-made; a delete is always a message of its own, because it destroys evidence.
+Every effect is safe to repeat. A create may come before its commit, because repeating it adopts what the first one made.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from kube_job_runner import ports
 from kube_job_runner.domain.errors import DatabaseUnavailable, LeaseLost
 from kube_job_runner.domain.facts import EventFacts, JobFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
-from kube_job_runner.services.observe import PACE_SECONDS, RUSH_MESSAGES, RUSH_PACE_SECONDS, Observer
+from kube_job_runner.services.observe import LOADED_MESSAGES, LOADED_PACE_SECONDS, PACE_SECONDS, Observer
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 JOB = uuid.uuid4()
@@ -116,7 +116,7 @@ async def test_a_rush_is_sent_in_one_batch_with_the_newest_facts_of_each_object(
 
 
 @pytest.mark.parametrize(
-    ("per_pace", "pace_seconds"), [(RUSH_MESSAGES - 2, PACE_SECONDS), (2 * RUSH_MESSAGES, RUSH_PACE_SECONDS)]
+    ("per_pace", "pace_seconds"), [(LOADED_MESSAGES - 2, PACE_SECONDS), (2 * LOADED_MESSAGES, LOADED_PACE_SECONDS)]
 )
 async def test_more_is_gathered_the_more_there_is_and_the_first_never_waits(per_pace: int, pace_seconds: float) -> None:
     world = World()

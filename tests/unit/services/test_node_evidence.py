@@ -12,7 +12,7 @@ from kube_job_runner.adapters.simulated import SteppedClock
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import AttemptFacts, Condition, NodeFacts, merge
 from kube_job_runner.domain.messages import Observed
-from kube_job_runner.services.node_evidence import NodeWitness, disturbed
+from kube_job_runner.services.node_evidence import NodeEvidence, disturbed
 from tests.support.domain import JOB_ID, after, ended, pod_facts, running
 
 PRESSURE = Condition(type="MemoryPressure", reason="KubeletHasInsufficientMemory")
@@ -36,7 +36,7 @@ class Nodes:
 class Scene:
     def __init__(self) -> None:
         self.nodes, self.clock = Nodes(), SteppedClock()
-        self.witness = NodeWitness(self.nodes, self.clock)
+        self.evidence = NodeEvidence(self.nodes, self.clock)
         self.reported: list[Observed] = []
 
     async def report(self, item: tuple[str, Observed]) -> None:
@@ -44,7 +44,7 @@ class Scene:
 
     async def see(self, **fields: Any) -> None:
         pod = pod_facts(ended(137), **({"uid": "pod-1"} | fields))
-        self.witness.look(ports.SeenPod(job_id=JOB_ID, attempt=1, facts=pod), self.report)
+        self.evidence.look(ports.SeenPod(job_id=JOB_ID, attempt=1, facts=pod), self.report)
         for _ in range(6):
             await asyncio.sleep(0)
 
