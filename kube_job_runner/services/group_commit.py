@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from kube_job_runner.domain.errors import TemporaryError
 
@@ -81,7 +81,6 @@ class GroupCommit(Generic[ItemT, OutcomeT]):
         if len(self._running) < self._committers:
             task = asyncio.create_task(self._commit_all(), name=self._name)
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
         return await waiting.future
 
     async def close(self) -> None:
@@ -90,10 +89,14 @@ class GroupCommit(Generic[ItemT, OutcomeT]):
             await asyncio.wait(self._running)
 
     async def _commit_all(self) -> None:
-        while self._queue:
-            await self._gather()
-            if self._queue:  # another committer may have taken all
-                await self._commit(self._next_batch())
+        try:
+            while self._queue:
+                await self._gather()
+                if self._queue:  # another committer may have taken all
+                    await self._commit(self._next_batch())
+        finally:
+            # At once, not by a callback of the task: an item that is added before the callback runs would start no committer.
+            self._running.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _gather(self) -> None:
         wait_seconds = self._committed_at + self._gather_seconds - asyncio.get_running_loop().time()

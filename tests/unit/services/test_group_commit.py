@@ -76,3 +76,18 @@ async def test_a_cancelled_committer_tells_its_callers() -> None:
             task.cancel()
     with pytest.raises(TemporaryError, match="the server is stopping"):
         await caller
+
+
+async def test_an_item_never_waits_for_a_committer_that_has_just_ended() -> None:
+    async def commit(items: list[int]) -> list[int]:
+        return items  # at once, so that a caller is back before its committer's task is seen to be done
+
+    commits: GroupCommit[int, int] = GroupCommit(commit, name="test", batch_max=10, committers=1)
+
+    async def caller() -> None:
+        for number in range(3):
+            assert await commits.add(number) == number
+
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(caller() for _ in range(3)))
+    assert not commits.busy
