@@ -1,78 +1,114 @@
-"""Lists of jobs: label selectors, cursors."""
+"""Lists of jobs: filters, and pages with cursors."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-LabelTerm = tuple[str, str, tuple[str, ...]]
+import msgspec
 
-# labels.Parse, apimachinery/pkg/labels/selector.go: requirements joined by commas, `!=` and `notin` also match objects
-# without the key. The patterns are those of label keys and values (IsQualifiedName, IsValidLabelValue).
-_NAME = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_KEY = rf"(?:[a-z0-9](?:[-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_NAME}"
-_VALUES = rf"\( ?(?:{_NAME})?(?: ?, ?(?:{_NAME})?)* ?\)"
-_TERM = rf"(?:! ?{_KEY}|{_KEY}(?: ?(?:=|==|!=) ?(?:{_NAME})?| (?:in|notin) ?{_VALUES})?)"
-SELECTOR_PATTERN = rf"^ ?(?:{_TERM}(?: ?, ?{_TERM}){{0,31}} ?)?$(?!\n)"
-SELECTOR_MAX_LENGTH = 4096
-SELECTOR_TERMS_MAX = 32
+from kube_job_runner.domain import label_selector
+from kube_job_runner.domain.failures import categories
+from kube_job_runner.domain.job import Job
+from kube_job_runner.domain.states import State
+from kube_job_runner.ports import JobFilter, JobReader
 
-_term = re.compile(
-    rf"\s*(?:!\s*(?P<absent>{_KEY})|(?P<key>{_KEY})"
-    rf"(?:\s*(?P<operator>==|=|!=)\s*(?P<value>(?:{_NAME})?)|\s+(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?)\s*(?:,|$)"
-)
-_name = re.compile(_NAME)
-
-
-class SelectorError(ValueError):
-    """The label selector cannot be read; the message says at which character, and why."""
-
-
-def parse_selector(text: str) -> tuple[LabelTerm, ...]:
-    """Return the terms of a label selector in Kubernetes' grammar (`a=b,c!=d,e in (f,g),h notin (i),j,!k`).
-
-    Raises:
-        SelectorError: it is not in the grammar, or has more than 32 terms.
-    """
-    if not text.strip():
-        return ()
-    terms = tuple(_terms(text))
-    if len(terms) > SELECTOR_TERMS_MAX:
-        raise SelectorError(f"has {len(terms)} terms; the limit is {SELECTOR_TERMS_MAX}")
-    return terms
-
-
-def _terms(text: str) -> Iterator[LabelTerm]:
-    position = 0
-    ended_by_comma = True
-    while position < len(text) or ended_by_comma:
-        match = _term.match(text, position)
-        if match is None:
-            raise SelectorError(f"cannot be read at character {position + 1}: {text[position : position + 40]!r}")
-        yield _one_term(match)
-        position = match.end()
-        ended_by_comma = match[0].endswith(",")
-
-
-def _one_term(match: re.Match[str]) -> LabelTerm:
-    if match["absent"]:
-        return (match["absent"], "!exists", ())
-    key = match["key"]
-    if match["operator"]:
-        return (key, "notin" if match["operator"] == "!=" else "in", (match["value"],))
-    if match["set"]:
-        values = tuple(value.strip() for value in match["values"].split(","))
-        for value in values:
-            if value and not _name.fullmatch(value):
-                raise SelectorError(f"{value!r} is not a label value (at character {match.start('values') + 1})")
-        return (key, match["set"], values)
-    return (key, "exists", ())
-
+T = TypeVar("T")
+R = TypeVar("R")
 
 CURSOR_PATTERN = r"^[A-Za-z0-9_-]{21}[AQgw]$(?!\n)"
+# No job is older or newer, so a time beyond these means the same; and the store may look at some days around a time.
+_EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+class FilterFault(NamedTuple):
+    """A field of a filter that cannot be used, and why."""
+
+    field: str
+    detail: str
+
+
+class WrongFilter(ValueError):
+    """The filter cannot be used."""
+
+    def __init__(self, faults: Sequence[FilterFault]) -> None:
+        super().__init__("; ".join(f"{fault.field} {fault.detail}" for fault in faults))
+        self.faults = faults
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of jobs, newest first. `next_cursor` is None on the last page."""
+
+    jobs: list[Job]
+    next_cursor: str | None
+
+
+def job_filter(
+    *,
+    states: tuple[State, ...] = (),
+    queue: str | None = None,
+    namespace: str | None = None,
+    name: str | None = None,
+    reason: str | None = None,
+    rerun_of: UUID | None = None,
+    labels: str = "",
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> JobFilter:
+    """Return the filter of a list, from what a person may write.
+
+    `reason` is a reason code or a category, `labels` a label selector, `cursor` that of the page before. Times have a zone.
+
+    Raises:
+        WrongFilter: with every field that cannot be used.
+    """
+    faults: list[FilterFault] = []
+
+    def read(field: str, parse: Callable[[T], R], value: T | None) -> R | None:
+        try:
+            return None if value is None else parse(value)
+        except ValueError as error:
+            faults.append(FilterFault(field, str(error)))
+            return None
+
+    found = JobFilter(
+        states=states,
+        queue=queue,
+        namespace=namespace,
+        name=name,
+        reason=None if reason is None else categories.code_of(reason),
+        rerun_of=rerun_of,
+        labels=read("labels", label_selector.parse, labels) or (),
+        created_after=read("created_after", _in_range, created_after),
+        created_before=read("created_before", _in_range, created_before),
+        before_id=read("cursor", decode_cursor, cursor),
+        limit=limit,
+    )
+    if faults:
+        raise WrongFilter(faults)
+    return found
+
+
+async def page(reader: JobReader, wanted: JobFilter) -> Page:
+    """Return a page of at most `wanted.limit` jobs."""
+    jobs = await reader.list_jobs(msgspec.structs.replace(wanted, limit=wanted.limit + 1))
+    shown = jobs[: wanted.limit]
+    return Page(jobs=shown, next_cursor=encode_cursor(shown[-1].id) if len(jobs) > wanted.limit else None)
+
+
+def _in_range(time: datetime) -> datetime:
+    try:
+        return min(max(time.astimezone(UTC), _EARLIEST), _LATEST)
+    except OverflowError:
+        raise ValueError("is outside the years 1 to 9999 in UTC") from None
 
 
 def encode_cursor(last_id: UUID) -> str:
@@ -84,10 +120,10 @@ def decode_cursor(cursor: str) -> UUID:
     """Return the id that a cursor stands for.
 
     Raises:
-        ValueError: it is not a cursor of ours.
+        ValueError: it is not one of our cursors.
     """
     if not re.match(CURSOR_PATTERN, cursor):
-        raise ValueError("is not a cursor; take `next_cursor` of the last page as it is")
+        raise ValueError("is not a cursor; send `next_cursor` of the last page unchanged")
     try:
         return UUID(bytes=base64.urlsafe_b64decode(cursor + "=="))
     except (binascii.Error, ValueError) as error:

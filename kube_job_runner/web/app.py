@@ -25,6 +25,7 @@ from kube_job_runner.ports import (
 from kube_job_runner.services.change_hub import ChangeHub
 from kube_job_runner.services.evidence import LastLines
 from kube_job_runner.services.explainer import Explainer
+from kube_job_runner.services.intake import Intake
 from kube_job_runner.services.log_reading import LogService
 from kube_job_runner.services.readiness import Readiness
 from kube_job_runner.services.simulator import Simulator
@@ -32,13 +33,9 @@ from kube_job_runner.services.submitter import Submitter
 from kube_job_runner.settings import Settings
 from kube_job_runner.telemetry import metrics
 from kube_job_runner.web import auth
-from kube_job_runner.web.api import operations, problems, record_operations
-from kube_job_runner.web.api.jobs import JobsApi
-from kube_job_runner.web.api.policies import PoliciesApi
-from kube_job_runner.web.api.records import RecordsApi
-from kube_job_runner.web.api.reruns import RerunApi
-from kube_job_runner.web.api.submits import SubmitApi
-from kube_job_runner.web.api.system import SystemApi
+from kube_job_runner.web.api import endpoints, job_specs, problem_types
+from kube_job_runner.web.api.api_document import ApiDocument
+from kube_job_runner.web.api.endpoints import Parts
 from kube_job_runner.web.kit.asgi import App, Limits
 
 _HEADERS = (
@@ -97,39 +94,35 @@ def build_app(
     submitter = Submitter(submit_store)
     hub: ChangeHub[UUID] = ChangeHub(reader.versions, wakeup, clock)
     log_hub: ChangeHub[LogKey] = ChangeHub(logs.log_versions, wakeup, clock, topic="logs")
-    log_service = LogService(reader, logs, clock, hub=hub, log_hub=log_hub)
-    submits = SubmitApi(submitter, clock, settings.specs, tracer=tracer)
-    jobs = JobsApi(
-        reader,
-        submit_store,
-        hub,
-        log_service,
+    parts = Parts(
+        intake=Intake(submitter, clock, default_namespace=settings.specs.default_namespace, tracer=tracer),
+        specs=job_specs.decoder(settings.specs),
+        store=submit_store,
+        reader=reader,
+        hub=hub,
+        logs=LogService(reader, logs, clock, hub=hub, log_hub=log_hub),
+        explainer=Explainer(reader, clock, last_lines=LastLines(logs), limits=admission, table=table),
+        simulator=Simulator(reader),
+        readiness=readiness or Readiness(health, clock),
         clock=clock,
-        wait_max_seconds=settings.web.wait_max_seconds,
         admission=admission,
+        wait_max_seconds=settings.web.wait_max_seconds,
     )
-    records = RecordsApi(Explainer(reader, clock, last_lines=LastLines(logs), limits=admission, table=table))
-    system = SystemApi(readiness or Readiness(health, clock))
+    document = ApiDocument()
     app = App(
-        [
-            *operations.submit_operations(submits),
-            *operations.job_operations(jobs),
-            *record_operations.record_operations(records),
-            *record_operations.rerun_operations(RerunApi(reader, submits)),
-            *record_operations.policy_operations(PoliciesApi(Simulator(reader))),
-            *operations.system_operations(system),
-        ],
+        endpoints.operations(parts, document),
         limits=Limits(
             body_max_bytes=settings.web.body_max_bytes, body_timeout_seconds=settings.web.body_timeout_seconds
         ),
         authenticate=auth.Authenticator(tokens, clock) if settings.web.auth == "token" else auth.anonymous,
-        explain=problems.explain,
+        explain=problem_types.explain,
         observe=_Counters(),
         headers=_HEADERS,
     )
+    metrics.build_info.labels(kube_job_runner.__version__).set(1)
     metrics.http_in_flight.set_function(lambda: app.in_flight)
     metrics.submits_waiting.set_function(lambda: submitter.waiting)
-    system.document = operations.encode_document(app.operations)
+    document.describe(app.operations)
     return WebApp(app, submitter=submitter, hub=hub, log_hub=log_hub)
 
 

@@ -146,7 +146,7 @@ class Product:
 
     def probe(self, name: str, path: str) -> str:
         """Return what the probe server of a component answers, started with `KJR_METRICS_PORT=0`; "" when it does not."""
-        found = re.findall(r'"port": (\d+), "event": "probes"', self.log_file(name).read_text())
+        found = re.findall(r'"port": (\d+), "event": "probes are served"', self.log_file(name).read_text())
         try:
             return httpx2.get(f"http://127.0.0.1:{found[-1]}{path}", timeout=10).text if found else ""
         except httpx2.TransportError:

@@ -58,9 +58,10 @@ class App:
         explain: Explain,
         observe: Observe,
         headers: HeaderList,
+        draining: asyncio.Event | None = None,
     ) -> None:
         self.operations = [Bound(operation, body_max_bytes=limits.body_max_bytes) for operation in operations]
-        self.draining = asyncio.Event()
+        self.draining = draining or asyncio.Event()
         self.in_flight = 0
         self._limits = limits
         self._authenticate = authenticate

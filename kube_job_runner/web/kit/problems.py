@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from kube_job_runner.web.validation.fault import FAULTS_MAX, Fault, Invalid, Malformed
+from kube_job_runner.web.validation.fault import FAULTS_MAX, Fault, Invalid, Malformed, summary
 
 
 class ProblemType(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +186,9 @@ def of_document(error: Exception) -> RequestProblem | None:
     """Return the problem of a body that breaks the rules of JSON or its own; None for any other error."""
     if isinstance(error, Malformed):
         return RequestProblem(MALFORMED_JSON, str(error), faults=error.faults)
-    if isinstance(error, Invalid):
-        return RequestProblem(VALIDATION_FAILED, str(error), faults=error.faults)
-    return None
+    return of_faults(error.faults) if isinstance(error, Invalid) else None
+
+
+def of_faults(faults: Sequence[Fault]) -> RequestProblem:
+    """Return the problem of a body that breaks rules."""
+    return RequestProblem(VALIDATION_FAILED, summary(faults), faults=faults)

@@ -16,6 +16,8 @@ from kube_job_runner.web.validation.fault import Fault
 
 T = TypeVar("T", bound=msgspec.Struct)
 _PARAMETERS_MAX = 100
+NO_NUL: dict[str, Any] = {"pattern": r"^[^\u0000]*$"}
+"""The JSON Schema of any text in a query: a NUL is refused."""
 
 
 class QueryDecoder(Generic[T]):

@@ -13,7 +13,7 @@ import pytest
 import kube_job_runner
 from kube_job_runner.domain.errors import DatabaseUnavailable
 from kube_job_runner.web.api import reference
-from kube_job_runner.web.api.problems import ALL_PROBLEMS
+from kube_job_runner.web.api.problem_types import ALL_PROBLEMS
 from tests.unit.web.conftest import World
 
 ROOT = Path(__file__).parents[3]

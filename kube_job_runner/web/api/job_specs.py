@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from kube_job_runner.domain.limits import SpecLimits
 from kube_job_runner.domain.spec import check
@@ -21,6 +24,12 @@ EXAMPLE: dict[str, Any] = {
     "retry": {"attempts": 3, "backoff_seconds": 10},
     "labels": {"team": "data"},
 }
+
+
+class StrictQuery(msgspec.Struct, frozen=True):
+    """How a body is read."""
+
+    strict: Annotated[bool, Meta(description="Refuse unknown fields instead of ignoring them with a warning.")] = False
 
 
 def decoder(limits: SpecLimits) -> BodyDecoder[JobSpec]:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from kube_job_runner.domain.errors import DatabaseUnavailable, NotFound, TemporaryError
+from kube_job_runner.domain.spec.changes import pointer
+from kube_job_runner.services.intake import KeyReused
+from kube_job_runner.services.listing import WrongFilter
 from kube_job_runner.services.log_reading import LogNotReady, LogUnavailable
 from kube_job_runner.services.submitter import Overloaded
 from kube_job_runner.web.kit.problems import KIT_PROBLEMS, NOT_FOUND, ProblemType, RequestProblem
+from kube_job_runner.web.kit.queries import wrong_query
+from kube_job_runner.web.validation.fault import Fault
 
 IDEMPOTENCY_KEY_REUSE = ProblemType(
     code="idempotency-key-reuse",
@@ -68,6 +73,8 @@ UNAVAILABLE = ProblemType(
     remedy="Send it again after `Retry-After` seconds.",
     retryable=True,
 )
+DOWN = (DATABASE_UNAVAILABLE, UNAVAILABLE)
+"""What any operation answers that needs the database or the cluster."""
 
 API_PROBLEMS = (
     IDEMPOTENCY_KEY_REUSE,
@@ -86,6 +93,10 @@ def explain(error: Exception) -> RequestProblem | None:
     """Return the problem of an error of the product, or None for a bug."""
     if isinstance(error, NotFound):
         return RequestProblem(NOT_FOUND, str(error))
+    if isinstance(error, KeyReused):
+        return RequestProblem(IDEMPOTENCY_KEY_REUSE)
+    if isinstance(error, WrongFilter):
+        return wrong_query([Fault(pointer(fault.field), fault.detail, "query") for fault in error.faults])
     if isinstance(error, LogNotReady):
         return RequestProblem(LOG_NOT_READY, str(error))
     if isinstance(error, LogUnavailable):

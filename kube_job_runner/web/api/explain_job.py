@@ -1,4 +1,4 @@
-"""The public shapes of a job's record: its timeline, and the explanation with all its evidence."""
+"""`GET /v1/jobs/{id}/explanation`: what happened to a job, or why it waits, with all evidence."""
 
 from __future__ import annotations
 
@@ -12,34 +12,15 @@ from msgspec import Meta
 from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts, PodFacts
 from kube_job_runner.domain.failures import codes
 from kube_job_runner.domain.job import Anomaly, Attempt, Verdict
-from kube_job_runner.domain.record.timeline import Name, Phase
 from kube_job_runner.domain.states import State
-from kube_job_runner.services.explainer import Explanation, Judged, Timeline
-from kube_job_runner.web.api.views import Time
+from kube_job_runner.services.explainer import Explainer, Explanation, Judged
+from kube_job_runner.web.api.job_view import JobPath, Time
+from kube_job_runner.web.api.problem_types import DOWN
+from kube_job_runner.web.kit.handling import Call, Nothing, Reply
+from kube_job_runner.web.kit.operations import Operation
 
 Cause = Literal["permanent", "application", "infrastructure"]
 ChargedTo = Literal["attempts", "infrastructure"]
-
-
-class PhaseView(msgspec.Struct, frozen=True, kw_only=True):
-    """One phase of an attempt; `ended_at` is null while it lasts, and only then it may have a `deadline`."""
-
-    attempt: int
-    name: Name
-    started_at: Time
-    ended_at: Time | None
-    deadline: Time | None
-    reason: Annotated[str | None, Meta(description="Why it lasts, or how the attempt ended in it.")]
-
-
-class TimelineView(msgspec.Struct, frozen=True, kw_only=True):
-    """The phases of all attempts of a job, oldest first, as of `now` by the server's clock."""
-
-    job_id: UUID
-    state: State
-    version: int
-    now: Time
-    phases: list[PhaseView]
 
 
 class ConditionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,16 +159,28 @@ class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
     missing: Annotated[list[str], Meta(description="Evidence that could not be read just now.")]
 
 
-def timeline_view(seen: Timeline) -> TimelineView:
-    """Return a timeline as the API shows it."""
-    job = seen.job
-    return TimelineView(
-        job_id=job.id, state=job.state, version=job.version, now=seen.now, phases=[_phase(one) for one in seen.phases]
+def operation(explainer: Explainer) -> Operation:
+    """Return the endpoint."""
+
+    async def explain_job(call: Call[JobPath, Nothing, Nothing]) -> Reply[ExplanationView]:
+        """Return one sentence about a job, and the evidence for it."""
+        return Reply(_view(await explainer.explain(call.path.id)))
+
+    return Operation(
+        method="GET",
+        path="/v1/jobs/{id}/explanation",
+        operation_id="explainJob",
+        summary="Explain what happened to a job, or why it waits",
+        description="One sentence with the cause, the place and what to do; then, for every attempt, the verdict, the rule"
+        " that matched, which budget it was charged to and what followed, the last status of its pods, the exit codes"
+        " of all containers, Kubernetes Events, and the last lines. It is answered from what was kept, also long after"
+        " the cluster forgot the job.",
+        handler=explain_job,
+        problems=DOWN,
     )
 
 
-def explanation_view(found: Explanation) -> ExplanationView:
-    """Return an explanation as the API shows it."""
+def _view(found: Explanation) -> ExplanationView:
     job = found.job
     last = next((one.attempt.verdict for one in reversed(found.attempts) if one.attempt.number == job.attempt), None)
     return ExplanationView(
@@ -202,17 +195,6 @@ def explanation_view(found: Explanation) -> ExplanationView:
         attempts=[_evidence(one) for one in found.attempts],
         anomalies=[_anomaly(one) for one in found.anomalies],
         missing=list(found.missing),
-    )
-
-
-def _phase(phase: Phase) -> PhaseView:
-    return PhaseView(
-        attempt=phase.attempt,
-        name=phase.name,
-        started_at=phase.started_at,
-        ended_at=phase.ended_at,
-        deadline=phase.deadline,
-        reason=phase.reason or None,
     )
 
 

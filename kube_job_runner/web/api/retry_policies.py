@@ -1,4 +1,4 @@
-"""Retry policies tried out: what one would have decided about jobs that ran, or about failures that are made up."""
+"""`POST /v1/retry-policies:simulate`: what a retry policy would have decided, about jobs that ran or made-up failures."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from kube_job_runner.domain.spec.text_types import Quantity, ReasonName
 from kube_job_runner.domain.states import State
 from kube_job_runner.services import simulator
 from kube_job_runner.services.simulator import Simulated, Simulator
-from kube_job_runner.web.api.queries import SubmitQuery
-from kube_job_runner.web.api.record_views import Cause, ChargedTo
+from kube_job_runner.web.api.explain_job import Cause, ChargedTo
+from kube_job_runner.web.api.job_specs import StrictQuery
+from kube_job_runner.web.api.problem_types import DOWN
 from kube_job_runner.web.kit.handling import Call, Nothing, Reply
+from kube_job_runner.web.kit.operations import Operation
 from kube_job_runner.web.validation.body import BodyDecoder
 from kube_job_runner.web.validation.fault import Fault, Invalid
 
@@ -91,39 +93,54 @@ class SimulationList(msgspec.Struct, frozen=True, kw_only=True):
     warnings: Sequence[Fault] | UnsetType = UNSET
 
 
-def decoder() -> BodyDecoder[SimulateBody]:
-    """Return the decoder of simulations: the policy is held against the rules of a spec's `retry`."""
-    return BodyDecoder(SimulateBody, check=_check, example={"policy": {}, "failures": [{"reason": "OutOfMemory"}]})
+def operation(jobs: Simulator) -> Operation:
+    """Return the endpoint. Its decoder checks the policy by the rules of a spec's `retry`."""
 
-
-class PoliciesApi:
-    """The operation that tries out a retry policy."""
-
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
-
-    async def simulate(self, call: Call[Nothing, SubmitQuery, SimulateBody]) -> Reply[SimulationList]:
+    async def simulate(call: Call[Nothing, StrictQuery, SimulateBody]) -> Reply[SimulationList]:
         """Return what a policy would have decided."""
         body = call.body
         if body.failures:
             verdicts = [_verdict(failure) for failure in body.failures]
             found = [simulator.of_verdicts(verdicts, body.policy, memory=body.memory or "")]
         else:
-            found = await self._of_jobs(body)
-        answer = SimulationList(simulations=[_view(one) for one in found], warnings=call.warnings or UNSET)
-        return Reply(answer)
+            found = await _of_jobs(jobs, body)
+        return Reply(SimulationList(simulations=[_view(one) for one in found], warnings=call.warnings or UNSET))
 
-    async def _of_jobs(self, body: SimulateBody) -> list[Simulated]:
-        found: list[Simulated] = []
-        faults: list[Fault] = []
-        for index, job_id in enumerate(body.jobs):
-            try:
-                found.append(await self._simulator.of_job(job_id, body.policy))
-            except NotFound as error:
-                faults.append(Fault(f"/jobs/{index}", str(error)))
-        if faults:
-            raise Invalid(faults)
-        return found
+    return Operation(
+        method="POST",
+        path="/v1/retry-policies:simulate",
+        operation_id="simulateRetryPolicy",
+        summary="Try out a retry policy",
+        description="What the policy would have decided after each attempt of `jobs`, or after each of `failures`: whether"
+        " there is another attempt, when, why, charged to which budget, by which rule, with how much memory. Nothing"
+        " is stored or run.",
+        handler=simulate,
+        decoder=BodyDecoder(
+            SimulateBody, check=_check, example={"policy": {}, "failures": [{"reason": "OutOfMemory"}]}
+        ),
+        body_example={
+            "policy": {
+                "attempts": 3,
+                "rules": [{"action": "grow_memory", "reasons": ["OutOfMemory"], "max_memory": "4Gi"}],
+            },
+            "memory": "1Gi",
+            "failures": [{"reason": "OutOfMemory", "exit_code": 137}],
+        },
+        problems=DOWN,
+    )
+
+
+async def _of_jobs(jobs: Simulator, body: SimulateBody) -> list[Simulated]:
+    found: list[Simulated] = []
+    faults: list[Fault] = []
+    for index, job_id in enumerate(body.jobs):
+        try:
+            found.append(await jobs.of_job(job_id, body.policy))
+        except NotFound as error:
+            faults.append(Fault(f"/jobs/{index}", str(error)))
+    if faults:
+        raise Invalid(faults)
+    return found
 
 
 def _check(body: SimulateBody) -> list[Fault]:

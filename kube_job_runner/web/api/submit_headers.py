@@ -1,15 +1,11 @@
-"""The `Idempotency-Key` header: how it is read, and how it becomes the keys of single jobs.
-
-The header is that of draft-ietf-httpapi-idempotency-key-header: a structured-field string, in quotes; a bare value is
-taken as well, as most clients send it so.
-"""
+"""Headers of submits: `Idempotency-Key` and `traceparent`."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 
+from kube_job_runner.domain.record import trace
 from kube_job_runner.web.kit.operations import Header
 from kube_job_runner.web.kit.problems import MALFORMED_HEADER, RequestProblem
 from kube_job_runner.web.validation.fault import Fault
@@ -18,22 +14,31 @@ KEY_MAX_LENGTH = 255
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,255}")
 _QUOTED = re.compile(rb'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 
-KEY_HEADER = Header(
+IDEMPOTENCY_KEY = Header(
     name="Idempotency-Key",
     description="1 to 255 printable ASCII characters, bare or as a quoted string (RFC 9651). The same key with the same body"
     " gives the first answer again, with `Idempotency-Replayed: true`; with another body it is refused. Keys are kept for"
     " 7 days unless configured otherwise.",
     schema={"type": "string", "minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": r"^[!#-~]([ -~]*[!-~])?$(?!\n)"},
 )
-REPLAYED_HEADER = Header(
+IDEMPOTENCY_REPLAYED = Header(
     name="Idempotency-Replayed",
     description="`true` when the answer is that of an earlier request with the same key.",
     schema={"type": "string", "enum": ["true"]},
 )
+REPLAYED = (b"idempotency-replayed", b"true")
+TRACEPARENT = Header(
+    name="traceparent",
+    description="The trace of the caller (W3C Trace Context): the job belongs to it, and its container finds it in"
+    " `TRACEPARENT`. One that is not valid is ignored. For a batch it is that of every job in it.",
+)
 
 
-def read_key(headers: Mapping[bytes, bytes]) -> str | None:
+def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
     """Return the idempotency key of a request, or None when it has none.
+
+    The header is a structured-field string in quotes (draft-ietf-httpapi-idempotency-key-header); a bare value is accepted
+    too, because most clients send one.
 
     Raises:
         RequestProblem: 400, the header is not in its grammar.
@@ -52,21 +57,7 @@ def read_key(headers: Mapping[bytes, bytes]) -> str | None:
     return text.decode("ascii")
 
 
-def job_key(key: str) -> str:
-    """Return the stored key of a single submit; batches have a space of their own."""
-    return f"job:{key}"
-
-
-def rerun_key(key: str) -> str:
-    """Return the stored key of a rerun."""
-    return f"rerun:{key}"
-
-
-def item_key(key: str, index: int) -> str:
-    """Return the stored key of one job of a batch."""
-    return f"batch:{index}:{key}"
-
-
-def item_hash(body_hash: bytes, index: int) -> bytes:
-    """Return the request hash of one job of a batch: any difference anywhere in the batch makes it another one."""
-    return hashlib.sha256(body_hash + index.to_bytes(4, "big")).digest()
+def trace_parent(headers: Mapping[bytes, bytes]) -> trace.TraceContext | None:
+    """Return the trace context of a request; None when it has none, or (as W3C says) one that is not valid."""
+    given = headers.get(b"traceparent")
+    return None if given is None else trace.parse(given.decode("latin-1").strip(" \t"))

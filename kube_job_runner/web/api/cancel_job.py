@@ -1,0 +1,89 @@
+"""`POST /v1/jobs/{id}:cancel`: ask for the end of a job."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from kube_job_runner.domain.job import Job
+from kube_job_runner.domain.states import State
+from kube_job_runner.ports import SubmitStore
+from kube_job_runner.web.api.job_specs import StrictQuery
+from kube_job_runner.web.api.job_view import JobPath, JobView, existing, job_view
+from kube_job_runner.web.api.problem_types import DOWN, JOB_ENDED
+from kube_job_runner.web.kit.handling import Call, Reply
+from kube_job_runner.web.kit.operations import Operation
+from kube_job_runner.web.kit.problems import RequestProblem
+from kube_job_runner.web.validation.fault import Fault
+
+_BODY_MAX_BYTES = 64 * 1024
+
+
+class CancelBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a job is to end, and how fast."""
+
+    reason: Annotated[str, Meta(max_length=1024)] = ""
+    grace_seconds: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=3600,
+                description="How long the container has between SIGTERM and SIGKILL; 0 kills at once. Without it, what the"
+                " job's spec says.",
+            ),
+        ]
+        | None
+    ) = None
+
+
+def operation(store: SubmitStore) -> Operation:
+    """Return the endpoint."""
+
+    async def cancel(call: Call[JobPath, StrictQuery, CancelBody]) -> Reply[JobView]:
+        """Ask for the end of a job. Asking again changes nothing, but less grace than before kills its pod sooner."""
+        job_id, body = call.path.id, call.body
+        found = await store.request_cancel(
+            job_id, by=call.principal, reason=body.reason, grace_seconds=body.grace_seconds
+        )
+        job = existing(found, job_id)
+        if job.state in (State.SUCCEEDED, State.FAILED):
+            raise RequestProblem(JOB_ENDED, _ended(job))
+        return Reply(job_view(job, warnings=[*call.warnings, *_asked_before(job, body)]))
+
+    return Operation(
+        method="POST",
+        path="/v1/jobs/{id}:cancel",
+        operation_id="cancelJob",
+        summary="Ask for the end of a job",
+        description="The job is `stopping` until nothing of it is left in the cluster, and then `cancelled`; `cancel.outlook`"
+        " says what happens in its present phase. Asking again is answered in the same way and changes nothing; a job"
+        " that has succeeded or failed is a 409.",
+        handler=cancel,
+        status=202,
+        body_optional=True,
+        body_example={"reason": "no longer needed", "grace_seconds": 10},
+        body_max_bytes=_BODY_MAX_BYTES,
+        problems=(JOB_ENDED, *DOWN),
+    )
+
+
+def _ended(job: Job) -> str:
+    when = f" at {job.finished_at.isoformat()}" if job.finished_at else ""
+    how = f", reason {job.reason}" if job.reason else ""
+    asked = ""
+    if job.cancel is not None:
+        by = f" by {job.cancel.by}" if job.cancel.by else ""
+        asked = f"; a cancel asked for{by} at {job.cancel.at.isoformat()} came too late"
+    return f"the job has already {job.state}{when}{how}{asked}"
+
+
+def _asked_before(job: Job, body: CancelBody) -> list[Fault]:
+    """Return a warning when a cancel gave more grace than one before it: that one stays in force."""
+    if job.cancel is None or body.grace_seconds in (None, job.cancel.grace_seconds):
+        return []
+    by = f" by {job.cancel.by}" if job.cancel.by else ""
+    detail = f"was not taken: a cancel with less grace was asked for before{by}, at {job.cancel.at.isoformat()}"
+    return [Fault("/grace_seconds", detail)]

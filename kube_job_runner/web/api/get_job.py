@@ -1,0 +1,92 @@
+"""`GET /v1/jobs/{id}`: a job, at once or when it changes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from kube_job_runner.domain.limits import AdmissionLimits
+from kube_job_runner.domain.states import State
+from kube_job_runner.ports import JobReader
+from kube_job_runner.services.change_hub import ChangeHub
+from kube_job_runner.web.api.job_view import JobPath, JobView, existing, job_view
+from kube_job_runner.web.api.problem_types import DOWN
+from kube_job_runner.web.kit.handling import Call, Nothing, Reply
+from kube_job_runner.web.kit.operations import Header, Operation
+
+WAIT_PATTERN = r"^[0-9]{1,6}(\.[0-9]{1,6})?(ms|s|m)?$(?!\n)"
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+
+
+class JobQuery(msgspec.Struct, frozen=True):
+    """Whether to wait for a change."""
+
+    wait: (
+        Annotated[
+            str,
+            Meta(
+                pattern=WAIT_PATTERN,
+                description="Wait this long (`30s`, `500ms`, `1m`; a bare number is seconds) for a version above `since`."
+                " The server's own limit is 60 s unless configured otherwise; a longer wait is cut to it.",
+            ),
+        ]
+        | None
+    ) = None
+    since: Annotated[int, Meta(ge=0, le=2**31 - 1, description="The version that is known already; see `wait`.")] = 0
+
+
+def operation(
+    reader: JobReader, hub: ChangeHub[UUID], *, wait_max_seconds: float, admission: AdmissionLimits
+) -> Operation:
+    """Return the endpoint."""
+
+    async def get_job(call: Call[JobPath, JobQuery, Nothing]) -> Reply[JobView]:
+        """Return a job, after a change when `wait` says so."""
+        job_id, since = call.path.id, call.query.since
+        job = existing(await reader.get_job(job_id), job_id)
+        wait_seconds = min(_seconds(call.query.wait), wait_max_seconds)
+        if wait_seconds > 0 and job.version <= since:
+            await call.attend(hub.wait_newer(job_id, than=since, timeout_seconds=wait_seconds))
+            job = existing(await reader.get_job(job_id), job_id)
+        etag = b'"%d"' % job.version
+        headers = ((b"etag", etag),)
+        if _matches(call.headers.get(b"if-none-match"), etag):
+            return Reply(status=304, headers=headers)
+        standing = None
+        if job.state is State.QUEUED and job.admitted_at is None:
+            standing = await reader.queue_standing(job_id, admission)
+        return Reply(job_view(job, standing=standing), headers=headers)
+
+    return Operation(
+        method="GET",
+        path="/v1/jobs/{id}",
+        operation_id="getJob",
+        summary="Get a job, at once or when it changes",
+        description="With `wait` and `since` the answer comes as soon as the version is above `since`, or, with the present"
+        " state, when the time is over: a long poll that works through any proxy.",
+        handler=get_job,
+        more_statuses={304: "Not changed since the version of If-None-Match."},
+        request_headers=(
+            Header(name="If-None-Match", description="An ETag of the job: 304 while it has not changed."),
+        ),
+        response_headers=(Header(name="ETag", description="The version of the job, in quotes."),),
+        problems=DOWN,
+    )
+
+
+def _seconds(wait: str | None) -> float:
+    if wait is None:
+        return 0.0
+    unit = next((unit for unit in _UNITS if wait.endswith(unit)), "s")
+    return float(wait.removesuffix(unit)) * _UNITS[unit]
+
+
+def _matches(if_none_match: bytes | None, etag: bytes) -> bool:
+    """Compare as RFC 9110, section 13.1.2 says: a list or `*`, weak comparison."""
+    if if_none_match is None:
+        return False
+    tags = [tag.strip().removeprefix(b"W/") for tag in if_none_match.split(b",")]
+    return b"*" in tags or etag in tags

@@ -1,0 +1,167 @@
+"""`GET /v1/jobs/{id}/logs`: read or follow the log of an attempt."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from kube_job_runner.domain.logs import view
+from kube_job_runner.ports import Clock
+from kube_job_runner.services.log_reading import LogRequest, LogService
+from kube_job_runner.web.api.job_view import JobPath
+from kube_job_runner.web.api.problem_types import DOWN, LOG_NOT_READY, LOG_UNAVAILABLE
+from kube_job_runner.web.kit.handling import TEXT, Call, Nothing, Reply
+from kube_job_runner.web.kit.operations import Operation
+from kube_job_runner.web.kit.queries import NO_NUL, wrong_query
+from kube_job_runner.web.validation.fault import Fault
+
+DURATION_PATTERN = r"^[0-9]{1,9}(ms|s|m|h|d)$(?!\n)"
+_FRAMES = b"application/vnd.kube-job-runner.log-frames"
+_HEADERS = ((b"content-security-policy", b"default-src 'none'; sandbox"), (b"x-accel-buffering", b"no"))
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
+class LogQuery(msgspec.Struct, frozen=True):
+    """Which log to read."""
+
+    follow: Annotated[bool, Meta(description="Wait for the start, and stay until the attempt has ended.")] = False
+    tail: Annotated[int, Meta(ge=0, le=1_000_000, description="Only this many last lines.")] | None = None
+    since: (
+        Annotated[
+            str,
+            Meta(
+                max_length=64,
+                description="Only lines that are not older: a duration before now, such as `90s`, `10m`, `2h` or `1d`, or an"
+                " RFC 3339 time. By the node's clock.",
+                examples=["10m"],
+                extra_json_schema={"anyOf": [{"pattern": DURATION_PATTERN}, {"format": "date-time"}]},
+            ),
+        ]
+        | None
+    ) = None
+    grep: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=1024,
+                description="Only lines that hold this text, exactly; no pattern. Applied after `tail` and `since`.",
+                extra_json_schema=NO_NUL,
+            ),
+        ]
+        | None
+    ) = None
+    container: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=63,
+            description="The container's name; the job's own is `main`.",
+            extra_json_schema=NO_NUL,
+        ),
+    ] = "main"
+    timestamps: Annotated[bool, Meta(description="Before each line its time, in UTC with nanoseconds.")] = False
+    frames: Annotated[
+        bool,
+        Meta(
+            description="For programs: before each piece a line `PLACE LENGTH`, then so many bytes. A reader whose connection"
+            " broke goes on with `after=PLACE` and repeats and misses nothing."
+        ),
+    ] = False
+    after: (
+        Annotated[
+            str,
+            Meta(
+                max_length=32,
+                description="Go on from the place of a frame; `tail` is of no effect.",
+                extra_json_schema={"pattern": view.PLACE_PATTERN},
+            ),
+        ]
+        | None
+    ) = None
+    attempt: Annotated[int, Meta(ge=1, le=9999, description="The attempt's number; without it, the newest.")] | None = (
+        None
+    )
+
+
+def operation(logs: LogService, clock: Clock) -> Operation:
+    """Return the endpoint."""
+
+    async def get_log(call: Call[JobPath, LogQuery, Nothing]) -> Reply[Nothing]:
+        """Stream the log of an attempt."""
+        query = call.query
+        chunks = await logs.open(call.path.id, log_request(query, now=clock.now()))
+        return Reply(chunks=chunks, media_type=_FRAMES if query.frames else TEXT, headers=_HEADERS)
+
+    return Operation(
+        method="GET",
+        path="/v1/jobs/{id}/logs",
+        operation_id="getJobLogs",
+        summary="Read or follow the log of an attempt",
+        description="The raw output of a container: what is stored and, of an attempt that runs, what comes. It can be read"
+        " as long as the job is kept. With `follow=true` the answer begins at once, waits for the start, and ends with the"
+        " attempt; it ends empty when the attempt never starts. A connection that breaks before its end is a lost"
+        " link, not the end of the job. Where something is missing (a log above its limit, a lost connection to the"
+        " node) a line `[kube-job-runner: ...]` says so.",
+        handler=get_log,
+        media_type="text/plain; charset=utf-8",
+        answer_example="hello\n",
+        problems=(LOG_NOT_READY, LOG_UNAVAILABLE, *DOWN),
+    )
+
+
+def log_request(query: LogQuery, *, now: datetime) -> LogRequest:
+    """Return what a query asks for.
+
+    Raises:
+        RequestProblem: `since` or `after` cannot be read; it names both.
+    """
+    faults: list[Fault] = []
+    since, after = None, None
+    try:
+        since = None if query.since is None else parse_since(query.since, now=now)
+    except ValueError as error:
+        faults.append(Fault("/since", str(error), "query"))
+    try:
+        after = None if query.after is None else view.parse_place(query.after)
+    except ValueError as error:
+        faults.append(Fault("/after", str(error), "query"))
+    if faults:
+        raise wrong_query(faults)
+    return LogRequest(
+        attempt=query.attempt,
+        container=query.container,
+        follow=query.follow,
+        tail=query.tail,
+        since=since,
+        grep=(query.grep or "").encode(),
+        timestamps=query.timestamps,
+        frames=query.frames,
+        after=after,
+    )
+
+
+def parse_since(text: str, *, now: datetime) -> datetime:
+    """Return the time that a duration before `now`, or an RFC 3339 time, means.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    match = _DURATION.fullmatch(text)
+    try:
+        if match is not None:
+            return max(_EARLIEST, now - timedelta(seconds=int(match[1]) * _UNIT_SECONDS[match[2]]))
+        if _RFC3339.fullmatch(text):
+            return max(_EARLIEST, datetime.fromisoformat(text.upper()).astimezone(UTC))
+    except OverflowError:
+        return _EARLIEST
+    except ValueError:
+        pass
+    raise ValueError("must be a duration such as 90s, 10m, 2h or 1d, or a time such as 2026-01-15T09:30:00Z")

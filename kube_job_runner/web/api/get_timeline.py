@@ -1,0 +1,71 @@
+"""`GET /v1/jobs/{id}/timeline`: the phases of a job."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from kube_job_runner.domain.record.timeline import Name, Phase
+from kube_job_runner.domain.states import State
+from kube_job_runner.services.explainer import Explainer
+from kube_job_runner.web.api.job_view import JobPath, Time
+from kube_job_runner.web.api.problem_types import DOWN
+from kube_job_runner.web.kit.handling import Call, Nothing, Reply
+from kube_job_runner.web.kit.operations import Operation
+
+
+class PhaseView(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase of an attempt; `ended_at` is null while it lasts, and only then it may have a `deadline`."""
+
+    attempt: int
+    name: Name
+    started_at: Time
+    ended_at: Time | None
+    deadline: Time | None
+    reason: Annotated[str | None, Meta(description="Why it lasts, or how the attempt ended in it.")]
+
+
+class TimelineView(msgspec.Struct, frozen=True, kw_only=True):
+    """The phases of all attempts of a job, oldest first, as of `now` by the server's clock."""
+
+    job_id: UUID
+    state: State
+    version: int
+    now: Time
+    phases: list[PhaseView]
+
+
+def operation(explainer: Explainer) -> Operation:
+    """Return the endpoint."""
+
+    async def get_timeline(call: Call[JobPath, Nothing, Nothing]) -> Reply[TimelineView]:
+        """Return the phases of all attempts of a job."""
+        seen = await explainer.timeline(call.path.id)
+        job = seen.job
+        phases = [_phase(one) for one in seen.phases]
+        return Reply(TimelineView(job_id=job.id, state=job.state, version=job.version, now=seen.now, phases=phases))
+
+    return Operation(
+        method="GET",
+        path="/v1/jobs/{id}/timeline",
+        operation_id="getJobTimeline",
+        summary="Get the phases of a job",
+        description="queued, created, scheduled, pulling, starting, running, finishing, for every attempt: each with its"
+        " times, its deadline and, while it lasts, its reason. A phase that was never seen is left out.",
+        handler=get_timeline,
+        problems=DOWN,
+    )
+
+
+def _phase(phase: Phase) -> PhaseView:
+    return PhaseView(
+        attempt=phase.attempt,
+        name=phase.name,
+        started_at=phase.started_at,
+        ended_at=phase.ended_at,
+        deadline=phase.deadline,
+        reason=phase.reason or None,
+    )

@@ -1,0 +1,139 @@
+"""The public shape of a job, apart from the rows of the store, so that either may change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from kube_job_runner.domain.decide import admission
+from kube_job_runner.domain.decide.admission import QueueStanding
+from kube_job_runner.domain.errors import NotFound
+from kube_job_runner.domain.job import CancelRequest, Job
+from kube_job_runner.domain.states import State
+from kube_job_runner.web.validation.fault import Fault
+
+Time = Annotated[datetime, Meta(tz=True)]
+
+
+class JobPath(msgspec.Struct, frozen=True):
+    """The job of a request."""
+
+    id: Annotated[
+        UUID, Meta(description="The id of the job. An unknown and a malformed id are both answered with 404.")
+    ]
+
+
+class CancelView(msgspec.Struct, frozen=True, kw_only=True):
+    """A cancel request: when, by whom, why, and how long the container has to end by itself."""
+
+    at: Time
+    by: str
+    reason: str
+    grace_seconds: int
+    outlook: Annotated[str | None, Meta(description="What happens now; null once the job has ended.")]
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as it stands. `version` grows with each change; a terminal state never changes."""
+
+    id: UUID
+    name: str
+    state: State
+    version: int
+    queue: str
+    namespace: str
+    priority: int
+    owner: str
+    labels: dict[str, str]
+    attempt: int
+    reason: str | None
+    explanation: str | None
+    exit_code: int | None
+    created_at: Time
+    due_at: Time
+    admitted_at: Time | None
+    started_at: Time | None
+    finished_at: Time | None
+    queue_position: Annotated[
+        int | None,
+        Meta(
+            description="The place of a job that is due and waits for the limits, 1 is the next one in its queue; 10001 means"
+            " that or later. `explanation` says it in words. Null for all others, and in lists. It moves without `version`."
+        ),
+    ]
+    cancel: CancelView | None
+    rerun_of: UUID | None
+    warnings: Sequence[Fault] | UnsetType = UNSET
+
+
+def existing(job: Job | None, job_id: UUID) -> Job:
+    """Return the job that was found.
+
+    Raises:
+        NotFound: there is none.
+    """
+    if job is None:
+        raise NotFound(f"there is no job {job_id}")
+    return job
+
+
+def job_view(job: Job, *, warnings: Sequence[Fault] = (), standing: QueueStanding | None = None) -> JobView:
+    """Return a job as the API shows it; one that waits also with where it stands."""
+    explanation = " ".join(part for part in (job.explanation, admission.words(standing) if standing else "") if part)
+    return JobView(
+        id=job.id,
+        name=job.name,
+        state=job.state,
+        version=job.version,
+        queue=job.queue,
+        namespace=job.namespace,
+        priority=job.priority,
+        owner=job.owner,
+        labels=job.labels,
+        attempt=job.attempt,
+        reason=job.reason or None,
+        explanation=explanation or None,
+        exit_code=job.exit_code,
+        created_at=job.created_at,
+        due_at=job.due_at,
+        admitted_at=job.admitted_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        queue_position=standing.position if standing else None,
+        cancel=_cancel_view(job, job.cancel) if job.cancel else None,
+        rerun_of=job.rerun_of,
+        warnings=warnings or UNSET,
+    )
+
+
+def _cancel_view(job: Job, cancel: CancelRequest) -> CancelView:
+    grace_seconds = job.policy.stop_grace_seconds if cancel.grace_seconds is None else cancel.grace_seconds
+    return CancelView(
+        at=cancel.at,
+        by=cancel.by,
+        reason=cancel.reason,
+        grace_seconds=grace_seconds,
+        outlook=_outlook(job, grace_seconds),
+    )
+
+
+def _outlook(job: Job, grace_seconds: int) -> str | None:
+    """Return what becomes of a cancel in the phase that the job is in."""
+    if job.terminal:
+        return None
+    if job.state is State.QUEUED:
+        return "It is not created any more, and is cancelled once the cluster is known to hold nothing of it."
+    if job.state is State.STOPPING:
+        return "It is being stopped already; its end is recorded when nothing of it is left in the cluster."
+    how = (
+        f"it is asked to end (SIGTERM) and killed after {grace_seconds} s" if grace_seconds else "it is killed at once"
+    )
+    ends = "should it end by itself first, that end is recorded"
+    if job.state is State.STARTING:
+        return f"Its pod is removed; if its program has begun meanwhile, {how}. Then it is cancelled; {ends}."
+    return f"If it still runs, {how}; it is cancelled when nothing of it is left in the cluster; {ends}."

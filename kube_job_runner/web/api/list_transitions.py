@@ -1,0 +1,72 @@
+"""`GET /v1/jobs/{id}/transitions`: the changes of a job's state."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from kube_job_runner.domain.job import Transition
+from kube_job_runner.domain.states import State
+from kube_job_runner.ports import JobReader
+from kube_job_runner.web.api.job_view import JobPath, Time, existing
+from kube_job_runner.web.api.problem_types import DOWN
+from kube_job_runner.web.kit.handling import Call, Nothing, Reply
+from kube_job_runner.web.kit.operations import Operation
+
+
+class TransitionView(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of a job's state; `from_state` is null for the submit."""
+
+    version: int
+    attempt: int
+    from_state: State | None
+    to_state: State
+    at: Time
+    reason: str | None
+    explanation: str | None
+    exit_code: int | None
+
+
+class TransitionList(msgspec.Struct, frozen=True, kw_only=True):
+    """The history of a job, oldest first."""
+
+    transitions: list[TransitionView]
+    removed: Annotated[
+        bool, Meta(description="Whether retention has removed the history; the job itself is still kept.")
+    ]
+
+
+def operation(reader: JobReader) -> Operation:
+    """Return the endpoint."""
+
+    async def list_transitions(call: Call[JobPath, Nothing, Nothing]) -> Reply[TransitionList]:
+        """Return the history of a job."""
+        job_id = call.path.id
+        found = await reader.list_transitions(job_id)
+        if not found:
+            existing(await reader.get_job(job_id), job_id)
+        return Reply(TransitionList(removed=not found, transitions=[_view(one) for one in found]))
+
+    return Operation(
+        method="GET",
+        path="/v1/jobs/{id}/transitions",
+        operation_id="listTransitions",
+        summary="List the changes of a job's state",
+        handler=list_transitions,
+        problems=DOWN,
+    )
+
+
+def _view(transition: Transition) -> TransitionView:
+    return TransitionView(
+        version=transition.version,
+        attempt=transition.attempt,
+        from_state=transition.from_state,
+        to_state=transition.to_state,
+        at=transition.at,
+        reason=transition.reason or None,
+        explanation=transition.explanation or None,
+        exit_code=transition.exit_code,
+    )
