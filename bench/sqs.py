@@ -51,13 +51,13 @@ def plain(url: str, messages: int) -> dict[str, float]:
 
 def ours(url: str, messages: int) -> dict[str, float]:
     """The adapter, as the relay and the processor use it."""
-    from kube_job_runner.adapters.sqs import address, admin, message_queue
+    from kube_job_runner.adapters.sqs import address, admin, connect
 
     where = address.parse(f"sqs://bench-{secrets.token_hex(4)}", endpoint=url, default_region="elasticmq")
 
     async def run() -> dict[str, float]:
         await admin.init(where, lease_seconds=60, max_deliveries=10)
-        async with message_queue.connect(where, receive_seconds=5, stop=asyncio.Event(), wait_seconds=10) as opened:
+        async with connect.connect(where, receive_seconds=5, stop=asyncio.Event(), wait_seconds=10) as opened:
             began, cpu = time.monotonic(), time.process_time()
             for start in range(0, messages, 400):
                 outcomes = await opened.send_bodies([BODY] * min(400, messages - start))

@@ -1,4 +1,4 @@
-"""What is needed of leases: that of each component that watches or sweeps, one process works and the others stand by."""
+"""Leases of components: of each component that watches or sweeps, one process leads and the others stand by."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import msgspec
 
 
 class Fence(msgspec.Struct, frozen=True, kw_only=True):
-    """A leader's term: its writes are refused once the lease's epoch is another."""
+    """A leader's term. Its writes are refused after the lease has another epoch."""
 
     component: str
     epoch: int
 
 
 class LeaseStore(Protocol):
-    """Leases by component, on the database's clock: no clock of a process matters."""
+    """Leases by component. Their times are the database's: the clocks of processes do not matter."""
 
     async def acquire(self, component: str, *, holder: str, lease_seconds: float) -> Fence | None:
-        """Take the lease when nobody holds it, for `lease_seconds`; None when somebody does.
+        """Take the lease for `lease_seconds`; return None when another process holds it.
 
         Raises:
-            DatabaseUnavailable: the database does not answer; the lease may have been taken, and will run out.
+            DatabaseUnavailable: the database does not answer. The lease may be taken; it then expires.
         """
         ...
 
     async def renew(self, fence: Fence, *, lease_seconds: float) -> None:
-        """Hold the lease for `lease_seconds` from now.
+        """Extend the lease to `lease_seconds` from now.
 
         Raises:
             LeaseLost: another process has taken it.
@@ -35,9 +35,9 @@ class LeaseStore(Protocol):
         ...
 
     async def release(self, fence: Fence) -> None:
-        """Give the lease back; one that another process has taken is left alone.
+        """Give the lease back, unless another process has taken it.
 
         Raises:
-            DatabaseUnavailable: the database does not answer; the lease will run out.
+            DatabaseUnavailable: the database does not answer. The lease expires.
         """
         ...

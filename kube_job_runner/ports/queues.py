@@ -16,7 +16,7 @@ Topic = Literal["messages", "jobs", "logs"]
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A received message: its body, how often it was received, and the receipt that acknowledges this receipt of it."""
+    """A received message: its body, the receipt that acknowledges it, and how often it was received."""
 
     body: bytes
     receipt: str
@@ -24,23 +24,23 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sender(Protocol):
-    """All that the watchers and the sweeper need of the queue."""
+    """What the watchers and the sweeper need of the queue."""
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
         """Send messages; on return they are durable.
 
         Raises:
-            TemporaryError: some may not be sent; to send all of them again is harmless.
-            PermanentError: one can never be sent, because of its size say; all others are.
+            TemporaryError: some may not be sent. Sending all of them again is harmless.
+            PermanentError: one can never be sent, for example because of its size. All others are sent.
         """
         ...
 
 
 class MessageQueue(Sender, Protocol):
-    """At-least-once delivery with a visibility timeout, as SQS words it; batches of any size (an adapter splits them)."""
+    """At-least-once delivery with a visibility timeout, as in SQS. Batches have any size; an adapter splits them."""
 
     transactional: bool
-    """Whether `ProcessStore.commit` acknowledges receipts itself, in its own transaction."""
+    """Whether `ProcessStore.commit` acknowledges receipts in its own transaction."""
 
     @property
     def receive_seconds(self) -> float:
@@ -48,7 +48,7 @@ class MessageQueue(Sender, Protocol):
         ...
 
     async def receive(self, *, limit: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
-        """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`."""
+        """Return up to `limit` messages, and hide them for `visibility_seconds`. Wait up to `wait_seconds` for the first."""
         ...
 
     async def ack(self, receipts: Collection[str]) -> None:
@@ -56,16 +56,16 @@ class MessageQueue(Sender, Protocol):
         ...
 
     async def extend(self, receipts: Collection[str], *, visibility_seconds: float) -> None:
-        """Hide received messages for `visibility_seconds` from now (0 gives them back at once). Stale receipts are ignored."""
+        """Hide received messages for `visibility_seconds` from now (0 gives them back). Ignore receipts that are no longer valid."""
         ...
 
     async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:
-        """Take messages out of circulation, kept with their error for a person to look at."""
+        """Take messages out of the queue, and keep them with their error for a person to look at."""
         ...
 
 
 class QueueCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many messages there are, about: to be received, held by a receiver, delayed, and taken out of circulation."""
+    """About how many messages there are: to be received, held by a receiver, delayed, and dead-lettered."""
 
     waiting: int = 0
     in_flight: int = 0
@@ -74,14 +74,14 @@ class QueueCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageSink(Protocol):
-    """A queue outside the database, as the outbox relay needs it."""
+    """What the outbox-relay needs of a queue outside the database."""
 
     async def send_bodies(self, bodies: Sequence[bytes]) -> list[KjrError | None]:
         """Send encoded messages; return for each None once it is durable, or its `TemporaryError` or `PermanentError`."""
         ...
 
     async def counts(self) -> QueueCounts:
-        """Return how many messages there are, about.
+        """Return about how many messages there are.
 
         Raises:
             TemporaryError: the queue does not answer.
@@ -89,7 +89,7 @@ class MessageSink(Protocol):
         ...
 
     async def problem(self) -> str | None:
-        """Return what is wrong with the queue, or None: for readiness."""
+        """Return what is wrong with the queue, for readiness; None when nothing is."""
         ...
 
 
@@ -126,8 +126,8 @@ class ExternalQueue(Protocol):
 
 
 class Wakeup(Protocol):
-    """Hints that something was committed. They may be lost or come twice: whoever waits also polls."""
+    """Hints that something was committed. A hint may be lost or come twice, so who waits also polls."""
 
     async def wait(self, topic: Topic, *, timeout_seconds: float) -> bool:
-        """Wait for the next hint on a topic (messages to receive; jobs changed; logs stored); False when the time is over."""
+        """Wait for the next hint on a topic (messages to receive, jobs changed, logs stored); return False on a timeout."""
         ...

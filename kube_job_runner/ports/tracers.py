@@ -9,14 +9,14 @@ from kube_job_runner.domain.record.trace import Span, TraceContext
 
 
 class Tracer(Protocol):
-    """Takes the spans of one component. It never raises and never waits: a trace is worth less than a job."""
+    """Takes the spans of one component. It never raises and never waits: jobs go first."""
 
     def begin(self, parent: TraceContext | None) -> TraceContext:
-        """Return the context of a new span, in the trace of its parent or in a new one; the sampler has its say."""
+        """Return the context of a new span, in the trace of its parent or in a new one; the sampler decides about sending it."""
         ...
 
     def record(self, spans: Sequence[Span]) -> None:
-        """Send spans that are over, some time later; what is not sampled is left out."""
+        """Send finished spans later; those that are not sampled are left out."""
         ...
 
 

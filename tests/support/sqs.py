@@ -8,9 +8,10 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from kube_job_runner.adapters.sqs import address, admin, message_queue
+from kube_job_runner.adapters.sqs import address, admin, connect
 from kube_job_runner.adapters.sqs.address import Address
 from kube_job_runner.adapters.sqs.client import Client, open_client
+from kube_job_runner.adapters.sqs.message_queue import SqsQueue
 from testbed.elasticmq import ElasticMQ
 
 WAIT_SECONDS = 10.0
@@ -32,11 +33,9 @@ async def make(where: Address, *, lease_seconds: float = 30.0, max_deliveries: i
 
 
 @contextlib.asynccontextmanager
-async def opened(where: Address, *, wait_seconds: float = WAIT_SECONDS) -> AsyncIterator[message_queue.SqsQueue]:
+async def opened(where: Address, *, wait_seconds: float = WAIT_SECONDS) -> AsyncIterator[SqsQueue]:
     """The queue as a component has it."""
-    async with message_queue.connect(
-        where, receive_seconds=5, stop=asyncio.Event(), wait_seconds=wait_seconds
-    ) as found:
+    async with connect.connect(where, receive_seconds=5, stop=asyncio.Event(), wait_seconds=wait_seconds) as found:
         yield found
 
 
@@ -44,7 +43,7 @@ async def dead_letters(where: Address) -> list[tuple[bytes, Mapping[str, str]]]:
     """Return the messages of the dead-letter queue with their attributes; they stay there."""
     found: list[tuple[bytes, Mapping[str, str]]] = []
     async with open_client(where) as client:
-        url = await message_queue.queue_url(client, where.dead_name, None)
+        url = await connect.queue_url(client, where.dead_name, None)
         while more := await _take(client, url):
             found += more
     return found

@@ -24,7 +24,7 @@ FORMS = (
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """A standard queue: its name, the account that owns it (None: ours), and where it is (None: as AWS's own settings say)."""
+    """A standard queue. `account` owns it (None: our own); `region` and `endpoint` are those of AWS's own settings when None."""
 
     name: str
     account: str | None = None
@@ -33,17 +33,17 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def dead_name(self) -> str:
-        """The name of the dead-letter queue that `kjr queue init` makes."""
+        """Name of the dead-letter queue that `kjr queue init` makes."""
         return self.name + DEAD_SUFFIX
 
 
 def parse(
     text: str, *, region: str | None = None, endpoint: str | None = None, default_region: str | None = None
 ) -> Address:
-    """Return the queue that `KJR_QUEUE` names; `region` and `endpoint` win over what its URL says, `default_region` does not.
+    """Return the queue that `KJR_QUEUE` names. `region` and `endpoint` win over its URL, the URL wins over `default_region`.
 
     Raises:
-        ConfigurationError: it is none of the forms, or a FIFO queue.
+        ConfigurationError: it has none of the forms, or names a FIFO queue.
     """
     parts = urlsplit(text)
     path = [part for part in f"{parts.netloc}{parts.path}".split("/") if part]

@@ -1,4 +1,4 @@
-"""Making the queue and its dead-letter queue, and checking them: an operator does it once, with rights that no component has."""
+"""The queue and its dead-letter queue, made and checked by an operator, who has rights that no component has."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from typing import Any
 
 from kube_job_runner.adapters.sqs.address import Address
 from kube_job_runner.adapters.sqs.client import Client, QueueMissing, open_client
-from kube_job_runner.adapters.sqs.message_queue import VISIBILITY_MAX_SECONDS, queue_url
+from kube_job_runner.adapters.sqs.connect import queue_url
+from kube_job_runner.adapters.sqs.message_queue import VISIBILITY_MAX_SECONDS
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
 from kube_job_runner.ports import QueueCounts
 
-RETENTION_SECONDS = 14 * 86_400  # as long as SQS keeps a message
+RETENTION_SECONDS = 14 * 86_400  # the most that SQS allows
 RETENTION_LEAST_SECONDS = 86_400
 RECEIVES_BEYOND = 5
-"""How many receives beyond `KJR_MAX_DELIVERIES` SQS itself waits for: the processor, which names the error, comes first."""
-RECEIVES_MAX = 1_000  # as many as a redrive policy may name
+"""Receives beyond `KJR_MAX_DELIVERIES` before SQS itself acts: the messages-processor, which records the error, acts first."""
+RECEIVES_MAX = 1_000  # the most that a redrive policy allows
 
 
 def receives_of(max_deliveries: int) -> int:
     """Return the receives after which SQS itself moves a message to the dead-letter queue.
 
     Raises:
-        ConfigurationError: SQS cannot count so far.
+        ConfigurationError: it is more than a redrive policy allows.
     """
     if max_deliveries + RECEIVES_BEYOND > RECEIVES_MAX:
         raise ConfigurationError(
@@ -32,12 +33,9 @@ def receives_of(max_deliveries: int) -> int:
 
 
 async def init(address: Address, *, lease_seconds: float, max_deliveries: int) -> list[str]:
-    """Make the queue, its dead-letter queue and its redrive policy, as far as they are missing; return what was done.
+    """Make the queue, its dead-letter queue and its redrive policy; see `ports.ExternalQueue.init`.
 
-    What is there is kept: only a redrive policy that is missing, or counts too few receives, is written.
-
-    Raises:
-        ConfigurationError: it cannot be done: no right, another account's queue, no such endpoint.
+    Existing queues are kept. A redrive policy is written only if it is missing, or allows too few receives.
     """
     receives = receives_of(max_deliveries)
     visibility_seconds = min(max(1, round(lease_seconds)), VISIBILITY_MAX_SECONDS)
@@ -79,11 +77,7 @@ async def _made(client: Client, name: str, done: list[str], **attributes: str) -
 
 
 async def check(address: Address, *, max_deliveries: int) -> tuple[list[str], QueueCounts]:
-    """Return every way in which the queue does not fit, each with its remedy, and how many messages there are.
-
-    Raises:
-        ConfigurationError: it cannot be asked at all.
-    """
+    """Check the queue, its redrive policy and its dead-letter queue; see `ports.ExternalQueue.check`."""
     receives_of(max_deliveries)
     try:
         async with open_client(address) as client:

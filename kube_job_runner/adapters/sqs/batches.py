@@ -1,4 +1,4 @@
-"""What fits into one request: ten entries, and so many bytes in all; and bodies in the characters that SQS takes."""
+"""What fits into one request to SQS: at most ten entries, their bytes in all, and the characters of a body."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from kube_job_runner.domain.errors import PermanentError
 
 ENTRIES_MAX = 10
 BODY_MAX_BYTES = 256 * 1024
-"""Ours, for a body and for all of a request. SQS takes 1 MiB today, 256 KiB before August 2025, as some clones still do."""
+"""Our limit for a body and for a request. SQS takes 1 MiB since August 2025; before that, and on some clones, 256 KiB."""
 SQS_MAX_BYTES = 1024 * 1024
 
 T = TypeVar("T")
 
-# SQS takes the characters of XML 1.0; of those it refuses JSON text can hold three kinds raw, all of them inside strings.
+# SQS takes the characters of XML 1.0. JSON can hold three kinds of other characters raw, and only inside strings.
 _REFUSED = re.compile("[\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def tens(entries: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Cut a sequence into requests."""
+    """Cut a sequence into requests of ten."""
     for start in range(0, len(entries), ENTRIES_MAX):
         yield entries[start : start + ENTRIES_MAX]
 
@@ -40,10 +40,10 @@ def by_size(entries: Sequence[T], sizes: Sequence[int]) -> Iterator[list[T]]:
 
 
 def as_text(body: bytes, *, max_bytes: int = BODY_MAX_BYTES) -> str:
-    """Return the JSON body of a message as SQS can hold it: the same document, with what it refuses written as escapes.
+    """Return the JSON body of a message as SQS takes it: the same document, with escapes for the characters that SQS refuses.
 
     Raises:
-        PermanentError: it is too large, or no UTF-8.
+        PermanentError: it is too large, empty, or not UTF-8.
     """
     if len(body) > max_bytes:
         raise PermanentError(

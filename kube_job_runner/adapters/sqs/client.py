@@ -1,7 +1,7 @@
-"""Requests to SQS: a client over the whole credential chain, a bound on every call, and what its errors mean to us.
+"""Requests to SQS: credentials from the whole AWS chain, a bound on every call, and errors translated into ours.
 
-While we run, every refusal but that of a message is temporary: a queue that was deleted, a right that was taken away and
-credentials that ran out may all come back, and until then everything waits in the database.
+While the server runs, every refusal is temporary, except that of a message. A deleted queue, a missing right and expired
+credentials may all be fixed. Until then everything waits in the database.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ CALL_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 LONG_POLL_MAX_SECONDS = 20
 _CONNECTIONS = 64
-_TRIES = 3  # botocore's own, with its jittered backoff; whoever called backs off further
+_TRIES = 3  # botocore's own, with jitter; the caller backs off further
 _THROTTLED_SECONDS = 2.0
 _REFUSED_SECONDS = 5.0
 
 _THROTTLED = ("Throttl", "RequestLimitExceeded", "TooManyRequests", "SlowDown", "KmsThrottled")
 _MISSING = ("QueueDoesNotExist", "NonExistentQueue", "QueueDeletedRecently")
-_FULL = ("OverLimit",)  # 120,000 messages in flight: nothing can be received until some are acknowledged
+_FULL = ("OverLimit",)  # 120,000 messages in flight: SQS gives out no more until some are acknowledged
 _UNFIT = (
     "InvalidMessageContents",
     "BatchRequestTooLong",
@@ -48,7 +48,7 @@ _REFUSED = (
 
 
 class UnfitRequest(PermanentError):
-    """SQS will never take this request as it is."""
+    """SQS never takes this request."""
 
 
 class QueueMissing(TemporaryError):
@@ -63,12 +63,12 @@ class Client:
         self.where = where
 
     async def call(self, operation: str, *, timeout_seconds: float = CALL_SECONDS, **parameters: Any) -> dict[str, Any]:
-        """Return the answer to a request, `operation` as botocore spells it.
+        """Return the answer to a request; `operation` is a method of botocore's client.
 
         Raises:
-            TemporaryError: no answer, throttled, or refused for now.
+            TemporaryError: there was no answer, or it was throttled or refused.
             UnfitRequest: the request itself is wrong.
-            ConfigurationError: there are no credentials at all.
+            ConfigurationError: no credentials were found.
         """
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -80,7 +80,7 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def open_client(address: Address) -> AsyncIterator[Client]:
-    """Connect: credentials come from the environment, a profile, a web identity, a container's or an instance's role.
+    """Open a client. Credentials come from the environment, a profile, a web identity, or the role of a container or instance.
 
     Raises:
         ConfigurationError: no region is known, or an AWS setting cannot be read.
@@ -108,7 +108,7 @@ async def open_client(address: Address) -> AsyncIterator[Client]:
 
 
 def translate(error: Exception, doing: str) -> Exception:
-    """Return our error for one of botocore, aiohttp or the socket."""
+    """Return our error for an error of botocore, aiohttp or the socket; `doing` says what failed."""
     if isinstance(error, exceptions.NoCredentialsError):
         return ConfigurationError(
             f"{doing}: no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE,"

@@ -25,8 +25,8 @@ class SqsConfigured:
     def open(self, *, stop: asyncio.Event, wait_seconds: float) -> contextlib.AbstractAsyncContextManager[OpenQueue]:
         """Open the queue; see `ports.ExternalQueue.open`."""
         with _library():
-            from kube_job_runner.adapters.sqs import message_queue
-        return message_queue.connect(
+            from kube_job_runner.adapters.sqs import connect
+        return connect.connect(
             self._address, receive_seconds=self._receive_seconds, stop=stop, wait_seconds=wait_seconds
         )
 

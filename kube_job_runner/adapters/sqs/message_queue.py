@@ -1,35 +1,25 @@
-"""The queue on SQS: batches of ten, several requests at once, long polls that are never left behind.
+"""The queue on SQS: requests of ten messages, several requests at once, and long polls that run to their end.
 
-SQS counts whole seconds: shorter times are rounded up. A message may come early (delays end at 900 s) and in any order;
-both are harmless, because a message only says "look at this job again".
+SQS counts whole seconds, so times are rounded up. A message may come early (delays end at 900 s) and in any order. Both are
+harmless, because a message only says "look at this job again".
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from kube_job_runner.adapters.sqs import batches
-from kube_job_runner.adapters.sqs.address import Address
-from kube_job_runner.adapters.sqs.client import (
-    CALL_SECONDS,
-    LONG_POLL_MAX_SECONDS,
-    Client,
-    QueueMissing,
-    UnfitRequest,
-    open_client,
-)
+from kube_job_runner.adapters.sqs.client import CALL_SECONDS, LONG_POLL_MAX_SECONDS, Client, UnfitRequest
 from kube_job_runner.domain.backoff import Backoff
-from kube_job_runner.domain.errors import ConfigurationError, KjrError, PermanentError, TemporaryError
+from kube_job_runner.domain.errors import KjrError, PermanentError, TemporaryError
 from kube_job_runner.domain.messages import Outgoing, encode
 from kube_job_runner.ports import Delivery, QueueCounts
-from kube_job_runner.telemetry import loggers
 
 CONCURRENCY = 8
 DELAY_MAX_SECONDS = 900
@@ -40,17 +30,16 @@ _TRIES = 3
 _RETRY_SECONDS = 0.2
 _RETRY_MAX_SECONDS = 1.0
 _SLOW_RECEIVE_SECONDS = 1.0
-_RETRY_CONNECT_SECONDS = 0.5
 
-log = loggers.get_logger(__name__)
 T = TypeVar("T")
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """A message to send, and its place among the outcomes."""
+    """A message to send, and the index of its outcome."""
 
     index: int
     parameters: dict[str, Any]
+    size_bytes: int
 
 
 class SqsQueue:
@@ -70,12 +59,6 @@ class SqsQueue:
     # --- Sending -------------------------------------------------------------------------------------------------------
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
-        """Send messages; on return they are durable.
-
-        Raises:
-            TemporaryError: some may not be sent.
-            PermanentError: one cannot be sent; all others are.
-        """
         bodies = [encode(outgoing.message) for outgoing in messages]
         delays = [min(math.ceil(outgoing.delay_seconds), DELAY_MAX_SECONDS) for outgoing in messages]
         failed = [outcome for outcome in await self._send(self._url, bodies, delays=delays) if outcome is not None]
@@ -83,7 +66,6 @@ class SqsQueue:
             raise next((error for error in failed if isinstance(error, TemporaryError)), failed[0])
 
     async def send_bodies(self, bodies: Sequence[bytes]) -> list[KjrError | None]:
-        """Send encoded messages; return for each None once it is durable, or its `TemporaryError` or `PermanentError`."""
         return await self._send(self._url, bodies)
 
     async def _send(
@@ -97,7 +79,6 @@ class SqsQueue:
     ) -> list[KjrError | None]:
         outcomes: list[KjrError | None] = [None] * len(bodies)
         entries: list[_Entry] = []
-        sizes: list[int] = []
         for index, body in enumerate(bodies):
             try:
                 text = batches.as_text(body, max_bytes=max_bytes)
@@ -109,16 +90,15 @@ class SqsQueue:
                 parameters["DelaySeconds"] = delays[index]
             if attributes:
                 parameters["MessageAttributes"] = attributes[index]
-            entries.append(_Entry(index, parameters))
-            sizes.append(len(text.encode()))
-        found = await self._at_once(self._send_batch(url, batch) for batch in batches.by_size(entries, sizes))
-        for failed in found:
+            entries.append(_Entry(index, parameters, len(text.encode())))
+        requests = batches.by_size(entries, [entry.size_bytes for entry in entries])
+        for failed in await self._at_once(self._send_batch(url, request) for request in requests):
             for index, failure in failed.items():
                 outcomes[index] = failure
         return outcomes
 
     async def _send_batch(self, url: str, batch: Sequence[_Entry]) -> dict[int, KjrError]:
-        """Send one request; return what became of the messages that were not taken, by their index."""
+        """Send one request; return the errors of the messages that SQS did not take, by index."""
         entries = [{"Id": str(entry.index), **entry.parameters} for entry in batch]
         try:
             answer = await self._client.call("send_message_batch", QueueUrl=url, Entries=entries)
@@ -138,10 +118,10 @@ class SqsQueue:
     # --- Receiving -----------------------------------------------------------------------------------------------------
 
     async def receive(self, *, limit: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
-        """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`.
+        """Receive; see `ports.MessageQueue.receive`.
 
-        A request that is under way is never dropped, since SQS hides what it answers with: a caller that is cancelled
-        waits for its end, and what came is given back.
+        A cancelled caller waits for the end of its request, and gives back what came: SQS hides the messages of an answer
+        that nobody reads.
         """
         receiving = asyncio.ensure_future(self._receive(limit, wait_seconds, visibility_seconds))
         try:
@@ -161,11 +141,11 @@ class SqsQueue:
             sizes = [min(batches.ENTRIES_MAX, wanted - start) for start in range(0, wanted, batches.ENTRIES_MAX)]
             polls = (self._poll(size, 0.0, visibility_seconds) for size in sizes)
             answers = await asyncio.gather(*polls, return_exceptions=True)
-            more = [delivery for answer in answers for delivery in _unless_away(answer)]
+            more = [delivery for answer in answers for delivery in _deliveries_of(answer)]
             found += more
             full = len(more) == wanted
         if asyncio.get_running_loop().time() - began > _SLOW_RECEIVE_SECONDS:
-            # Who works on the batch counts its lease from now on.
+            # The caller counts its lease from now on.
             await self.extend([each.receipt for each in found], visibility_seconds=visibility_seconds)
         return found
 
@@ -189,14 +169,12 @@ class SqsQueue:
             for message in answer.get("Messages") or ()
         ]
 
-    # --- What is held --------------------------------------------------------------------------------------------------
+    # --- Held messages -------------------------------------------------------------------------------------------------
 
     async def ack(self, receipts: Collection[str]) -> None:
-        """Remove received messages. A receipt that is no longer valid is ignored."""
         await self._for_each("delete_message_batch", receipts)
 
     async def extend(self, receipts: Collection[str], *, visibility_seconds: float) -> None:
-        """Hide received messages for `visibility_seconds` from now (0 gives them back at once). Stale receipts are ignored."""
         await self._for_each(
             "change_message_visibility_batch", receipts, VisibilityTimeout=_visibility(visibility_seconds)
         )
@@ -206,7 +184,7 @@ class SqsQueue:
         if self._dead_letter_url is None:
             raise TemporaryError(f"{self._client.where}: has no dead-letter queue; run `kjr queue init`")
         receipts = [delivery.receipt for delivery in deliveries]
-        # Also tells which are still ours: another's message is left to them.
+        # The answer also says which messages are still ours.
         lost = await self._for_each("change_message_visibility_batch", receipts, VisibilityTimeout=_DEAD_LETTER_SECONDS)
         held = [delivery for delivery in deliveries if delivery.receipt not in lost]
         text = batches.plain(error, max_characters=ERROR_MAX_CHARACTERS)
@@ -214,7 +192,7 @@ class SqsQueue:
             self._dead_letter_url,
             [delivery.body for delivery in held],
             attributes=[_attributes(kjr_error=text, kjr_deliveries=str(each.deliveries)) for each in held],
-            max_bytes=batches.SQS_MAX_BYTES,  # whoever sent it
+            max_bytes=batches.SQS_MAX_BYTES,  # another program may have sent it
         )
         await self.ack([each.receipt for each, failed in zip(held, outcomes, strict=True) if failed is None])
         for failed in outcomes:
@@ -222,10 +200,10 @@ class SqsQueue:
                 raise TemporaryError(f"not moved to the dead-letter queue: {failed}") from failed
 
     async def _for_each(self, operation: str, receipts: Collection[str], **parameters: Any) -> set[str]:
-        """Do something with each receipt; return those that are not valid any more.
+        """Call a batch operation for each receipt; return the receipts that are no longer valid.
 
         Raises:
-            TemporaryError: SQS did not do it for some of them, after some tries.
+            TemporaryError: SQS did not do it for some of them, after `_TRIES` tries.
         """
         left = [receipt for receipt in dict.fromkeys(receipts) if receipt]
         stale: set[str] = {receipt for receipt in receipts if not receipt}
@@ -247,7 +225,7 @@ class SqsQueue:
     async def _once(
         self, operation: str, receipts: Sequence[str], parameters: dict[str, Any]
     ) -> tuple[set[str], list[str], str]:
-        """Return of up to ten receipts those that are invalid, those to try again, and why."""
+        """Call it for up to ten receipts; return the invalid ones, those to retry, and why."""
         entries = [
             {"Id": str(number), "ReceiptHandle": receipt, **parameters} for number, receipt in enumerate(receipts)
         ]
@@ -267,23 +245,24 @@ class SqsQueue:
                 said = f"{failed.get('Code', '')}: {failed.get('Message', '')}"
         return invalid, undone, said
 
-    async def _at_once(self, calls: Any) -> list[Any]:
-        """Run requests, so many at once as there are slots; the first error is raised when all have ended."""
+    async def _at_once(self, calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+        """Run requests, as many at once as there are slots; raise the first error after all have ended."""
 
-        async def one(call: Awaitable[T]) -> T:
+        async def one(call: Coroutine[Any, Any, T]) -> T:
             async with self._slots:
                 return await call
 
         answers = await asyncio.gather(*(one(call) for call in calls), return_exceptions=True)
+        found: list[T] = []
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
-        return answers
+            found.append(answer)
+        return found
 
-    # --- How it stands -------------------------------------------------------------------------------------------------
+    # --- Health and depth -------------------------------------------------------------------------------------------------
 
     async def problem(self) -> str | None:
-        """Return what is wrong with the queue, or None: for readiness."""
         try:
             await self._client.call("get_queue_attributes", QueueUrl=self._url, AttributeNames=["QueueArn"])
         except KjrError as error:
@@ -291,7 +270,6 @@ class SqsQueue:
         return None
 
     async def counts(self) -> QueueCounts:
-        """Return how many messages there are, about: SQS itself says no more."""
         waiting, hidden, delayed = await self._count(self._url)
         dead = sum(await self._count(self._dead_letter_url)) if self._dead_letter_url else 0
         return QueueCounts(waiting=waiting, in_flight=hidden, delayed=delayed, dead=dead)
@@ -311,68 +289,9 @@ def _attributes(**values: str) -> dict[str, Any]:
     return {name: {"DataType": "String", "StringValue": value} for name, value in values.items()}
 
 
-def _unless_away(answer: list[Delivery] | BaseException) -> list[Delivery]:
+def _deliveries_of(answer: list[Delivery] | BaseException) -> list[Delivery]:
     if isinstance(answer, TemporaryError):
         return []
     if isinstance(answer, BaseException):
         raise answer
     return answer
-
-
-@contextlib.asynccontextmanager
-async def connect(
-    address: Address, *, receive_seconds: float, stop: asyncio.Event, wait_seconds: float
-) -> AsyncIterator[SqsQueue]:
-    """Open the queue; wait up to `wait_seconds` for it to be there, or until `stop` is set.
-
-    Raises:
-        ConfigurationError: it is not there in that time, or cannot be asked for.
-    """
-    async with open_client(address) as client:
-        yield await _found(client, address, receive_seconds=receive_seconds, stop=stop, wait_seconds=wait_seconds)
-
-
-async def _found(
-    client: Client, address: Address, *, receive_seconds: float, stop: asyncio.Event, wait_seconds: float
-) -> SqsQueue:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + wait_seconds
-    told = False
-    while True:
-        try:
-            url = await queue_url(client, address.name, address.account)
-            dead_url = await dead_letter_url(client, url)
-            return SqsQueue(client, url, dead_letter_url=dead_url, receive_seconds=receive_seconds)
-        except TemporaryError as error:
-            if stop.is_set():
-                return SqsQueue(client, "", dead_letter_url=None)
-            if loop.time() > deadline:
-                raise ConfigurationError(f"the queue cannot be used: {error}") from error
-            if not told:
-                log.warning("waiting for the queue", wrong=str(error))
-                told = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_RETRY_CONNECT_SECONDS):
-                await stop.wait()
-
-
-async def queue_url(client: Client, name: str, account: str | None) -> str:
-    """Return the URL of a queue.
-
-    Raises:
-        QueueMissing: there is none.
-    """
-    owner: dict[str, Any] = {"QueueOwnerAWSAccountId": account} if account else {}
-    return str((await client.call("get_queue_url", QueueName=name, **owner))["QueueUrl"])
-
-
-async def dead_letter_url(client: Client, url: str) -> str | None:
-    """Return the URL of the queue that a queue's redrive policy names, or None."""
-    answer = await client.call("get_queue_attributes", QueueUrl=url, AttributeNames=["RedrivePolicy"])
-    policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy") or "{}")
-    arn = str(policy.get("deadLetterTargetArn", "")).split(":")
-    if len(arn) != 6:
-        return None
-    with contextlib.suppress(QueueMissing):
-        return await queue_url(client, arn[5], arn[4])
-    return None
