@@ -8,13 +8,12 @@ from typing import TypeVar
 
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
-from kube_job_runner.bootstrap import rules
+from kube_job_runner.bootstrap import lifetime, rules
 from kube_job_runner.bootstrap.cluster_kinds import kind_of
 from kube_job_runner.bootstrap.components import all_components, named
 from kube_job_runner.bootstrap.doctor_checks import run_checks
 from kube_job_runner.bootstrap.queue_schemes import external_queue
 from kube_job_runner.bootstrap.running import OnReady, run, run_components, run_up
-from kube_job_runner.components import lifetime
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.ports.checks import CheckResult
 from kube_job_runner.settings import Settings
@@ -31,7 +30,7 @@ def up(settings: Settings, *, on_ready: OnReady) -> int:
     Raises:
         ConfigurationError: the data directory is in use, or a setting or a failure rule does not fit.
     """
-    rules.load(settings.process.failure_rules)  # a wrong rule stops the start before anything runs
+    rules.load(settings.process.failure_rules)  # a wrong rule stops the start before anything is opened
     with database(settings) as url:
         return run(settings, run_up(settings, url, on_ready))
 
@@ -62,7 +61,7 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
 
 
 def init_queue(settings: Settings) -> list[str] | None:
-    """Make the queue outside the database with its dead-letter queue; return what was done, None when there is no such queue.
+    """Make the queue outside the database and its dead-letter queue; return what was done, None when the database is the queue.
 
     Raises:
         ConfigurationError: it cannot be made.
@@ -74,10 +73,10 @@ def init_queue(settings: Settings) -> list[str] | None:
 
 
 def check_queue(settings: Settings) -> tuple[list[str], ports.QueueCounts] | None:
-    """Return what is wrong with the queue outside the database and how many messages there are, None when there is none.
+    """Return what is wrong with the queue outside the database, and its depth; None when the database is the queue.
 
     Raises:
-        ConfigurationError: it cannot be asked.
+        ConfigurationError: it does not answer.
     """
     queue = external_queue(settings.queue)
     if queue is None:
@@ -86,24 +85,24 @@ def check_queue(settings: Settings) -> tuple[list[str], ports.QueueCounts] | Non
 
 
 def migrate(settings: Settings) -> list[str]:
-    """Bring the database's schema up to this program; return the names of the migrations applied."""
+    """Bring the schema of the database up to this version; return the names of the applied migrations."""
     with database(settings) as url:
         return lifetime.run_to_end(postgres.migrate(url))
 
 
 def grant_roles(settings: Settings) -> list[str]:
-    """Make and grant the components' roles in a database that has been migrated; return their names."""
+    """Create the roles of the components in a migrated database and grant their rights; return their names."""
     with database(settings) as url:
         return lifetime.run_to_end(postgres.roles.grant(url, prefix=settings.database.role_prefix))
 
 
 def roles_script(settings: Settings) -> str:
-    """Return the SQL that does the same, for an administrator to run."""
+    """Return the SQL of `grant_roles`, for an administrator to run."""
     return postgres.roles.script(settings.database.role_prefix)
 
 
 def create_token(settings: Settings, name: str) -> str:
-    """Make an API token of that name, store its hash, and return the secret: it is shown once."""
+    """Create an API token, store its hash, and return the secret, which is shown only once."""
 
     async def create(store: postgres.Postgres) -> str:
         secret, token = auth.new_token(name)

@@ -1,4 +1,4 @@
-"""The file of an installation's own failure rules: the server and `kjr classify` read it in the same way."""
+"""Failure rules of an installation, read from a file by the server and by `kjr classify`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ FILE_MAX_BYTES = 1024 * 1024
 
 
 def load(path: Path | None, *, named: str = "KJR_FAILURE_RULES") -> failures.Table:
-    """Return the built-in failure table with the rules of a YAML or JSON file before it; `named` is who named the file.
+    """Return the failure table with the rules of a YAML or JSON file before the built-in ones.
+
+    `named` is the setting or the option that names the file, for errors.
 
     Raises:
         ConfigurationError: the file cannot be read, or a rule in it is wrong.

@@ -10,14 +10,14 @@ from typing import Any
 
 from kube_job_runner import __version__, ports
 from kube_job_runner.adapters import postgres
-from kube_job_runner.bootstrap import builders
+from kube_job_runner.bootstrap import builders, lifetime
 from kube_job_runner.bootstrap.cluster_kinds import kind_of
 from kube_job_runner.bootstrap.components import Component, all_components
 from kube_job_runner.bootstrap.parts import Parts
 from kube_job_runner.bootstrap.queue_schemes import external_queue
 from kube_job_runner.bootstrap.system_clock import SystemClock
 from kube_job_runner.bootstrap.traces import tracing
-from kube_job_runner.components import lifetime, probes
+from kube_job_runner.components import probes
 from kube_job_runner.components.leader_loop import Leadership
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
 from kube_job_runner.services.readiness import Probe, Readiness

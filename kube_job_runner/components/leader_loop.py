@@ -1,4 +1,4 @@
-"""Who leads: of a component that needs no second, one process works and any number stand by, ready to go on.
+"""Leadership: of some components one process works, and any number of processes stand by, ready to take over.
 
                  acquire                       renewal or write refused, or the work failed
     standby ────────────────────> leader ──────────────────────────────────────────────────> standby
@@ -6,10 +6,10 @@
        |     ran out, or its holder is gone)|
        └────────────────────────────────────┘
 
-Correctness never rests on time: a leader that was stopped for an hour and wakes finds its first write refused, because every
-write carries the epoch of its term. Time only decides how soon somebody else goes on. A leader that cannot reach the database
-goes on with what it has: it can write nothing anyway, and if nobody took over it has lost nothing. Each term begins with
-nothing remembered from the one before.
+Correctness does not depend on time. A leader that was suspended for an hour finds its first write refused, because every
+write carries the epoch of its term. Time decides only how soon another process takes over. A leader that cannot reach the
+database keeps its term: it cannot write anyway, and if nobody took over, nothing is lost. Each term starts without any memory
+of the last one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Leadership:
 
     @property
     def standing(self) -> str:
-        """What this process is, for people: `standby`, or `leader` with its epoch."""
+        """`standby`, or `leader` with its epoch, for people."""
         return "standby" if self._epoch is None else f"leader, epoch {self._epoch}"
 
     @property
@@ -56,10 +56,10 @@ class Leadership:
         return self._epoch is not None
 
     async def run(self, work: Work, *, stop: asyncio.Event) -> None:
-        """Do `work` whenever this process leads, until `stop`, which `work` itself obeys as well.
+        """Do `work` whenever this process leads, until `stop`. The work must stop then as well.
 
-        `work` is called anew for each term and must write with the fence that it is given only. What it raises, except
-        `LeaseLost` and `TemporaryError`, ends the component.
+        `work` is called once per term, and must write only with the fence of the term. Its exceptions end the component,
+        except `LeaseLost` and `TemporaryError`.
         """
 
         async def one_try() -> float:
@@ -99,7 +99,7 @@ class Leadership:
                 await self._leases.renew(fence, lease_seconds=self._lease_seconds)
             except TemporaryError as error:
                 log.warning(
-                    "lease not renewed",
+                    "the lease was not renewed",
                     action="lease.renew",
                     component=self._component,
                     epoch=fence.epoch,
@@ -107,12 +107,15 @@ class Leadership:
                 )
 
     async def _ended(self, task: asyncio.Future[Any]) -> None:
-        """End a task, whatever it was doing; an error that nobody has heard of yet is told."""
+        """Cancel a task and wait for its end; log an error that nobody has seen yet."""
         was_done = task.done()
         task.cancel()
         await asyncio.wait({task})
         error = None if task.cancelled() else task.exception()
         if error is not None and not was_done and not isinstance(error, LeaseLost | TemporaryError):
             log.error(
-                "the work of a leader ended badly", action="lease.work", component=self._component, exc_info=error
+                "the work of a leader failed while it was ended",
+                action="lease.work",
+                component=self._component,
+                exc_info=error,
             )

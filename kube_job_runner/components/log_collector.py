@@ -1,4 +1,4 @@
-"""log-collector: the only one that reads logs from the cluster; stores them before their cluster jobs are deleted."""
+"""log-collector: reads logs from the cluster, alone, and stores them before their cluster jobs are deleted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kube_job_runner.services.collect import Collector
 
 
 async def run(collector: Collector, *, stop: asyncio.Event) -> None:
-    """Collect until `stop`; then store what has come and leave the rest to the next collector."""
+    """Collect until `stop`. Then store what was read, and leave the rest to the next collector."""
 
     async def one_round() -> float:
         return await collector.run_once()

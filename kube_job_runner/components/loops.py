@@ -1,4 +1,4 @@
-"""What every component's loop does alike: back off while something is away, and stop when told to."""
+"""Loops of components: repeat with backoff, run beside each other, stop on request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BACKOFF_MAX_SECONDS = 5.0
 
 
 async def sleep_unless_stopped(seconds: float, stop: asyncio.Event) -> None:
-    """Wait, but no longer than until `stop` is set."""
+    """Sleep until `seconds` are over or `stop` is set."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stop.wait()
@@ -27,9 +27,9 @@ async def sleep_unless_stopped(seconds: float, stop: asyncio.Event) -> None:
 async def repeat(
     round_: Callable[[], Awaitable[float]], *, stop: asyncio.Event, what: str, backoff_seconds: float = 0.2
 ) -> None:
-    """Call `round_` until `stop` is set; it returns how long to pause before the next round, in seconds.
+    """Call `round_` until `stop` is set. It returns the pause before the next round, in seconds.
 
-    A `TemporaryError` backs off, doubling up to five seconds; any other exception is a bug and ends the component.
+    After a `TemporaryError` the pause doubles, up to five seconds. Any other exception is a bug and ends the component.
     """
     retries = Backoff(first_seconds=backoff_seconds, max_seconds=_BACKOFF_MAX_SECONDS, over=backoff.EXACT)
     while not stop.is_set():
@@ -39,7 +39,7 @@ async def repeat(
             metrics.rounds.labels(what, "temporary").inc()
             pause_seconds = retries.next()
             log.warning(
-                "trying again",
+                "a round failed; retrying",
                 action="component.retry",
                 component=what,
                 error=str(error),
@@ -57,7 +57,7 @@ async def repeat(
 
 
 async def run_beside(main: Coroutine[Any, Any, None], beside: Coroutine[Any, Any, None] | None) -> None:
-    """Run `main` to its end; `beside` runs as long as that at most. An error of either ends both and is raised."""
+    """Run `main` to its end, and `beside` no longer than that. An error of either ends both and is raised."""
     task = asyncio.create_task(main)
     tasks = {task} if beside is None else {task, asyncio.create_task(beside)}
     try:
@@ -71,11 +71,11 @@ async def run_beside(main: Coroutine[Any, Any, None], beside: Coroutine[Any, Any
         await asyncio.wait(tasks)
         for each in tasks:
             with contextlib.suppress(asyncio.CancelledError):
-                each.exception()  # looked at: of two errors only the first is raised
+                each.exception()  # retrieved: of two errors only the first is raised
 
 
 async def run_until_stopped(work: Awaitable[None], *, stop: asyncio.Event, drain_seconds: float = 0.0) -> None:
-    """Run `work`; when `stop` is set, give it `drain_seconds` to end by itself, then cancel it."""
+    """Run `work`. Once `stop` is set, cancel it after `drain_seconds`, unless it has ended by then."""
     task = asyncio.ensure_future(work)
     stopped = asyncio.create_task(stop.wait())
     try:

@@ -1,4 +1,4 @@
-"""messages-processor: reads the queue; creates and deletes cluster jobs; the only writer of a job's state after submit."""
+"""messages-processor: reads the queue, creates and deletes cluster jobs, and alone writes the state of a job after submit."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from kube_job_runner.telemetry import metrics
 
 PACE_SECONDS = 0.05
 RUSH_PACE_SECONDS = 0.3
-RUSH = 12  # messages in a small batch that say that more are on their way
-FULL_ENOUGH = 100  # messages: a batch of so many is worth its cost
+RUSH = 12  # messages: so many in a small batch mean that more follow
+FULL_ENOUGH = 100  # messages: the next batch need not wait for more
 
 
 class Pace:
-    """Lets one pipeline at a time take a batch, and a small one be followed by another after a moment only.
+    """Lets one pipeline at a time take a batch, and delays the batch after a small one.
 
-    What comes meanwhile is worked on together, at little more than the cost of a single message.
+    The messages that come meanwhile are worked on together, at little more than the cost of one.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Pace:
         self._next_at = 0.0
 
     async def take(self, processor: Processor, *, stop: asyncio.Event) -> Batch | None:
-        """Return the next batch, or None when there is none for now."""
+        """Return the next batch, or None when there is none."""
         async with self._taking:
             await loops.sleep_unless_stopped(self._next_at - asyncio.get_running_loop().time(), stop)
             if stop.is_set():
@@ -40,7 +40,7 @@ class Pace:
 
 
 async def run(processor: Processor, *, pipelines: int, stop: asyncio.Event, drain_seconds: float) -> None:
-    """Work through the queue with so many batches at once, until `stop`; then finish the batches begun."""
+    """Work through the queue with `pipelines` batches at once, until `stop`. Then finish the batches that have begun."""
     pace = Pace()
 
     async def one_batch() -> float:

@@ -1,4 +1,4 @@
-"""outbox-relay: sends the messages that were committed to the database to the queue outside of it, and measures that queue."""
+"""outbox-relay: sends messages from the outbox in the database to the queue outside it, and measures that queue."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from kube_job_runner.services.relay import Relay
 
 MEASURE_SECONDS = 30.0
 PACE_SECONDS = 0.03
-FULL_ENOUGH = 100  # messages: a batch of so many is worth its requests
+FULL_ENOUGH = 100  # messages: the next batch need not wait for more
 
 
 async def run(relay: Relay, *, pipelines: int, stop: asyncio.Event, drain_seconds: float) -> None:
-    """Send with so many batches at once, until `stop`; then finish the batches begun."""
+    """Send with `pipelines` batches at once, until `stop`. Then finish the batches that have begun."""
 
     async def one_batch() -> float:
         began = time.monotonic()
         count = await relay.run_once()
         if not 0 < count < FULL_ENOUGH:
             return 0.0
-        # What comes right after a few messages goes with the next request: requests are what a queue is paid by.
+        # After a small batch, gather more messages for the next request: a queue is paid by requests.
         return max(0.0, PACE_SECONDS - (time.monotonic() - began))
 
     async def measure() -> float:

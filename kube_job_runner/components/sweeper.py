@@ -1,4 +1,4 @@
-"""sweeper: sends a `Check` for every job that is due, forgets what is old, and compares the store with the cluster."""
+"""sweeper: sends a `Check` for every due job, removes what is old, and compares the store with the cluster."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def _measure(depth: DepthMeter, *, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             await depth.run_once()
-        except Exception:  # figures are no reason to stop the checks that every job depends on
+        except Exception:  # every job depends on the checks, none on the figures
             metrics.depth_failures.inc()
             log.exception("the queue was not measured", action="depth.measure")
         await loops.sleep_unless_stopped(backoff.spread(DEPTH_SECONDS, backoff.AROUND), stop)
@@ -74,14 +74,16 @@ async def _reconcile(reconciler: Reconciler, *, interval_seconds: float, stop: a
             metrics.reconcile_failures.inc()
             pause_seconds = min(interval_seconds, FAILED_PAUSE_SECONDS)
             log.warning(
-                "store and cluster not compared",
+                "the store was not compared with the cluster",
                 action="cluster.compare",
                 error=str(error),
                 again_in_seconds=pause_seconds,
             )
         except LeaseLost:
             raise
-        except Exception:  # an error of ours here must not stop the checks that every job depends on
+        except Exception:  # every job depends on the checks
             metrics.reconcile_failures.inc()
-            log.exception("store and cluster not compared", action="cluster.compare", again_in_seconds=pause_seconds)
+            log.exception(
+                "the store was not compared with the cluster", action="cluster.compare", again_in_seconds=pause_seconds
+            )
         await loops.sleep_unless_stopped(backoff.spread(pause_seconds, backoff.AROUND), stop)

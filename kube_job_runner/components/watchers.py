@@ -1,4 +1,4 @@
-"""job-status-processor and pod-events-processor: watch Jobs or Pods, report what was seen to the queue."""
+"""job-status-processor and pod-events-processor: watch Jobs or Pods, and report what they see to the queue."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ TEXT_PAUSE_SECONDS = 60.0
 
 
 async def run(observer: Observer, *, stop: asyncio.Event, text: Callable[[], Observer] | None = None) -> None:
-    """Forward observations until `stop`; those already read are sent first.
+    """Forward observations until `stop`. Those that were read are still sent.
 
-    `text` makes the observer of Kubernetes Events that runs beside it: what becomes of that one stops nothing.
+    `text` makes the observer of Kubernetes Events, which runs beside it. Its errors stop nothing.
 
     Raises:
         LeaseLost: another process watches now.
@@ -33,7 +33,7 @@ async def _keep_reading(make: Callable[[], Observer], *, stop: asyncio.Event) ->
             await loops.run_until_stopped(make().run(), stop=stop)
         except LeaseLost:
             raise
-        except Exception:  # text is best effort: an error in it is told, and the watch of the pods goes on
+        except Exception:  # texts are best effort; the watch of the pods goes on
             metrics.watch_failures.labels("event").inc()
             log.exception("the watch of events failed", action="watch.events", again_in_seconds=TEXT_PAUSE_SECONDS)
             await loops.sleep_unless_stopped(TEXT_PAUSE_SECONDS, stop)

@@ -56,7 +56,7 @@ class MessageQueue(Sender, Protocol):
         ...
 
     async def extend(self, receipts: Collection[str], *, visibility_seconds: float) -> None:
-        """Hide received messages for `visibility_seconds` from now (0 gives them back). Ignore receipts that are no longer valid."""
+        """Hide received messages for `visibility_seconds` from now (0 gives them back); ignore receipts that are not valid."""
         ...
 
     async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:

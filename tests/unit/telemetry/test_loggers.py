@@ -17,7 +17,7 @@ import pytest
 import structlog
 
 from kube_job_runner import settings
-from kube_job_runner.components import lifetime
+from kube_job_runner.bootstrap import lifetime
 from kube_job_runner.telemetry import loggers
 from kube_job_runner.telemetry.loggers import Cleaner
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from kube_job_runner import ports
-from kube_job_runner.components import lifetime, loops, sweeper
+from kube_job_runner.bootstrap import lifetime
+from kube_job_runner.components import loops, sweeper
 from kube_job_runner.domain.errors import DatabaseUnavailable, TemporaryError
 from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts, JobFacts, PodFacts, latest_at
 from kube_job_runner.domain.job import Job, Transition

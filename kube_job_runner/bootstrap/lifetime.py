@@ -1,4 +1,4 @@
-"""The life of a process: its event loop, its signals, and the end of all its components when one of them fails."""
+"""The life of a process: its event loop, its signals, and the end of all components when one of them fails."""
 
 from __future__ import annotations
 
@@ -25,12 +25,16 @@ async def supervise(
     drain_seconds: float,
     beside: Collection[Coroutine[Any, Any, None]] = (),
 ) -> int:
-    """Run the components until `stop`, or until one of them fails: then the process ends, for a person or a kubelet to see.
+    """Run the components until `stop`, or until one of them fails; return the exit code.
 
-    What runs `beside` them (probes, which have to answer while components drain) ends after the last of them.
+    A failed component ends the whole process, so that a person or a kubelet sees it. What runs `beside` the components ends
+    after the last of them: probes must answer while components drain.
+
+    Raises:
+        ConfigurationError: a component cannot run with these settings.
     """
     metrics.drain_limit_seconds.set(drain_seconds)
-    helpers = [asyncio.create_task(work) for work in (*beside, _measure_lag(), _tell_stop(stop))]
+    helpers = [asyncio.create_task(work) for work in (*beside, _measure_lag(), _note_stop(stop))]
     tasks = {asyncio.create_task(_named(name, work), name=name): name for name, work in coroutines.items()}
     try:
         return await _until_the_end(tasks, helpers, stop=stop, drain_seconds=drain_seconds)
@@ -57,7 +61,7 @@ async def _measure_lag() -> None:
         metrics.loop_lag_seconds.observe(max(0.0, loop.time() - due_at))
 
 
-async def _tell_stop(stop: asyncio.Event) -> None:
+async def _note_stop(stop: asyncio.Event) -> None:
     await stop.wait()
     metrics.stopping_since.set_to_current_time()
     await asyncio.Event().wait()
@@ -80,7 +84,7 @@ async def _until_the_end(
     _, pending = await asyncio.wait(tasks, timeout=drain_seconds + 5.0)
     for task in pending:
         task.cancel()
-    ended = {helper: "probes" for helper in helpers if helper.done()}  # the port is taken, say
+    ended = {helper: "probes" for helper in helpers if helper.done()}  # for example because the port is in use
     for task, name in (*tasks.items(), *ended.items()):
         with contextlib.suppress(asyncio.CancelledError):
             try:
@@ -97,14 +101,14 @@ async def _until_the_end(
 
 
 def spare_garbage_collection() -> None:
-    """Let what the start made, which lives to the end, not be looked through again; and collect after batches, not within."""
+    """Keep the objects of the start, which live to the end, out of garbage collection, and collect less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
 
 
 def handle_signals(stop: asyncio.Event) -> None:
-    """First signal: drain and end. Second: end at once, which loses nothing, because everything is in the store."""
+    """Drain at the first signal, and exit at the second. That loses nothing: everything is in the store."""
 
     def handle(number: int) -> None:
         if stop.is_set():
@@ -117,7 +121,9 @@ def handle_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, handle, number)
 
 
-def run_to_end(work: Coroutine[Any, Any, _T] | Awaitable[_T]) -> _T:
+def run_to_end(work: Awaitable[_T]) -> _T:
+    """Run `work` in an event loop of its own, uvloop's where it is installed; return its result."""
+
     async def main() -> _T:
         return await work
 
