@@ -1,12 +1,12 @@
-"""The Python SDK: `Client`, and `AsyncClient` which mirrors it. It talks HTTP and imports nothing of the server.
+"""The Python SDK: `Client`, and `AsyncClient` with the same methods. It talks HTTP and imports nothing of the server.
 
 from kube_job_runner import Client, JobFailed
 
-with Client() as client:                     # KJR_SERVER and KJR_TOKEN, or what `kjr up` left
+with Client() as client:                     # KJR_SERVER and KJR_TOKEN, or the server of `kjr up`
     job = client.submit(image="python:3.13", command=["python", "-c", "print(1)"])
     for line in client.logs(job.id, follow=True):
         print(line)
-    client.wait(job.id)                      # raises JobFailed unless it succeeded
+    client.wait(job.id)                      # raises JobFailed unless the job succeeded
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # asyncio is a fifth of what importing the SDK costs, and the command line has no use for it.
+    # asyncio is a fifth of the import time of the SDK, and the command line does not need it.
     if name == "AsyncClient":
         from kube_job_runner.client.aio import AsyncClient
 

@@ -1,4 +1,4 @@
-"""The HTTP calls of the API without any I/O: how each is asked, and what its answer means. Both clients share this."""
+"""The HTTP calls of the API without I/O: the request of each call, and the types of its answer. Both clients share them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, relative to the server's base URL. `timeout_seconds` bounds each read of the answer."""
+    """A request, relative to the base URL of the server. `timeout_seconds` limits each read of the answer."""
 
     method: str
     path: str
@@ -43,7 +43,7 @@ def common_headers(token: str | None) -> dict[str, str]:
 
 
 def new_idempotency_key() -> str:
-    """Return a key that no other submit has."""
+    """Return a new, unique idempotency key."""
     return f"kjr-{uuid.uuid4()}"
 
 
@@ -75,7 +75,7 @@ def submit(spec: Mapping[str, Any], idempotency_key: str, *, strict: bool) -> Ca
 
 
 def submit_many(specs: Sequence[Mapping[str, Any]], idempotency_key: str, *, strict: bool) -> Call:
-    """Store up to `BATCH_MAX` jobs; each gets an answer of its own."""
+    """Store up to `BATCH_MAX` jobs. Each gets its own answer."""
     return _submit("/v1/jobs:batch", {"jobs": list(specs)}, idempotency_key, strict=strict)
 
 
@@ -90,7 +90,7 @@ def get(job_id: str) -> Call:
 
 
 def poll(job_id: str, *, since: int, wait_seconds: float) -> Call:
-    """Read one job as soon as its version is above `since`, or after `wait_seconds`."""
+    """Read one job once its version is above `since`, or after `wait_seconds`."""
     return Call(
         method="GET",
         path=_job_path(job_id),
@@ -121,7 +121,7 @@ def list_page(filters: Mapping[str, Any], *, limit: int, cursor: str | None) -> 
 
 
 def cancel(job_id: str, reason: str, grace_seconds: int | None = None) -> Call:
-    """Ask for the end of a job."""
+    """Cancel a job."""
     body: dict[str, Any] = {"reason": reason} if reason else {}
     if grace_seconds is not None:
         body["grace_seconds"] = grace_seconds
@@ -129,7 +129,7 @@ def cancel(job_id: str, reason: str, grace_seconds: int | None = None) -> Call:
 
 
 def rerun(job_id: str, changes: Mapping[str, Any] | None, idempotency_key: str, *, force: bool) -> Call:
-    """Store a new job of the spec of another one, changed."""
+    """Store a new job with the spec of another one, and with changes."""
     body: dict[str, Any] = {"set": dict(changes or {})}
     if force:
         body["force"] = True
@@ -140,7 +140,7 @@ def rerun(job_id: str, changes: Mapping[str, Any] | None, idempotency_key: str, 
 def simulate(
     policy: Mapping[str, Any], *, jobs: Sequence[str], failures: Sequence[Mapping[str, Any]], memory: str | None
 ) -> Call:
-    """Try out a retry policy."""
+    """Simulate a retry policy."""
     body: dict[str, Any] = {"policy": dict(policy), "jobs": list(jobs), "failures": list(failures)}
     if memory is not None:
         body["memory"] = memory
@@ -153,7 +153,7 @@ def part(job_id: str, name: str) -> Call:
 
 
 def logs(job_id: str, *, follow: bool, attempt: int | None, params: Mapping[str, str]) -> Call:
-    """Read the log of one attempt as raw bytes; `params` are those of a `LogCursor`."""
+    """Read the log of one attempt as raw bytes. `params` come from a `LogCursor`."""
     params = dict(params)
     if follow:
         params["follow"] = "true"
@@ -170,7 +170,7 @@ def version() -> Call:
 
 
 def problem_of(status: int, body: bytes) -> models.Problem:
-    """Return the problem of an error answer; one is made up when the body is not a problem (a proxy, for example)."""
+    """Return the problem of an error answer. If the body is not a problem (from a proxy, for example), make one from its text."""
     try:
         raw = msgspec.json.decode(body, type=dict[str, Any])
         problem = models.read(models.Problem, {**raw, "status": status})
@@ -184,7 +184,7 @@ def decode(body: bytes) -> dict[str, Any]:
     """Return the JSON object of an answer.
 
     Raises:
-        UnexpectedAnswer: it is none.
+        UnexpectedAnswer: the answer is not a JSON object.
     """
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
@@ -198,7 +198,7 @@ def read_job(body: bytes) -> models.Job:
 
 
 def read_page(body: bytes) -> tuple[list[models.Job], str | None]:
-    """Return the jobs of a page and the cursor of the next one."""
+    """Return the jobs of a page, and the cursor of the next page if there is one."""
     raw = decode(body)
     return [_read(models.Job, item) for item in _items(raw, "jobs")], raw.get("next_cursor") or None
 
@@ -226,7 +226,7 @@ def read_explanation(body: bytes) -> models.Explanation:
 
 
 def read_simulations(body: bytes) -> list[models.Simulation]:
-    """Return the simulations of an answer, in the order of the jobs asked about."""
+    """Return the simulations of an answer, in the order of the jobs in the request."""
     return [_read(models.Simulation, item) for item in _items(decode(body), "simulations")]
 
 

@@ -1,7 +1,7 @@
-"""Where the server is and what to say to it: arguments, then KJR_SERVER and KJR_TOKEN, then the file that `kjr up` leaves.
+"""Finds the server and the token: in the arguments, in KJR_SERVER and KJR_TOKEN, or in the file that `kjr up` writes.
 
-The file is `<data dir>/connection.json`, `{"url": ..., "token": ...}`, readable by its owner alone. The data directory is
-KJR_DATA_DIR, or the XDG default that the server's settings have too.
+The file is `<data dir>/connection.json`, `{"url": ..., "token": ...}`, and only its owner can read it. The data directory is
+KJR_DATA_DIR, or the same XDG default as in the settings of the server.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ FILE_NAME = "connection.json"
 
 
 class Connection(msgspec.Struct, frozen=True):
-    """A server's base URL and the bearer token for it (None: none is sent)."""
+    """The base URL of a server, and the bearer token for it (None: no token is sent)."""
 
     url: str
     token: str | None = None
 
     @property
     def loopback(self) -> bool:
-        """Whether the server is on this machine; proxies of the environment do not apply to it."""
+        """Whether the server is on this machine. Proxies of the environment are not used for it."""
         host = urlsplit(self.url).hostname or ""
         try:
             return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -47,10 +47,10 @@ def data_dir(environ: Mapping[str, str] | None = None) -> Path:
 def discover(
     url: str | None = None, token: str | None = None, *, environ: Mapping[str, str] | None = None
 ) -> Connection:
-    """Return the connection to use. A token goes only to the server that it was given with.
+    """Return the connection to use. The token of the file is only used for the server of the file.
 
     Raises:
-        NotConfigured: no server is known, or its URL cannot be one.
+        NotConfigured: no server is known, or its URL is invalid.
     """
     environ = os.environ if environ is None else environ
     named = url or environ.get("KJR_SERVER")
@@ -67,7 +67,7 @@ def discover(
 
 
 def read_file(path: Path) -> Connection | None:
-    """Return what the connection file says; None when there is none that can be read."""
+    """Return the connection of the file, or None if the file is missing or invalid."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Connection)
     except (OSError, msgspec.MsgspecError):
@@ -78,15 +78,15 @@ def check_url(url: str) -> str:
     """Return the URL without its trailing slash.
 
     Raises:
-        NotConfigured: it is not an http or https URL with a host, or holds a password.
+        NotConfigured: it is not an http or https URL with a host, or it holds a password.
     """
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise errors.NotConfigured(f"the server URL {url!r} is wrong: {error}") from None
+        raise errors.NotConfigured(f"the server URL {url!r} is invalid: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise errors.NotConfigured(f"the server URL {url!r} is wrong: it must look like https://host:port")
+        raise errors.NotConfigured(f"the server URL {url!r} is invalid: it must look like https://host:port")
     if parts.username or parts.password:
         raise errors.NotConfigured("the server URL must not hold a user or password; use KJR_TOKEN")
     return url.rstrip("/")

@@ -1,13 +1,13 @@
-"""The errors of the client, as one small tree: catch `ClientError` for all of them.
+"""The errors of the client. All are subclasses of `ClientError`.
 
 ClientError
   NotConfigured        no server is known
-  ConnectionFailed     no answer within the retry budget (the outcome is unknown; the same call may be made again)
-  UnexpectedAnswer     something answered that is not this API
+  ConnectionFailed     no answer within the retry budget (the outcome is unknown; repeat the same call)
+  UnexpectedAnswer     the answer does not come from this API
   ApiError             the server refused: InvalidRequest, Unauthorized, Forbidden, NotFound, Conflict,
                        IdempotencyMismatch, RateLimited, ServerError
-  JobFailed            a job that was waited for did not succeed; JobCancelled when it was cancelled
-  WaitTimeout          the time given to wait is over, the job goes on
+  JobFailed            the job did not succeed; JobCancelled: it was cancelled
+  WaitTimeout          the job has not ended within the time to wait
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kube_job_runner.client.models import Job, Problem
 
 
 class ClientError(Exception):
-    """Something went wrong in the client of kube-job-runner."""
+    """An error of the kube-job-runner client."""
 
 
 class NotConfigured(ClientError):
@@ -31,7 +31,7 @@ class ConnectionFailed(ClientError):
 
 
 class UnexpectedAnswer(ClientError):
-    """The answer is not one of this API: most likely the URL belongs to something else."""
+    """The answer does not come from this API. The URL probably belongs to another service."""
 
 
 class ApiError(ClientError):
@@ -49,11 +49,11 @@ class ApiError(ClientError):
 
 
 class InvalidRequest(ApiError):
-    """The request breaks a rule of the API; `problem.errors` names each field."""
+    """The request breaks a rule of the API. `problem.errors` names each field."""
 
 
 class IdempotencyMismatch(InvalidRequest):
-    """The idempotency key was used before with another request."""
+    """The idempotency key was used before, with another request."""
 
 
 class Unauthorized(ApiError):
@@ -61,19 +61,19 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """The token is good, but may not do this."""
+    """The token is valid, but it does not allow this."""
 
 
 class NotFound(ApiError):
-    """There is no such object, or this token may not see it."""
+    """There is no such object, or the token does not allow to see it."""
 
 
 class Conflict(ApiError):
-    """The object is not in a state that allows this."""
+    """The state of the object does not allow this."""
 
 
 class RateLimited(ApiError):
-    """The server asked to slow down for longer than the retry budget."""
+    """The server asks to wait longer than the retry budget allows."""
 
 
 class ServerError(ApiError):
@@ -81,7 +81,7 @@ class ServerError(ApiError):
 
 
 class JobFailed(ClientError):
-    """A job did not succeed. `job` is its record; `reason`, `explanation` and `exit_code` are taken from it."""
+    """A job did not succeed. `job` is its record; `reason`, `explanation` and `exit_code` come from it."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -93,11 +93,11 @@ class JobFailed(ClientError):
 
 
 class JobCancelled(JobFailed):
-    """A job that was waited for was cancelled."""
+    """A job was cancelled."""
 
 
 class WaitTimeout(ClientError, TimeoutError):
-    """The time to wait is over and the job has not ended; `job` is the record last seen."""
+    """The job has not ended within the time to wait. `job` is its newest known record."""
 
     def __init__(self, job: Job, timeout_seconds: float) -> None:
         self.job = job
@@ -128,11 +128,11 @@ def of_problem(problem: Problem) -> ApiError:
 
 
 def checked(job: Job, *, check: bool) -> Job:
-    """Return an ended job.
+    """Return an ended job, or raise if `check` is set and it did not succeed.
 
     Raises:
-        JobCancelled: it was cancelled, and `check` is set.
-        JobFailed: it failed, and `check` is set.
+        JobCancelled: it was cancelled.
+        JobFailed: it failed.
     """
     if not check or job.succeeded:
         return job

@@ -1,4 +1,4 @@
-"""Settings of a client's link to the server: where the server is, how long calls are retried, options for httpx2."""
+"""Settings of the link to the server: its address, how long calls are retried, and the options of httpx2."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kube_job_runner.client.tries import OnRetry, Tries, socket_options
 
 
 class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What both clients have in common. `retry` bounds a single call, `outage` a wait or a followed log."""
+    """Settings of a link. `retry` limits a single call, `outage` limits a wait or a followed log."""
 
     connection: connection.Connection
     retry: RetryPolicy
@@ -22,7 +22,7 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     monotonic: Callable[[], float]
 
     def tries(self, *, patient: bool = False) -> Tries:
-        """Return the counter of tries for one call. A patient call is retried for as long as an outage may last."""
+        """Return the tries of one call. A patient call uses `outage`."""
         policy = self.outage if patient else self.retry
         return Tries(self.connection, policy, on_retry=self.on_retry, monotonic=self.monotonic)
 
@@ -52,7 +52,7 @@ def discover(
     on_retry: OnRetry | None,
     monotonic: Callable[[], float],
 ) -> LinkSettings:
-    """Return the settings for the server that is named or found.
+    """Return the settings for the named server, or for the server that is found.
 
     Raises:
         NotConfigured: no server is known.

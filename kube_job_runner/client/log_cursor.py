@@ -1,10 +1,12 @@
-"""Following a log over lost links, without the I/O: which attempt to read, what of it was delivered already, when it ends.
+"""The position of a reader in the log of a job, without I/O: which attempt to read, which bytes are new, when the log ends.
 
-The end of a stream is never taken for the end of the job: only the job's record says that. The server sends the log in
-frames, each with the place after it; after a lost link the log is asked for from the last place on, and what was delivered
-beyond it is skipped. So nothing is lost or repeated, whatever was asked for. A server that knows no frames sends plain
-bytes: then the log is read again and skipped by its length, or, asked for by its tail, by its last bytes (that may repeat
-lines, and loses none).
+The end of a stream is not the end of the job: only the job's record says that the job has ended.
+
+The server sends the log in frames. Each frame has the place that follows it. After a lost connection, the log is requested
+from the last place on, and bytes that were delivered beyond it are skipped. So no byte is lost or repeated.
+
+A server without frames sends plain bytes. Then the log is read again from its start, and as many bytes are skipped as were
+delivered. With a tail, the last delivered bytes are searched instead. This may repeat lines, but it loses none.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ Step = Literal["stream", "wait", "end"]
 
 
 class LogView(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a log to show: `since` is a duration before now (`10m`) or an RFC 3339 time, `grep` a text, not a pattern."""
+    """The part of a log to show. `since` is a duration before now (`10m`) or an RFC 3339 time, `grep` a plain text."""
 
     since: str | None = None
     grep: str | None = None
@@ -42,7 +44,7 @@ class LogView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Frames:
-    """Takes frames apart: a line with the place after it and its length, then so many bytes."""
+    """A parser of frames. A frame is a line with the place after it and its length, then that many bytes."""
 
     def __init__(self) -> None:
         self._head = b""
@@ -50,7 +52,7 @@ class _Frames:
         self._place = ""
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, str]]:
-        """Yield pieces; the last piece of a frame comes with its place, the others with none."""
+        """Yield pieces of frames. Only the last piece of a frame comes with its place."""
         while data:
             if self._left == 0:
                 head, found, data = data.partition(b"\n")
@@ -68,15 +70,15 @@ class _Frames:
 
 
 class LogCursor:
-    """Where a reader stands in the logs of a job's attempts."""
+    """The position of a reader in the logs of a job's attempts."""
 
     def __init__(self, *, attempt: int | None, tail: int | None, view: LogView | None = None) -> None:
         self.pinned = attempt
         self.attempt = attempt or 0
         self.complete = False
-        """Whether the last stream of this attempt was ended by the server, not by a fault of the link."""
+        """Whether the server ended the last stream of this attempt, and not a connection error."""
         self.gap = False
-        """Whether a log was found to be shorter than before: it was rotated, or its pod replaced."""
+        """Whether a log was shorter than before, because it was rotated or its pod was replaced."""
         self._tail = tail
         self._view = view or LogView()
         self._frames: _Frames | None = None
@@ -91,7 +93,7 @@ class LogCursor:
         self._search: bytearray | None = None
 
     def step(self, job: Job) -> Step:
-        """Return what to do next, given the job's record: read the attempt's log, wait for a change, or stop."""
+        """Return the next step for this record of the job: read the log of the attempt, wait for a change, or stop."""
         if self.attempt == 0:
             self.attempt = job.attempt
         if self.attempt == 0 or job.attempt < self.attempt:
@@ -107,20 +109,20 @@ class LogCursor:
 
     @property
     def answered(self) -> bool:
-        """Whether the server gave the log of this attempt to its present end, or said that there is none."""
+        """Whether the server has sent the log of this attempt up to its current end, or said that there is no log."""
         return self.complete or (self._error is not None and self._final)
 
     @property
-    def told(self) -> bool:
-        """Whether the server answered at all, as far as it could."""
+    def replied(self) -> bool:
+        """Whether the server has answered at all, with a complete stream or with an error."""
         return self.complete or self._error is not None
 
     def over(self, job: Job) -> bool:
-        """Whether nothing more will be written to the log of the attempt being read."""
+        """Whether the attempt has ended, so that its log grows no more."""
         return job.terminal or job.attempt > self.attempt or job.state == "queued"
 
     def open(self) -> dict[str, str]:
-        """Prepare for a stream of the attempt's log and return the parameters to ask with."""
+        """Prepare for a new stream, and return the parameters of its request."""
         self.complete, self._error = False, None
         params = self._view.params() | {"frames": "true"}
         self._frames = None
@@ -137,12 +139,12 @@ class LogCursor:
         return params
 
     def begin(self, content_type: str) -> None:
-        """Note how the answer is to be read."""
+        """Note the format of the answer."""
         if content_type.partition(";")[0].strip() == FRAMES:
             self._frames = _Frames()
 
     def feed(self, data: bytes) -> LogChunk | None:
-        """Take a piece of the stream; return what of it is new."""
+        """Take a piece of the stream. Return the new bytes in it, or None."""
         if self._frames is not None:
             return self._new(b"".join(self._framed(data)))
         data = self._after_anchor(data) if self._search is not None else self._skipped(data)
@@ -182,17 +184,17 @@ class LogCursor:
             self.gap = True
 
     def missing(self, error: ApiError, *, final: bool) -> None:
-        """Note the answer that there is no log of this attempt; unless it is `final`, it is asked again at its end."""
+        """Note that the attempt has no log. Unless `final` is set, the log is requested again after the end of the attempt."""
         self._error, self._final = error, final
 
     def check(self) -> None:
-        """Raise the server's answer when there was no log at all: an empty log is not the same as none."""
+        """Raise the error of the server if there was no log at all. An empty log is not an error."""
         if self._error is not None and not self._any:
             raise self._error
 
     @property
     def patience_seconds(self) -> float:
-        """How long to wait for the record to agree before the log is looked at again."""
+        """Seconds to wait for the record to show the end of the attempt, before the log is read again."""
         if self.complete:
             return _PATIENCE_SECONDS
         return _PATIENCE_MISSING_SECONDS if self._error else 0.0
@@ -218,7 +220,7 @@ class LogCursor:
 
 
 class LineSplitter:
-    """Makes lines of chunks: UTF-8, bytes that are not are replaced, split at line feeds only."""
+    """Splits chunks into lines at line feeds. The encoding is UTF-8; invalid bytes are replaced."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -226,7 +228,7 @@ class LineSplitter:
         self._attempt = 0
 
     def feed(self, chunk: LogChunk) -> Iterator[str]:
-        """Yield the lines that a chunk completes."""
+        """Yield the lines that end in a chunk."""
         if chunk.attempt != self._attempt:
             yield from self.flush()
             self._attempt = chunk.attempt
@@ -239,7 +241,7 @@ class LineSplitter:
             self._parts.append(pieces[-1])
 
     def flush(self) -> Iterator[str]:
-        """Yield the last line when it had no line feed."""
+        """Yield the last line if it has no line feed."""
         rest = "".join(self._parts) + self._decoder.decode(b"", final=True)
         self._parts.clear()
         self._decoder.reset()

@@ -1,7 +1,7 @@
-"""What the API answers, as tolerant types: a newer server may send more fields and other words, and nothing breaks.
+"""Types of the answers of the API. They tolerate new fields and new words of a newer server.
 
-Every value but the identity of an object may be missing, states are plain strings, and `raw` keeps the answer as it came,
-so that a client can pass on what it does not know.
+Only the identity of an object is required. States are plain strings. `raw` keeps the original answer, so that a client can
+pass on fields that it does not know.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LIVE_STATES = frozenset({"queued", "starting", "running", "stopping"})
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer of the API; `raw` is the JSON object that it was read from."""
+    """An answer of the API. `raw` is its JSON object."""
 
     raw: dict[str, Any] = {}
 
@@ -26,7 +26,7 @@ RecordT = TypeVar("RecordT", bound=Record)
 
 
 class Job(Record, frozen=True, kw_only=True):
-    """A job as the server reports it. Times are aware; `exit_code` is None where none exists."""
+    """A job as the server reports it. Times have a time zone; `exit_code` is None if there is none."""
 
     id: str
     state: str
@@ -51,14 +51,14 @@ class Job(Record, frozen=True, kw_only=True):
 
     @property
     def terminal(self) -> bool:
-        """Whether the job has ended. A state that this client does not know counts as ended once it has an end time."""
+        """Whether the job has ended. A job in an unknown state has ended if it has an end time."""
         if self.state in TERMINAL_STATES:
             return True
         return self.state not in LIVE_STATES and self.finished_at is not None
 
     @property
     def succeeded(self) -> bool:
-        """Whether the job ended well."""
+        """Whether the job has succeeded."""
         return self.state == "succeeded"
 
 
@@ -96,7 +96,7 @@ class Transition(Record, frozen=True, kw_only=True):
 class Phase(Record, frozen=True, kw_only=True):
     """One phase of an attempt: queued, created, scheduled, pulling, starting, running or finishing.
 
-    `ended_at` is None while it lasts, and then `reason` says why it does.
+    While the phase lasts, `ended_at` is None and `reason` says what it waits for.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Phase(Record, frozen=True, kw_only=True):
 
 
 class Timeline(Record, frozen=True, kw_only=True):
-    """The phases of all attempts of a job, oldest first, as of `now` by the server's clock."""
+    """The phases of all attempts of a job, oldest first. `now` is the time of the answer by the server's clock."""
 
     now: datetime
     state: str = ""
@@ -117,7 +117,7 @@ class Timeline(Record, frozen=True, kw_only=True):
 
 
 class Explanation(Record, frozen=True, kw_only=True):
-    """What happened to a job: one sentence, then the evidence of each attempt as the API has it."""
+    """What happened to a job: one sentence, and the evidence of each attempt in the shape of the API."""
 
     job_id: str
     sentence: str
@@ -132,7 +132,7 @@ class Explanation(Record, frozen=True, kw_only=True):
 
 
 class Simulation(Record, frozen=True, kw_only=True):
-    """What a retry policy makes of a job or of made-up failures: `outcome` is succeeded, failed, cancelled or open."""
+    """The decisions of a retry policy for a job or for a series of failures. `outcome`: succeeded, failed, cancelled or open."""
 
     outcome: str
     job_id: str | None = None
@@ -143,14 +143,14 @@ class Simulation(Record, frozen=True, kw_only=True):
 
 
 class FieldError(msgspec.Struct, frozen=True, kw_only=True):
-    """One fault of a request: where (a JSON pointer, RFC 6901) and what."""
+    """One fault of a request: its place (a JSON pointer, RFC 6901) and a description."""
 
     pointer: str = ""
     detail: str = ""
 
 
 class Problem(Record, frozen=True, kw_only=True):
-    """An error answer (RFC 9457) with the members that kube-job-runner adds."""
+    """An error answer (RFC 9457), with the members that kube-job-runner adds."""
 
     status: int = 0
     type: str = ""
@@ -163,7 +163,7 @@ class Problem(Record, frozen=True, kw_only=True):
 
 
 class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one job of a batch: its `job`, or the `problem` that it was refused for."""
+    """The result for one job of a batch: the `job`, or the `problem` why it was refused."""
 
     status: int
     job: Job | None = None
@@ -171,17 +171,17 @@ class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogChunk(msgspec.Struct, frozen=True):
-    """A piece of the log of one attempt: raw bytes as they came, cut anywhere."""
+    """A piece of the log of one attempt: raw bytes, cut anywhere."""
 
     attempt: int
     data: bytes
 
 
 def read(type_: type[RecordT], raw: Mapping[str, Any]) -> RecordT:
-    """Return `raw` as `type_`; a null in a field that has a default counts as missing.
+    """Return `raw` as `type_`. A null counts as missing, except in a field whose default is None.
 
     Raises:
-        ValueError: the object has not the shape of `type_`.
+        ValueError: the object does not have the shape of `type_`.
     """
     nullable = {field.encode_name for field in msgspec.structs.fields(type_) if field.default is None}
     given = {key: value for key, value in raw.items() if key != "raw" and (value is not None or key in nullable)}

@@ -1,7 +1,7 @@
-"""Whether a call is made again, and when: a value, so that it can be tested as arithmetic.
+"""The retry policy of the client: whether a call is retried, and after how many seconds.
 
-Every call of this client may be repeated: reads change nothing, a submit carries an idempotency key, a cancel of a
-cancelled job is the same cancel. So a lost answer is retried like a refused connection.
+Every call can be repeated. Reads change nothing, a submit has an idempotency key, and a second cancel changes nothing. So a
+lost answer is retried like a refused connection.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RETRIED_STATUSES = frozenset({408, 429, 502, 503, 504})
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How long (`budget_seconds`, all tries and waits together) and in which steps a call is tried; 0 means once."""
+    """How a call is retried. `budget_seconds` limits all tries and waits together; 0 means one try."""
 
     budget_seconds: float = 60.0
     first_delay_seconds: float = 0.2
@@ -33,10 +33,10 @@ def decide(
     retry_after_seconds: float | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> float | None:
-    """Return how many seconds to wait before the next try, or None to give up.
+    """Return the seconds to wait before the next try, or None to give up.
 
-    `failures` counts those so far (1 at the first). The wait is drawn from the upper half of its step, is never shorter
-    than the server's `Retry-After`, and a wait that would end after the budget is not begun.
+    `failures` counts the failures so far (1 after the first). The wait is random within the upper half of its step, and not
+    shorter than `Retry-After` of the server. If it would end after the budget, the call is given up at once.
     """
     exponent = min(failures - 1, 32)
     step = min(policy.first_delay_seconds * policy.factor**exponent, policy.max_delay_seconds)
@@ -47,7 +47,7 @@ def decide(
 
 
 def parse_retry_after(value: str | None, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float | None:
-    """Return the seconds of a `Retry-After` header (RFC 9110 section 10.2.3: a number or a date), or None."""
+    """Return the seconds of a `Retry-After` header, which is a number or a date (RFC 9110 section 10.2.3), or None."""
     if not value:
         return None
     if value.strip().isdecimal():

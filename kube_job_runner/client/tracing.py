@@ -1,6 +1,6 @@
-"""The trace of the caller, passed on with a submit: that of the current OpenTelemetry span, else of the variable TRACEPARENT.
+"""Trace context of a submit: from the current OpenTelemetry span, else from the variable TRACEPARENT.
 
-OpenTelemetry is never imported here: where the calling program has no span, it has not imported it either.
+OpenTelemetry is not imported here. A program without it has no span.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[
 
 
 def headers() -> dict[str, str]:
-    """Return the `traceparent` header of a request (W3C Trace Context), or nothing."""
+    """Return the header `traceparent` (W3C Trace Context), or no header."""
     found = _of_span() or os.environ.get("TRACEPARENT", "")
     return {"traceparent": found} if _TRACEPARENT.fullmatch(found) else {}
 

@@ -1,4 +1,4 @@
-"""One call's tries, without the I/O: what to do after each answer and each fault. Both clients drive it."""
+"""The tries of one call, without I/O: what to do after each answer and each connection error. Both clients use it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kube_job_runner.client import api_calls, errors, models, retry
 from kube_job_runner.client.connection import Connection
 
 OnRetry = Callable[[str, float], None]
-"""Called before each wait with the reason (a sentence) and the wait in seconds."""
+"""Called before each retry, with the reason (a sentence) and the wait in seconds."""
 
 SocketOption = tuple[int, int, int]
 
 
 def socket_options() -> Iterable[SocketOption]:
-    """Return TCP keep-alive options: a peer that vanished is noticed in a minute, also on a stream that is silent."""
+    """Return TCP keep-alive options. They detect a lost peer within a minute, even on a silent stream."""
     options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPALIVE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
         option = getattr(socket, name, None)
@@ -30,12 +30,12 @@ def socket_options() -> Iterable[SocketOption]:
 
 
 def timeouts(call: api_calls.Call) -> httpx2.Timeout:
-    """Return the timeouts of a call; connecting has a short one of its own."""
+    """Return the timeouts of a call. Connecting has a shorter one."""
     return httpx2.Timeout(call.timeout_seconds, connect=min(10.0, call.timeout_seconds))
 
 
 class Tries:
-    """Counts the tries of one call; each method returns the seconds to wait before the next try, or raises."""
+    """Counts the tries of one call. Its methods return the seconds to wait before the next try, or raise."""
 
     def __init__(
         self,
@@ -54,16 +54,16 @@ class Tries:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the failures so far: the link has proved good."""
+        """Forget the failures so far, because the connection works."""
         self._failures = 0
         self._started = self._monotonic()
 
     def after_answer(self, response: httpx2.Response) -> float:
-        """Judge an answer that is not a success (its body must be read).
+        """Handle an answer that is not a success. Its body must have been read.
 
         Raises:
-            ApiError: it may not be retried, or the budget is used up.
-            UnexpectedAnswer: it is a redirect or another answer that this API does not give.
+            ApiError: the call cannot be retried, or the budget is used up.
+            UnexpectedAnswer: this API does not give such an answer (a redirect, for example).
         """
         if response.status_code < 400:
             place = response.headers.get("location", "")
@@ -76,10 +76,10 @@ class Tries:
         return self._next(f"the server answered {response.status_code}", error, after)
 
     def after_fault(self, fault: httpx2.HTTPError) -> float:
-        """Judge a fault of the link.
+        """Handle a connection error.
 
         Raises:
-            ConnectionFailed: it may not be retried, or the budget is used up.
+            ConnectionFailed: the call cannot be retried, or the budget is used up.
         """
         text = f"cannot reach {self._connection.url}: {_describe(fault)}"
         error = errors.ConnectionFailed(text)

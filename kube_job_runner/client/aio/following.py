@@ -1,4 +1,4 @@
-"""Reading and following the log of a job. The state is in `LogCursor`; here is only the I/O."""
+"""Reads and follows the log of a job. `LogCursor` holds the state; this module does the I/O."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ async def read_chunks(
             cursor.check()
             return
         if not over:
-            job = await _settle(link, job, cursor) if cursor.told else await link.get(job.id, patient=True)
+            job = await _settle(link, job, cursor) if cursor.replied else await link.get(job.id, patient=True)
 
 
 async def _read_stream(
     link: AsyncLink, job_id: str, cursor: LogCursor, attempts: Tries, *, follow: bool
 ) -> AsyncIterator[models.LogChunk]:
-    """Read one stream to its end, or to a fault and the wait after it, or to the answer that there is no log."""
+    """Read one stream until it ends, fails, or turns out not to exist. After a failure, wait before the next try."""
     call = api_calls.logs(job_id, follow=follow, attempt=cursor.attempt or None, params=cursor.open())
     try:
         async with link.stream(call) as answer:
@@ -59,7 +59,7 @@ async def _read_stream(
             await answer.aread()
             delay = attempts.after_answer(answer)
     except httpx2.ReadTimeout as fault:
-        # A log may be silent for hours. The read of the job's record that follows shows whether the server still lives.
+        # A log may be silent for hours. The job's record is read next; that shows whether the server is still reachable.
         delay = 0.0 if follow else attempts.after_fault(fault)
     except httpx2.HTTPError as fault:
         delay = attempts.after_fault(fault)
@@ -70,7 +70,7 @@ async def _read_stream(
 
 
 async def _settle(link: AsyncLink, job: models.Job, cursor: LogCursor) -> models.Job:
-    """Return the job once its record says that the attempt is over, or once it is time to read the log again."""
+    """Return the job once its record shows the end of the attempt, or once the log must be read again."""
     monotonic = link.settings.monotonic
     deadline = monotonic() + cursor.patience_seconds
     while not cursor.over(job):

@@ -81,15 +81,15 @@ class AsyncClient:
         strict: bool = False,
         **fields: Any,
     ) -> models.Job:
-        """Submit one job: a spec, or its fields as keyword arguments. It is durable when this returns.
+        """Submit one job: a spec, or its fields as keyword arguments. The job is stored when this method returns.
 
-        A key is made unless one is given, and kept over all tries, so that a lost answer never makes a second job. Fields
-        that the server does not know are named in `warnings` of the answer, or refused with `strict`.
+        All tries use the same idempotency key (a new one by default), so a lost answer never leads to a second job. The
+        server names unknown fields in `warnings` of the answer. With `strict` it refuses them.
 
         Raises:
-            InvalidRequest: the spec breaks limits; `problem.errors` names every one.
+            InvalidRequest: the spec is invalid; `problem.errors` names every fault.
             IdempotencyMismatch: the key was used for another spec.
-            ConnectionFailed: it is not known whether the job was stored; submit again with the same key.
+            ConnectionFailed: it is unknown whether the job was stored; submit it again with the same key.
         """
         key = idempotency_key or api_calls.new_idempotency_key()
         return api_calls.read_job(
@@ -99,7 +99,7 @@ class AsyncClient:
     async def submit_many(
         self, specs: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None, strict: bool = False
     ) -> Answers:
-        """Submit any number of jobs, in batches; return an answer for each, in order. Refused jobs do not raise."""
+        """Submit any number of jobs in batches. Return an answer for each, in order; a refused job does not raise."""
         key = idempotency_key or api_calls.new_idempotency_key()
         answers: Answers = []
         for start in range(0, len(specs), api_calls.BATCH_MAX):
@@ -112,7 +112,7 @@ class AsyncClient:
         """Return a job.
 
         Raises:
-            NotFound: there is none with this id.
+            NotFound: there is no job with this id.
         """
         return await self._link.get(job_id)
 
@@ -131,9 +131,10 @@ class AsyncClient:
         limit: int | None = None,
         page_size: int = 100,
     ) -> AsyncIterator[models.Job]:
-        """Yield jobs, newest first, page by page; at most `limit`. `labels` is a Kubernetes label selector or a mapping.
+        """Yield jobs, newest first, at most `limit`. `labels` is a Kubernetes label selector or a mapping.
 
-        `reason` means jobs that failed for it (or, with `state`, those that have it), `rerun_of` those that run that one again.
+        `reason` selects jobs that failed for this reason (with `state`: jobs in that state with this reason). `rerun_of`
+        selects the reruns of a job.
         """
         filters = {
             "state": state,
@@ -160,10 +161,10 @@ class AsyncClient:
                 return
 
     async def cancel(self, job_id: str, reason: str = "", *, grace_seconds: int | None = None) -> models.Job:
-        """Ask for the end of a job; it is `cancelled` once nothing of it is left running.
+        """Cancel a job. Its state is `cancelled` only once nothing of it is running any more.
 
-        `grace_seconds` is how long its program has between SIGTERM and SIGKILL, 0 kills at once; None is what its spec says.
-        `cancel["outlook"]` of the answer says what happens now.
+        `grace_seconds` is the time between SIGTERM and SIGKILL; 0 kills at once, None means the value of the spec.
+        `cancel["outlook"]` of the answer says what happens next.
 
         Raises:
             Conflict: the job has ended already.
@@ -178,17 +179,19 @@ class AsyncClient:
         force: bool = False,
         idempotency_key: str | None = None,
     ) -> models.Job:
-        """Submit a new job of the spec of another one, with `changes` by path: `{"resources.memory": "2Gi"}`; None unsets.
+        """Submit a new job with the spec of another one. `changes` are values by path, `{"resources.memory": "2Gi"}`.
+
+        A value of None removes a field.
 
         Raises:
-            Conflict: the job has not ended (`force` runs it again all the same).
-            InvalidRequest: a change is wrong, or the spec is not allowed any more.
+            Conflict: the job has not ended, and `force` is not set.
+            InvalidRequest: a change is invalid, or the spec is no longer allowed.
         """
         key = idempotency_key or api_calls.new_idempotency_key()
         return api_calls.read_job(await self._link.send(api_calls.rerun(job_id, changes, key, force=force)))
 
     async def explain(self, job_id: str) -> models.Explanation:
-        """Return what happened to a job, or why it still waits: one sentence, and the evidence for it."""
+        """Return what happened to a job, or why it still waits: one sentence, with the evidence."""
         return api_calls.read_explanation(await self._link.send(api_calls.part(job_id, "explanation")))
 
     async def timeline(self, job_id: str) -> models.Timeline:
@@ -203,16 +206,16 @@ class AsyncClient:
         failures: Sequence[Mapping[str, Any]] = (),
         memory: str | None = None,
     ) -> Simulations:
-        """Return what a retry policy would have decided about jobs that ran, or about failures in a row; nothing is run.
+        """Return the decisions of a retry policy for past jobs, or for a series of failures. Nothing is run.
 
-        A failure is `{"reason": "OutOfMemory"}`, with `exit_code`, `signal` and `cause` where they matter; `memory` is what the
-        first attempt of them has.
+        A failure is `{"reason": "OutOfMemory"}`, with `exit_code`, `signal` and `cause` if they matter. `memory` is the
+        memory of the first attempt in a series of failures.
         """
         call = api_calls.simulate(policy, jobs=jobs, failures=failures, memory=memory)
         return api_calls.read_simulations(await self._link.send(call))
 
     async def transitions(self, job_id: str) -> Transitions:
-        """Return the history of a job's state, oldest first."""
+        """Return the state changes of a job, oldest first."""
         return api_calls.read_transitions(await self._link.send(api_calls.part(job_id, "transitions")))
 
     async def attempts(self, job_id: str) -> Attempts:
@@ -220,17 +223,17 @@ class AsyncClient:
         return api_calls.read_attempts(await self._link.send(api_calls.part(job_id, "attempts")))
 
     async def spec(self, job_id: str) -> dict[str, Any]:
-        """Return the spec of a job as it was stored."""
+        """Return the stored spec of a job."""
         return api_calls.decode(await self._link.send(api_calls.part(job_id, "spec")))
 
     async def version(self) -> dict[str, Any]:
-        """Return what the server says about its version."""
+        """Return the versions of the server and of its API."""
         return api_calls.decode(await self._link.send(api_calls.version()))
 
     # --- waiting ---
 
     async def changes(self, job_id: str, *, timeout: float | None = None) -> AsyncIterator[models.Job]:
-        """Yield the job now and at each change that is seen, until it has ended or `timeout` seconds are over."""
+        """Yield the job now and after each change, until it has ended or `timeout` seconds have passed."""
         deadline = None if timeout is None else self._monotonic() + timeout
         job = await self._link.get(job_id, patient=True)
         yield job
@@ -244,11 +247,11 @@ class AsyncClient:
             job = seen
 
     async def wait(self, job_id: str, *, timeout: float | None = None, check: bool = True) -> models.Job:
-        """Return the job once it has ended, and only then, however often the link is lost.
+        """Return the job once it has ended. Lost connections do not end the wait.
 
         Raises:
-            JobFailed, JobCancelled: it did not succeed (with `check=False` the record is returned instead).
-            WaitTimeout: `timeout` seconds are over.
+            JobFailed, JobCancelled: it did not succeed; with `check=False` the record is returned instead.
+            WaitTimeout: the job has not ended within `timeout` seconds.
         """
         async for job in self.changes(job_id, timeout=timeout):
             last = job
@@ -265,7 +268,7 @@ class AsyncClient:
         check: bool = True,
         **fields: Any,
     ) -> models.Job:
-        """Submit a job and wait for its end. `fields` are those of `submit`."""
+        """Submit a job and wait until it has ended. `fields` are those of `submit`."""
         job = await self.submit(image=image, command=[*command], **fields)
         return await self.wait(job.id, timeout=timeout, check=check)
 
@@ -283,14 +286,15 @@ class AsyncClient:
         container: str | None = None,
         timestamps: bool = False,
     ) -> AsyncIterator[str]:
-        """Yield the lines of a job's log, of its newest attempt or the one given.
+        """Yield the lines of a job's log. `attempt` is a number; by default it is the newest attempt.
 
-        With `follow` it waits for the start, goes on into later attempts, reconnects when the link is lost, and ends only
-        when the job (or the attempt given) has ended. `since` is a duration before now (`10m`) or an RFC 3339 time, `grep`
-        a text that lines must hold, `container` another than the job's own; `timestamps` puts its time before each line.
+        With `follow`, the method waits for the start of the job, continues through later attempts, reconnects after a lost
+        connection, and ends only when the job (or the given attempt) has ended. `since` is a duration before now (`10m`) or
+        an RFC 3339 time. `grep` is a text that the lines contain. `container` is another container of the pod.
+        `timestamps` puts the time before each line.
 
         Raises:
-            NotFound: there is no such job, or no log of it is to be had.
+            NotFound: there is no such job, or it has no log.
         """
         lines = LineSplitter()
         async for chunk in self.log_chunks(
@@ -320,7 +324,7 @@ class AsyncClient:
         container: str | None = None,
         timestamps: bool = False,
     ) -> AsyncIterator[models.LogChunk]:
-        """Yield what `logs` does as raw bytes, as they come."""
+        """Yield the same log as `logs`, as raw bytes."""
         view = LogView(since=since, grep=grep, container=container, timestamps=timestamps)
         cursor = LogCursor(attempt=attempt, tail=tail, view=view)
         return following.read_chunks(self._link, job_id, cursor, follow=follow)

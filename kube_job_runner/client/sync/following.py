@@ -1,5 +1,5 @@
 # Written by `make client` from kube_job_runner/client/aio/following.py: do not edit.
-"""Reading and following the log of a job. The state is in `LogCursor`; here is only the I/O."""
+"""Reads and follows the log of a job. `LogCursor` holds the state; this module does the I/O."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def read_chunks(link: Link, job_id: str, cursor: LogCursor, *, follow: bool) -> 
             cursor.check()
             return
         if not over:
-            job = _settle(link, job, cursor) if cursor.told else link.get(job.id, patient=True)
+            job = _settle(link, job, cursor) if cursor.replied else link.get(job.id, patient=True)
 
 
 def _read_stream(
     link: Link, job_id: str, cursor: LogCursor, attempts: Tries, *, follow: bool
 ) -> Iterator[models.LogChunk]:
-    """Read one stream to its end, or to a fault and the wait after it, or to the answer that there is no log."""
+    """Read one stream until it ends, fails, or turns out not to exist. After a failure, wait before the next try."""
     call = api_calls.logs(job_id, follow=follow, attempt=cursor.attempt or None, params=cursor.open())
     try:
         with link.stream(call) as answer:
@@ -57,7 +57,7 @@ def _read_stream(
             answer.read()
             delay = attempts.after_answer(answer)
     except httpx2.ReadTimeout as fault:
-        # A log may be silent for hours. The read of the job's record that follows shows whether the server still lives.
+        # A log may be silent for hours. The job's record is read next; that shows whether the server is still reachable.
         delay = 0.0 if follow else attempts.after_fault(fault)
     except httpx2.HTTPError as fault:
         delay = attempts.after_fault(fault)
@@ -68,7 +68,7 @@ def _read_stream(
 
 
 def _settle(link: Link, job: models.Job, cursor: LogCursor) -> models.Job:
-    """Return the job once its record says that the attempt is over, or once it is time to read the log again."""
+    """Return the job once its record shows the end of the attempt, or once the log must be read again."""
     monotonic = link.settings.monotonic
     deadline = monotonic() + cursor.patience_seconds
     while not cursor.over(job):

@@ -36,11 +36,11 @@ class Link:
         self._http.close()
 
     def send(self, call: api_calls.Call, *, patient: bool = False) -> bytes:
-        """Make a call, with retries, and return the body of its answer. A patient call bears an outage.
+        """Make a call, with retries, and return the body of its answer. A patient call survives an outage.
 
         Raises:
-            ApiError: the server refused.
-            ConnectionFailed: the server gave no answer in time.
+            ApiError: the server refused the call.
+            ConnectionFailed: the server did not answer in time.
         """
         attempts = self.settings.tries(patient=patient)
         while True:

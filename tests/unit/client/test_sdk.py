@@ -1,4 +1,4 @@
-"""What each call asks, and what its answers become."""
+"""What each call of the clients sends, and what it makes of the answer."""
 
 from __future__ import annotations
 
@@ -126,68 +126,6 @@ def test_a_job_id_cannot_leave_its_place_in_the_path(client: Driver, script: Scr
     with pytest.raises(sdk.NotFound):
         client.call("get", "../version?x=1")
     assert script.requests[0].url.raw_path == b"/v1/jobs/..%2Fversion%3Fx%3D1"
-
-
-def test_what_a_newer_server_says_is_kept_and_breaks_nothing(client: Driver, script: Script) -> None:
-    script.add(job("hibernating", 4, colour="blue", labels=None, name=None))
-    seen = client.call("get", JOB_ID)
-    assert (seen.state, seen.terminal, seen.labels, seen.name) == ("hibernating", False, {}, "")
-    assert seen.raw["colour"] == "blue"
-
-
-def test_an_unknown_state_with_an_end_time_has_ended(client: Driver, script: Script) -> None:
-    script.add(job("expired", 4, finished_at="2026-01-01T00:00:05Z"))
-    assert client.call("get", JOB_ID).terminal
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "kind"),
-    [
-        (400, "malformed-json", sdk.InvalidRequest),
-        (401, "unauthenticated", sdk.Unauthorized),
-        (403, "forbidden", sdk.Forbidden),
-        (404, "not-found", sdk.NotFound),
-        (409, "job-ended", sdk.Conflict),
-        (413, "body-too-large", sdk.InvalidRequest),
-        (418, "teapot", sdk.ApiError),
-        (422, "validation-failed", sdk.InvalidRequest),
-        (422, "idempotency-key-reuse", sdk.IdempotencyMismatch),
-        (500, "internal-error", sdk.ServerError),
-    ],
-)
-def test_problems_become_typed_errors(
-    client: Driver, script: Script, status: int, code: str, kind: type[sdk.ApiError]
-) -> None:
-    errors = [{"pointer": "/image", "detail": "is required", "in": "body"}]
-    script.add(problem(status, code, request_id="r1", errors=errors, unknown=1))
-    with pytest.raises(kind) as caught:
-        client.call("cancel", JOB_ID, "why")
-    assert type(caught.value) is kind
-    assert (caught.value.status, caught.value.code, caught.value.problem.request_id) == (status, code, "r1")
-    assert "/image: is required" in str(caught.value)
-    assert len(script.requests) == 1
-
-
-def test_an_error_that_is_no_problem_still_says_something(client: Driver, script: Script) -> None:
-    script.add(httpx2.Response(403, text="<html>proxy says no</html>"))
-    with pytest.raises(sdk.Forbidden, match="proxy says no"):
-        client.call("get", JOB_ID)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        httpx2.Response(200, text="<html>welcome</html>"),
-        httpx2.Response(200, json=[1]),
-        httpx2.Response(200, json={"hello": 1}),
-        httpx2.Response(200, json={"id": 5, "state": "queued"}),
-        httpx2.Response(302, headers={"location": "https://login.example/"}),
-    ],
-)
-def test_an_answer_of_something_else_is_named_as_such(client: Driver, script: Script, answer: httpx2.Response) -> None:
-    script.add(answer)
-    with pytest.raises(sdk.UnexpectedAnswer):
-        client.call("get", JOB_ID)
 
 
 def test_a_rerun_sends_its_changes_and_a_key(client: Driver, script: Script) -> None:
