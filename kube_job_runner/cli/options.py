@@ -48,11 +48,24 @@ class KeyValue(click.ParamType[tuple[str, str]]):
 DURATION = Duration()
 KEY_VALUE = KeyValue()
 
+idempotency_key = click.option("--idempotency-key", metavar="KEY", help="The same key never makes a second job.")
+
 set_fields = click.option(
     "--set", "assignments", multiple=True, type=KEY_VALUE, metavar="PATH=VALUE",
     help="Set a field of the spec, like resources.memory=2Gi; null removes it. May be repeated.",
 )  # fmt: skip
 """Add `--set`; `set_option` reads it."""
+
+
+def wait_for_end(function: Function) -> Function:
+    """Add `--wait` and `--wait-timeout`."""
+    add_wait = click.option(
+        "--wait", is_flag=True, help="Wait until the jobs have ended and return the exit code, as `kjr wait` does."
+    )
+    add_timeout = click.option(
+        "--wait-timeout", type=DURATION, help="With --wait: return 75 if the jobs have not ended after this time."
+    )
+    return add_wait(add_timeout(function))
 
 
 def connection(function: Function) -> Function:

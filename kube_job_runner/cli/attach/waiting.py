@@ -7,11 +7,34 @@ from typing import TYPE_CHECKING
 from kube_job_runner.cli import exitcodes
 from kube_job_runner.cli.attach import follower, reports
 from kube_job_runner.cli.invocation import Invocation
+from kube_job_runner.cli.terminal import output
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
 
 ANY_MAX = 100
+
+
+def conclude(
+    client: Client,
+    invocation: Invocation,
+    jobs: list[Job],
+    *,
+    refused: int,
+    wait: bool,
+    timeout: float | None,
+    single: bool,
+) -> int:
+    """Print submitted jobs, after waiting for them if `wait` is set; return the exit code. `refused` counts the others."""
+    code = exitcodes.OK
+    if refused:
+        code = exitcodes.NO_EXIT_CODE if wait else exitcodes.ERROR
+    if wait and jobs:
+        jobs, code = wait_all(client, invocation, [job.id for job in jobs], timeout)
+        if refused and code != exitcodes.STILL_RUNNING:
+            code = max(code, exitcodes.ERROR)
+    output.write_jobs(jobs, invocation, single=single)
+    return code
 
 
 def wait_all(client: Client, invocation: Invocation, ids: list[str], timeout: float | None) -> tuple[list[Job], int]:

@@ -16,16 +16,11 @@ if TYPE_CHECKING:
 @click.argument("references", nargs=-1, required=True, metavar="ID...")
 @options.set_fields
 @click.option("--force", is_flag=True, help="Allow it before the job has ended. Then both may run at the same time.")
-@click.option(
-    "--wait", is_flag=True, help="Wait until the new jobs have ended and return the exit code, as `kjr wait` does."
-)
-@click.option(
-    "--wait-timeout", type=options.DURATION, help="With --wait: return 75 if the jobs have not ended after this time."
-)
+@options.wait_for_end
 @click.option(
     "--logs", is_flag=True, help="Show phases and log of the new job and return its exit code, as `kjr run` does."
 )
-@click.option("--idempotency-key", metavar="KEY", help="The same key never makes a second job.")
+@options.idempotency_key
 @options.output("id", "name", "table", "wide", "json", "jsonl", "yaml", default="id")
 @options.connection
 def command(
@@ -44,7 +39,6 @@ def command(
     """
     from kube_job_runner.cli import job_reference, set_option
     from kube_job_runner.cli.attach import waiting
-    from kube_job_runner.cli.terminal import output
 
     if len(references) > 1 and (logs or idempotency_key):
         raise click.UsageError("--logs and --idempotency-key need exactly one ID")
@@ -57,13 +51,8 @@ def command(
             return _attach(client, current, old[0], changes, idempotency_key, force=force)
         new = [_rerun(client, current, job, changes, idempotency_key, force=force) for job in old]
         made = [job for job in new if job is not None]
-        refused = len(new) - len(made)
-        code = (125 if wait else 1) if refused else 0
-        if wait and made:
-            made, ended_code = waiting.wait_all(client, current, [job.id for job in made], wait_timeout)
-            code = ended_code if not refused or ended_code == 75 else max(ended_code, 1)
-    output.write_jobs(made, current, single=len(references) == 1)
-    return code
+        refused, single = len(new) - len(made), len(references) == 1
+        return waiting.conclude(client, current, made, refused=refused, wait=wait, timeout=wait_timeout, single=single)
 
 
 def _attach(

@@ -79,7 +79,7 @@ class RunFlags:
 @options.set_fields
 @click.option("-d", "--detach", is_flag=True, help="Print the id and return at once.")
 @click.option("--dry-run", is_flag=True, help="Print the spec and submit nothing.")
-@click.option("--idempotency-key", metavar="KEY", help="The same key never makes a second job.")
+@options.idempotency_key
 @click.option(
     "--on-interrupt",
     type=click.Choice(["detach", "cancel"]),

@@ -19,15 +19,10 @@ _OUTPUTS = ("id", "name", "table", "wide", "json", "jsonl", "yaml")
     "-f", "--file", "files", multiple=True, required=True, metavar="FILE|-", help="YAML or JSON file; - is stdin."
 )
 @options.set_fields
-@click.option(
-    "--wait", is_flag=True, help="Wait until the jobs have ended and return the exit code, as `kjr wait` does."
-)
-@click.option(
-    "--wait-timeout", type=options.DURATION, help="With --wait: return 75 if the jobs have not ended after this time."
-)
+@options.wait_for_end
 @click.option("--strict", is_flag=True, help="Refuse fields that the server does not know. [default: warn]")
 @click.option("--dry-run", is_flag=True, help="Print the specs and submit nothing.")
-@click.option("--idempotency-key", metavar="KEY", help="The same key never makes a second job.")
+@options.idempotency_key
 @options.output(*_OUTPUTS, default="id")
 @options.connection
 def command(
@@ -46,6 +41,7 @@ def command(
     reported one by one; the others are submitted.
     """
     from kube_job_runner.cli import set_option, specfile
+    from kube_job_runner.cli.attach import waiting
     from kube_job_runner.cli.terminal import output
 
     current = invocation.current()
@@ -58,10 +54,8 @@ def command(
         return 0
     with current.client(patience=10.0) as client:
         jobs, refused = _submit(client, specs, idempotency_key, current, strict=strict)
-        if wait and jobs:
-            return _wait(client, current, jobs, wait_timeout, refused=refused)
-    output.write_jobs(jobs, current, single=len(specs) == 1)
-    return (125 if wait else 1) if refused else 0
+        single = len(jobs if wait else specs) == 1
+        return waiting.conclude(client, current, jobs, refused=refused, wait=wait, timeout=wait_timeout, single=single)
 
 
 def _submit(
@@ -93,14 +87,3 @@ def _report_refused(current: invocation.Invocation, number: int, answer: BatchAn
 
     why = str(errors.of_problem(answer.problem)) if answer.problem is not None else f"HTTP {answer.status}"
     current.say(f"kjr: job {number} was refused: {why}")
-
-
-def _wait(
-    client: Client, current: invocation.Invocation, jobs: list[Job], timeout: float | None, *, refused: int
-) -> int:
-    from kube_job_runner.cli.attach import waiting
-    from kube_job_runner.cli.terminal import output
-
-    ended, code = waiting.wait_all(client, current, [job.id for job in jobs], timeout)
-    output.write_jobs(ended, current, single=len(jobs) == 1)
-    return code if not refused or code == 75 else max(code, 1)
