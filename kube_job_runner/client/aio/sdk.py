@@ -29,8 +29,8 @@ class AsyncClient:
     """A client of a kube-job-runner server. It belongs to one event loop. Close it, or use it as a context manager.
 
     `server` and `token` default to KJR_SERVER and KJR_TOKEN, then to the server that `kjr up` started on this machine.
-    `retry` bounds a single call. `outage_seconds` is how long a wait or a followed log goes on retrying while the server
-    does not answer. `on_retry` is called before each wait for a retry, with the reason and the seconds.
+    `retry` limits the retries of a single call. `outage_seconds` is how long a wait or a followed log is retried while the
+    server does not answer. `on_retry` is called before each wait for a retry, with the reason and the seconds.
 
     Raises:
         NotConfigured: no server is known.

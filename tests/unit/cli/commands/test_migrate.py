@@ -79,7 +79,7 @@ def test_it_gives_up_when_the_time_is_over(clock: _Clock, monkeypatch: pytest.Mo
     assert clock.now == 0, "without --wait it does not wait"
 
 
-def test_it_does_not_wait_for_what_will_not_mend(clock: _Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_not_wait_for_what_a_retry_cannot_fix(clock: _Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(_: object) -> list[str]:
         raise ConfigurationError("the schema is newer")
 

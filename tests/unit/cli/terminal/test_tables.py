@@ -1,4 +1,4 @@
-"""States on a terminal have words beside their colours."""
+"""States on a terminal have words as well as colours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.unit.cli.processes import KJR, environ
 from tests.unit.cli.stub import Stub
 
 
-def test_on_a_terminal_a_table_has_words_beside_its_colours(stub: Stub) -> None:
+def test_on_a_terminal_a_table_has_words_with_its_colours(stub: Stub) -> None:
     stub.add("ok", name="na\x1b[31mme")
     stub.add("never-started")
     with on_terminal([*KJR, "list"], environ(stub)) as terminal:
