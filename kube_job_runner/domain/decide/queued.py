@@ -1,4 +1,4 @@
-"""Makes a new job from a checked spec, in its first state."""
+"""Queued: the first state of a job, made of a checked spec."""
 
 from __future__ import annotations
 

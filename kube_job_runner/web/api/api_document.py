@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import importlib.resources
 from collections.abc import Sequence
@@ -36,21 +37,25 @@ class ProblemPath(msgspec.Struct, frozen=True):
 
 
 class ApiDocument:
-    """The API document. Its content is set once all operations are known, its own included."""
+    """The API document: made when it is first read, from all operations, its own included."""
 
     def __init__(self) -> None:
-        self.content = b"{}"
+        self._bounds: Sequence[Bound] = ()
 
     def describe(self, bounds: Sequence[Bound]) -> None:
-        """Make the document of the operations. The committed one is the same, indented."""
+        """Set the operations that the document describes."""
+        self._bounds = bounds
+
+    @functools.cached_property
+    def content(self) -> bytes:
+        """The document as JSON. The committed one is the same, indented."""
         info = {
             "title": "kube-job-runner",
             "version": kube_job_runner.__version__,
             "description": "Run any container to completion on Kubernetes, and always know the truth about it.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         }
-        document = openapi.build(bounds, info=info, tags=_TAGS, more_problems=(INTERNAL_ERROR,))
-        self.content = msgspec.json.encode(document)
+        return msgspec.json.encode(openapi.build(self._bounds, info=info, tags=_TAGS, more_problems=(INTERNAL_ERROR,)))
 
 
 def operations(document: ApiDocument) -> list[Operation]:
