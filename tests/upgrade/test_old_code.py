@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.upgrade.check import ROOT, run_old_code, static_faults
+from tests.upgrade.check import ROOT, TESTS, found, run_old_code, static_faults
 from tests.upgrade.history import MIGRATIONS, Base, NoHistoryError, Repository
 
-READER = ("tests/contract/test_store_reader.py",)
+READER = ("tests/contract/**/test_store_reader.py",)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,11 @@ def test_tests_that_are_not_there_are_no_success(repository: Repository) -> None
     outcome = run_old_code(repository, repository.base(), migrations=repository.migrations, tests=("tests/none.py",))
     assert not outcome.passed
     assert "has none of the tests" in outcome.output
+
+
+@pytest.mark.parametrize("pattern", TESTS)
+def test_each_pattern_names_tests_of_this_checkout(pattern: str) -> None:
+    assert found(ROOT, (pattern,))
 
 
 class Made:
