@@ -21,6 +21,10 @@ endif
 RUNTIME_STAMP := $(VENV)/.runtime
 DEV_STAMP := $(VENV)/.dev
 PYTEST = $(BIN)/python -m pytest
+# A file is run by one process, so what its tests share is made once; the slow ones come first (tests/conftest.py).
+PARALLEL = -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# With it, every process that a test starts would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 IMAGE ?= kube-job-runner
 TAG ?= $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' kube_job_runner/__init__.py)
 PLATFORMS ?= linux/amd64,linux/arm64
@@ -59,8 +63,8 @@ up: $(RUNTIME_STAMP) ## Start the service here, with jobs as local processes.
 	@KJR_DATA_DIR=$(CURDIR)/.kjr/up $(BIN)/kjr up
 
 .PHONY: test
-test: $(DEV_STAMP) ## Run the tests that need no cluster.
-	@$(PYTEST) -m "not cluster and not realnode and not crash and not chart" $(ARGS)
+test: $(DEV_STAMP) ## Run the tests that need no cluster, on all cores.
+	@$(PYTEST) $(PARALLEL) -m "not cluster and not realnode and not crash and not chart" $(ARGS)
 
 .PHONY: test-cluster
 test-cluster: $(DEV_STAMP) ## Run the tests on a real Kubernetes API server (needs Go; builds the test bed once).
@@ -94,7 +98,7 @@ chart: $(DEV_STAMP) ## Write what is made from the chart: golden renders, Kustom
 kustomize: chart ## Write the Kustomize base from the chart (the same as `make chart`).
 
 .PHONY: format
-format: $(DEV_STAMP) ## Format the code and mend what the linter can mend.
+format: $(DEV_STAMP) ## Format the code and fix what the linter can fix.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
@@ -119,7 +123,7 @@ deploy-local: ## Put everything into minikube: PostgreSQL, ElasticMQ, the image 
 	@deploy/minikube/local.sh up
 
 .PHONY: undeploy-local
-undeploy-local: ## Take it out of minikube again, with its data.
+undeploy-local: ## Remove it from minikube, with its data.
 	@deploy/minikube/local.sh down
 
 .PHONY: watch

@@ -24,6 +24,7 @@ RIGHTS_PAGE = ROOT / "docs" / "reference" / "rbac.md"
 _RIGHTS_MARK = "<!-- made from the chart by `make chart` -->\n"
 _HEAD = "# Made from the chart by `make kustomize`; change the chart, not this file.\n"
 _RBAC_KINDS = ("ServiceAccount", "Role", "RoleBinding")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times as fast where the C library is there
 _CLUSTER_KINDS = ("ClusterRole", "ClusterRoleBinding")
 
 
@@ -42,7 +43,8 @@ def render_case(case: str) -> str:
 
 
 def objects(text: str) -> list[dict[str, Any]]:
-    return [document for document in yaml.safe_load_all(text) if document]
+    """The documents of a text of YAML, but for the empty ones."""
+    return [document for document in yaml.load_all(text, _LOADER) if document]
 
 
 def outputs() -> dict[Path, str]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,10 +24,37 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_SLOW_FOLDERS = ("upgrade", "integration", "simulation", "contract")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the slow folders first, the slowest before the others: at the end no process waits for another's long file."""
+    order = {folder: place for place, folder in enumerate(_SLOW_FOLDERS)}
+    tests = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(tests).parts[0] if item.path.is_relative_to(tests) else ""
+        return order.get(folder, len(order))
+
+    items.sort(key=place)
+
+
 @pytest.fixture
 def aws_environment(sqs_server: ElasticMQ, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials that ElasticMQ takes, and nothing of the machine's own AWS settings."""
+    """Credentials that ElasticMQ takes, and nothing of the machine's own AWS settings; no pause between two tries.
+
+    All clients share what is read of the AWS library's models, which costs each of them half a second.
+    """
     for name, value in sqs_server.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent/config")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")
+    monkeypatch.setattr("botocore.session.create_loader", _loader)
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
+
+
+@functools.cache
+def _loader(search_path: str | None = None) -> Any:
+    from botocore.loaders import create_loader
+
+    return create_loader(search_path)

@@ -94,11 +94,11 @@ class Server:
         done = subprocess.run([*KJR, *args], env=self.environ, input=stdin, capture_output=True, text=True, timeout=60)
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def client(self) -> Client:
-        """Return an SDK client: quicker than a process where a test only needs to look."""
+    def client(self, token: str | None = None) -> Client:
+        """Return an SDK client, with the token of `kjr up` or another: quicker than a process where a test only looks."""
         found = connection.read_file(self.data / connection.FILE_NAME)
         assert found is not None
-        return Client(found.url, found.token)
+        return Client(found.url, token or found.token)
 
     def submit(self, script: str, **fields: Any) -> str:
         """Submit a shell script and return the job's id."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kube_job_runner.client import Client, Unauthorized
 from tests.integration.cli.conftest import KJR, Server, wait_for
 from tests.support.terminal import CTRL_C, on_terminal
 
@@ -240,7 +241,17 @@ def test_a_new_token_works_and_a_revoked_one_ends(server: Server) -> None:
     assert "ci" in server("token", "list").out
     assert token not in server("token", "list", "-o", "json").out
     assert server("token", "revoke", "ci").code == 0
-    wait_for(lambda: server("list", "--token", token).code == 4)
+    with server.client(token) as client:
+        wait_for(lambda: refused(client))  # the server remembers for some seconds that a token was good
+    assert server("list", "--token", token).code == 4
+
+
+def refused(client: Client) -> bool:
+    try:
+        list(client.list(limit=1))
+    except Unauthorized:
+        return True
+    return False
 
 
 def test_the_banner_names_address_and_first_command_and_no_secret(server: Server) -> None:

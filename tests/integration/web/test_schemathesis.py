@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.parameters import ParameterLocation
+from schemathesis.generation.feedback import FeedbackSources
+from schemathesis.pytest._test_builder import build_operation_test
+from schemathesis.python._constants.orchestrator import make_constants_value_source
+from schemathesis.schemas import APIOperation, BaseSchema
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     negative_data_rejection,
@@ -117,7 +122,7 @@ def server(pg_server: Server) -> Iterator[_Background]:
 
 
 # The committed document is the served one: another test holds that.
-schema = schemathesis.openapi.from_path(Path(__file__).parents[3] / "docs" / "openapi.json")
+DOCUMENT = Path(__file__).parents[3] / "docs" / "openapi.json"
 
 
 COMMON: dict[str, Any] = {
@@ -138,13 +143,40 @@ def _call(case: Any, server: _Background, checks: list[Any]) -> None:
     )
 
 
-@schema.include(method="GET").parametrize()
-@settings(max_examples=20, **COMMON)
-def test_reading(case: Any, server: _Background) -> None:
-    _call(case, server, EXACT)
+def _paths(method: str) -> list[str]:
+    document = json.loads(DOCUMENT.read_text())
+    return [path for path, operations in document["paths"].items() if method in operations]
 
 
-@schema.include(method="POST").parametrize()
-@settings(max_examples=12, **COMMON)
-def test_writing(case: Any, server: _Background) -> None:
-    _call(case, server, CHECKS)
+@pytest.fixture(scope="module")
+def schema() -> BaseSchema:
+    return schemathesis.openapi.from_path(DOCUMENT)
+
+
+def _call_all(operation: APIOperation, test: Callable[[Any], None]) -> None:
+    """Run a test on every case of an operation.
+
+    `schema.parametrize()` would make all cases while tests are collected: seconds of each process, whatever it runs.
+    """
+    constants = FeedbackSources(constants_value_source=make_constants_value_source(operation.schema))
+    build_operation_test(
+        config=operation.schema.config, operation=operation, test_func=test, given_kwargs={}, feedback=constants
+    )()
+
+
+@pytest.mark.parametrize("path", _paths("get"))
+def test_reading(path: str, schema: BaseSchema, server: _Background) -> None:
+    @settings(max_examples=20, **COMMON)
+    def test(case: Any) -> None:
+        _call(case, server, EXACT)
+
+    _call_all(schema[path]["get"], test)
+
+
+@pytest.mark.parametrize("path", _paths("post"))
+def test_writing(path: str, schema: BaseSchema, server: _Background) -> None:
+    @settings(max_examples=12, **COMMON)
+    def test(case: Any) -> None:
+        _call(case, server, CHECKS)
+
+    _call_all(schema[path]["post"], test)
