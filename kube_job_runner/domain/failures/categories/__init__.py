@@ -1,4 +1,4 @@
-"""Every category of ends and of waiting, with what it means and what to do: the source of `kjr explain` and of docs/failures."""
+"""All categories of ends and of waiting, and the search for one by its name or reason code."""
 
 from __future__ import annotations
 

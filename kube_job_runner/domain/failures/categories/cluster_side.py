@@ -1,8 +1,8 @@
-"""Categories of the API server: its refusals, and its own faults."""
+"""Categories of the API server: its refusals and its own faults."""
 
 from kube_job_runner.domain.failures.categories.category import Category
 
-_AGAIN = "Nothing, if it passes: the request is made again, with growing pauses."
+_AGAIN = "Nothing, if it passes: the request is retried, with growing pauses."
 
 CATEGORIES = (
     Category(
@@ -10,10 +10,11 @@ CATEGORIES = (
         title="A rule of the cluster refused the job",
         whose="user",
         happened=(
-            "An admission webhook, a policy, Pod Security, a LimitRange or another plugin of the API server said no."
+            "An admission webhook, a policy, Pod Security, a LimitRange or another plugin of the API server "
+            "refused the job."
         ),
         remedy=(
-            "The message names the rule; change the job so that it fits.",
+            "The message names the rule. Change the job so that it fits.",
             "Or ask the cluster's operator for an exception.",
         ),
         verdict="fail_now",
@@ -22,10 +23,10 @@ CATEGORIES = (
         name="admission_unavailable",
         title="An admission webhook does not answer",
         whose="cluster",
-        happened="The cluster asks a webhook about every new object, and that webhook is down, slow or broken.",
+        happened="The cluster asks a webhook about every new object, and this webhook is down, slow or broken.",
         remedy=(
             "Nothing, if it passes.",
-            "The operator must mend the webhook, or remove its configuration if it is left over.",
+            "The webhook's operator must fix it, or remove its configuration if it is left over.",
         ),
         verdict="retry_free",
         settings=("KJR_INFRASTRUCTURE_GRACE_SECONDS", "KJR_ADMISSION_GRACE_SECONDS"),
@@ -34,9 +35,9 @@ CATEGORIES = (
         name="quota_exceeded",
         title="The quota of the namespace is used up",
         whose="cluster",
-        happened="The namespace may hold no more pods, CPU, memory or Jobs now.",
+        happened="The namespace may not hold more pods, CPU, memory or Jobs now.",
         remedy=(
-            "Wait: room appears when other jobs end.",
+            "Wait: there is room when other jobs end.",
             "Have the quota raised, or lower KJR_MAX_IN_FLIGHT so that jobs wait in the database instead.",
         ),
         verdict="wait",
@@ -46,18 +47,20 @@ CATEGORIES = (
         name="api_unavailable",
         title="The API server could not do it now",
         whose="cluster",
-        happened="The API server, its etcd or the way to it failed, was overloaded, or met a conflict.",
+        happened=(
+            "The API server, its etcd or the network to it failed or was overloaded, or two changes were in conflict."
+        ),
         remedy=(_AGAIN,),
         verdict="retry_free",
         settings=("KJR_INFRASTRUCTURE_GRACE_SECONDS",),
     ),
     Category(
         name="name_taken",
-        title="A Job of that name exists and is not ours",
+        title="A Job with that name exists and is not ours",
         whose="cluster",
         happened=(
-            "The name of a cluster job is made of the job's id and attempt, so somebody else made an object of the "
-            "same name."
+            "The name of a cluster job is made from the job's id and attempt, so somebody else created an object "
+            "with the same name."
         ),
         remedy=(
             "Remove the object, if nobody needs it, and submit the job again.",
@@ -70,7 +73,10 @@ CATEGORIES = (
         name="forbidden",
         title="This installation lacks a right in the cluster",
         whose="platform",
-        happened="The service account of kube-job-runner may not do what it needs to. Jobs wait: it is not their fault.",
+        happened=(
+            "The service account of kube-job-runner lacks a right that it needs. "
+            "Jobs wait, because it is not their fault."
+        ),
         remedy=("Apply the roles under `deploy/kubernetes` to every namespace of KJR_NAMESPACES.",),
         verdict=None,
         settings=("KJR_NAMESPACES",),
@@ -80,7 +86,7 @@ CATEGORIES = (
         title="The namespace does not exist",
         whose="user",
         happened="The job asked for a namespace that the cluster does not have.",
-        remedy=("Create it, or use another.",),
+        remedy=("Create the namespace, or use another.",),
         verdict=None,
         settings=("KJR_NAMESPACES",),
     ),
@@ -88,8 +94,8 @@ CATEGORIES = (
         name="namespace_terminating",
         title="The namespace is being deleted",
         whose="user",
-        happened="Nothing new may be made in a namespace that is on its way out.",
-        remedy=("Use another namespace, or wait until it is gone and make it anew.",),
+        happened="The cluster creates nothing new in a namespace that is being deleted.",
+        remedy=("Use another namespace, or wait until it is gone and create it again.",),
         verdict=None,
     ),
     Category(
@@ -97,7 +103,7 @@ CATEGORIES = (
         title="The cluster rejected the spec of the job",
         whose="user",
         happened="The API server answered 400, 413 or 422: a field is invalid, unknown or too large.",
-        remedy=("The message names the field; correct it.",),
+        remedy=("The message names the field. Correct it.",),
         verdict=None,
     ),
     Category(
@@ -105,7 +111,8 @@ CATEGORIES = (
         title="The API server does not accept our credentials",
         whose="platform",
         happened=(
-            "The token of this installation is missing, wrong or expired. It is read anew and tried again; jobs wait."
+            "The token of this installation is missing, wrong or expired. "
+            "It is read again, and the request is retried. Jobs wait."
         ),
         remedy=("Check the kubeconfig or the service account of this installation.",),
         verdict=None,
@@ -113,10 +120,10 @@ CATEGORIES = (
     ),
     Category(
         name="credentials_unavailable",
-        title="Our credentials for the cluster could not be had",
+        title="The credentials for the cluster are not available",
         whose="platform",
         happened="The plugin that makes the credentials of the kubeconfig failed or did not answer.",
-        remedy=("Run the plugin by hand as the user of this installation; the message is its own.",),
+        remedy=("Run the plugin by hand, as the user of this installation. The message comes from the plugin.",),
         verdict=None,
         settings=("KJR_KUBECONFIG",),
     ),
@@ -131,9 +138,9 @@ CATEGORIES = (
     ),
     Category(
         name="cluster_unavailable",
-        title="The API server cannot be reached or fails",
+        title="The API server is unreachable or fails",
         whose="cluster",
-        happened="No answer, or one of 5xx. Jobs wait; those that run go on running.",
+        happened="The API server did not answer, or answered 5xx. Jobs wait. Running jobs keep running.",
         remedy=(_AGAIN,),
         verdict=None,
     ),
@@ -149,8 +156,8 @@ CATEGORIES = (
         name="unexpected_answer",
         title="Something other than the API server answered",
         whose="platform",
-        happened="The answer was not one of the API: a proxy, a login page or a redirect stands between.",
-        remedy=("Check the server's address in the kubeconfig, and proxies on the way to it.",),
+        happened="The answer came from something in between, such as a proxy, a login page or a redirect.",
+        remedy=("Check the server's address in the kubeconfig, and the proxies on the way to it.",),
         verdict=None,
         settings=("KJR_KUBECONFIG",),
     ),
@@ -158,7 +165,7 @@ CATEGORIES = (
         name="silent",
         title="The API server stopped in the middle of an answer",
         whose="cluster",
-        happened="A stream of the API server was silent for longer than it may be, so it was closed and opened anew.",
+        happened="A stream of the API server was silent for too long, so it was closed and opened again.",
         remedy=(_AGAIN,),
         verdict=None,
         settings=("KJR_WATCH_IDLE_SECONDS",),

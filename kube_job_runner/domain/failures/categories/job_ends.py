@@ -1,30 +1,33 @@
-"""Categories that the life of a job leads to by itself, and the one for what nobody knows."""
+"""Categories of the life of a job itself, and the category for unknown causes."""
 
 from kube_job_runner.domain.failures.categories.category import Category
 
 CATEGORIES = (
     Category(
         name="created",
-        title="The cluster job was made",
+        title="The cluster job was created",
         whose="platform",
-        happened="A step of a job's life, not a fault: its Job exists in the cluster.",
-        remedy=("Nothing is to be done.",),
+        happened="A step in the life of a job, not a fault: its cluster job exists.",
+        remedy=("Nothing to do.",),
         verdict=None,
     ),
     Category(
         name="started",
         title="The command was started",
         whose="platform",
-        happened="A step of a job's life, not a fault: its main container runs, or has run.",
-        remedy=("Nothing is to be done.",),
+        happened="A step in the life of a job, not a fault: its main container runs, or has run.",
+        remedy=("Nothing to do.",),
         verdict=None,
     ),
     Category(
         name="evidence_pending",
-        title="The cluster job ended; the facts of its pod are still awaited",
+        title="The cluster job ended; the facts of its pod are still missing",
         whose="platform",
-        happened="The Job is over, and its pod's exit code has not been seen yet. For a short time it is waited for.",
-        remedy=("Nothing is to be done.",),
+        happened=(
+            "The cluster job has ended, and the exit code of its pod has not been seen yet. "
+            "kube-job-runner waits a short time for it."
+        ),
+        remedy=("Nothing to do.",),
         verdict=None,
         settings=("KJR_EVIDENCE_GRACE_SECONDS",),
     ),
@@ -33,14 +36,14 @@ CATEGORIES = (
         title="The job was cancelled",
         whose="user",
         happened="Somebody asked for it, and nothing of the job is left running.",
-        remedy=("Nothing is to be done; the record says who asked, when and why.",),
+        remedy=("Nothing to do. The record says who asked, when and why.",),
         verdict=None,
     ),
     Category(
         name="run_timeout",
         title="The job ran longer than its run timeout",
         whose="user",
-        happened="The command was still running when its time was over, and was stopped.",
+        happened="The command was still running at the end of its run timeout and was stopped.",
         remedy=("Raise `timeouts.run_seconds`, or let the job do less.",),
         verdict=None,
     ),
@@ -52,15 +55,18 @@ CATEGORIES = (
             "The cluster job existed for the whole start timeout, and its command never ran. The explanation says "
             "what it waited for."
         ),
-        remedy=("Mend what it waited for, or raise `timeouts.start_seconds`.",),
+        remedy=("Fix what it waited for, or raise `timeouts.start_seconds`.",),
         verdict=None,
     ),
     Category(
         name="queue_timeout",
         title="The job waited too long to be created",
         whose="platform",
-        happened="For the whole queue timeout there was no room, or the cluster did not take the job.",
-        remedy=("Raise `timeouts.queue_seconds` or KJR_MAX_IN_FLIGHT.", "The explanation says what the last try met."),
+        happened="For the whole queue timeout no slot was free, or the cluster did not accept the job.",
+        remedy=(
+            "Raise `timeouts.queue_seconds` or KJR_MAX_IN_FLIGHT.",
+            "The explanation says how the last try failed.",
+        ),
         verdict=None,
         settings=("KJR_MAX_IN_FLIGHT",),
     ),
@@ -68,16 +74,16 @@ CATEGORIES = (
         name="job_deleted",
         title="Somebody else deleted the cluster job",
         whose="cluster",
-        happened="The Job left the cluster while it ran, and not by our doing.",
-        remedy=("Find who deletes Jobs in the namespace; cancel with `kjr cancel ID` instead.",),
+        happened="The cluster job was deleted while it ran, and not by kube-job-runner.",
+        remedy=("Find out who deletes Jobs in the namespace. To stop a job, use `kjr cancel ID`.",),
         verdict=None,
     ),
     Category(
         name="custom",
         title="A rule of this installation",
         whose="platform",
-        happened="A rule in the file of KJR_FAILURE_RULES matched, and names no category of its own.",
-        remedy=("The explanation is that rule's.",),
+        happened="A rule in the file of KJR_FAILURE_RULES matched. The rule names no category.",
+        remedy=("Read the explanation: it comes from that rule.",),
         verdict=None,
         settings=("KJR_FAILURE_RULES",),
     ),
@@ -86,12 +92,12 @@ CATEGORIES = (
         title="The cause is not known",
         whose="cluster",
         happened=(
-            "Nothing that was seen tells the cause, or the text is one that no rule knows. That is never fatal by "
-            "itself: the job waits for its start timeout."
+            "Nothing that was seen shows the cause, or no rule knows the text. "
+            "This is never fatal by itself: the job waits, up to its start timeout."
         ),
         remedy=(
             "Read the message and the Kubernetes Events of the pod.",
-            "A rule of your own can name it; `kjr classify` tries it.",
+            "A custom rule can name it; try the rule with `kjr classify`.",
         ),
         verdict="wait",
         settings=("KJR_FAILURE_RULES", "KJR_REGISTRY_GRACE_SECONDS"),

@@ -2,7 +2,7 @@
 
 from kube_job_runner.domain.failures.categories.category import Category
 
-_FREE = "Nothing, if it is rare: a new attempt is free and avoids the node where it can."
+_FREE = "Nothing, if it is rare: a new attempt is free and avoids the node where possible."
 
 CATEGORIES = (
     Category(
@@ -10,10 +10,10 @@ CATEGORIES = (
         title="The container runtime of the node failed",
         whose="cluster",
         happened=(
-            "The runtime could not unpack, make or start the container, for reasons of its own: time limits, "
+            "The runtime could not unpack, create or start the container because of its own faults: timeouts, "
             "leftovers, devices, cgroups."
         ),
-        remedy=(_FREE, "If it is always the same node: look at its runtime and disk, or take it out of service."),
+        remedy=(_FREE, "If it is always the same node: check its runtime and disk, or take it out of service."),
         verdict="retry_free",
         settings=("KJR_INFRASTRUCTURE_GRACE_SECONDS",),
     ),
@@ -22,10 +22,10 @@ CATEGORIES = (
         title="The network or the sandbox of the pod could not be set up",
         whose="cluster",
         happened=(
-            "Before any container of the job, the node makes a sandbox with a network address. That failed: often "
-            "no free addresses, or a network plugin that is down."
+            "Before it starts a container, the node creates a sandbox with a network address. "
+            "That failed, often because no address is free or the network plugin is down."
         ),
-        remedy=(_FREE, "Look at the network plugin, the free addresses, and the pause image of the node."),
+        remedy=(_FREE, "Check the network plugin, the free addresses, and the pause image of the node."),
         verdict="retry_free",
         settings=("KJR_INFRASTRUCTURE_GRACE_SECONDS",),
     ),
@@ -43,25 +43,31 @@ CATEGORIES = (
         title="The node rejected the pod",
         whose="cluster",
         happened=(
-            "The scheduler chose a node, and its kubelet then refused the pod: no room left, a device gone, labels "
-            "changed. Nothing of the job ran."
+            "The scheduler chose a node, and its kubelet rejected the pod: no room left, a missing device, "
+            "changed labels. No container of the job ran."
         ),
-        remedy=(_FREE, "If every node does: the job asks for something that they cannot give together."),
+        remedy=(_FREE, "If every node rejects it: the job asks for a combination that no node can give."),
         verdict="retry_free",
     ),
     Category(
         name="node_pressure_evicted",
         title="The node was low on a resource and evicted the pod",
         whose="cluster",
-        happened="Memory, disk or process ids of the node ran low, and the kubelet ended pods to protect it.",
-        remedy=(_FREE, "Ask for what the job really uses (`resources`): pods far above their requests go first."),
+        happened="Memory, disk or process ids of the node ran low, and the kubelet ended pods to protect the node.",
+        remedy=(
+            _FREE,
+            "Ask for what the job really uses (`resources`): pods far above their requests are evicted first.",
+        ),
         verdict="retry_free",
     ),
     Category(
         name="node_shutdown",
         title="The node was shut down",
         whose="cluster",
-        happened="The machine stopped while the job ran on it: maintenance, an autoscaler, or a spot machine taken back.",
+        happened=(
+            "The machine stopped while the job ran on it: maintenance, an autoscaler, or a spot machine that was "
+            "taken back."
+        ),
         remedy=(_FREE,),
         verdict="retry_free",
     ),
@@ -70,8 +76,9 @@ CATEGORIES = (
         title="Contact with the node was lost",
         whose="cluster",
         happened=(
-            "The node, or its memory of the container, is gone, so how the command ended is unknown; it may even "
-            "still run there. Success is never reported for it."
+            "The node is gone, or it no longer knows the container. "
+            "So the outcome of the command is unknown, and the command may still run there. "
+            "It is never reported as a success."
         ),
         remedy=(_FREE, "Make the job safe to run twice: a lost node may come back."),
         verdict="retry_free",
@@ -98,7 +105,7 @@ CATEGORIES = (
         whose="cluster",
         happened="The Job failed, and its pod was deleted before anyone could see how it ended.",
         remedy=(
-            "Find who deletes pods in the namespace.",
+            "Find out who deletes pods in the namespace.",
             "Make the job safe to run twice: it may have done its work.",
         ),
         verdict=None,
@@ -108,10 +115,12 @@ CATEGORIES = (
         name="volume_unavailable",
         title="A volume of the job cannot be attached or mounted",
         whose="external",
-        happened="The volume exists, but the storage, its driver or another pod that holds it keeps it from the node.",
+        happened=(
+            "The volume exists, but the storage, its driver or another pod that holds it keeps the node from using it."
+        ),
         remedy=(
             "Nothing, if it passes: the node keeps trying.",
-            "Look at the storage driver and at who else uses the volume.",
+            "Check the storage driver, and who else uses the volume.",
         ),
         verdict="retry_free",
         settings=("KJR_VOLUME_GRACE_SECONDS",),
@@ -120,15 +129,18 @@ CATEGORIES = (
         name="unschedulable_capacity",
         title="No node has room for the job now",
         whose="cluster",
-        happened="Nodes that fit the job are full. Room appears when other work ends or nodes are added.",
-        remedy=("Wait, or ask for less.", "If it never starts: is the request larger than any node?"),
+        happened="The nodes that fit the job are full. There is room when other pods end or nodes are added.",
+        remedy=("Wait, or ask for less.", "If it never starts, check whether the request is larger than any node."),
         verdict="wait",
     ),
     Category(
         name="unschedulable_constraints",
         title="No node matches what the job asks for",
         whose="user",
-        happened="Node selector, taints, affinity, ports or the place of a volume leave no node, full or not.",
+        happened=(
+            "Node selector, taints, affinity, ports or the location of a volume exclude every node, whether it "
+            "is full or not."
+        ),
         remedy=("Compare the node selector and tolerations of the job with `kubectl get nodes --show-labels`.",),
         verdict="fail_after_grace",
         settings=("KJR_SCHEDULING_GRACE_SECONDS",),
@@ -137,8 +149,8 @@ CATEGORIES = (
         name="unschedulable_impossible",
         title="No machine that the cluster may add would hold the job",
         whose="user",
-        happened="The autoscaler tried in thought every kind of machine it may add, and the job fits on none.",
-        remedy=("Ask for less CPU, memory or devices.", "Or have a larger kind of machine allowed."),
+        happened="The autoscaler simulated every machine type that it may add, and the job fits none of them.",
+        remedy=("Ask for less CPU, memory or devices.", "Or have a larger machine type allowed."),
         verdict="fail_after_grace",
         settings=("KJR_SCHEDULING_GRACE_SECONDS",),
     ),

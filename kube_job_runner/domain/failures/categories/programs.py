@@ -8,7 +8,7 @@ CATEGORIES = (
         title="The job succeeded",
         whose="user",
         happened="The command ended with exit code 0.",
-        remedy=("Nothing is to be done.",),
+        remedy=("Nothing to do.",),
         verdict=None,
     ),
     Category(
@@ -19,7 +19,7 @@ CATEGORIES = (
             "The program ran and ended with an exit code other than 0. A shell uses 126 for a command that may not "
             "be executed and 127 for one that it cannot find."
         ),
-        remedy=("Read the log of the job: `kjr logs ID`.", "A retry policy can give it further attempts."),
+        remedy=("Read the log of the job: `kjr logs ID`.", "A retry policy can give it more attempts."),
         verdict="application",
     ),
     Category(
@@ -27,17 +27,16 @@ CATEGORIES = (
         title="The command was killed by a signal",
         whose="user",
         happened=(
-            "The exit code is 128 plus the number of a signal, such as 137 (SIGKILL), 139 (SIGSEGV) or 143 "
-            "(SIGTERM). Who sent it is not in the record of the container: 137 alone does not prove a lack of "
-            "memory."
+            "The exit code is 128 plus the number of a signal: 137 (SIGKILL), 139 (SIGSEGV), 143 (SIGTERM). "
+            "The record of the container does not say who sent the signal. 137 alone does not prove a lack of memory."
         ),
         remedy=(
-            "SIGSEGV, SIGABRT, SIGBUS: a fault of the program; read its log.",
+            "SIGSEGV, SIGABRT, SIGBUS: a bug in the program. Read its log.",
             (
-                "SIGKILL: a process of the job may have used too much memory unseen; compare with its limit, or the "
-                "pod was stopped by force."
+                "SIGKILL: a process of the job may have used too much memory, or the pod was stopped by force. "
+                "Compare its memory with the limit."
             ),
-            "SIGTERM: the pod was asked to stop; look for a cancel, a deadline or a drained node at that time.",
+            "SIGTERM: the pod was asked to stop. Look for a cancel, a deadline or a drained node at that time.",
         ),
         verdict="application",
     ),
@@ -46,8 +45,8 @@ CATEGORIES = (
         title="The job used more memory than its limit",
         whose="user",
         happened=(
-            "The kernel killed the container, or a process of it, at its memory limit (`OOMKilled`). The exit code "
-            "may be 137, another, or even 0 when only a child was killed."
+            "The kernel killed the container, or one of its processes, at its memory limit (`OOMKilled`). "
+            "The exit code may be 137, another, or even 0 when only a child process was killed."
         ),
         remedy=("Raise `resources.memory`.", "Or let the program use less: smaller batches, fewer workers."),
         verdict="application",
@@ -57,12 +56,12 @@ CATEGORIES = (
         title="The job wrote more than its storage limit",
         whose="user",
         happened=(
-            "The container, the pod or one of its empty-dir volumes passed its limit of local storage, and the node "
-            "evicted the pod."
+            "The container, the pod or one of its empty-dir volumes exceeded its limit of local storage, and the "
+            "node evicted the pod."
         ),
         remedy=(
             "Raise `resources.ephemeral_storage` or the size limit of the volume.",
-            "Or write less, or onto another volume.",
+            "Or write less, or to another volume.",
         ),
         verdict="application",
     ),
@@ -70,11 +69,11 @@ CATEGORIES = (
         name="command_not_found",
         title="The command does not exist in the image",
         whose="user",
-        happened="The runtime found no such program in the image; for a script, its interpreter may be what is missing.",
+        happened="The runtime found no such program in the image. For a script, its interpreter may be missing.",
         remedy=(
-            "Check the spelling and the path of `command`; `kjr run IMAGE -- ls /path` shows what is there.",
+            "Check the spelling and the path of `command`. `kjr run IMAGE -- ls /path` shows which files exist.",
             "The first word is the program: a whole command line needs a shell, as in `sh -c '...'`.",
-            "A script with Windows line ends asks for an interpreter that does not exist.",
+            "A script with Windows line endings asks for an interpreter that does not exist.",
         ),
         verdict="fail_now",
     ),
@@ -112,21 +111,21 @@ CATEGORIES = (
         ),
         remedy=(
             "Create it in the namespace of the job, or correct the name.",
-            "It may arrive late: a grace is given for that.",
+            "It may arrive late: there is a grace for that.",
         ),
         verdict="fail_after_grace",
         settings=("KJR_CONFIG_GRACE_SECONDS",),
     ),
     Category(
         name="config_invalid",
-        title="The container cannot be made as it is asked for",
+        title="The container cannot be created with these settings",
         whose="user",
         happened=(
-            "A setting of the container contradicts the image or the runtime: a working directory that is not "
-            "there, a mount onto the wrong kind of path, no command, too long arguments, limits below what the "
-            "runtime needs."
+            "A setting of the container contradicts the image or the runtime: a missing working directory, a "
+            "mount onto the wrong kind of path, no command, arguments that are too long, limits below the "
+            "minimum of the runtime."
         ),
-        remedy=("The message names the setting; correct it in the job.",),
+        remedy=("The message names the setting. Correct it in the job.",),
         verdict="fail_now",
         settings=("KJR_RUNTIME_GRACE_SECONDS",),
     ),
@@ -150,7 +149,7 @@ CATEGORIES = (
         title="The container could not be started",
         whose="user",
         happened="The runtime refused to start the command, with a text that no rule knows.",
-        remedy=("Read the message of the runtime.", "If it says more than this page, a rule of your own can name it."),
+        remedy=("Read the message of the runtime.", "If it says more than this page, a custom rule can name it."),
         verdict="fail_now",
         settings=("KJR_FAILURE_RULES",),
     ),
@@ -159,8 +158,9 @@ CATEGORIES = (
         title="The deadline in the cluster ended the job",
         whose="user",
         happened=(
-            "The Job or its pod was active for longer than its `activeDeadlineSeconds`. We set it a little above "
-            "the job's timeouts, so this is seen mostly when we were not there to stop the job ourselves."
+            "The Job or its pod was active for longer than its `activeDeadlineSeconds`. "
+            "kube-job-runner sets it a little above the job's timeouts. "
+            "So this happens mostly while kube-job-runner is down and cannot stop the job itself."
         ),
         remedy=("Raise the run timeout of the job, or let it do less.",),
         verdict="application",
@@ -170,7 +170,7 @@ CATEGORIES = (
         title="The cluster does not accept the job as it is written",
         whose="user",
         happened="The API server found a field invalid, unknown or too large.",
-        remedy=("The message names the field; correct it.",),
+        remedy=("The message names the field. Correct it.",),
         verdict="fail_now",
     ),
     Category(
