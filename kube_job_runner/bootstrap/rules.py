@@ -23,17 +23,17 @@ def load(path: Path | None, *, named: str = "KJR_FAILURE_RULES") -> failures.Tab
     if path is None:
         return failures.TABLE
     try:
-        extra = failures.parse_custom(_read(path))
+        custom = failures.parse_custom(_read(path))
     except (OSError, ValueError) as error:  # RulesError, JSON and Unicode errors are ValueErrors
         raise ConfigurationError(f"{named}: {path}: {_line(error)}") from None
-    return failures.Table(failures.RULES, extra)
+    return failures.Table(failures.RULES, custom)
 
 
 def _read(path: Path) -> Any:
     with path.open("rb") as file:
         content = file.read(FILE_MAX_BYTES + 1)
     if len(content) > FILE_MAX_BYTES:
-        raise ValueError(f"is larger than {FILE_MAX_BYTES} bytes, the limit of a file of rules")
+        raise ValueError(f"is larger than {FILE_MAX_BYTES} bytes, the limit for a file of rules")
     text = content.decode("utf-8")
     if path.suffix == ".json":
         return json.loads(text)

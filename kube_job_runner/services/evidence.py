@@ -1,4 +1,4 @@
-"""The last lines of a container from its stored log, as evidence: the end of what it said, within a bound."""
+"""Reads the last lines of a container from its stored log, as evidence for an explanation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHUNKS_AT_ONCE = 4
 
 
 class LastLines:
-    """Reads the ends of stored logs. Of a long line the first `LINE_MAX_BYTES` are shown."""
+    """Reads the ends of stored logs. A long line is cut after `LINE_MAX_BYTES`."""
 
     def __init__(self, logs: LogReader) -> None:
         self._logs = logs
@@ -45,7 +45,7 @@ class LastLines:
 
 
 class _Tail:
-    """Keeps the last lines of what it is given, each cut, so that memory is bounded whatever was printed."""
+    """Keeps the last lines of the added content. Each line is cut, so memory is bounded."""
 
     def __init__(self, limit: int) -> None:
         self._lines: deque[bytes] = deque(maxlen=limit)
@@ -61,5 +61,5 @@ class _Tail:
     def lines(self) -> list[str]:
         if self._open:
             self._lines.append(self._open)
-        # Progress bars write over their own line: what a terminal would show last is what counts.
+        # A progress bar overwrites its own line: keep what a terminal would show last.
         return [line.rstrip(b"\r").rsplit(b"\r", 1)[-1].decode("utf-8", "replace") for line in self._lines]

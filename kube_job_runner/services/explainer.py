@@ -1,6 +1,6 @@
-"""Explain: what happened to a job, where, whose fault it is and what to do, with all the evidence that was kept.
+"""Explains a job: what happened, where, whose fault it is and what to do, with all the evidence.
 
-Everything comes from rows, so that a job whose cluster objects are long gone explains itself as well as one that runs.
+Everything comes from rows, so a job can be explained long after its cluster objects are gone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt with what was made of it: the budget it was charged to, what followed and why, and its evidence."""
+    """An attempt with its evidence, the budget that paid for it, and what followed and why."""
 
     attempt: Attempt
     budget: Budget = ""
@@ -45,7 +45,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be said of a job. `missing` tells which evidence could not be had now."""
+    """The explanation of a job. `missing` names evidence that could not be read just now."""
 
     job: Job
     now: datetime
@@ -133,7 +133,7 @@ class Explainer:
 
 
 def followed(job: Job, attempts: Mapping[int, Attempt], number: int) -> Plan | None:
-    """Return what followed an attempt, and why; None while it has no verdict."""
+    """Return what followed an attempt, and why. None while the attempt has no verdict."""
     attempt = attempts[number]
     if attempt.verdict is None:
         return None

@@ -1,4 +1,4 @@
-"""Simulate: what a retry policy would have decided about attempts that were made, or about failures that are made up."""
+"""Simulates a retry policy: what it would have decided about recorded attempts, or about invented failures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _decode = msgspec.json.Decoder(JobSpec).decode
 
 
 class Simulated(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy makes of a series of attempts. `job_id` and `state` are those of a recorded job."""
+    """What a policy decides about a series of attempts. `job_id` and `state` belong to a recorded job."""
 
     steps: Sequence[Step]
     job_id: UUID | None = None
@@ -55,7 +55,7 @@ class Simulator:
 
 
 def of_verdicts(verdicts: Sequence[Verdict], policy: Retry, *, memory: str = "") -> Simulated:
-    """Return what the policy would decide after each of these failures, which came one after the other."""
+    """Return what the policy would decide after each of these failures in a row."""
     return Simulated(steps=retries.simulate(verdicts, policy=policy, job_id=_NOBODY, memory=memory))
 
 

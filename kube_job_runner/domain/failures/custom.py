@@ -1,4 +1,4 @@
-"""An installation's own rules, from a list of mappings: checked field by field, so that a wrong one is named at start."""
+"""Custom failure rules of an installation: read from a list of mappings and checked field by field."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CATEGORY = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,127}")
 _CLASSES: dict[str, Grace] = {"fail_after_grace": "config", "retry_free": "infrastructure"}
 _PLACES = ("container", "exit_code", "signal", "message", "said", "node", "reason")
-# A repeat or a choice within a repeat, and several endless repeats in a row, may take for ever on a message that almost fits.
+# On a message that almost fits, a nested repeat or several endless repeats in a row may take practically for ever.
 _REPEAT = r"(?:[*+]|\{\d*,\d*\}|\{\d+\})"
 _NESTED = re.compile(rf"\([^()]*(?:\||{_REPEAT})[^()]*\){_REPEAT}")
 _GROUP = re.compile(r"\(([^()]*)\)")
@@ -30,17 +30,17 @@ ENDLESS_MAX = 2
 
 
 class RulesError(ValueError):
-    """An extra failure rule is wrong; the message names the rule, the field, the limit and the remedy."""
+    """A custom failure rule is wrong. The message names the rule, the field, the limit and the remedy."""
 
 
 def parse_custom(data: object) -> tuple[Rule, ...]:
-    """Return the rules of a list of mappings; one without `where` holds at every place.
+    """Return the rules of a list of mappings. A rule without `where` holds at every place.
 
-    Fields: `pattern` (a regular expression, looked for anywhere in the message, in any case) and `verdict` are needed;
-    `name`, `where`, `reason`, `category`, `grace_seconds` and `explanation` may be left out.
+    Required fields are `pattern` (a regular expression, searched anywhere in the message, in any case) and `verdict`. Optional
+    fields are `name`, `where`, `reason`, `category`, `grace_seconds` and `explanation`.
 
     Raises:
-        RulesError: one is wrong.
+        RulesError: a rule is wrong.
     """
     if isinstance(data, Mapping) and set(data) == {"rules"}:
         data = data["rules"]
@@ -51,11 +51,11 @@ def parse_custom(data: object) -> tuple[Rule, ...]:
     if len(data) > RULES_MAX:
         raise RulesError(f"there are {len(data)} failure rules; {RULES_MAX} is the limit: join some patterns with `|`")
     rules = [rule for index, item in enumerate(data) for rule in _parse(index, item)]
-    _refuse_doubles(data)
+    _refuse_duplicate_names(data)
     return tuple(rules)
 
 
-def _refuse_doubles(data: Sequence[Any]) -> None:
+def _refuse_duplicate_names(data: Sequence[Any]) -> None:
     seen: dict[str, int] = {}
     for index, item in enumerate(data):
         name = item.get("name")
@@ -116,7 +116,9 @@ def _places(index: int, item: Mapping[Any, Any]) -> tuple[Where, ...]:
     for where in WHERES:
         if given == where:
             return (where,)
-    raise _wrong(index, "where", f"{given!r} is no place; it must be one of {', '.join(WHERES)}, or left out for all")
+    raise _wrong(
+        index, "where", f"{given!r} is not a place; it must be one of {', '.join(WHERES)}, or left out for all"
+    )
 
 
 def _match(index: int, item: Mapping[Any, Any], field: str, form: re.Pattern[str], wanted: str) -> str:
@@ -132,7 +134,7 @@ def _pattern(index: int, item: Mapping[Any, Any]) -> re.Pattern[str]:
     given = item.get("pattern")
     if not isinstance(given, str) or not given:
         raise _wrong(
-            index, "pattern", "must be a regular expression; a plain text is one, with a backslash before .()[]*+?|"
+            index, "pattern", "must be a regular expression; plain text is one, with a backslash before .()[]*+?|"
         )
     if len(given) > PATTERN_MAX_CHARACTERS:
         raise _wrong(
@@ -144,7 +146,7 @@ def _pattern(index: int, item: Mapping[Any, Any]) -> re.Pattern[str]:
         raise _wrong(index, "pattern", f"{given!r} is not a regular expression: {error}") from None
     bare = _LITERAL.sub("x", given)
     if _nested(bare):
-        problem = "repeats a group with a repeat or a choice in it, which may take for ever; write it without"
+        problem = "repeats a group with a repeat or a choice in it, which may never finish; write it without"
         raise _wrong(index, "pattern", problem)
     endless = len(_ENDLESS.findall(bare))
     if endless > ENDLESS_MAX:
@@ -154,14 +156,14 @@ def _pattern(index: int, item: Mapping[Any, Any]) -> re.Pattern[str]:
 
 
 def _nested(pattern: str) -> bool:
-    """Tell whether a group that is repeated holds a repeat or a choice, from the innermost groups outwards."""
+    """Tell whether a repeated group holds a repeat or a choice, from the innermost groups outwards."""
     while True:
         if _NESTED.search(pattern):
             return True
         group = _GROUP.search(pattern)
         if group is None:
             return False
-        # Seen from the group around it, a group that holds a repeat or a choice is one.
+        # For the group around it, a group that holds a repeat or a choice counts as one.
         pattern = pattern[: group.start()] + ("y|y" if _BUSY.search(group[1]) else "y") + pattern[group.end() :]
 
 

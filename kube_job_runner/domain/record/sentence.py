@@ -1,4 +1,4 @@
-"""The one sentence about a job that a person reads first: its state, the cause, the place, and what to do."""
+"""The sentence about a job that a person reads first: its state, the cause, the place and what to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kube_job_runner.domain.states import State
 
 
 def sentence(job: Job, attempts: Mapping[int, Attempt], phases: Sequence[Phase]) -> str:
-    """Return what is to be said of a job, given its attempts and its timeline."""
+    """Return the sentence about a job, given its attempts and its timeline."""
     attempt = attempts.get(job.attempt)
     if job.state is State.QUEUED:
         return _queued(job, phases)
@@ -22,7 +22,9 @@ def sentence(job: Job, attempts: Mapping[int, Attempt], phases: Sequence[Phase])
         return _running(job, attempt, phases)
     if job.state is State.STOPPING:
         return _joined(
-            f"Stopping{_place(attempt)}:", job.explanation, "The end is recorded when nothing of it is left there."
+            f"Stopping{_place(attempt)}:",
+            job.explanation,
+            "The end is recorded when nothing of it is left in the cluster.",
         )
     if job.state is State.SUCCEEDED:
         return _succeeded(job, attempt)
@@ -32,7 +34,7 @@ def sentence(job: Job, attempts: Mapping[int, Attempt], phases: Sequence[Phase])
 
 
 def moment(at: datetime) -> str:
-    """Return a time as sentences have it."""
+    """Return a time as it is written in sentences."""
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -90,6 +92,6 @@ def _by(job: Job) -> str:
 
 
 def _joined(*sentences: str) -> str:
-    """Join sentences; each is made to end like one, but a head that ends with a colon."""
+    """Join sentences. Each gets a full stop, unless it ends with a stop or a colon already."""
     given = [text.strip() for text in sentences if text.strip()]
     return " ".join(text if text[-1] in ".!?:" else f"{text}." for text in given)

@@ -1,8 +1,8 @@
-"""The timeline of a job: the phases of every attempt, each with its times, its deadline and, while it lasts, its reason.
+"""The timeline of a job: the phases of every attempt, with their times, deadlines and reasons.
 
-queued -> created -> scheduled -> pulling -> starting -> running -> finishing. A phase begins where the one before it ends.
-Kubernetes shows some steps only while they last, so they are marked on the attempt when they are seen; a phase that was
-never seen is left out rather than guessed.
+queued -> created -> scheduled -> pulling -> starting -> running -> finishing. A phase begins where the previous one ends.
+Kubernetes shows some steps only while they last, so the attempt keeps a mark of each step that was seen. A phase that was
+never seen is left out.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Name = Literal["queued", "created", "scheduled", "pulling", "starting", "running
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
-    """One phase of an attempt. `ended_at` is None while it lasts; `deadline` is when the phase is ended for lasting too long.
+    """One phase of an attempt. `ended_at` is None while it lasts, and `deadline` says until when it may last.
 
-    `reason` says why it lasts, or how the attempt ended in it.
+    `reason` says why the phase lasts, or how the attempt ended in it.
     """
 
     attempt: int
@@ -44,7 +44,7 @@ def timeline(
     standing: str = "",
     table: Table = failures.TABLE,
 ) -> list[Phase]:
-    """Return the phases of all attempts of a job, oldest first; `standing` is why a job that waits in its queue waits."""
+    """Return the phases of all attempts of a job, oldest first. `standing` says why a job waits in its queue."""
     phases: list[Phase] = []
     queued_at = job.created_at
     for number, attempt in sorted(attempts.items()):
@@ -88,7 +88,7 @@ def _of_attempt(job: Job, attempt: Attempt, *, queued_at: datetime, now: datetim
 
 
 def _begun(attempt: Attempt, queued_at: datetime) -> Iterator[tuple[Name, datetime]]:
-    """Yield the phases that began, in order. The clocks of nodes may be wrong: none begins before the one before it."""
+    """Yield the phases that began, in order. No phase begins before the previous one, even if the clock of a node is wrong."""
     marks = attempt.marks
     steps: tuple[tuple[Name, datetime | None], ...] = (
         ("queued", queued_at),

@@ -1,8 +1,8 @@
-"""The trace of a job: W3C trace contexts, and the spans that are made from what is stored of a job.
+"""The trace of a job: W3C trace contexts, and the spans that are made from the rows of a job.
 
-Spans of phases are made when the job has ended, from its rows. Their ids are derived from the job, so that whoever makes them,
-and however often, makes the same ones; a job that waits for days keeps nothing open. Never in a span: arguments, variables,
-labels and texts of programs.
+The spans of phases are made when the job has ended. Their ids are derived from the job, so every process makes the same spans,
+however often it makes them, and a job that waits for days keeps no span open. Arguments, environment variables, labels and
+output of programs are never part of a span.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SpanKind = Literal["server", "internal"]
 
 
 class TraceContext(msgspec.Struct, frozen=True, kw_only=True):
-    """A span, as others refer to it: ids in lower-case hexadecimal, and whether the trace is recorded."""
+    """A reference to a span: ids in lower-case hexadecimal, and whether the trace is recorded."""
 
     trace_id: str
     span_id: str
@@ -46,7 +46,7 @@ class TraceContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """A span that is over. `error` is the reason code of a failure, or empty."""
+    """A finished span. `error` is the reason code of a failure, or empty."""
 
     name: str
     context: TraceContext
@@ -60,9 +60,9 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(text: str) -> TraceContext | None:
-    """Return the context of a `traceparent`, or None when it is not valid: it is then as if there were none.
+    """Return the context of a `traceparent`, or None when it is not valid; an invalid one counts as absent.
 
-    Of a later version the four fields that are known are read (W3C Trace Context, section 3.2.4, versioning).
+    From a later version, the four known fields are read (W3C Trace Context, section 3.2.4, versioning).
     """
     found = _TRACEPARENT.fullmatch(text)
     if found is None or found["version"] == "ff" or (found["version"] == "00" and found["more"] is not None):
@@ -79,14 +79,14 @@ def of(job: Job) -> TraceContext | None:
 
 
 def derived(context: TraceContext, job_id: UUID, name: str, *, attempt: int = 0) -> TraceContext:
-    """Return the context of a job's span of that name: the same whenever and wherever it is asked for."""
+    """Return the context of a job's span with that name. It is always and everywhere the same."""
     digest = hashlib.sha256(f"{job_id}/{attempt}/{name}".encode()).digest()[:8]
     span_id = digest.hex() if any(digest) else "0000000000000001"
     return TraceContext(trace_id=context.trace_id, span_id=span_id, sampled=context.sampled)
 
 
 def of_container(job: Job, attempt: int) -> TraceContext | None:
-    """Return the context under which an attempt's program makes spans of its own: that of the phase `running`."""
+    """Return the parent of the spans that an attempt's program makes itself: the phase `running`."""
     context = of(job)
     return None if context is None else derived(context, job.id, "running", attempt=attempt)
 
@@ -94,7 +94,7 @@ def of_container(job: Job, attempt: int) -> TraceContext | None:
 def of_submit(
     job: Job, context: TraceContext, *, parent: TraceContext | None, ended_at: datetime, rerun: TraceContext | None
 ) -> Span:
-    """Return the span of the request that stored a job; a job that runs another one again has a link to that one's trace."""
+    """Return the span of the request that stored a job. A rerun links to the trace of the original job."""
     attributes = _about(job)
     if job.rerun_of is not None:
         attributes["kjr.job.rerun_of"] = str(job.rerun_of)
@@ -111,7 +111,7 @@ def of_submit(
 
 
 def of_ended(job: Job, attempts: Mapping[int, Attempt]) -> list[Span]:
-    """Return the spans of a job that has ended: `job`, and in it the phases of all attempts; none when it has no trace."""
+    """Return the spans of a job that has ended: `job`, and below it the phases of all attempts. Empty without a trace."""
     context = of(job)
     if context is None or not context.sampled or job.finished_at is None:
         return []
@@ -142,7 +142,7 @@ def of_log(
     pod_name: str,
     lost: bool,
 ) -> list[Span]:
-    """Return the span of the storing of an attempt's log, a child of the span `job`; none when there is no trace."""
+    """Return the span for storing an attempt's log, a child of the span `job`. Empty without a trace."""
     context = None if traceparent is None else parse(traceparent)
     if context is None or not context.sampled:
         return []
@@ -168,7 +168,7 @@ def _about(job: Job) -> dict[str, Value]:
 
 
 def _phases(job: Job, attempts: Mapping[int, Attempt], whole: TraceContext) -> Iterator[Span]:
-    """Yield a span for each phase of the timeline; the last phase of an attempt that failed carries the reason."""
+    """Yield a span for each phase of the timeline. The last phase of a failed attempt carries the reason."""
     assert job.finished_at is not None
     phases: Sequence[timeline.Phase] = timeline.timeline(job, attempts, now=job.finished_at)
     last = {phase.attempt: phase.name for phase in phases}
@@ -193,7 +193,7 @@ def _failure(job: Job, attempt: Attempt | None) -> str:
 
 
 def _place(attempt: Attempt | None) -> dict[str, Value]:
-    """Return where an attempt ran, by OpenTelemetry's names; what is not known is left out."""
+    """Return where an attempt ran, with OpenTelemetry's attribute names. Unknown values are left out."""
     if attempt is None:
         return {}
     found: dict[str, Value] = {

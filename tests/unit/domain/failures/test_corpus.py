@@ -1,7 +1,7 @@
-"""The failure rules against real messages: those that users of Kubernetes saw, and others in the words of further sources.
+"""The failure rules on real messages: some that users of Kubernetes saw, others in the words of further sources.
 
-Each record has an expected answer, and `accept`, where a good operator could disagree. A miss must be listed here with its
-reason, and a listed miss that is none any more must go: so neither a rule nor a label changes unseen.
+Each record has an expected answer, and in `accept` other answers that a good operator could give. A miss must be listed here
+with its reason, and a listed record that is answered right must be removed. So no rule and no label changes unnoticed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SEEN = FIXTURES / "failure-messages.jsonl"
 MORE = FIXTURES / "failure-messages-more.jsonl"
 
 MISSES: dict[str, str] = {}
-"""The records that are answered otherwise than expected, by id, and why that is right or cannot be helped."""
+"""The records with another answer than expected, by id, and why that answer is right or cannot be improved."""
 
 Answer = tuple[str, str]
 

@@ -1,4 +1,4 @@
-"""Rules of an installation's own: they come first, and a wrong one is named with its field, limit and remedy."""
+"""Custom rules come first, and an error names the wrong one with its field, limit and remedy."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def wrong(**changes: Any) -> list[dict[Any, Any]]:
         (wrong(name="gateway-maintenance"), "failure rule 1: name: .* is also the name of rule 0"),
         (wrong(name="Not A Slug"), "failure rule 1: name: .*lower-case"),
         (wrong(regex="x"), "failure rule 1: regex: no such field; there are name, where"),
-        (wrong(where="pod"), "failure rule 1: where: 'pod' is no place; it must be one of container.waiting"),
+        (wrong(where="pod"), "failure rule 1: where: 'pod' is not a place; it must be one of container.waiting"),
         (wrong(reason="two words"), "failure rule 1: reason: .*ErrImagePull"),
         (wrong(category="Image-Bad"), "failure rule 1: category: .*joined by `_`"),
         (wrong(verdict=...), "failure rule 1: verdict: is missing; it must be one of fail_now"),

@@ -1,4 +1,4 @@
-"""The failure table: its rows are sound, and each signal has the meaning that its text gives it."""
+"""The failure table: its rows are sound, and the text of a signal decides its meaning."""
 
 from __future__ import annotations
 

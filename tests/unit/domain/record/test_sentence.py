@@ -63,7 +63,7 @@ def test_a_job_that_runs_says_since_when_where_and_until_when() -> None:
 def test_a_job_that_stops() -> None:
     job = make_job(State.STOPPING, explanation="Cancelled by ann: enough")
     assert said(job, make_attempt(node="n1")) == (
-        "Stopping on node n1: Cancelled by ann: enough. The end is recorded when nothing of it is left there."
+        "Stopping on node n1: Cancelled by ann: enough. The end is recorded when nothing of it is left in the cluster."
     )
 
 

@@ -1,4 +1,4 @@
-"""Trace contexts as W3C has them, and the spans that are made of a job's rows."""
+"""Trace contexts of W3C, and the spans that are made from the rows of a job."""
 
 from __future__ import annotations
 
