@@ -1,6 +1,6 @@
-"""Stamped output for clusters that are none: when what was printed, and the text that a kubelet would make of it.
+"""The output of jobs in our own process: its bytes, their times, and the stamped text that a kubelet would send.
 
-A line's stamp is that of the write, or of the look at its file, that first showed its beginning. It never changes, so that a
+A line has the time of the write, or of the look at its file, that first showed its beginning. The time never changes, so a
 log that is read again has the same stamps.
 """
 
@@ -23,14 +23,14 @@ def stamp_of(moment: datetime) -> int:
 
 
 class Times:
-    """Up to which byte there was output at which time."""
+    """How the size of an output grew over time."""
 
     def __init__(self) -> None:
         self.ends = array("q")
         self.stamps = array("q")
 
     def note(self, end: int, at: datetime) -> bool:
-        """Note that there are `end` bytes now; False when nothing is new."""
+        """Note that there are `end` bytes now; return False if none of them is new."""
         if (self.ends and end <= self.ends[-1]) or end <= 0:
             return False
         self.ends.append(end)
@@ -38,13 +38,13 @@ class Times:
         return True
 
     def of(self, offset: int) -> int:
-        """Return the stamp of a line that begins at a byte."""
+        """Return the stamp of the line that begins at a byte."""
         index = bisect.bisect_right(self.ends, offset)
         return self.stamps[min(index, len(self.stamps) - 1)] if self.stamps else 0
 
 
 class FileTimes(Times):
-    """`Times` that a later process finds again."""
+    """`Times` in a file, for a later process."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class FileTimes(Times):
             self.ends, self.stamps = stored[0::2], stored[1::2]
 
     def note(self, end: int, at: datetime) -> bool:
-        """Note that there are `end` bytes now, on disk too."""
+        """Note that there are `end` bytes now, also in the file."""
         if not super().note(end, at):
             return False
         with contextlib.suppress(OSError), self._path.open("ab") as file:  # the job may be gone by now
@@ -65,20 +65,20 @@ class FileTimes(Times):
 
 
 class Output:
-    """All that a container printed."""
+    """The whole output of a container."""
 
     def __init__(self) -> None:
         self.content = bytearray()
         self.times = Times()
 
     def write(self, data: bytes, *, at: datetime) -> None:
-        """Print something."""
+        """Add printed bytes."""
         self.content += data
         self.times.note(len(self.content), at)
 
 
 class Stamper:
-    """Makes of output, in pieces from its beginning on, what a kubelet would send."""
+    """Turns output, which it takes in parts from the beginning on, into the text that a kubelet would send."""
 
     def __init__(self, times: Times, *, since: datetime | None, timestamps: bool) -> None:
         self._times = times

@@ -1,8 +1,8 @@
-"""What the watchers of a cluster that lives in our own process see: lists, changes, and the diff after a relist.
+"""Feeds: `ports.ClusterWatcher` for objects in our own memory, with lists, changes, and the difference after a relist.
 
-The local and the simulated cluster hold their objects in memory and share this one implementation of the watch protocol
-of `ports.ClusterWatcher`, so that both keep its promises in the same way: order, no change that changes nothing, `gone`
-for what vanished between two lists, any number of watchers that each see everything.
+The local and the simulated cluster share it, so both keep the promises of the port in the same way. Changes come in order.
+A change that changes nothing is left out. An object that vanished between two lists is seen as `gone`. Any number of
+watchers each see everything.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from kube_job_runner.ports import Listed, Relisting, SeenEvent, SeenJob, SeenPod, WatchEvent
 
-BACKLOG_MAX = 100_000  # changes that one watcher may lag behind; past it the watcher lists anew, as after a 410
+BACKLOG_MAX = 100_000  # changes that a watcher may lag behind; with more it lists again, as after a 410
 
 EVENTS_KEPT = 1000
 
@@ -24,7 +24,7 @@ SeenT = TypeVar("SeenT", SeenJob, SeenPod)
 
 
 def gone(seen: SeenT) -> SeenT:
-    """Return the last that was seen of an object, as gone."""
+    """Return the last sight of an object, as gone."""
     return replace(seen, facts=replace(seen.facts, gone=True))
 
 
@@ -36,7 +36,7 @@ def _same_but_version(one: SeenT, other: SeenT) -> bool:
 
 
 class _Watcher(Generic[SeenT]):
-    """One watcher: the changes it has not taken yet, and the last it was given for each uid that is not gone."""
+    """One watcher: the changes that it has not taken yet, and its last sight of each object that is not gone."""
 
     def __init__(self) -> None:
         self.changes: deque[SeenT] = deque()
@@ -59,7 +59,7 @@ class _Watcher(Generic[SeenT]):
         self.wake.set()
 
     def begin_list(self, objects: Mapping[str, SeenT], *, version: int) -> list[SeenT]:
-        """Begin anew: return all of these objects, known or not, and then what is known and no longer among them."""
+        """Begin again: return all objects, known or not, and then the known objects that are not among them."""
         vanished = [gone(seen) for uid, seen in self.known.items() if uid not in objects]
         self.known = dict(objects)
         self.listed_version = version
@@ -70,12 +70,12 @@ class _Watcher(Generic[SeenT]):
         return listed
 
     def accepts(self, seen: SeenT) -> bool:
-        """Take note of a change; tell whether it says something new."""
+        """Note a change; return whether it is new to this watcher."""
         uid, known = seen.facts.uid, self.known.get(seen.facts.uid)
         if seen.facts.gone:
             return self.known.pop(uid, None) is not None
         if known is None and seen.facts.resource_version <= self.listed_version:
-            return False  # older than the list: the object was gone when the list was made
+            return False  # older than the list, and the object was gone by then
         if known is not None and known.facts.resource_version >= seen.facts.resource_version:
             return False
         self.known[uid] = seen
@@ -83,7 +83,7 @@ class _Watcher(Generic[SeenT]):
 
 
 class Feed(Generic[SeenT]):
-    """The objects of one kind, and everyone who watches them. Used from one event loop only."""
+    """The objects of one kind, and their watchers. For use from one event loop only."""
 
     def __init__(self) -> None:
         self.objects: dict[str, SeenT] = {}
@@ -91,7 +91,7 @@ class Feed(Generic[SeenT]):
         self._watchers: list[_Watcher[SeenT]] = []
 
     def store(self, seen: SeenT) -> None:
-        """Keep an object's newest state, or forget it when it is gone, without telling the watchers yet."""
+        """Keep the newest state of an object, or forget it if it is gone. The watchers are not told yet."""
         self._version = max(self._version, seen.facts.resource_version)
         if seen.facts.gone:
             self.objects.pop(seen.facts.uid, None)
@@ -99,11 +99,11 @@ class Feed(Generic[SeenT]):
             self.objects[seen.facts.uid] = seen
 
     def announce(self, seen: SeenT) -> None:
-        """Tell every watcher of a change, here at once."""
+        """Tell every watcher of a change. Here that happens at once."""
         self.tell(seen)
 
     def tell(self, seen: SeenT) -> None:
-        """Put a change before every watcher."""
+        """Give a change to every watcher."""
         for watcher in self._watchers:
             watcher.push(seen)
 
@@ -113,15 +113,15 @@ class Feed(Generic[SeenT]):
         self.announce(seen)
 
     def relist(self) -> None:
-        """Cut every watcher off: it loses the changes it has not taken, and lists again."""
+        """Disconnect every watcher: it loses the changes that it has not taken, and lists again."""
         for watcher in self._watchers:
             watcher.relist()
 
     async def list_pause(self) -> None:
-        """Do nothing; a feed with slow lists waits here, between reading its state and answering with it."""
+        """Do nothing. A feed with slow lists waits here, between reading its state and returning it."""
 
     async def watch(self) -> AsyncGenerator[WatchEvent, None]:
-        """Yield the events of one watcher as `ports.ClusterWatcher` promises them; without end."""
+        """Yield the events of one watcher, as `ports.ClusterWatcher` promises, without end."""
         watcher = _Watcher[SeenT]()
         self._watchers.append(watcher)
         try:
@@ -147,19 +147,19 @@ class Feed(Generic[SeenT]):
 
 
 class EventFeed:
-    """The Events of a cluster in our own process, and everyone who watches them: each is told once to each watcher."""
+    """The Events of a cluster in our own process, and their watchers. Each watcher sees each Event once."""
 
     def __init__(self) -> None:
         self._events: deque[SeenEvent] = deque(maxlen=EVENTS_KEPT)
         self._watchers: list[tuple[deque[SeenEvent | None], asyncio.Event]] = []
 
     def publish(self, seen: SeenEvent) -> None:
-        """Keep an Event for those who come later, and tell every watcher of it."""
+        """Keep an Event for later watchers, and give it to every watcher."""
         self._events.append(seen)
         self._push(seen)
 
     def relist(self) -> None:
-        """Let every watcher list again: it holds nothing that was told already."""
+        """Let every watcher list again. The list has no Event that the watcher has seen."""
         self._push(None)
 
     def _push(self, seen: SeenEvent | None) -> None:
@@ -168,7 +168,7 @@ class EventFeed:
             wake.set()
 
     async def watch(self) -> AsyncGenerator[WatchEvent, None]:
-        """Yield as `ports.ClusterWatcher.watch_events` promises; without end."""
+        """Yield as `ports.ClusterWatcher.watch_events` promises, without end."""
         changes: deque[SeenEvent | None] = deque(self._events)
         wake = asyncio.Event()
         self._watchers.append((changes, wake))

@@ -1,4 +1,4 @@
-"""Jobs as local processes, so that the whole product works on a laptop without a cluster."""
+"""The local cluster: runs jobs as local processes, so that the whole product works on a laptop."""
 
 from kube_job_runner.adapters.local.cluster import LocalCluster
 

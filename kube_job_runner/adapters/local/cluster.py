@@ -1,7 +1,7 @@
-"""A cluster without a cluster: jobs as child processes of this machine, with the facts that pods would give.
+"""`ports.Cluster` without a cluster: runs jobs as child processes of this machine, with the facts that pods would have.
 
-This is the face of it, in the words of the port; `jobs.py` has the life of a job, `shim.py` is the parent of the
-processes, and `docs/adr/0007-local-processes.md` says why it is built so.
+`runs.py` has the life of a run, and `shim.py` is the parent of the processes. The reasons for this design are in
+`docs/adr/0007-local-processes.md`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 from kube_job_runner.adapters.inprocess.captured_output import Stamper
 from kube_job_runner.adapters.inprocess.feeds import EventFeed
 from kube_job_runner.adapters.local import log_files, process_facts, run_records
-from kube_job_runner.adapters.local.runs import Jobs
+from kube_job_runner.adapters.local.runs import Runs
 from kube_job_runner.domain.errors import ConfigurationError, NameTaken, NotFound, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
@@ -34,9 +34,9 @@ PROCESSES_PER_CPU = 4
 
 
 class LocalCluster:
-    """`ports.Cluster` by local processes. `start` it in the event loop that uses it, and `close` it there.
+    """`ports.Cluster` of local processes. Call `start` and `close` in the event loop that uses it.
 
-    At most `max_processes` jobs run at once (four for each CPU by default), and a log is kept up to `log_max_bytes`.
+    At most `max_processes` jobs run at once (by default four for each CPU). Of a log, `log_max_bytes` are kept.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class LocalCluster:
         self._installation = installation
         self._log_max_bytes = log_max_bytes
         self._folder = run_records.Folder(self._root)
-        self._jobs = Jobs(
+        self._runs = Runs(
             self._folder,
             clock=clock,
             max_processes=max_processes or (os.cpu_count() or 1) * PROCESSES_PER_CPU,
@@ -65,11 +65,11 @@ class LocalCluster:
 
     @property
     def shim_pid(self) -> int | None:
-        """The process id of the parent of all local jobs, when there is one."""
-        return self._jobs.processes.shim_pid
+        """The process id of the shim, the parent of all local processes, or None."""
+        return self._runs.processes.shim_pid
 
     async def start(self) -> None:
-        """Load what earlier runners left: ended jobs as they ended, jobs that ran then as lost, waiting ones to be run.
+        """Load the records of earlier runners: ended jobs as they ended, running ones as lost, waiting ones to be run.
 
         Raises:
             ConfigurationError: another runner uses the data directory.
@@ -80,11 +80,11 @@ class LocalCluster:
         except OSError as error:
             self._release()
             raise TemporaryError(f"the folder of local jobs cannot be used: {error}") from error
-        self._jobs.restore(found)
+        self._runs.restore(found)
 
     async def close(self) -> None:
-        """Stop everything: SIGTERM, after two seconds SIGKILL. On the next start, jobs that ran are lost ones."""
-        await self._jobs.close()
+        """Stop every process: SIGTERM, and SIGKILL after two seconds. On the next start, these jobs are lost."""
+        await self._runs.close()
         self._release()
 
     def _claim(self) -> None:
@@ -103,24 +103,27 @@ class LocalCluster:
     # -- writer ------------------------------------------------------------------------------------------------------
 
     async def create(self, job: ClusterJob) -> JobFacts:
-        """Create or adopt a job; see `ports.ClusterWriter.create`. A full disk is a `TemporaryError`."""
-        uid = self._jobs.uid_by_name.get((job.namespace, job.cluster_name))
-        if uid is not None:
-            return _adopt(self._jobs.by_uid[uid], job)
+        """See `ports.ClusterWriter.create`. A full disk is a `TemporaryError`."""
+        known = self._runs.table.job_named(job.namespace, job.cluster_name)
+        if known is not None:
+            return _adopt(known, job)
         if not self._noted:
             self._noted = True
-            log.warning("local jobs: images are not used", example=process_facts.image_note(job.spec.image))
+            log.warning(
+                "local jobs: images are not used",
+                action="local.create",
+                example=process_facts.image_note(job.spec.image),
+            )
         record = self._record(job)
         try:
-            self._jobs.add(record)
+            self._runs.add(record)
         except OSError as error:
             raise TemporaryError(f"the record of a local job cannot be written: {error}") from error
         return record.job
 
     async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
-        """Return the facts of the job of that name, or None."""
-        uid = self._jobs.uid_by_name.get((namespace, cluster_name))
-        return self._jobs.by_uid[uid].job if uid is not None else None
+        record = self._runs.table.job_named(namespace, cluster_name)
+        return record.job if record is not None else None
 
     async def delete(
         self,
@@ -132,14 +135,15 @@ class LocalCluster:
         pods: Sequence[tuple[str, str]] = (),
         grace_seconds: int | None = None,
     ) -> None:
-        """Remove a job and stop its process: SIGTERM, and SIGKILL when its `stop_grace_seconds` have passed."""
-        if self._jobs.uid_by_name.get((namespace, cluster_name)) == cluster_uid:
-            self._jobs.remove(self._jobs.by_uid[cluster_uid], wait_for_pods=wait_for_pods)
+        """See `ports.ClusterWriter.delete`. A process gets SIGTERM, and SIGKILL after its `stop_grace_seconds`."""
+        named = self._runs.table.job_named(namespace, cluster_name)
+        if named is not None and named.uid == cluster_uid:
+            self._runs.remove(named, wait_for_pods=wait_for_pods)
         if grace_seconds is not None:
             for name, uid in pods:
-                record = self._jobs.by_uid.get(self._jobs.uid_by_pod.get((namespace, name), ""))
+                record = self._runs.table.pod_named(namespace, name)
                 if record is not None and record.pod.uid == uid:
-                    self._jobs.hurry(record, grace_seconds=grace_seconds)
+                    self._runs.hurry(record, grace_seconds=grace_seconds)
 
     def _record(self, job: ClusterJob) -> run_records.Record:
         uid, pod_uid, now = str(uuid.uuid4()), str(uuid.uuid4()), self._clock.now()
@@ -151,7 +155,7 @@ class LocalCluster:
             spec_hash=job.work_hash,
             installation=self._installation,
             spec=msgspec.structs.replace(job.spec, env=job.env),
-            job=JobFacts(uid=uid, resource_version=self._jobs.next_version(), created_at=now, started_at=now),
+            job=JobFacts(uid=uid, resource_version=self._runs.table.next_version(), created_at=now, started_at=now),
             pod=PodFacts(
                 uid=pod_uid,
                 name=f"{job.cluster_name}-{pod_uid[:5]}",
@@ -164,15 +168,13 @@ class LocalCluster:
     # -- watcher and logs --------------------------------------------------------------------------------------------
 
     def watch_jobs(self) -> AsyncIterator[WatchEvent]:
-        """Watch jobs; see `ports.ClusterWatcher`."""
-        return self._jobs.job_feed.watch()
+        return self._runs.table.job_feed.watch()
 
     def watch_pods(self) -> AsyncIterator[WatchEvent]:
-        """Watch pods; see `ports.ClusterWatcher`."""
-        return self._jobs.pod_feed.watch()
+        return self._runs.table.pod_feed.watch()
 
     def watch_events(self) -> AsyncIterator[WatchEvent]:
-        """Watch for Events, of which a local cluster has none; see `ports.ClusterWatcher`."""
+        """See `ports.ClusterWatcher`. A local cluster has no Events."""
         return self._events.watch()
 
     async def logs(
@@ -185,13 +187,13 @@ class LocalCluster:
         since: datetime | None = None,
         timestamps: bool = False,
     ) -> AsyncIterator[bytes]:
-        """Yield the output of a job, standard output and error in one; see `ports.ClusterLogs`."""
-        record = self._jobs.by_uid.get(self._jobs.uid_by_pod.get((namespace, pod_name), ""))
+        """See `ports.ClusterLogs`. Standard output and standard error are one log."""
+        record = self._runs.table.pod_named(namespace, pod_name)
         if record is None or container != MAIN_CONTAINER:
             raise NotFound(f"there is no container {container} in a pod {pod_name}")
         if record.pod.phase in ("", "Pending"):
             raise NotFound(f"container {container} in pod {pod_name} is waiting to start")
-        times = self._jobs.times_of(record.uid)
+        times = self._runs.times_of(record.uid)
         stamper = Stamper(times, since=since, timestamps=timestamps)
         reading = log_files.read(
             self._folder.log_path(record.uid),
@@ -214,28 +216,25 @@ class LocalCluster:
     # -- inventory ---------------------------------------------------------------------------------------------------
 
     def troubles(self) -> Mapping[str, str]:
-        """Tell that every namespace can be watched."""
         return {}
 
     def covers(self, namespace: str) -> bool:
-        """Tell that every namespace is listed."""
         return bool(namespace)
 
     async def list_owned(self) -> AsyncIterator[list[OwnedObject]]:
-        """Yield all jobs, then all pods; see `ports.ClusterInventory`."""
-        records_now = list(self._jobs.by_uid.values())
+        records_now = list(self._runs.table.by_uid.values())
         yield [record.owned_job() for record in records_now if not record.job_gone]
         yield [record.owned_pod() for record in records_now if record.pod.phase]
 
     async def remove_owned(self, found: OwnedObject) -> None:
-        """Remove a job and stop its process; a pod without its Job is being stopped already."""
-        record = self._jobs.by_uid.get(found.uid)
+        """See `ports.ClusterInventory`. A pod without its Job is being stopped already."""
+        record = self._runs.table.by_uid.get(found.uid)
         if record is not None and not record.job_gone:
-            self._jobs.remove(record, wait_for_pods=False)
+            self._runs.remove(record, wait_for_pods=False)
 
     async def node_conditions(self, name: str) -> tuple[Condition, ...] | None:
-        """Return that this machine is ready, or None for any other name."""
-        return (Condition("Ready", reason="LocalProcesses"),) if name == self._jobs.node else None
+        """See `ports.NodeReader`. The only node is this machine, and it is ready."""
+        return (Condition("Ready", reason="LocalProcesses"),) if name == self._runs.node else None
 
 
 def _adopt(record: run_records.Record, job: ClusterJob) -> JobFacts:

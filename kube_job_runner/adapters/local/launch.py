@@ -1,7 +1,7 @@
-"""How a spec becomes a process of this machine, and what of a spec cannot become one.
+"""Plans the process of a spec, or refuses a spec that cannot run on this machine.
 
-Pure but for two look-ups (`PATH` and the home folder), which the job gets from the runner so that the programs a person
-has on their laptop are found; nothing else of the runner's environment reaches a job.
+A job gets `PATH` and the home folder of the runner, so that it finds the programs of this machine. Nothing else of the
+runner's environment reaches a job.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kube_job_runner.domain.spec.model import JobSpec
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """A program to start. `cwd` is None where the job gets a scratch folder of its own."""
+    """A program to start. With a `cwd` of None it gets a scratch folder of its own."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
@@ -24,7 +24,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a spec cannot run here: a container that waits (`CreateContainerConfigError`) or that failed to start."""
+    """Why a spec cannot run here. Its container waits (`CreateContainerConfigError`) or has failed to start."""
 
     reason: str
     message: str
@@ -32,15 +32,15 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def base_environment() -> dict[str, str]:
-    """Return the little environment every local job has; the spec's own variables go on top."""
+    """Return the variables of every local job. Those of the spec are added to them."""
     return {"PATH": os.pathsep.join(os.get_exec_path()), "HOME": str(Path.home()), "LANG": "C.UTF-8"}
 
 
 def plan(spec: JobSpec) -> Launch | Refusal:
-    """Return how to start a job, or why it cannot start.
+    """Return the program to start, or the refusal.
 
-    The reasons are the kubelet's: a missing Secret is `CreateContainerConfigError` with `secret "x" not found`, and what
-    a container runtime cannot start is `StartError` with exit code 128.
+    The reasons are the kubelet's: a missing Secret is `CreateContainerConfigError` with `secret "x" not found`. A container
+    that the runtime cannot start is `StartError` with exit code 128.
     """
     if spec.secrets:
         message = f'secret "{spec.secrets[0].name}" not found: a local cluster has no secrets'

@@ -1,8 +1,8 @@
-"""Reading the log that a local process writes straight into a file, and keeping that file within its cap.
+"""Reads the log file of a local process, and keeps it within its cap.
 
-Nothing of ours stands between a job and its log: it has the file itself as standard output and error. The cap is kept from
-outside: a file that has grown past it is cut back to one byte more than the cap, now and then; that byte is how a
-reader knows that something is missing, and readers never show what lies behind the cap.
+A job writes straight into the file: it is its standard output and error. So the cap is kept from outside. A file that has
+grown past the cap is cut back, from time to time, to one byte more than the cap. That byte tells a reader that something
+is missing. Readers never show bytes behind the cap.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _POLL_SECONDS = 0.1
 
 
 def mark(cap_bytes: int) -> bytes:
-    """Return the line that stands where a log was cut."""
+    """Return the line that readers see where a log was cut."""
     return f"\n[kube-job-runner: the log was cut here, at its limit of {cap_bytes} bytes]\n".encode()
 
 
 def cut(path: Path, *, cap_bytes: int) -> None:
-    """Cut a log back when it is past its cap. The process goes on writing (it appends) and is cut again next time."""
+    """Cut a log back if it is past its cap. The process still appends to it, and the next call cuts it again."""
     if path.stat().st_size > cap_bytes + 1:
         os.truncate(path, cap_bytes + 1)
 
@@ -30,9 +30,9 @@ def cut(path: Path, *, cap_bytes: int) -> None:
 async def read(
     path: Path, *, cap_bytes: int, follow: bool, ended: Callable[[], bool], note: Callable[[int], object]
 ) -> AsyncGenerator[bytes, None]:
-    """Yield a log in chunks; with `follow`, until `ended()` was true before the end of the file was reached.
+    """Yield a log in chunks. With `follow`, wait for more until `ended()` is true before the end of the file is reached.
 
-    `note` is told how much there is before it is read.
+    `note` is called with the size of the log before new bytes are read.
 
     Raises:
         FileNotFoundError: there is no log (any more).

@@ -1,6 +1,6 @@
-"""The facts of local jobs: what a Kubernetes Job and its Pod would say of the same process. Pure.
+"""The facts of local jobs: those that a Kubernetes Job and its pod would have for the same process. Pure.
 
-The texts and codes are those a kubelet with containerd gives, so that one failure table serves both.
+The texts and codes are those of a kubelet with containerd, so that one failure table serves both.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ SHIM_LOST_MESSAGE = "the program that runs the local jobs was killed while the j
 
 
 def image_note(image: str) -> str:
-    """Return the sentence that every local pod carries."""
+    """Return the message of every local pod."""
     return f"the image {image} is not used: the command runs as a process of this machine"
 
 
 def waits_for_slot(pod: PodFacts, *, running: int, at: datetime) -> PodFacts:
-    """Return a pod for which no process may be started yet."""
+    """Return a pod whose process must wait for a slot."""
     text = f"{running} processes run already; waiting for a free slot"
     unscheduled = Condition(type="PodScheduled", status="False", reason="Unschedulable", message=text, at=at)
     return replace(pod, phase="Pending", conditions=(unscheduled,))
@@ -38,7 +38,7 @@ def scheduled(pod: PodFacts, *, node: str, at: datetime) -> PodFacts:
 
 
 def waits(pod: PodFacts, *, reason: str, message: str) -> PodFacts:
-    """Return a pod whose container cannot be made, for a reason that a kubelet would go on to try."""
+    """Return a pod whose container cannot be created, for a reason with which a kubelet would retry."""
     container = ContainerFacts(name=MAIN_CONTAINER, state="waiting", reason=reason, message=message)
     return replace(pod, phase="Pending", containers=(container,))
 
@@ -77,7 +77,7 @@ def ended(pod: PodFacts, *, code: int, signal: int, at: datetime) -> PodFacts:
 
 
 def lost(pod: PodFacts, *, message: str, at: datetime) -> PodFacts:
-    """Return a pod of whose process nobody knows how it ended (kubelet: ContainerStatusUnknown, 137)."""
+    """Return a pod whose process ended in an unknown way (kubelet: ContainerStatusUnknown, 137)."""
     container = ContainerFacts(
         name=MAIN_CONTAINER,
         state="terminated",

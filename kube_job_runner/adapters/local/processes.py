@@ -1,7 +1,7 @@
-"""The runner's end of the shim: start processes, signal them, hear how they end.
+"""Controls local processes through the shim: starts them, signals them, and reports how they end.
 
-The shim is started with the first job and again should it die. Everything that runs under it dies with it, so its end
-is told as the end of every process it had.
+The shim is started with the first job, and again after it died. All its processes die with it, so its end is reported as
+the end of each of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CLOSE_SECONDS = 10.0
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What the shim tells of a process; `error` says why it could not be started."""
+    """A report of the shim about a process. `error` tells why it could not be started."""
 
     id: str
     event: str
@@ -31,7 +31,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Listener(Protocol):
-    """Who hears of processes. Called on the event loop, in the order in which things happened."""
+    """Receives the reports about processes, on the event loop and in the order of the events."""
 
     def process_started(self, uid: str) -> None:
         """The program runs."""
@@ -42,11 +42,11 @@ class Listener(Protocol):
         ...
 
     def process_ended(self, uid: str, *, code: int, signal: int) -> None:
-        """The process and all its children have ended; `signal` is 0 unless one killed it."""
+        """The process and all its children have ended. `signal` is 0 if no signal killed it."""
         ...
 
     def process_lost(self, uid: str) -> None:
-        """The shim died and took the process with it: how it ended is unknown."""
+        """The shim died, and the process with it. How it ended is unknown."""
         ...
 
 
@@ -64,11 +64,11 @@ class Processes:
 
     @property
     def shim_pid(self) -> int | None:
-        """The process id of the shim, when there is one."""
+        """The process id of the shim, or None."""
         return self._shim.pid if self._shim is not None else None
 
     async def start(self, uid: str, *, argv: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path) -> None:
-        """Order a process; the listener hears whether it started.
+        """Start a process. The listener gets a report of whether it started.
 
         Raises:
             OSError: the shim itself cannot be started.
@@ -80,24 +80,24 @@ class Processes:
         self._send({"do": "start", "id": uid, "argv": argv, "env": env, "cwd": str(cwd), "log": str(log)})
 
     def signal(self, uid: str, number: int) -> None:
-        """Send a signal to a process and to all of its group; nothing happens when it has ended."""
+        """Send a signal to a process and its group. If it has ended, nothing happens."""
         self._send({"do": "signal", "id": uid, "signal": number})
 
     async def close(self) -> None:
-        """Kill everything and end the shim."""
+        """Kill every process and end the shim."""
         self._alive.clear()
         if self._writer is not None:
             self._writer.close()
         if self._reading is not None:
-            await self._reading  # ends with the shim's end of the socket
+            await self._reading  # ends when the shim closes its end of the socket
         self._reading = None
 
     async def _launch(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             program = str(Path(__file__).with_name("shim.py"))
-            # A session of its own: Ctrl-C in the runner's terminal must reach the jobs by way of the runner alone.
-            self._shim = subprocess.Popen(  # noqa: ASYNC220 - returns after the fork; nothing of it is waited for
+            # A session of its own, so that Ctrl-C in the terminal reaches the jobs only through the runner.
+            self._shim = subprocess.Popen(  # noqa: ASYNC220 - it returns after the fork and blocks on nothing
                 [sys.executable, "-I", "-S", "-X", "utf8", program], stdin=theirs.fileno(), start_new_session=True
             )
         reader, self._writer = await asyncio.open_unix_connection(sock=ours)
@@ -109,7 +109,7 @@ class Processes:
                 self._hear(self._decoder.decode(line))
         if self._writer is not None:
             self._writer.close()
-        self._writer = None  # the next start launches another
+        self._writer = None  # the next start launches another shim
         lost, self._alive = self._alive, set()
         await self._end_shim(shim)
         self._shim = None

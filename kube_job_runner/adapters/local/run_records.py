@@ -1,7 +1,7 @@
-"""What is kept on disk of each local job: `<root>/<uid>/job.json`, its log, and its scratch folder.
+"""The records of local jobs on disk: `<root>/<uid>/job.json`, the log, and the scratch folder.
 
-A record is written to a new file and renamed over the old one, so a crash of ours leaves the old or the new, never half.
-It is not fsynced: after a power cut every local process is gone as well, and a lost record reads as a job that is gone.
+A record is written to a new file that replaces the old one, so a crash of ours leaves the old or the new record. It is not
+fsynced: after a power cut every local process is gone as well, and a job without a record counts as gone.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ log = loggers.get_logger(__name__)
 
 
 class Record(msgspec.Struct, kw_only=True):
-    """One cluster job. `pod.uid` is set from the start; `pod.phase` is empty until there is something to say of it.
+    """One cluster job. `pod.uid` is set from the start; `pod.phase` is empty until the pod exists.
 
-    `job_gone` is a Job that was deleted in the background while its process still ends.
+    `job_gone`: the Job was deleted in the background, and its process has not ended yet.
     """
 
     job_id: UUID
@@ -68,12 +68,12 @@ class Record(msgspec.Struct, kw_only=True):
 
     @property
     def waits_for_slot(self) -> bool:
-        """Whether no process was ever ordered for it."""
+        """Whether its process has never been started."""
         return any(c.type == "PodScheduled" and c.status == "False" for c in self.pod.conditions)
 
     @property
     def refused_config(self) -> bool:
-        """Whether its container waits for something that a local cluster does not have."""
+        """Whether its container waits for a Secret, which a local cluster does not have."""
         return self.pod.phase == "Pending" and any(
             c.reason == "CreateContainerConfigError" for c in self.pod.containers
         )
@@ -88,18 +88,18 @@ class Folder:
         self._decoder = msgspec.json.Decoder(Record)
 
     def log_path(self, uid: str) -> Path:
-        """Return where a job's output goes."""
+        """Return the path of a job's log."""
         return self._root / uid / "log"
 
     def work_path(self, uid: str) -> Path:
-        """Return the scratch folder a job starts in when its spec names no working directory."""
+        """Return the scratch folder of a job, where it starts if its spec names no working directory."""
         return self._root / uid / "work"
 
     def create(self, record: Record) -> None:
         """Write a new record.
 
         Raises:
-            OSError: it could not be written; nothing is left of it.
+            OSError: it could not be written, and nothing is left of it.
         """
         try:
             self.work_path(record.uid).mkdir(parents=True, mode=0o700)
@@ -113,7 +113,7 @@ class Folder:
         """Replace a record.
 
         Raises:
-            OSError: it could not be written; the old one stands.
+            OSError: it could not be written, and the old record stays.
         """
         target = self._root / record.uid / "job.json"
         fresh = target.with_suffix(".new")
@@ -121,18 +121,18 @@ class Folder:
         fresh.replace(target)
 
     def remove(self, uid: str) -> None:
-        """Delete all that is kept of a job; what cannot be deleted is left for the next start to try again."""
+        """Delete everything of a job. What cannot be deleted is deleted by the next start."""
         with contextlib.suppress(OSError):
             (self._root / uid / "job.json").unlink(missing_ok=True)
         shutil.rmtree(self._root / uid, ignore_errors=True)
 
     def load(self, claim: Callable[[], None]) -> list[Record]:
-        """Return all records, oldest first, and remove what is left of jobs that have none.
+        """Return all records, oldest first. Folders without a readable record are removed.
 
-        `claim` is called once the folder exists and before anything in it is touched.
+        `claim` is called when the folder exists, before anything in it is changed.
 
         Raises:
-            OSError: the folder cannot be made or read.
+            OSError: the folder cannot be created or read.
         """
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         claim()
@@ -143,6 +143,11 @@ class Folder:
             try:
                 records.append(self._decoder.decode((self._root / folder.name / "job.json").read_bytes()))
             except (FileNotFoundError, msgspec.MsgspecError) as error:
-                log.warning("local job without a readable record is removed", uid=folder.name, error=str(error))
+                log.warning(
+                    "local job without a readable record is removed",
+                    action="local.load",
+                    uid=folder.name,
+                    error=str(error),
+                )
                 self.remove(folder.name)
         return sorted(records, key=lambda record: record.job.resource_version)

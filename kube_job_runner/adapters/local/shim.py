@@ -1,12 +1,12 @@
-"""The parent of all local job processes: a small program of its own, so that no job outlives the runner.
+"""The parent of all local processes: a small program of its own, so that no job outlives the runner.
 
-It runs as a plain script (standard library only, nothing of ours imported) and is, for local jobs, what a container
-runtime's shim is for a node: it starts processes, passes signals to their groups, reaps them, and kills whatever a job
-leaves behind. Being a separate process it can fork safely and cheaply whatever threads the runner has, needs no child
-watcher of any event loop, and when its socket (standard input) closes because the runner has died, by `kill -9` too, it
-kills everything. On Linux it is a subreaper and gives its children PR_SET_PDEATHSIG, so its own death kills jobs as well.
+It does for local jobs what the shim of a container runtime does on a node: it starts processes, passes signals to their
+groups, reaps them, and kills everything that a job leaves behind. It runs as a plain script, with the standard library
+only, and imports nothing of ours. As a separate process it can fork safely, whatever threads the runner has, and needs no
+child watcher of an event loop. Its socket (standard input) closes when the runner dies, also by `kill -9`, and then it
+kills everything. On Linux it is a subreaper and gives its children PR_SET_PDEATHSIG, so its own death kills the jobs too.
 
-Both directions speak JSON lines. To the shim: {"do": "start", "id", "argv", "env", "cwd", "log"} and
+Both directions use JSON lines. To the shim: {"do": "start", "id", "argv", "env", "cwd", "log"} and
 {"do": "signal", "id", "signal"}. From it: {"id", "event": "started" | "refused" (with "error") | "ended" (with "code",
 "signal")}.
 """
@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-COOKIE = "KUBE_JOB_RUNNER_LOCAL_JOB"  # marks every process of a job, so that one that left the process group is found
+COOKIE = "KUBE_JOB_RUNNER_LOCAL_JOB"  # marks every process of a job, to find those that left the process group
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform == "linux"
@@ -41,9 +41,9 @@ _libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None
 
 
 def explain(error: OSError, *, program: str, cwd: str, stage: str) -> str:
-    """Return the text a container runtime gives for a process that cannot be started (the words of runc and Go's exec)."""
+    """Return the text of a container runtime for a process that cannot be started (as runc and Go's exec word it)."""
     text = os.strerror(error.errno or 0).lower()
-    if stage == "chdir":  # in words of its own, so that no rule takes it for a missing command
+    if stage == "chdir":  # worded so that no rule takes it for a missing command
         return f'chdir to cwd ("{cwd}") failed: {_CWD_TEXTS.get(error.errno or 0, text)}'
     if stage == "log":
         return f"cannot open the log file: {text}"
@@ -55,7 +55,7 @@ def explain(error: OSError, *, program: str, cwd: str, stage: str) -> str:
 
 
 def _become(order: dict[str, Any], report: int) -> None:
-    """In the new process: turn into the job's program, or write the reason why not to `report`."""
+    """Replace this new process with the job's program, or write to `report` why that failed."""
     stage = "setup"
     try:
         os.setsid()
@@ -81,8 +81,8 @@ def _become(order: dict[str, Any], report: int) -> None:
 
 
 def start(order: dict[str, Any]) -> tuple[int, str]:
-    """Start a job's process; return its pid and what went wrong ("" when it runs)."""
-    receive, report = os.pipe()  # neither end survives the exec, which is how success shows: as an end of file
+    """Start a job's process; return its pid, and the error ("" if it runs)."""
+    receive, report = os.pipe()  # the exec closes both ends, so success is an end of file
     try:
         pid = os.fork()
     except OSError as error:
@@ -97,7 +97,7 @@ def start(order: dict[str, Any]) -> tuple[int, str]:
 
 
 def kill_group(pid: int, number: int) -> None:
-    """Send a signal to a job's process group; one that is gone already is no error."""
+    """Send a signal to a job's process group, if it still exists."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 
@@ -112,7 +112,7 @@ def adopted(known: set[int]) -> Iterator[int]:
     if not _LINUX:
         return
     me = os.getpid()
-    for name in os.listdir("/proc"):  # noqa: PTH208 - the shim stays off pathlib, which doubles its start time
+    for name in os.listdir("/proc"):  # noqa: PTH208 - importing pathlib would double the start time of the shim
         with contextlib.suppress(OSError, ValueError, IndexError):
             if name.isdigit() and int(name) not in known and _parent_of(name) == me:
                 yield int(name)
@@ -127,7 +127,7 @@ def _cookie(pid: int) -> str:
 
 
 def _reap_within(pid: int, *, seconds: float) -> None:
-    """Wait for a killed child, but not for ever: one that hangs in the kernel must not stop all others."""
+    """Wait for a killed child, but not for ever: a child that hangs in the kernel must not stop all others."""
     end = time.monotonic() + seconds
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < end:
@@ -135,7 +135,7 @@ def _reap_within(pid: int, *, seconds: float) -> None:
 
 
 class Shim:
-    """The running jobs by pid and by id, and the loop over orders and ended children."""
+    """The running jobs by pid and by id, and the loop that serves orders and reaps children."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -144,7 +144,7 @@ class Shim:
         self._buffer = b""
 
     def run(self) -> None:
-        """Serve until the runner closes its end, then kill everything."""
+        """Serve until the runner closes its end of the socket, then kill everything."""
         wake, wakeup = os.pipe()
         os.set_blocking(wakeup, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -193,7 +193,7 @@ class Shim:
             if pid == 0:
                 break
             if pid in self._jobs:
-                # A container's other processes die with its first one; the group's id is not free while any is left.
+                # As in a container, the other processes die with the first. The group's id is in use while any is left.
                 kill_group(pid, signal.SIGKILL)
                 job = self._jobs.pop(pid)
                 del self._pids[job]
@@ -206,7 +206,7 @@ class Shim:
             self._tell({"id": job, "event": "ended", "code": code, "signal": number})
 
     def _kill_escaped(self, jobs: set[str]) -> None:
-        """Kill what left its job's group (`setsid`, a daemon), and the children that are adopted when it dies."""
+        """Kill the processes that left their job's group (`setsid`, a daemon), and then the children that they leave."""
         for _ in range(_SWEEPS_MAX):
             found = [pid for pid in adopted(set(self._jobs)) if _cookie(pid) in jobs]
             if not found:
@@ -231,14 +231,14 @@ class Shim:
             self._kill_and_reap(found)
 
     def _tell(self, message: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # the runner died: the end of the loop is near
+        with contextlib.suppress(OSError):  # the runner has died, and the loop ends soon
             self._channel.sendall(json.dumps(message).encode() + b"\n")
 
 
 def main() -> None:
     """Serve the socket that is our standard input."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the runner's stop is told by the socket alone, after its own drain
+        signal.signal(number, signal.SIG_IGN)  # only the socket tells that the runner stops, after its own drain
     if _libc is not None:
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     channel = socket.socket(fileno=os.dup(0))
