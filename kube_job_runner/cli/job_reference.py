@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from kube_job_runner.cli import exitcodes
 from kube_job_runner.cli.error_report import CommandFailed
-from kube_job_runner.client import connection
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
@@ -30,7 +29,7 @@ _CLOCK_SLACK = timedelta(minutes=10)
 
 def remember(client: Client, job_id: str) -> None:
     """Store the id of the last job submitted from this machine to this server. An error of the file system is ignored."""
-    path = connection.data_dir() / _FILE_NAME
+    path = _file()
     with contextlib.suppress(OSError):
         known = _read(path)
         known[client.server] = job_id
@@ -39,6 +38,12 @@ def remember(client: Client, job_id: str) -> None:
         with os.fdopen(handle, "w") as file:
             json.dump(known, file)
         Path(temporary).replace(path)
+
+
+def _file() -> Path:
+    from kube_job_runner.client import connection
+
+    return connection.data_dir() / _FILE_NAME
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -76,7 +81,7 @@ def resolve(client: Client, reference: str) -> Job:
 
 
 def _last(client: Client) -> str:
-    job_id = _read(connection.data_dir() / _FILE_NAME).get(client.server)
+    job_id = _read(_file()).get(client.server)
     if job_id is None:
         raise CommandFailed(
             f"{LAST}: no job was submitted to {client.server} from this machine", exit_code=exitcodes.NOT_FOUND

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kube_job_runner.cli import invocation, options
+from kube_job_runner.cli import invocation, job_reference, options
+from kube_job_runner.cli.attach import reports
+from kube_job_runner.cli.terminal import output, text
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
@@ -49,9 +51,6 @@ def command(
 
     With -l, the number of jobs is shown for confirmation first.
     """
-    from kube_job_runner.cli import job_reference
-    from kube_job_runner.cli.terminal import output
-
     if bool(references) == bool(selectors):
         raise click.UsageError("give either ids or -l SELECTOR")
     grace_seconds = _grace_seconds(grace, force=force)
@@ -83,9 +82,6 @@ def _grace_seconds(grace: float | None, *, force: bool) -> int | None:
 
 
 def _report_outlook(current: invocation.Invocation, jobs: list[Job]) -> None:
-    from kube_job_runner.cli.attach import reports
-    from kube_job_runner.cli.terminal import text
-
     for job in jobs:
         reports.warnings(current, job)
         outlook = (job.cancel or {}).get("outlook")

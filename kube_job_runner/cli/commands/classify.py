@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from kube_job_runner.cli.terminal import text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -106,12 +108,8 @@ def _answer(record: dict[str, Any], table: failures.Table, graces: Mapping[str, 
 
 
 def _write(answer: dict[str, Any]) -> None:
-    from kube_job_runner.cli.terminal import text
-
     click.echo(text.json_safe(json.dumps(answer, ensure_ascii=False)))
 
 
 def _say(number: int, error: ValueError) -> None:
-    from kube_job_runner.cli.terminal import text
-
     click.echo(f"kjr: line {number}: {text.line(error)}", err=True)

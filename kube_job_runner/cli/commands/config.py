@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from kube_job_runner.cli import invocation, options
+from kube_job_runner.cli import invocation, options, server_settings
+from kube_job_runner.cli.terminal import output, text
 
 _SECRET = re.compile(r"://[^/@]*@")
 
@@ -29,8 +30,6 @@ def command(ctx: click.Context) -> int:
 def show(changed: bool) -> int:
     """Print the settings in force here, one NAME=VALUE per line. Passwords in URLs are hidden."""
     from kube_job_runner import settings as settings_module
-    from kube_job_runner.cli import server_settings
-    from kube_job_runner.cli.terminal import text
 
     current = server_settings.load()
     found = settings_module.changed(current) if changed else settings_module.shown(current)
@@ -47,7 +46,6 @@ def check() -> int:
     """
     from kube_job_runner import settings as settings_module
     from kube_job_runner.bootstrap import rules
-    from kube_job_runner.cli.terminal import text
     from kube_job_runner.domain.errors import KjrError
 
     faults = [
@@ -67,8 +65,6 @@ def check() -> int:
 
 
 def _print_reference() -> int:
-    from kube_job_runner.cli.terminal import output
-
     current = invocation.current()
     entries = reference()
     if current.output != "table":

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kube_job_runner.cli import error_report, invocation
+from kube_job_runner.cli.terminal import output, tables, text
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
@@ -65,8 +66,6 @@ def _run(client: Client) -> list[Job]:
 
 
 def _show(jobs: list[Job], current: invocation.Invocation) -> None:
-    from kube_job_runner.cli.terminal import output, tables, text
-
     columns = [
         tables.Column("NAME"),
         tables.Column("STATE"),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from kube_job_runner.cli import invocation, options
-from kube_job_runner.cli.terminal import durations, tables, text
+from kube_job_runner.cli import invocation, job_reference, options
+from kube_job_runner.cli.terminal import durations, output, tables, text
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job, Phase, Timeline, Transition
@@ -41,8 +41,6 @@ class _Event(NamedTuple):
 @options.connection
 def command(reference: str, *, follow: bool) -> int:
     """Show what happened to a job: its state changes, and the phases of its attempts with their durations."""
-    from kube_job_runner.cli import job_reference
-
     current = invocation.current()
     if follow and current.output in ("json", "yaml"):
         raise click.UsageError(f"-f cannot be used with -o {current.output}; -o jsonl writes one event per line")
@@ -52,8 +50,6 @@ def command(reference: str, *, follow: bool) -> int:
 
 
 def _show(client: Client, current: invocation.Invocation, job: Job) -> int:
-    from kube_job_runner.cli.terminal import output
-
     transitions = client.transitions(job.id)
     if not transitions:  # every job has at least the one of its submit
         click.echo("kjr: retention removed the state changes of this job; its phases are kept", err=True)
@@ -66,8 +62,6 @@ def _show(client: Client, current: invocation.Invocation, job: Job) -> int:
 
 
 def _follow(client: Client, current: invocation.Invocation, job: Job) -> int:
-    from kube_job_runner.cli.terminal import output
-
     if current.output == "table":
         click.echo(_line([column.title for column in _COLUMNS]))
     seen: set[tuple[str, ...]] = set()

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kube_job_runner.cli import options
+from kube_job_runner.cli import exitcodes, invocation, job_reference, options
+from kube_job_runner.cli.error_report import CommandFailed
+from kube_job_runner.cli.terminal import explanation, output, text
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Explanation
@@ -33,9 +35,6 @@ def command(what: str | None) -> int:
 
 
 def _explain_job(reference: str) -> int:
-    from kube_job_runner.cli import exitcodes, invocation
-    from kube_job_runner.cli.error_report import CommandFailed
-    from kube_job_runner.cli.terminal import explanation, output
     from kube_job_runner.client import errors
 
     try:
@@ -54,16 +53,12 @@ def _explain_job(reference: str) -> int:
 
 
 def _fetch(reference: str) -> Explanation:
-    from kube_job_runner.cli import invocation, job_reference
-
     with invocation.current().client() as client:
         return client.explain(job_reference.resolve(client, reference).id)
 
 
 def list_codes() -> int:
     """Print all reason codes with their titles."""
-    from kube_job_runner.cli import invocation
-    from kube_job_runner.cli.terminal import output
     from kube_job_runner.domain.failures import categories
 
     current = invocation.current()
@@ -79,8 +74,6 @@ def list_codes() -> int:
 
 def explain_code(code: str) -> bool:
     """Print the manual page of a reason code or category. Return False if there is none with this name."""
-    from kube_job_runner.cli import invocation
-    from kube_job_runner.cli.terminal import output
     from kube_job_runner.domain.failures import categories
     from kube_job_runner.domain.failures.categories import manual
 
@@ -116,20 +109,17 @@ def _lines(found: Manual) -> list[str]:
     return lines
 
 
-def _wrapped(text: str, *, item: bool = False) -> list[str]:
+def _wrapped(sentence: str, *, item: bool = False) -> list[str]:
     import textwrap
 
     return textwrap.wrap(
-        text, width=100, initial_indent="  - " if item else "", subsequent_indent="    " if item else ""
+        sentence, width=100, initial_indent="  - " if item else "", subsequent_indent="    " if item else ""
     )
 
 
 def _unknown(code: str) -> Exception:
     import difflib
 
-    from kube_job_runner.cli import exitcodes
-    from kube_job_runner.cli.error_report import CommandFailed
-    from kube_job_runner.cli.terminal import text
     from kube_job_runner.domain.failures import categories, codes
 
     letters = {codes.key(known.code): known.code for known in categories.CATEGORIES}

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli import invocation, options
+from kube_job_runner.cli import invocation, job_reference, options
+from kube_job_runner.cli.terminal import describe, output
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 @options.connection
 def command(references: tuple[str, ...], *, spec: bool, attempts: bool) -> int:
     """Show jobs: state, phases with their durations, attempts, reason, explanation, and the next step."""
-    from kube_job_runner.cli import job_reference
-    from kube_job_runner.cli.terminal import describe, output
-
     current = invocation.current()
     if spec and attempts:
         raise click.UsageError("give either --spec or --attempts")
@@ -47,8 +45,6 @@ def command(references: tuple[str, ...], *, spec: bool, attempts: bool) -> int:
 
 
 def _show_attempts(client: Client, jobs: list[Job], current: invocation.Invocation) -> None:
-    from kube_job_runner.cli.terminal import describe, output
-
     found = [(job, client.explain(job.id)) for job in jobs]
     if current.output not in ("table", "wide"):
         rows = [{"job_id": job.id, **attempt} for job, explained in found for attempt in explained.attempts]

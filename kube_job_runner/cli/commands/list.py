@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kube_job_runner.cli import invocation, options
+from kube_job_runner.cli.terminal import output
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
@@ -50,8 +51,6 @@ def command(
     watch: bool,
 ) -> int:
     """List jobs, newest first."""
-    from kube_job_runner.cli.terminal import output
-
     current = invocation.current()
     filters: dict[str, Any] = {
         "state": states,
@@ -85,7 +84,6 @@ def _newest(client: Client, filters: dict[str, Any], limit: int) -> list[Job]:
 def _watch(client: Client, current: invocation.Invocation, filters: dict[str, Any], limit: int) -> int:
     if current.stdout_is_terminal and current.output in ("table", "wide"):
         return _watch_on_terminal(client, current, filters, limit)
-    from kube_job_runner.cli.terminal import output
 
     seen: dict[str, int] = {}
     for turn in itertools.count():
@@ -106,7 +104,7 @@ def _watch(client: Client, current: invocation.Invocation, filters: dict[str, An
 
 
 def _watch_on_terminal(client: Client, current: invocation.Invocation, filters: dict[str, Any], limit: int) -> int:
-    from kube_job_runner.cli.terminal import live, output
+    from kube_job_runner.cli.terminal import live
 
     wide = current.output == "wide"
     with live.LiveTable(colored=current.colored) as table:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli import invocation, options
+from kube_job_runner.cli import error_report, exitcodes, invocation, job_reference, options
+from kube_job_runner.cli.attach import log_writer, reports
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Job
@@ -44,9 +45,6 @@ def command(
 
     Files and pipes get the bytes unchanged. On a terminal, control characters are escaped.
     """
-    from kube_job_runner.cli import error_report, exitcodes, job_reference
-    from kube_job_runner.cli.attach import log_writer, reports
-
     current = invocation.current()
     current.quiet, current.waiting = quiet, exit_code
     if exit_code and not follow:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli import invocation, options
+from kube_job_runner.cli import invocation, job_reference, options
+from kube_job_runner.cli.attach import reports, waiting
+from kube_job_runner.cli.terminal import text
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
@@ -37,8 +39,7 @@ def command(
 
     The new spec is checked like any other. Refused jobs are reported one by one; the others are submitted.
     """
-    from kube_job_runner.cli import job_reference, set_option
-    from kube_job_runner.cli.attach import waiting
+    from kube_job_runner.cli import set_option
 
     if len(references) > 1 and (logs or idempotency_key):
         raise click.UsageError("--logs and --idempotency-key need exactly one ID")
@@ -71,9 +72,6 @@ def _attach(
 def _rerun(
     client: Client, current: invocation.Invocation, job: Job, changes: dict[str, Any], key: str | None, *, force: bool
 ) -> Job | None:
-    from kube_job_runner.cli import job_reference
-    from kube_job_runner.cli.attach import reports
-    from kube_job_runner.cli.terminal import text
     from kube_job_runner.client import errors
 
     try:

@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from kube_job_runner.cli import invocation, options
+from kube_job_runner.cli import invocation, job_reference, options
+from kube_job_runner.cli.attach import reports
+from kube_job_runner.cli.terminal import output
 
 _OUTPUTS = ("log", "json", "jsonl", "yaml", "name", "id")
 
@@ -126,10 +128,6 @@ def command(
 
 
 def _detached(current: invocation.Invocation, spec: dict[str, Any], key: str, *, strict: bool) -> int:
-    from kube_job_runner.cli import job_reference
-    from kube_job_runner.cli.attach import reports
-    from kube_job_runner.cli.terminal import output
-
     with current.client(patience=10.0) as client:
         job = client.submit(spec, idempotency_key=key, strict=strict)
         job_reference.remember(client, job.id)

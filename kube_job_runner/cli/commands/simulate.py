@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli import invocation, options
+from kube_job_runner.cli import invocation, job_reference, options
+from kube_job_runner.cli.terminal import durations, output, tables, text
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Simulation
@@ -40,8 +41,7 @@ class Failure(click.ParamType[dict[str, Any]]):
 @options.connection
 def command(references: tuple[str, ...], *, file: str, failures: tuple[dict[str, Any], ...], memory: str | None) -> int:
     """Show what a retry policy decides after each attempt of past jobs, or after each failure. Nothing is run."""
-    from kube_job_runner.cli import job_reference, specfile
-    from kube_job_runner.cli.terminal import output
+    from kube_job_runner.cli import specfile
 
     if bool(references) == bool(failures):
         raise click.UsageError("give either ids or --failure REASON[:EXIT]")
@@ -74,8 +74,6 @@ def _policy(spec: dict[str, Any], memory: str | None, *, of_jobs: bool) -> tuple
 
 
 def _write(found: list[Simulation], current: invocation.Invocation) -> None:
-    from kube_job_runner.cli.terminal import output, tables
-
     jobs = [one.job_id or "" for one in found]
     ids = output.short_ids(jobs)
     columns = [tables.Column("JOB")] if any(jobs) else []
@@ -98,8 +96,6 @@ def _write(found: list[Simulation], current: invocation.Invocation) -> None:
 
 
 def _cells(decision: dict[str, Any]) -> list[str]:
-    from kube_job_runner.cli.terminal import durations, text
-
     then = "end"
     if not decision.get("reached", True):
         then = "not reached"
@@ -118,8 +114,6 @@ def _cells(decision: dict[str, Any]) -> list[str]:
 
 
 def _summary(one: Simulation) -> str:
-    from kube_job_runner.cli.terminal import durations, text
-
     who = f"job {text.line(one.job_id)}" if one.job_id else "the policy"
     made = f"{one.attempts} of {len(one.decisions)} attempts, {durations.show(one.waited_seconds)} of waiting"
     if not one.decisions:

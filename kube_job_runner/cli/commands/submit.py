@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kube_job_runner.cli import invocation, options
+from kube_job_runner.cli import invocation, job_reference, options
+from kube_job_runner.cli.attach import reports, waiting
+from kube_job_runner.cli.terminal import output
 
 if TYPE_CHECKING:
     from kube_job_runner.client import BatchAnswer, Client, Job
@@ -41,8 +43,6 @@ def command(
     reported one by one; the others are submitted.
     """
     from kube_job_runner.cli import set_option, specfile
-    from kube_job_runner.cli.attach import waiting
-    from kube_job_runner.cli.terminal import output
 
     current = invocation.current()
     current.waiting = wait
@@ -61,9 +61,6 @@ def command(
 def _submit(
     client: Client, specs: list[dict[str, Any]], key: str | None, current: invocation.Invocation, *, strict: bool
 ) -> tuple[list[Job], int]:
-    from kube_job_runner.cli import job_reference
-    from kube_job_runner.cli.attach import reports
-
     if len(specs) == 1:
         jobs, refused = [client.submit(specs[0], idempotency_key=key, strict=strict)], 0
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from kube_job_runner.cli import exitcodes, invocation, options, server_settings
+from kube_job_runner.cli.terminal import output, tables, text
 
 
 @click.group("token")
@@ -27,8 +28,6 @@ def create(name: str) -> int:
 @options.output("table", "json", "jsonl", "yaml", "name")
 def list_(**_: object) -> int:
     """List the tokens, newest first, without their secrets."""
-    from kube_job_runner.cli.terminal import output, tables, text
-
     settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
 

@@ -9,6 +9,7 @@ import click
 
 import kube_job_runner
 from kube_job_runner.cli import invocation, options
+from kube_job_runner.cli.terminal import output
 
 
 @click.command("version")
@@ -17,8 +18,6 @@ from kube_job_runner.cli import invocation, options
 @options.connection
 def command(*, client_only: bool) -> int:
     """Print the versions of this client and of the server, and warn if they are not compatible."""
-    from kube_job_runner.cli.terminal import output
-
     current = invocation.current()
     answer: dict[str, Any] = {"client": kube_job_runner.__version__}
     if not client_only:

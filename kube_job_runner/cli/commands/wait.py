@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
-from kube_job_runner.cli import invocation, options
+from kube_job_runner.cli import invocation, job_reference, options
+from kube_job_runner.cli.attach import waiting
+from kube_job_runner.cli.terminal import output
 
 
 @click.command("wait")
@@ -18,10 +20,6 @@ def command(references: tuple[str, ...], *, first: bool, wait_timeout: float | N
 
     With several jobs the code is 0 if all succeeded, else 1.
     """
-    from kube_job_runner.cli import job_reference
-    from kube_job_runner.cli.attach import waiting
-    from kube_job_runner.cli.terminal import output
-
     current = invocation.current()
     if first and len(references) > waiting.ANY_MAX:
         raise click.UsageError(f"--any takes at most {waiting.ANY_MAX} jobs")
