@@ -106,7 +106,7 @@ class Reconciler:
             after = (page[-1].job_id, page[-1].attempt)
 
     def _look_at(self, owned: ports.OwnedObject, compared: _Round, *, installation: str) -> None:
-        root_uid = owned.uid if owned.kind == "Job" else owned.owner_uid
+        root_uid = _root_uid(owned)
         if owned.kind == "Job":
             compared.listed_jobs.add(owned.uid)
             compared.missing.pop(owned.uid, None)
@@ -216,8 +216,14 @@ def claimed(owned: ports.OwnedObject, claim: ports.Claim | None) -> bool:
         return False
     if claim.cluster_uid is None:
         return not claim.job_ended and owned.attempt >= claim.job_attempt
-    mine = (claim.cluster_uid,) if owned.kind == "Job" else (claim.cluster_uid, "")
-    return not claim.gone and (owned.uid if owned.kind == "Job" else owned.owner_uid) in mine
+    root_uid = _root_uid(owned)
+    orphaned_pod = owned.kind == "Pod" and not root_uid
+    return not claim.gone and (orphaned_pod or root_uid == claim.cluster_uid)
+
+
+def _root_uid(owned: ports.OwnedObject) -> str:
+    """Return the uid of the Job that an object is or belongs to; empty for a pod that lost its owner."""
+    return owned.uid if owned.kind == "Job" else owned.owner_uid
 
 
 def _measure(found: Found) -> None:

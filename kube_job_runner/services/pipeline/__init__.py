@@ -1,1 +1,1 @@
-"""The batch pipeline: messages of a batch are decided upon, acted on and committed, each job by itself."""
+"""The batch pipeline: a batch of messages is grouped by job, and each job is decided, acted on and committed."""

@@ -15,7 +15,7 @@ from kube_job_runner.domain.messages import Delete, Message
 from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.services.pipeline.effects import Made, Outcome
 
-NO_JOB = UUID(int=0)
+_NO_JOB = UUID(int=0)  # of messages that are about any job
 
 Entry = tuple[ports.Delivery, Message]
 
@@ -109,13 +109,15 @@ def change(before: Job, decision: Decision, attempts: tuple[Attempt, ...]) -> po
 
 
 class Batch(msgspec.Struct, kw_only=True):
-    """Messages that were received at once: by job, the deletes, and those of type `Submitted`. `admitted` are the jobs
-    that were admitted while the batch was worked on."""
+    """Messages that were received at once: by job, the deletes, and those of type `Submitted`.
+
+    `admitted` are the jobs that were admitted while the batch was worked on.
+    """
 
     deliveries: list[ports.Delivery]
     received: dict[UUID, Received] = {}
     deletes: list[tuple[ports.Delivery, Delete]] = []
-    submitted: Received = msgspec.field(default_factory=lambda: Received(job_id=NO_JOB))
+    submitted: Received = msgspec.field(default_factory=lambda: Received(job_id=_NO_JOB))
     admitted: list[Received] = []
 
     @property

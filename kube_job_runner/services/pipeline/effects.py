@@ -98,7 +98,7 @@ class Effects:
         return Outcome(decision=decision, made=made)
 
     def _traceparent(self, job: Job, attempt: int) -> str | None:
-        """Return the parent of the program's spans: the phase `running`, or, where we make no spans, who submitted the job."""
+        """Return the parent of the program's spans: the phase `running` if we make spans, else the span of the submit."""
         context = trace.of_container(job, attempt) if self._tracing else trace.of(job)
         return None if context is None else context.header
 
@@ -110,15 +110,15 @@ class Effects:
         *,
         now: datetime,
     ) -> Decision:
-        """Return what follows when there is no cluster job: wait, or the end of the job.
+        """Return what follows when there is no cluster job: the job waits, or it ends.
 
-        A right that we lack is the operator's to mend, never the job's fault: its jobs wait (fault F27).
+        A missing right is for the operator to grant, and not the job's fault: its jobs wait.
         """
         reason = refusals.NAME_TAKEN.reason if isinstance(error, NameTaken) else error.reason
         if isinstance(error, TemporaryError) or reason == refusals.FORBIDDEN.reason:
             delay_seconds = error.delay_seconds if isinstance(error, TemporaryError) else _FORBIDDEN_SECONDS
             log.warning(
-                "not created, will be tried again",
+                "a cluster job was not created; retrying",
                 action="job.create",
                 job_id=str(job.id),
                 attempt=job.attempt + 1,
@@ -138,5 +138,5 @@ class Effects:
 
 
 def spec_hash(spec: msgspec.Struct) -> str:
-    """Return 16 hexadecimal digits that tell two specs apart: adoption compares them."""
+    """Return 16 hexadecimal digits that identify a spec. An existing cluster job is adopted only with the same."""
     return hashlib.sha256(msgspec.json.encode(spec)).hexdigest()[:16]

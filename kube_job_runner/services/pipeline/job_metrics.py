@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 
 def count_changes(changes: Iterable[ports.Change]) -> None:
-    """Count what ended, and how long the phases of jobs took."""
+    """Count the jobs that ended, and measure how long the phases of jobs took."""
     for entry in changes:
         job = entry.job
         for transition in entry.transitions:
@@ -53,7 +53,7 @@ def _phase(phase: str, job: Job, since: datetime | None, until: datetime | None)
 
 
 def count_messages(handled: Iterable[Message]) -> None:
-    """Count messages that were handled to their end."""
+    """Count messages that are done with."""
     for message in handled:
         metrics.messages_handled.labels(messages.type_name(message), "done").inc()
 
