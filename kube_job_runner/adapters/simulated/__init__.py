@@ -1,4 +1,4 @@
-"""A scripted cluster in memory, for tests and for trying out policies."""
+"""The simulated cluster: a scripted cluster in memory, for tests and for trying out policies."""
 
 from kube_job_runner.adapters.simulated.cluster import SimulatedCluster
 from kube_job_runner.adapters.simulated.faults import Fault

@@ -1,7 +1,7 @@
-"""A cluster that is a script: for tests of everything above the port, and for trying out policies without a cluster.
+"""`ports.Cluster` in memory, driven by scripts: for tests, and for trying out policies without a cluster.
 
-It behaves as Kubernetes does where that matters to us (`world.py`), needs no real time, and does the same again for the same
-seed. What it was asked and what it did is in `history`; what may go wrong is set with `fail_next` and the watch faults.
+It behaves like Kubernetes where that matters to us (`world.py`), needs no real time, and repeats everything for the same
+seed. `history` has what it was asked and what it did. `fail_next` and the faults of the feeds make it fail.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kube_job_runner.adapters.simulated import script as scripts
 from kube_job_runner.adapters.simulated.faults import Fault, Faults, FaultyFeed, Operation
 from kube_job_runner.adapters.simulated.history import History
 from kube_job_runner.adapters.simulated.script import Script
-from kube_job_runner.adapters.simulated.simulated_time import Timeline
+from kube_job_runner.adapters.simulated.simulated_time import Schedule
 from kube_job_runner.adapters.simulated.world import World
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, NotFound, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts
@@ -27,10 +27,10 @@ from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, SeenJob, SeenP
 
 
 class SimulatedCluster:
-    """`ports.Cluster` in memory. Move it with `advance` (given a `SteppedClock`), or let it follow its clock (`start`).
+    """`ports.Cluster` in memory. `advance` moves its time (with a `SteppedClock`), or `start` lets it follow its clock.
 
-    `script_for` says what a job will do; without it the annotations of its spec do (`script.py`). Job conditions lag
-    behind their pod by up to `condition_lag_seconds`, and controllers take `step_seconds` for each step.
+    `script_for` returns the script of a job; by default the annotations of its spec are the script (`script.py`). Job
+    conditions lag behind the pod by up to `condition_lag_seconds`. Controllers take `step_seconds` for each step.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class SimulatedCluster:
     ) -> None:
         self._running: asyncio.Task[None] | None = None
         self.installation = installation
-        """What marks the objects made from now on as made for one database."""
+        """The installation that new objects are marked with."""
         self.quota = quota
-        """How many cluster jobs may exist at once; more are refused for now. None: any number."""
+        """How many cluster jobs may exist at once (None: any number). More are refused for the time being."""
         self.history = History(keep=keep_history)
-        self._timeline = Timeline(clock)
-        self.faults = Faults(self._timeline)
+        self._schedule = Schedule(clock)
+        self.faults = Faults(self._schedule)
         self._script_for = script_for or (lambda job: scripts.read(job.spec))
         self._world = World(
-            self._timeline,
+            self._schedule,
             self.history,
             seed=seed,
             condition_lag_seconds=condition_lag_seconds,
@@ -65,21 +65,21 @@ class SimulatedCluster:
     # -- time --------------------------------------------------------------------------------------------------------
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; see `Timeline.advance`."""
-        self._timeline.advance(seconds)
+        """Move time; see `Schedule.advance`."""
+        self._schedule.advance(seconds)
 
     def fire_due(self) -> int:
-        """Do what is due by the clock; return how many steps that were."""
-        return self._timeline.fire_due()
+        """Do the steps that are due; return how many."""
+        return self._schedule.fire_due()
 
     @property
     def next_due(self) -> float | None:
-        """When something happens next, as the clock's monotonic seconds, or None when nothing is planned."""
-        return self._timeline.next_due
+        """When the next step is due, in the clock's monotonic seconds, or None."""
+        return self._schedule.next_due
 
     async def run(self) -> None:
         """Follow the clock until cancelled."""
-        await self._timeline.run()
+        await self._schedule.run()
 
     def start(self) -> None:
         """Follow the clock in a task of the running event loop, until `close`."""
@@ -96,11 +96,10 @@ class SimulatedCluster:
     # -- writer ------------------------------------------------------------------------------------------------------
 
     async def create(self, job: ClusterJob) -> JobFacts:
-        """Create or adopt a job; see `ports.ClusterWriter.create`. A script that cannot be read is refused."""
+        """See `ports.ClusterWriter.create`. A script that cannot be read is refused."""
         return await self.faults.call("create", lambda: self._create(job))
 
     async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
-        """Return the facts of the job of that name when it is ours, or None."""
         return await self.faults.call("find", lambda: self._find(namespace, cluster_name))
 
     async def delete(
@@ -113,7 +112,6 @@ class SimulatedCluster:
         pods: Sequence[tuple[str, str]] = (),
         grace_seconds: int | None = None,
     ) -> None:
-        """Ask for the removal of a job; see `ports.ClusterWriter.delete`."""
 
         def act() -> None:
             sim = self._world.by_name.get((namespace, cluster_name))
@@ -154,15 +152,12 @@ class SimulatedCluster:
     # -- watcher and logs --------------------------------------------------------------------------------------------
 
     def watch_jobs(self) -> AsyncIterator[WatchEvent]:
-        """Watch jobs; see `ports.ClusterWatcher`."""
         return self._world.job_feed.watch()
 
     def watch_pods(self) -> AsyncIterator[WatchEvent]:
-        """Watch pods; see `ports.ClusterWatcher`."""
         return self._world.pod_feed.watch()
 
     def watch_events(self) -> AsyncIterator[WatchEvent]:
-        """Watch the Warning Events; see `ports.ClusterWatcher`."""
         return self._world.event_feed.watch()
 
     async def logs(
@@ -175,7 +170,6 @@ class SimulatedCluster:
         since: datetime | None = None,
         timestamps: bool = False,
     ) -> AsyncIterator[bytes]:
-        """Yield what the container has printed; see `ports.ClusterLogs`."""
         sim = await self.faults.call("logs", lambda: self._world.by_pod.get((namespace, pod_name)))
         pod = sim.pod if sim is not None else None
         if sim is None or pod is None or pod.gone or container != MAIN_CONTAINER:
@@ -202,22 +196,18 @@ class SimulatedCluster:
     # -- inventory ---------------------------------------------------------------------------------------------------
 
     def troubles(self) -> Mapping[str, str]:
-        """Tell that every namespace can be watched."""
         return {}
 
     def covers(self, namespace: str) -> bool:
-        """Tell that every namespace is listed."""
         return bool(namespace)
 
     async def list_owned(self) -> AsyncIterator[list[OwnedObject]]:
-        """Yield all Jobs, then all pods; see `ports.ClusterInventory`."""
         jobs = [sim.owned_job() for sim in self._world.by_uid.values() if not sim.facts.gone]
         yield await self.faults.call("list", lambda: jobs)
         owned = [sim.owned_pod() for sim in self._world.by_uid.values()]
         yield [pod for pod in owned if pod is not None]
 
     async def remove_owned(self, found: OwnedObject) -> None:
-        """Delete a Job in the background, or a pod; see `ports.ClusterInventory`."""
 
         def act() -> None:
             sim = self._world.by_uid.get(found.uid) or self._world.by_pod_uid.get(found.uid)
@@ -232,14 +222,14 @@ class SimulatedCluster:
         await self.faults.call("remove", act)
 
     async def node_conditions(self, name: str) -> tuple[Condition, ...] | None:
-        """Return the conditions of the one node; it is ready unless it was lost."""
+        """See `ports.NodeReader`. The only node is ready unless it was lost."""
         if name != pods.NODE:
             return None
         if any(sim.node_lost for sim in self._world.by_uid.values()):
             return (Condition("Ready", "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status."),)
         return (Condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),)
 
-    # -- what happens to it ------------------------------------------------------------------------------------------
+    # -- faults and outside events -----------------------------------------------------------------------------------
 
     def fail_next(
         self,
@@ -250,60 +240,60 @@ class SimulatedCluster:
         after: bool = False,
         delay_seconds: float = 0.0,
     ) -> None:
-        """Let the next calls of an operation take `delay_seconds` and fail with `error`.
+        """Let the next calls of an operation take `delay_seconds` and raise `error`.
 
-        With `after` the call takes effect and fails then, as when its answer was lost.
+        With `after`, the call takes effect and raises then, as if its answer was lost.
         """
         self.faults.add(operation, Fault(error=error, after=after, delay_seconds=delay_seconds), times=times)
 
     @property
     def job_feed(self) -> FaultyFeed[SeenJob]:
-        """What watchers of jobs see, with its faults: `hold`, `release`, `relist`, `delay_seconds`, `duplicate`."""
+        """The feed of Jobs, with its faults: `hold`, `release`, `relist`, `delay_seconds`, `duplicate`."""
         return self._world.job_feed
 
     @property
     def pod_feed(self) -> FaultyFeed[SeenPod]:
-        """What watchers of pods see, with its faults."""
+        """The feed of pods, with its faults."""
         return self._world.pod_feed
 
     def disconnect_watches(self) -> None:
-        """Cut all watchers off: what they have not taken yet is lost to them, and they list again."""
+        """Disconnect all watchers: they lose the changes that they have not taken, and list again."""
         self._world.job_feed.relist()
         self._world.pod_feed.relist()
         self._world.event_feed.relist()
 
     def plant(self, namespace: str, cluster_name: str) -> None:
-        """Put an object that is not ours under a name."""
+        """Let a foreign object take a name."""
         self._world.by_name[namespace, cluster_name] = None
 
     def finish(self, uid: str, *, exit_code: int = 0) -> None:
-        """Let the running container of a cluster job end now with this code."""
+        """End the running container of a cluster job with this exit code."""
         sim = self._world.by_uid[uid]
         self._world.end(sim, replace(sim.script, exit_code=exit_code))
 
     def write(self, uid: str, output: bytes) -> None:
-        """Let the container of a cluster job print something."""
+        """Let the container of a cluster job print bytes."""
         sim = self._world.by_uid[uid]
-        sim.output.write(output, at=self._timeline.clock.now())
+        sim.output.write(output, at=self._schedule.clock.now())
         sim.changed.set()
 
     def evict(self, uid: str) -> None:
-        """Let a kubelet evict the running pod of a cluster job."""
+        """Evict the running pod of a cluster job."""
         sim = self._world.by_uid[uid]
         self._world.end(sim, replace(sim.script, mode="evicted"))
 
     def emit(self, uid: str, *, reason: str, message: str, about_pod: bool = True) -> None:
-        """Let a component of the cluster say something about the pod of a cluster job, or about the Job itself."""
+        """Publish an Event about the pod of a cluster job, or about the Job itself."""
         self._world.emit(self._world.by_uid[uid], reason=reason, message=message, about_pod=about_pod)
 
     def lose_node(self, uid: str) -> None:
-        """Let the node of a cluster job's pod fall silent: nothing stops there any more but by force."""
+        """Let the node of a cluster job's pod fail: its pods can only be removed by force."""
         self._world.by_uid[uid].node_lost = True
 
     def remove_outside(self, uid: str) -> None:
-        """Delete a cluster job as somebody else would, with kubectl."""
+        """Delete a cluster job as an administrator would, with kubectl."""
         self._world.remove(self._world.by_uid[uid], foreground=False)
 
     def remove_pod(self, uid: str) -> None:
-        """Delete the pod of a cluster job alone, as a drain would."""
+        """Delete only the pod of a cluster job, as a drain of its node would."""
         self._world.remove_pod(self._world.by_uid[uid])

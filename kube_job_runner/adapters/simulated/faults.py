@@ -1,6 +1,7 @@
-"""What can be made to go wrong: calls that fail, or that work and say they failed; watches that break, lag or repeat.
+"""Faults of a simulated cluster: calls that fail, or that succeed and report a failure; watches that break, lag or repeat.
 
-A watcher that was cut off lists again, a late event is still in order; only `duplicate` goes beyond what the port allows.
+After a disconnect a watcher lists again, and late changes still come in order. Only `duplicate` breaks the promises of the
+port.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from kube_job_runner.adapters.inprocess.feeds import Feed, SeenT
-from kube_job_runner.adapters.simulated.simulated_time import Timeline
+from kube_job_runner.adapters.simulated.simulated_time import Schedule
 from kube_job_runner.ports import SeenJob, SeenPod, WatchEvent
 
 Operation = Literal["create", "find", "delete", "logs", "log_stream", "list", "remove"]
@@ -21,7 +22,7 @@ ResultT = TypeVar("ResultT")
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens to one call: it takes `delay_seconds`, and fails with `error` before or `after` it took effect."""
+    """The fault of one call: it takes `delay_seconds`, and raises `error` before, or `after`, it takes effect."""
 
     error: Exception | None = None
     after: bool = False
@@ -29,19 +30,19 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Faults:
-    """The faults waiting for calls. `choose`, when set, is asked first at every call: for seeded chaos."""
+    """The faults that wait for calls. If `choose` is set, it is asked first at every call, for seeded chaos."""
 
-    def __init__(self, timeline: Timeline) -> None:
-        self._timeline = timeline
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
         self._waiting: dict[str, deque[Fault]] = {}
         self.choose: Callable[[Operation], Fault | None] | None = None
 
     def add(self, operation: Operation, fault: Fault, *, times: int) -> None:
-        """Let the next `times` calls of an operation meet a fault."""
+        """Give a fault to the next `times` calls of an operation."""
         self._waiting.setdefault(operation, deque()).extend([fault] * times)
 
     async def call(self, operation: Operation, act: Callable[[], ResultT]) -> ResultT:
-        """Do a call as its fault has it."""
+        """Do a call, with its fault if it has one."""
         fault = self.choose(operation) if self.choose is not None else None
         waiting = self._waiting.get(operation)
         if fault is None and waiting:
@@ -49,7 +50,7 @@ class Faults:
         if fault is None:
             return act()
         if fault.delay_seconds:
-            await self._timeline.sleep(fault.delay_seconds)
+            await self._schedule.sleep(fault.delay_seconds)
         if fault.error is not None and not fault.after:
             raise fault.error
         result = act()
@@ -59,29 +60,29 @@ class Faults:
 
 
 class FaultyFeed(Feed[SeenT]):
-    """A feed whose news can be held back, come late or come twice, and whose lists can be slow."""
+    """A feed whose changes can be held back, late or doubled, and whose lists can be slow."""
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, schedule: Schedule) -> None:
         super().__init__()
-        self._timeline = timeline
+        self._schedule = schedule
         self._held: list[SeenT] | None = None
         self.delay_seconds = 0.0
         self.duplicate = False
         self.list_seconds = 0.0
 
     def hold(self) -> None:
-        """Tell the watchers nothing more until `release`: a connection that is half open."""
+        """Hold all changes back until `release`, as a half-open connection does."""
         if self._held is None:
             self._held = []
 
     def release(self) -> None:
-        """Tell what was held back."""
+        """Give the watchers the changes that were held back."""
         held, self._held = self._held or [], None
         for seen in held:
             self.announce(seen)
 
     def relist(self) -> None:
-        """Cut every watcher off; what was held back for them is lost."""
+        """Disconnect every watcher. Changes that were held back are lost."""
         self._held = None
         super().relist()
 
@@ -90,12 +91,12 @@ class FaultyFeed(Feed[SeenT]):
         if self._held is not None:
             self._held.append(seen)
         elif self.delay_seconds:
-            self._timeline.after(self.delay_seconds, lambda: self.tell(seen))
+            self._schedule.after(self.delay_seconds, lambda: self.tell(seen))
         else:
             self.tell(seen)
 
     async def watch(self) -> AsyncGenerator[WatchEvent, None]:
-        """Yield as any feed does, but everything that was seen twice while `duplicate` is set."""
+        """Yield as any feed does; while `duplicate` is set, every sight twice."""
         async with contextlib.aclosing(super().watch()) as events:
             async for event in events:
                 yield event
@@ -103,6 +104,6 @@ class FaultyFeed(Feed[SeenT]):
                     yield event
 
     async def list_pause(self) -> None:
-        """Let a list take its time, after its state was read."""
+        """Wait for the time of a slow list, after its state was read."""
         if self.list_seconds:
-            await self._timeline.sleep(self.list_seconds)
+            await self._schedule.sleep(self.list_seconds)

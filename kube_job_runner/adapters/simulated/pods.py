@@ -1,4 +1,4 @@
-"""The facts of simulated pods and Jobs, state by state. Pure; texts as real kubelets and controllers write them."""
+"""The facts of simulated pods and Jobs, state by state, with the texts of real kubelets and controllers. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def scheduled(pod: PodFacts, *, at: datetime) -> PodFacts:
 
 
 def unschedulable(pod: PodFacts, *, at: datetime) -> PodFacts:
-    """Return a pod for which no node has room."""
+    """Return a pod that fits on no node."""
     unscheduled = Condition("PodScheduled", "False", "Unschedulable", UNSCHEDULABLE_MESSAGE, at)
     return replace(pod, conditions=(unscheduled,))
 
@@ -57,7 +57,7 @@ def terminated(pod: PodFacts, *, code: int, reason: str, message: str = "", at: 
 
 
 def finished(pod: PodFacts, script: Script, *, at: datetime) -> PodFacts:
-    """Return a pod that ended as its script has it."""
+    """Return a pod that ended as its script says."""
     if script.mode == "evicted":
         pod = replace(
             pod,
@@ -71,7 +71,7 @@ def finished(pod: PodFacts, script: Script, *, at: datetime) -> PodFacts:
 
 
 def stopped(pod: PodFacts, *, code: int, at: datetime) -> PodFacts:
-    """Return a pod that was deleted: one that had not started ends as ContainerStatusUnknown (kubelet_pods.go)."""
+    """Return a pod that was deleted. If it had not started, it ends as ContainerStatusUnknown (kubelet_pods.go)."""
     if pod.phase == "Pending":
         message = "The container could not be located when the pod was terminated"
         return terminated(pod, code=137, reason="ContainerStatusUnknown", message=message, at=at)
@@ -79,7 +79,7 @@ def stopped(pod: PodFacts, *, code: int, at: datetime) -> PodFacts:
 
 
 def criteria_met(job: JobFacts, *, succeeded: bool, at: datetime) -> JobFacts:
-    """Return a Job that will end so, but has not (Kubernetes 1.31 and later say this first)."""
+    """Return a Job that is about to end (the first condition since Kubernetes 1.31)."""
     if succeeded:
         first = Condition("SuccessCriteriaMet", "True", "CompletionsReached", "", at)
     else:
@@ -88,7 +88,7 @@ def criteria_met(job: JobFacts, *, succeeded: bool, at: datetime) -> JobFacts:
 
 
 def concluded(job: JobFacts, *, at: datetime) -> JobFacts:
-    """Return a Job with the terminal condition that follows from the one it has."""
+    """Return a Job with the terminal condition that follows its first one."""
     first = job.conditions[0]
     kind = "Complete" if first.type == "SuccessCriteriaMet" else "Failed"
     text = "Job has reached the specified backoff limit" if kind == "Failed" else ""

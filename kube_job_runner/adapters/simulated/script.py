@@ -1,9 +1,9 @@
-"""What a simulated job will do: read from the annotations of its spec, under the names that the test bed's nodes use too.
+"""Scripts of simulated jobs, read from the annotations of a spec. The nodes of the test bed use the same names.
 
 kjr.test/mode            absent or ok: run, then finish | imagepull | waiting | stuck (ContainerCreating for ever) |
                          unschedulable | configerror | starterror | evicted | nopod (a Job whose pod is refused)
 kjr.test/start           delay before Running, "2s"
-kjr.test/run             run time before the end, "5s" (absent: ends at once; "forever": until told or deleted)
+kjr.test/run             run time before the end, "5s" (absent: ends at once; "forever": until ended or deleted)
 kjr.test/exit-code       "3" (absent: 0)
 kjr.test/reason          reason of a non-zero exit, "OOMKilled" (absent: Error)
 kjr.test/message         termination message
@@ -13,7 +13,7 @@ kjr.test/image-error     mode imagepull: the registry's answer
 kjr.test/grace           time between SIGTERM and the exit, "2s"
 kjr.test/term-code       exit code on SIGTERM (absent: 143)
 kjr.test/event           a Warning Event about the pod once it has a node, "FailedMount: secret not found"
-kjr.test/log             what the container prints as it starts
+kjr.test/log             the output of the container at its start
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job will do. Times are seconds; `run_seconds` None is a run without end, until told or deleted."""
+    """What a job will do. Times are in seconds. With a `run_seconds` of None it runs until it is ended or deleted."""
 
     mode: Mode = "ok"
     start_seconds: float = 0.0
@@ -55,7 +55,7 @@ def seconds(text: str) -> float:
     """Return the seconds of a duration in Go's notation (`1m30s`, `250ms`).
 
     Raises:
-        ValueError: it is not such a duration.
+        ValueError: the text is not such a duration.
     """
     if not re.fullmatch(f"({_DURATION.pattern})+", text):
         raise ValueError(f"{text!r} is not a duration like 2s, 1m30s or 250ms")

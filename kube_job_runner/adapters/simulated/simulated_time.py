@@ -1,7 +1,7 @@
-"""Simulated time: what happens when, in one fixed order.
+"""Simulated time: a clock that tests move, and a schedule of actions in one fixed order.
 
-With a `SteppedClock` a test moves time itself (`advance`) and everything in between happens at its exact moment. With any
-other clock, `run` lets things happen when that clock says so, by the event loop's timers (which may be virtual as well).
+With a `SteppedClock`, a test moves time itself (`advance`), and every action happens at its exact time. With any other
+clock, `run` does the actions when they are due, by the timers of the event loop (which may be virtual as well).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class SteppedClock:
-    """A clock that stands still until it is moved."""
+    """A clock that only moves when it is told to."""
 
     def __init__(self, start: datetime = EPOCH) -> None:
         self._start = start
@@ -35,12 +35,12 @@ class SteppedClock:
         return self._elapsed_seconds
 
     def move_to(self, monotonic_seconds: float) -> None:
-        """Move to a later moment; an earlier one leaves the clock as it is."""
+        """Move to a later time. An earlier one is ignored."""
         self._elapsed_seconds = max(self._elapsed_seconds, monotonic_seconds)
 
 
-class Timeline:
-    """Actions by the time they are due; those of one moment in the order in which they were planned."""
+class Schedule:
+    """Actions by the time when they are due; at the same time, in the order in which they were planned."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -49,7 +49,7 @@ class Timeline:
         self._planned = asyncio.Event()
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
-        """Plan an action. It never happens within this call, not even after 0 seconds."""
+        """Plan an action. It never happens within this call, even with 0 seconds."""
         heapq.heappush(self._heap, (self.clock.monotonic() + seconds, next(self._order), action))
         self._planned.set()
 
@@ -61,11 +61,11 @@ class Timeline:
 
     @property
     def next_due(self) -> float | None:
-        """When the next action is due, as the clock's monotonic seconds, or None."""
+        """When the next action is due, in the clock's monotonic seconds, or None."""
         return self._heap[0][0] if self._heap else None
 
     def fire_due(self) -> int:
-        """Do all that is due by now, and what that makes due; return how many actions that were."""
+        """Do all actions that are due, including new ones that these plan for now; return how many."""
         fired = 0
         while self._heap and self._heap[0][0] <= self.clock.monotonic() + _ROUNDING_SECONDS:
             heapq.heappop(self._heap)[2]()
@@ -73,7 +73,7 @@ class Timeline:
         return fired
 
     def advance(self, seconds: float) -> None:
-        """Move the clock on, doing everything that is due in between at its moment.
+        """Move the clock, and do each action on the way at its time.
 
         Raises:
             TypeError: the clock is not a `SteppedClock`.
@@ -88,7 +88,7 @@ class Timeline:
         clock.move_to(end)
 
     async def run(self) -> None:
-        """Do everything when it is due, until cancelled."""
+        """Do each action when it is due, until cancelled."""
         while True:
             self.fire_due()
             self._planned.clear()
