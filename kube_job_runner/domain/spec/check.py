@@ -1,8 +1,9 @@
-"""Rules of a job spec that span fields or need the installation's configuration. All faults are reported at once."""
+"""Check: the rules of a job spec that span fields or need the installation's settings. All faults are reported at once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,148 +12,150 @@ from kube_job_runner.domain.failures import categories
 from kube_job_runner.domain.limits import SpecLimits
 from kube_job_runner.domain.spec import image, quantity
 from kube_job_runner.domain.spec.changes import pointer
-from kube_job_runner.domain.spec.model import (
-    ANNOTATIONS_MAX_BYTES,
-    JobSpec,
-    Problem,
-    RetryRule,
-    Volume,
-)
-from kube_job_runner.domain.spec.text_types import STRING_MAX_BYTES
+from kube_job_runner.domain.spec.field_types import STRING_MAX_BYTES
+from kube_job_runner.domain.spec.model import ANNOTATIONS_MAX_BYTES, JobSpec, RetryRule
+from kube_job_runner.domain.spec.pod_parts import Toleration, Volume
 
 _encoder = msgspec.json.Encoder()
 
 
-def check(spec: JobSpec, limits: SpecLimits) -> list[Problem]:
+class SpecFault(NamedTuple):
+    """One fault of a spec: where (a JSON pointer, RFC 6901), and what is wrong, with the limit or the remedy."""
+
+    pointer: str
+    detail: str
+
+
+def check(spec: JobSpec, limits: SpecLimits) -> list[SpecFault]:
     """Return every fault of a well-typed spec, in reading order; an empty list means that it may be stored."""
-    problems: list[Problem] = []
+    faults: list[SpecFault] = []
     wrong_image = image.fault(spec.image)
     if wrong_image:
-        problems.append(Problem("/image", f"{spec.image!r} {wrong_image}"))
+        faults.append(SpecFault("/image", f"{spec.image!r} {wrong_image}"))
     if spec.namespace is not None and spec.namespace not in limits.namespaces:
         allowed = ", ".join(sorted(limits.namespaces))
-        problems.append(Problem("/namespace", f"{spec.namespace!r} is not allowed here; allowed: {allowed}"))
+        faults.append(SpecFault("/namespace", f"{spec.namespace!r} is not allowed here; allowed: {allowed}"))
     if spec.command or spec.args or spec.env:
-        problems.extend(_strings(spec))
+        faults.extend(_strings(spec))
     if spec.labels or spec.annotations:
-        problems.extend(_metadata(spec))
+        faults.extend(_metadata(spec))
     if spec.secrets:
-        problems.extend(_secrets(spec))
+        faults.extend(_secrets(spec))
     if spec.volumes:
-        problems.extend(_volumes(spec.volumes))
+        faults.extend(_volumes(spec.volumes))
     if spec.retry.rules:
-        problems.extend(_retry_rules(spec))
-    for index, toleration in enumerate(spec.tolerations):
-        if not toleration.key and toleration.operator != "Exists":
-            problems.append(Problem(pointer("tolerations", index, "operator"), "must be Exists when the key is empty"))
-        if toleration.operator == "Exists" and toleration.value:
-            problems.append(
-                Problem(pointer("tolerations", index, "value"), "must be empty when the operator is Exists")
-            )
-        if toleration.toleration_seconds is not None and toleration.effect != "NoExecute":
-            problems.append(
-                Problem(pointer("tolerations", index, "toleration_seconds"), "needs the effect NoExecute"),
-            )
+        faults.extend(_retry_rules(spec))
+    if spec.tolerations:
+        faults.extend(_tolerations(spec.tolerations))
     size_bytes = len(_encoder.encode(spec))
     if size_bytes > limits.spec_max_bytes:
-        problems.append(
-            Problem(
-                "", f"the spec is {size_bytes} bytes; the limit is {limits.spec_max_bytes}: put large input in a volume"
-            ),
-        )
-    return problems
+        limit = f"the spec is {size_bytes} bytes; the limit is {limits.spec_max_bytes}: put large input in a volume"
+        faults.append(SpecFault("", limit))
+    return faults
 
 
-def _strings(spec: JobSpec) -> Iterator[Problem]:
+def _strings(spec: JobSpec) -> Iterator[SpecFault]:
     for field, values in (("command", spec.command), ("args", spec.args)):
         for index, value in enumerate(values):
             if "\0" in value:
-                yield Problem(pointer(field, index), "must not hold a NUL character")
+                yield SpecFault(pointer(field, index), "must not hold a NUL character")
             elif len(value) * 4 > STRING_MAX_BYTES and len(value.encode()) > STRING_MAX_BYTES:
-                yield Problem(pointer(field, index), f"is longer than {STRING_MAX_BYTES} bytes, the limit of Linux")
+                yield SpecFault(pointer(field, index), f"is longer than {STRING_MAX_BYTES} bytes, the limit of Linux")
     for key, value in spec.env.items():
         if "\0" in value:
-            yield Problem(pointer("env", key), "must not hold a NUL character")
+            yield SpecFault(pointer("env", key), "must not hold a NUL character")
         elif len(value) * 4 > STRING_MAX_BYTES and len(key.encode()) + 1 + len(value.encode()) > STRING_MAX_BYTES:
-            yield Problem(
+            yield SpecFault(
                 pointer("env", key), f"name and value are longer than {STRING_MAX_BYTES} bytes, the limit of Linux"
             )
 
 
 def reserved_label(key: str) -> bool:
-    """Tell whether a label or annotation key belongs to Kubernetes or to us and may not be set by a user."""
+    """Tell whether the key of a label or annotation belongs to Kubernetes or to us, so that a user may not set it."""
     prefix, _, _ = key.rpartition("/")
     if not prefix or key in names.ALLOWED_RESERVED_LABELS:
         return False
     return any(prefix == domain or prefix.endswith("." + domain) for domain in names.RESERVED_LABEL_DOMAINS)
 
 
-def _metadata(spec: JobSpec) -> Iterator[Problem]:
+def _metadata(spec: JobSpec) -> Iterator[SpecFault]:
     for field, mapping in (("labels", spec.labels), ("annotations", spec.annotations)):
         for key in mapping:
             if reserved_label(key):
-                yield Problem(pointer(field, key), f"the domain of {key!r} is reserved; use a prefix of your own")
+                yield SpecFault(pointer(field, key), f"the domain of {key!r} is reserved; use a prefix of your own")
             if len(key.rpartition("/")[0]) > 253:
-                yield Problem(pointer(field, key), "the prefix is longer than 253 characters")
+                yield SpecFault(pointer(field, key), "the prefix is longer than 253 characters")
     for key, value in spec.annotations.items():
         if "\0" in value:
-            yield Problem(pointer("annotations", key), "must not hold a NUL character")
+            yield SpecFault(pointer("annotations", key), "must not hold a NUL character")
     size_bytes = sum(len(k.encode()) + len(v.encode()) for k, v in spec.annotations.items())
     if size_bytes > ANNOTATIONS_MAX_BYTES:
-        yield Problem("/annotations", f"are {size_bytes} bytes together; the limit is {ANNOTATIONS_MAX_BYTES}")
+        yield SpecFault("/annotations", f"are {size_bytes} bytes together; the limit is {ANNOTATIONS_MAX_BYTES}")
 
 
-def _secrets(spec: JobSpec) -> Iterator[Problem]:
+def _secrets(spec: JobSpec) -> Iterator[SpecFault]:
     seen: set[str] = set()
     for index, secret in enumerate(spec.secrets):
         if secret.env in spec.env:
-            yield Problem(pointer("secrets", index, "env"), f"{secret.env!r} is set in env as well")
+            yield SpecFault(pointer("secrets", index, "env"), f"{secret.env!r} is set in env too")
         if secret.env in seen:
-            yield Problem(pointer("secrets", index, "env"), f"{secret.env!r} is used twice")
+            yield SpecFault(pointer("secrets", index, "env"), f"{secret.env!r} is used twice")
         seen.add(secret.env)
 
 
-def _retry_rules(spec: JobSpec) -> Iterator[Problem]:
+def _retry_rules(spec: JobSpec) -> Iterator[SpecFault]:
     for index, rule in enumerate(spec.retry.rules):
         at = ("retry", "rules", index)
         if not (rule.reasons or rule.exit_codes or rule.signals):
-            yield Problem(pointer(*at), "fits every failure; give reasons, exit_codes or signals")
+            yield SpecFault(pointer(*at), "matches every failure; give reasons, exit_codes or signals")
         for position, reason in enumerate(rule.reasons):
             if categories.find(reason) is None:
-                yield Problem(pointer(*at, "reasons", position), f"{reason!r} is no reason; `kjr explain` lists them")
+                yield SpecFault(
+                    pointer(*at, "reasons", position), f"{reason!r} is not a reason; `kjr explain` lists them"
+                )
         if rule.action == "grow_memory":
             yield from _grown(spec, rule, at)
         elif rule.max_memory is not None:
-            yield Problem(pointer(*at, "max_memory"), "has a meaning only with the action grow_memory")
+            yield SpecFault(pointer(*at, "max_memory"), "is used only with the action grow_memory")
 
 
-def _grown(spec: JobSpec, rule: RetryRule, at: tuple[str | int, ...]) -> Iterator[Problem]:
+def _grown(spec: JobSpec, rule: RetryRule, at: tuple[str | int, ...]) -> Iterator[SpecFault]:
     if spec.resources.memory is None:
-        yield Problem("/resources/memory", f"must be set, since {pointer(*at)} would grow it")
+        yield SpecFault("/resources/memory", f"must be set, because {pointer(*at)} grows it")
     elif rule.max_memory is None:
-        yield Problem(pointer(*at, "max_memory"), "must be set: how much memory an attempt may be given at most")
+        yield SpecFault(pointer(*at, "max_memory"), "must be set: the most memory that an attempt gets")
     elif quantity.parse(rule.max_memory) <= quantity.parse(spec.resources.memory):
-        yield Problem(pointer(*at, "max_memory"), f"must be above resources.memory, which is {spec.resources.memory}")
+        yield SpecFault(pointer(*at, "max_memory"), f"must be above resources.memory, which is {spec.resources.memory}")
 
 
-def _volumes(volumes: tuple[Volume, ...]) -> Iterator[Problem]:
+def _volumes(volumes: tuple[Volume, ...]) -> Iterator[SpecFault]:
     seen_names: set[str] = set()
     seen_paths: set[str] = set()
     for index, volume in enumerate(volumes):
         sources = (volume.empty_dir, volume.persistent_volume_claim, volume.config_map, volume.secret)
         given = sum(source is not None for source in sources)
         if given != 1:
-            yield Problem(
+            yield SpecFault(
                 pointer("volumes", index),
                 f"has {given} sources; give exactly one of empty_dir, persistent_volume_claim, config_map, secret",
             )
         if volume.name in seen_names:
-            yield Problem(pointer("volumes", index, "name"), f"{volume.name!r} is used twice")
+            yield SpecFault(pointer("volumes", index, "name"), f"{volume.name!r} is used twice")
         if volume.mount_path in seen_paths:
-            yield Problem(pointer("volumes", index, "mount_path"), f"{volume.mount_path!r} is used twice")
+            yield SpecFault(pointer("volumes", index, "mount_path"), f"{volume.mount_path!r} is used twice")
         if "\0" in volume.mount_path or "\0" in volume.sub_path:
-            yield Problem(pointer("volumes", index), "must not hold a NUL character")
+            yield SpecFault(pointer("volumes", index), "must not hold a NUL character")
         if volume.sub_path.startswith("/") or ".." in volume.sub_path.split("/"):
-            yield Problem(pointer("volumes", index, "sub_path"), "must be relative and must not hold '..'")
+            yield SpecFault(pointer("volumes", index, "sub_path"), "must be relative and must not hold '..'")
         seen_names.add(volume.name)
         seen_paths.add(volume.mount_path)
+
+
+def _tolerations(tolerations: tuple[Toleration, ...]) -> Iterator[SpecFault]:
+    for index, toleration in enumerate(tolerations):
+        if not toleration.key and toleration.operator != "Exists":
+            yield SpecFault(pointer("tolerations", index, "operator"), "must be Exists when the key is empty")
+        if toleration.operator == "Exists" and toleration.value:
+            yield SpecFault(pointer("tolerations", index, "value"), "must be empty when the operator is Exists")
+        if toleration.toleration_seconds is not None and toleration.effect != "NoExecute":
+            yield SpecFault(pointer("tolerations", index, "toleration_seconds"), "needs the effect NoExecute")

@@ -24,19 +24,11 @@ _BODY_MAX_BYTES = 64 * 1024
 class CancelBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why a job is to end, and how fast."""
 
-    reason: Annotated[str, Meta(max_length=1024)] = ""
-    grace_seconds: (
-        Annotated[
-            int,
-            Meta(
-                ge=0,
-                le=3600,
-                description="How long the container has between SIGTERM and SIGKILL; 0 kills at once. Without it, what the"
-                " job's spec says.",
-            ),
-        ]
-        | None
-    ) = None
+    reason: Annotated[str, Meta(max_length=1024, description="Why; the explanation of the job repeats it.")] = ""
+    grace_seconds: Annotated[
+        Annotated[int, Meta(ge=0, le=3600)] | None,
+        Meta(description="Time between SIGTERM and SIGKILL; 0 kills at once. Without it, that of the job's spec."),
+    ] = None
 
 
 def operation(store: SubmitStore) -> Operation:

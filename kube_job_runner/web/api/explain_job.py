@@ -26,136 +26,136 @@ ChargedTo = Literal["attempts", "infrastructure"]
 class ConditionView(msgspec.Struct, frozen=True, kw_only=True):
     """A condition of a Job, a Pod or a Node."""
 
-    type: str
-    status: str
-    reason: str | None
-    message: str | None
-    at: Time | None
+    type: Annotated[str, Meta(description="The type, such as `PodScheduled`.")]
+    status: Annotated[str, Meta(description="`True`, `False` or `Unknown`.")]
+    reason: Annotated[str | None, Meta(description="The reason in the words of Kubernetes.")]
+    message: Annotated[str | None, Meta(description="The message in the words of Kubernetes.")]
+    at: Annotated[Time | None, Meta(description="When it last changed.")]
 
 
 class ContainerView(msgspec.Struct, frozen=True, kw_only=True):
     """A container as it was last seen."""
 
-    name: str
-    kind: Literal["init", "sidecar", "main"]
-    state: str | None
-    reason: str | None
-    message: str | None
-    exit_code: int | None
-    signal: int | None
-    restarts: int
-    started_at: Time | None
-    finished_at: Time | None
+    name: Annotated[str, Meta(description="The name; that of the job's own container is `main`.")]
+    kind: Annotated[Literal["init", "sidecar", "main"], Meta(description="What it is in its pod.")]
+    state: Annotated[str | None, Meta(description="`waiting`, `running` or `terminated`.")]
+    reason: Annotated[str | None, Meta(description="The reason in the words of Kubernetes.")]
+    message: Annotated[str | None, Meta(description="The message in the words of Kubernetes.")]
+    exit_code: Annotated[int | None, Meta(description="Its exit code, once it has ended.")]
+    signal: Annotated[int | None, Meta(description="The number of the signal that killed it, if one did.")]
+    restarts: Annotated[int, Meta(description="How often it was restarted.")]
+    started_at: Annotated[Time | None, Meta(description="When it started.")]
+    finished_at: Annotated[Time | None, Meta(description="When it ended.")]
 
 
 class PodView(msgspec.Struct, frozen=True, kw_only=True):
     """A pod as it was last seen."""
 
-    name: str
-    uid: str
-    phase: str | None
-    reason: str | None
-    message: str | None
-    node: str | None
-    created_at: Time | None
-    gone: bool
-    conditions: list[ConditionView]
-    containers: list[ContainerView]
+    name: Annotated[str, Meta(description="Its name.")]
+    uid: Annotated[str, Meta(description="Its UID.")]
+    phase: Annotated[str | None, Meta(description="Its phase, such as `Running`.")]
+    reason: Annotated[str | None, Meta(description="The reason in the words of Kubernetes, such as `Evicted`.")]
+    message: Annotated[str | None, Meta(description="The message in the words of Kubernetes.")]
+    node: Annotated[str | None, Meta(description="Its node.")]
+    created_at: Annotated[Time | None, Meta(description="When it was created.")]
+    gone: Annotated[bool, Meta(description="Whether it has left the cluster.")]
+    conditions: Annotated[list[ConditionView], Meta(description="Its conditions.")]
+    containers: Annotated[list[ContainerView], Meta(description="Its containers.")]
 
 
 class EventView(msgspec.Struct, frozen=True, kw_only=True):
     """A Kubernetes Event about the cluster job or its pod."""
 
-    type: str
-    reason: str
-    message: str
-    object: str
-    count: int
-    first_at: Time | None
-    last_at: Time | None
+    type: Annotated[str, Meta(description="`Normal` or `Warning`.")]
+    reason: Annotated[str, Meta(description="The reason, such as `FailedScheduling`.")]
+    message: Annotated[str, Meta(description="The text.")]
+    object: Annotated[str, Meta(description="Kind and name of the object that it is about: `Pod/etl-x`.")]
+    count: Annotated[int, Meta(description="How often it was seen.")]
+    first_at: Annotated[Time | None, Meta(description="When it was first seen.")]
+    last_at: Annotated[Time | None, Meta(description="When it was last seen.")]
 
 
 class ClusterJobView(msgspec.Struct, frozen=True, kw_only=True):
     """The Kubernetes Job of an attempt; `gone_at` is when it was known to have left the cluster."""
 
-    namespace: str
-    name: str
-    uid: str | None
-    created_at: Time | None
-    gone_at: Time | None
-    conditions: list[ConditionView]
+    namespace: Annotated[str, Meta(description="Its namespace.")]
+    name: Annotated[str, Meta(description="Its name.")]
+    uid: Annotated[str | None, Meta(description="Its UID; null until it is known to exist.")]
+    created_at: Annotated[Time | None, Meta(description="When it was created.")]
+    gone_at: Annotated[Time | None, Meta(description="When it was known to have left the cluster.")]
+    conditions: Annotated[list[ConditionView], Meta(description="Its conditions.")]
 
 
 class JudgementView(msgspec.Struct, frozen=True, kw_only=True):
     """What was concluded about an attempt, whom it was charged to, and what followed."""
 
-    outcome: State
-    reason: str
+    outcome: Annotated[State, Meta(description="`succeeded`, `failed` or `cancelled`.")]
+    reason: Annotated[str, Meta(description="The reason code.")]
     category: Annotated[str, Meta(description="The reason in snake_case: the name of its manual page.")]
-    explanation: str
-    exit_code: int | None
-    signal: int | None
+    explanation: Annotated[str, Meta(description="One sentence with the cause and what to do.")]
+    exit_code: Annotated[int | None, Meta(description="The exit code of the container, if it has one.")]
+    signal: Annotated[int | None, Meta(description="The number of the signal that killed the container, if one did.")]
     cause: Annotated[Cause | None, Meta(description="Whose failure it is; null for one that is none.")]
     rule: Annotated[str | None, Meta(description="The row of the failure table that matched.")]
     charged_to: Annotated[ChargedTo | None, Meta(description="Which budget of retries paid for it.")]
-    retried: bool
+    retried: Annotated[bool, Meta(description="Whether another attempt followed.")]
     followed: Annotated[str, Meta(description="What followed, and why.")]
-    decided_at: Time | None
+    decided_at: Annotated[Time | None, Meta(description="When it was concluded.")]
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     """The node of a pod that was evicted, preempted or lost, as it stood at that moment."""
 
-    name: str
-    seen_at: Time
-    conditions: list[ConditionView]
+    name: Annotated[str, Meta(description="Its name.")]
+    seen_at: Annotated[Time, Meta(description="When it was read.")]
+    conditions: Annotated[list[ConditionView], Meta(description="Its conditions.")]
 
 
 class LinesView(msgspec.Struct, frozen=True, kw_only=True):
     """The last lines that a container wrote."""
 
-    container: str
-    lines: list[str]
+    container: Annotated[str, Meta(description="The name of the container.")]
+    lines: Annotated[list[str], Meta(description="The lines, oldest first.")]
 
 
 class EvidenceView(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known about one attempt."""
 
-    number: int
-    verdict: JudgementView | None
-    node: str | None
+    number: Annotated[int, Meta(description="The number of the attempt.")]
+    verdict: Annotated[JudgementView | None, Meta(description="What was concluded about it; null while it runs.")]
+    node: Annotated[str | None, Meta(description="The node of its pod.")]
     memory: Annotated[str | None, Meta(description="What it was given instead of what its spec says.")]
-    started_at: Time | None
-    finished_at: Time | None
-    cluster_job: ClusterJobView
-    pods: list[PodView]
-    events: list[EventView]
-    nodes: list[NodeView]
-    last_lines: list[LinesView]
+    started_at: Annotated[Time | None, Meta(description="When its container started.")]
+    finished_at: Annotated[Time | None, Meta(description="When its container ended.")]
+    cluster_job: Annotated[ClusterJobView, Meta(description="Its Kubernetes Job.")]
+    pods: Annotated[list[PodView], Meta(description="Its pods, as they were last seen.")]
+    events: Annotated[list[EventView], Meta(description="Kubernetes Events about its Job and its pods.")]
+    nodes: Annotated[list[NodeView], Meta(description="The nodes of pods that were evicted, preempted or lost.")]
+    last_lines: Annotated[list[LinesView], Meta(description="The last lines of its containers.")]
 
 
 class AnomalyView(msgspec.Struct, frozen=True, kw_only=True):
     """Evidence that came later and contradicts how the job was recorded to have ended. It changed nothing."""
 
-    attempt: int
-    kind: str
-    detail: str
-    at: Time
+    attempt: Annotated[int, Meta(description="The number of the attempt.")]
+    kind: Annotated[str, Meta(description="What kind of contradiction it is.")]
+    detail: Annotated[str, Meta(description="What was seen.")]
+    at: Annotated[Time, Meta(description="When it was seen.")]
 
 
 class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
     """What happened to a job, or why it still waits: one sentence, then the evidence per attempt, oldest first."""
 
-    job_id: UUID
-    name: str
-    state: State
-    sentence: str
-    reason: str | None
-    category: str | None
-    cause: Cause | None
-    now: Time
-    attempts: list[EvidenceView]
-    anomalies: list[AnomalyView]
+    job_id: Annotated[UUID, Meta(description="The id of the job.")]
+    name: Annotated[str, Meta(description="Its name.")]
+    state: Annotated[State, Meta(description="Its state.")]
+    sentence: Annotated[str, Meta(description="What happened, or why the job waits.")]
+    reason: Annotated[str | None, Meta(description="The reason code.")]
+    category: Annotated[str | None, Meta(description="The reason in snake_case: the name of its manual page.")]
+    cause: Annotated[Cause | None, Meta(description="Whose failure it is; null for one that is none.")]
+    now: Annotated[Time, Meta(description="The server's time, to compare with times that lie ahead.")]
+    attempts: Annotated[list[EvidenceView], Meta(description="The evidence, attempt by attempt, oldest first.")]
+    anomalies: Annotated[list[AnomalyView], Meta(description="Evidence that came too late.")]
     missing: Annotated[list[str], Meta(description="Evidence that could not be read just now.")]
 
 

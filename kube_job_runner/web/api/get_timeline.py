@@ -20,22 +20,22 @@ from kube_job_runner.web.kit.operations import Operation
 class PhaseView(msgspec.Struct, frozen=True, kw_only=True):
     """One phase of an attempt; `ended_at` is null while it lasts, and only then it may have a `deadline`."""
 
-    attempt: int
-    name: Name
-    started_at: Time
-    ended_at: Time | None
-    deadline: Time | None
+    attempt: Annotated[int, Meta(description="The number of the attempt.")]
+    name: Annotated[Name, Meta(description="The phase.")]
+    started_at: Annotated[Time, Meta(description="When it began.")]
+    ended_at: Annotated[Time | None, Meta(description="When it ended; null while it lasts.")]
+    deadline: Annotated[Time | None, Meta(description="When a timeout of the spec ends it; only while it lasts.")]
     reason: Annotated[str | None, Meta(description="Why it lasts, or how the attempt ended in it.")]
 
 
 class TimelineView(msgspec.Struct, frozen=True, kw_only=True):
     """The phases of all attempts of a job, oldest first, as of `now` by the server's clock."""
 
-    job_id: UUID
-    state: State
-    version: int
-    now: Time
-    phases: list[PhaseView]
+    job_id: Annotated[UUID, Meta(description="The id of the job.")]
+    state: Annotated[State, Meta(description="Its state.")]
+    version: Annotated[int, Meta(description="Its version.")]
+    now: Annotated[Time, Meta(description="The server's time, to compare with times that lie ahead.")]
+    phases: Annotated[list[PhaseView], Meta(description="The phases of all attempts, oldest first.")]
 
 
 def operation(explainer: Explainer) -> Operation:

@@ -31,34 +31,40 @@ class JobPath(msgspec.Struct, frozen=True):
 class CancelView(msgspec.Struct, frozen=True, kw_only=True):
     """A cancel request: when, by whom, why, and how long the container has to end by itself."""
 
-    at: Time
-    by: str
-    reason: str
-    grace_seconds: int
+    at: Annotated[Time, Meta(description="When the cancel was asked for.")]
+    by: Annotated[str, Meta(description="Who asked: the owner of the token.")]
+    reason: Annotated[str, Meta(description="Why, in the words of the request.")]
+    grace_seconds: Annotated[int, Meta(description="Time between SIGTERM and SIGKILL.")]
     outlook: Annotated[str | None, Meta(description="What happens now; null once the job has ended.")]
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """A job as it stands. `version` grows with each change; a terminal state never changes."""
 
-    id: UUID
-    name: str
-    state: State
-    version: int
-    queue: str
-    namespace: str
-    priority: int
-    owner: str
-    labels: dict[str, str]
-    attempt: int
-    reason: str | None
-    explanation: str | None
-    exit_code: int | None
-    created_at: Time
-    due_at: Time
-    admitted_at: Time | None
-    started_at: Time | None
-    finished_at: Time | None
+    id: Annotated[UUID, Meta(description="The id of the job.")]
+    name: Annotated[str, Meta(description="Its name; not unique.")]
+    state: Annotated[State, Meta(description="Its state.")]
+    version: Annotated[int, Meta(description="Grows with each change of the job.")]
+    queue: Annotated[str, Meta(description="Its queue.")]
+    namespace: Annotated[str, Meta(description="The Kubernetes namespace that it runs in.")]
+    priority: Annotated[int, Meta(description="Its priority; higher is created first.")]
+    owner: Annotated[str, Meta(description="Who submitted it: the owner of the token.")]
+    labels: Annotated[dict[str, str], Meta(description="The labels of its spec.")]
+    attempt: Annotated[int, Meta(description="The number of its newest attempt; 0 before the first.")]
+    reason: Annotated[
+        str | None, Meta(description="A reason code such as `OutOfMemory`: how the job ended, or why it waits.")
+    ]
+    explanation: Annotated[str | None, Meta(description="One sentence: what happened, or what the job waits for.")]
+    exit_code: Annotated[int | None, Meta(description="The exit code of its container; null while none is known.")]
+    created_at: Annotated[Time, Meta(description="When it was submitted.")]
+    due_at: Annotated[
+        Time, Meta(description="From when on it may be created: the submit, or the end of the wait before a retry.")
+    ]
+    admitted_at: Annotated[
+        Time | None, Meta(description="When its newest attempt was admitted: it holds a slot since then.")
+    ]
+    started_at: Annotated[Time | None, Meta(description="When the container of its newest attempt started.")]
+    finished_at: Annotated[Time | None, Meta(description="When it ended.")]
     queue_position: Annotated[
         int | None,
         Meta(
@@ -66,9 +72,11 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
             " that or later. `explanation` says it in words. Null for all others, and in lists. It moves without `version`."
         ),
     ]
-    cancel: CancelView | None
-    rerun_of: UUID | None
-    warnings: Sequence[Fault] | UnsetType = UNSET
+    cancel: Annotated[CancelView | None, Meta(description="The cancel request; null without one.")]
+    rerun_of: Annotated[UUID | None, Meta(description="The job that it runs again; null for one that is no rerun.")]
+    warnings: Annotated[
+        Sequence[Fault] | UnsetType, Meta(description="Warnings about the request; only in answers to one with a body.")
+    ] = UNSET
 
 
 def existing(job: Job | None, job_id: UUID) -> Job:

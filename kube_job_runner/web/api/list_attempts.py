@@ -19,43 +19,48 @@ from kube_job_runner.web.kit.operations import Operation
 class VerdictView(msgspec.Struct, frozen=True, kw_only=True):
     """What was concluded about an attempt."""
 
-    outcome: State
-    reason: str
-    explanation: str
-    exit_code: int | None
-    signal: int | None
-    cause: Literal["permanent", "application", "infrastructure"] | None
-    rule: str | None
+    outcome: Annotated[State, Meta(description="`succeeded`, `failed` or `cancelled`.")]
+    reason: Annotated[str, Meta(description="The reason code, such as `OutOfMemory`.")]
+    explanation: Annotated[str, Meta(description="One sentence with the cause and what to do.")]
+    exit_code: Annotated[int | None, Meta(description="The exit code of the container, if it has one.")]
+    signal: Annotated[int | None, Meta(description="The number of the signal that killed the container, if one did.")]
+    cause: Annotated[
+        Literal["permanent", "application", "infrastructure"] | None,
+        Meta(description="Whose failure it is; null for an attempt that did not fail."),
+    ]
+    rule: Annotated[str | None, Meta(description="The row of the failure table that matched.")]
 
 
 class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a job: one Kubernetes Job and its pod."""
 
-    number: int
-    namespace: str
-    cluster_name: str
-    cluster_uid: str | None
-    pod_name: str | None
-    node: str | None
-    created_at: Time | None
-    started_at: Time | None
-    finished_at: Time | None
-    gone_at: Time | None
-    reason: str | None
-    explanation: str | None
-    exit_code: int | None
+    number: Annotated[int, Meta(description="1 for the first attempt.")]
+    namespace: Annotated[str, Meta(description="The namespace of its Kubernetes Job.")]
+    cluster_name: Annotated[str, Meta(description="The name of its Kubernetes Job.")]
+    cluster_uid: Annotated[
+        str | None, Meta(description="The UID of its Kubernetes Job; null until it is known to exist.")
+    ]
+    pod_name: Annotated[str | None, Meta(description="The name of its pod; null until it was seen.")]
+    node: Annotated[str | None, Meta(description="The node of its pod; null until it was scheduled.")]
+    created_at: Annotated[Time | None, Meta(description="When its Kubernetes Job was created.")]
+    started_at: Annotated[Time | None, Meta(description="When its container started.")]
+    finished_at: Annotated[Time | None, Meta(description="When its container ended.")]
+    gone_at: Annotated[Time | None, Meta(description="When its Kubernetes Job was known to have left the cluster.")]
+    reason: Annotated[str | None, Meta(description="The reason code of its verdict.")]
+    explanation: Annotated[str | None, Meta(description="The explanation of its verdict.")]
+    exit_code: Annotated[int | None, Meta(description="The exit code of its container, if it has one.")]
     logs: Annotated[
         Literal["following", "stored", "lost"] | None,
         Meta(description="How far its log is: followed, complete, or lost in whole or in part; null before."),
     ]
-    logs_lost: str | None
-    verdict: VerdictView | None
+    logs_lost: Annotated[str | None, Meta(description="Why its log is not complete.")]
+    verdict: Annotated[VerdictView | None, Meta(description="What was concluded about it; null while it runs.")]
 
 
 class AttemptList(msgspec.Struct, frozen=True, kw_only=True):
     """The attempts of a job, oldest first."""
 
-    attempts: list[AttemptView]
+    attempts: Annotated[list[AttemptView], Meta(description="The attempts, oldest first.")]
 
 
 def operation(reader: JobReader) -> Operation:

@@ -76,8 +76,10 @@ class ListQuery(msgspec.Struct, frozen=True):
 class JobPage(msgspec.Struct, frozen=True, kw_only=True):
     """A page of jobs, newest first; `next_cursor` is null on the last one."""
 
-    jobs: list[JobView]
-    next_cursor: str | None
+    jobs: Annotated[list[JobView], Meta(description="The jobs of this page.")]
+    next_cursor: Annotated[
+        str | None, Meta(description="Send it as `cursor` to get the next page; null on the last page.")
+    ]
 
 
 def operation(reader: JobReader) -> Operation:

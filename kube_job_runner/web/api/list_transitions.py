@@ -19,20 +19,20 @@ from kube_job_runner.web.kit.operations import Operation
 class TransitionView(msgspec.Struct, frozen=True, kw_only=True):
     """One change of a job's state; `from_state` is null for the submit."""
 
-    version: int
-    attempt: int
-    from_state: State | None
-    to_state: State
-    at: Time
-    reason: str | None
-    explanation: str | None
-    exit_code: int | None
+    version: Annotated[int, Meta(description="The version of the job after this change.")]
+    attempt: Annotated[int, Meta(description="The number of the attempt that it is about; 0 before the first.")]
+    from_state: Annotated[State | None, Meta(description="The state before; null for the submit.")]
+    to_state: Annotated[State, Meta(description="The state after.")]
+    at: Annotated[Time, Meta(description="When it happened.")]
+    reason: Annotated[str | None, Meta(description="The reason code of the change.")]
+    explanation: Annotated[str | None, Meta(description="One sentence about the change.")]
+    exit_code: Annotated[int | None, Meta(description="The exit code of the container, if the change is its end.")]
 
 
 class TransitionList(msgspec.Struct, frozen=True, kw_only=True):
     """The history of a job, oldest first."""
 
-    transitions: list[TransitionView]
+    transitions: Annotated[list[TransitionView], Meta(description="The changes, oldest first.")]
     removed: Annotated[
         bool, Meta(description="Whether retention has removed the history; the job itself is still kept.")
     ]

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from kube_job_runner.domain.limits import SpecLimits
-from kube_job_runner.web.api import endpoints, job_specs, problem_types
+from kube_job_runner.web.api import endpoints, job_spec_page, job_specs, problem_types
 from kube_job_runner.web.api.api_document import ApiDocument
 from kube_job_runner.web.api.endpoints import Parts
 from kube_job_runner.web.kit.operations import Bound
@@ -26,6 +26,7 @@ def files() -> dict[str, bytes]:
     document.describe([Bound(one, body_max_bytes=0) for one in endpoints.operations(parts, document)])
     return {
         "docs/openapi.json": msgspec.json.format(document.content, indent=2) + b"\n",
+        "docs/reference/job-spec.md": job_spec_page.page().encode(),
         "docs/reference/problems.md": problem_types.reference_page().encode(),
     }
 

@@ -15,8 +15,8 @@ from kube_job_runner.domain.failures import categories, codes
 from kube_job_runner.domain.job import Verdict
 from kube_job_runner.domain.limits import SpecLimits
 from kube_job_runner.domain.spec import check
+from kube_job_runner.domain.spec.field_types import Quantity, ReasonName
 from kube_job_runner.domain.spec.model import JobSpec, Resources, Retry
-from kube_job_runner.domain.spec.text_types import Quantity, ReasonName
 from kube_job_runner.domain.states import State
 from kube_job_runner.services import simulator
 from kube_job_runner.services.simulator import Simulated, Simulator
@@ -37,17 +37,27 @@ class MadeUpFailure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A failure that is made up. Without `cause` it is the usual one of the reason."""
 
     reason: Annotated[ReasonName, Meta(description="A reason code or category: `OutOfMemory`, `out_of_memory`.")]
-    exit_code: Annotated[int, Meta(ge=0, le=255)] | None = None
-    signal: Annotated[int, Meta(ge=1, le=64)] | None = None
-    cause: Cause | None = None
+    exit_code: Annotated[
+        Annotated[int, Meta(ge=0, le=255)] | None, Meta(description="The exit code of the container.")
+    ] = None
+    signal: Annotated[
+        Annotated[int, Meta(ge=1, le=64)] | None,
+        Meta(description="The number of the signal that killed the container."),
+    ] = None
+    cause: Annotated[
+        Cause | None, Meta(description="Whose failure it is; without it the usual cause of the reason.")
+    ] = None
 
 
 class SimulateBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A retry policy, and what to try it on: `jobs` that ran, or `failures` that come one after the other."""
 
-    policy: Retry
-    jobs: Annotated[tuple[UUID, ...], Meta(max_length=JOBS_MAX)] = ()
-    failures: Annotated[tuple[MadeUpFailure, ...], Meta(max_length=FAILURES_MAX)] = ()
+    policy: Annotated[Retry, Meta(description="The retry policy to try, as `retry` of a job spec.")]
+    jobs: Annotated[tuple[UUID, ...], Meta(max_length=JOBS_MAX, description="Jobs that ran, by id.")] = ()
+    failures: Annotated[
+        tuple[MadeUpFailure, ...],
+        Meta(max_length=FAILURES_MAX, description="Made-up failures of one job, one after the other."),
+    ] = ()
     memory: Annotated[
         Quantity | None, Meta(description="What the first attempt of `failures` has; jobs have that of their spec.")
     ] = None
@@ -56,17 +66,17 @@ class SimulateBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
     """What the policy decides after one attempt. `reached` is false for an attempt that it would not have made."""
 
-    attempt: int
-    reason: str
-    category: str
-    exit_code: int | None
-    signal: int | None
-    cause: Cause | None
-    reached: bool
-    retry: bool
-    why: str
-    charged_to: ChargedTo | None
-    delay_seconds: float | None
+    attempt: Annotated[int, Meta(description="The number of the attempt.")]
+    reason: Annotated[str, Meta(description="The reason code of its failure.")]
+    category: Annotated[str, Meta(description="The reason in snake_case.")]
+    exit_code: Annotated[int | None, Meta(description="The exit code of the container, if it has one.")]
+    signal: Annotated[int | None, Meta(description="The number of the signal that killed the container, if one did.")]
+    cause: Annotated[Cause | None, Meta(description="Whose failure it is.")]
+    reached: Annotated[bool, Meta(description="Whether the policy would have made this attempt.")]
+    retry: Annotated[bool, Meta(description="Whether another attempt follows.")]
+    why: Annotated[str, Meta(description="Why, in words.")]
+    charged_to: Annotated[ChargedTo | None, Meta(description="Which budget of retries pays for it.")]
+    delay_seconds: Annotated[float | None, Meta(description="How long the next attempt waits; null when none follows.")]
     rule: Annotated[int | None, Meta(description="The index of the retry rule that decided.")]
     memory: Annotated[str | None, Meta(description="What the next attempt would be given instead.")]
 
@@ -78,19 +88,28 @@ class SimulationView(msgspec.Struct, frozen=True, kw_only=True):
     the last attempt that there is. `attempts` is how many it would have made of those.
     """
 
-    job_id: UUID | None
-    state: State | None
-    outcome: Literal["succeeded", "failed", "cancelled", "open"]
-    attempts: int
-    waited_seconds: float
-    decisions: list[DecisionView]
+    job_id: Annotated[UUID | None, Meta(description="The id of the job; null for made-up failures.")]
+    state: Annotated[State | None, Meta(description="The state of the job; null for made-up failures.")]
+    outcome: Annotated[
+        Literal["succeeded", "failed", "cancelled", "open"],
+        Meta(
+            description="How the job ends under the policy; `open` when it would run again after the last known attempt."
+        ),
+    ]
+    attempts: Annotated[int, Meta(description="How many of the known attempts the policy would have made.")]
+    waited_seconds: Annotated[float, Meta(description="The sum of the waits between attempts.")]
+    decisions: Annotated[list[DecisionView], Meta(description="What the policy decides, attempt by attempt.")]
 
 
 class SimulationList(msgspec.Struct, frozen=True, kw_only=True):
     """One simulation per job, in their order, or one of the failures."""
 
-    simulations: list[SimulationView]
-    warnings: Sequence[Fault] | UnsetType = UNSET
+    simulations: Annotated[
+        list[SimulationView], Meta(description="One for each job in their order, or one for the failures.")
+    ]
+    warnings: Annotated[
+        Sequence[Fault] | UnsetType, Meta(description="Unknown fields of the request, which were ignored.")
+    ] = UNSET
 
 
 def operation(jobs: Simulator) -> Operation:
@@ -156,7 +175,7 @@ def _check(body: SimulateBody) -> list[Fault]:
         faults.append(Fault("/memory", "goes with failures; jobs have the memory of their spec"))
     for index, failure in enumerate(body.failures):
         if categories.find(failure.reason) is None:
-            detail = f"{failure.reason!r} is no reason; `kjr explain` lists them"
+            detail = f"{failure.reason!r} is not a reason; `kjr explain` lists them"
             faults.append(Fault(f"/failures/{index}/reason", detail))
     return faults
 

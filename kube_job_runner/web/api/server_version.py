@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 import kube_job_runner
 from kube_job_runner.web.api.problem_types import DOWN
@@ -15,9 +18,9 @@ MINIMUM_CLIENT = "0.1.0"
 class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     """The server's version, and the oldest client that it works with."""
 
-    version: str
-    api_versions: list[str]
-    minimum_client: str
+    version: Annotated[str, Meta(description="The version of the server.")]
+    api_versions: Annotated[list[str], Meta(description="The versions of the API that it serves.")]
+    minimum_client: Annotated[str, Meta(description="The oldest client that it works with.")]
 
 
 def operation() -> Operation:

@@ -35,22 +35,26 @@ JOBS_MAX = 1000
 class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Jobs to submit at once. Each is judged alone."""
 
-    jobs: Annotated[tuple[JobSpec, ...], Meta(min_length=1, max_length=JOBS_MAX)]
+    jobs: Annotated[tuple[JobSpec, ...], Meta(min_length=1, max_length=JOBS_MAX, description="The job specs.")]
 
 
 class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one job of a batch: `job` with status 201, or `problem` with its status."""
 
-    status: int
-    job: JobSubmitted | UnsetType = UNSET
-    problem: ProblemDetails | UnsetType = UNSET
+    status: Annotated[
+        int, Meta(description="201 for a job that is stored; else the HTTP status that the job alone would get.")
+    ]
+    job: Annotated[JobSubmitted | UnsetType, Meta(description="The stored job.")] = UNSET
+    problem: Annotated[ProblemDetails | UnsetType, Meta(description="Why the job was refused.")] = UNSET
 
 
 class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The answers of a batch, in the order of its jobs."""
 
-    results: list[BatchItem]
-    warnings: Sequence[Fault] = ()
+    results: Annotated[list[BatchItem], Meta(description="One answer for each job, in the order of `jobs`.")]
+    warnings: Annotated[
+        Sequence[Fault], Meta(description="Unknown fields of the batch itself, which were ignored.")
+    ] = ()
 
 
 _decode = msgspec.json.Decoder(BatchBody).decode

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from kube_job_runner.domain.job import Job
 from kube_job_runner.domain.spec.model import JobSpec
@@ -38,15 +39,15 @@ EXAMPLE = {
 class JobSubmitted(msgspec.Struct, frozen=True, kw_only=True):
     """A job that was stored: it will run, whatever happens to the server."""
 
-    id: UUID
-    name: str
-    state: State
-    version: int
-    created_at: Time
-    queue: str
-    namespace: str
-    rerun_of: UUID | UnsetType = UNSET
-    warnings: Sequence[Fault] = ()
+    id: Annotated[UUID, Meta(description="The id of the new job.")]
+    name: Annotated[str, Meta(description="Its name; made of the image when the spec has none.")]
+    state: Annotated[State, Meta(description="Its state when it was stored.")]
+    version: Annotated[int, Meta(description="Its version; grows with each change.")]
+    created_at: Annotated[Time, Meta(description="When it was submitted, by the database's clock.")]
+    queue: Annotated[str, Meta(description="The queue that it waits in.")]
+    namespace: Annotated[str, Meta(description="The Kubernetes namespace that it runs in.")]
+    rerun_of: Annotated[UUID | UnsetType, Meta(description="The job that it runs again; only for a rerun.")] = UNSET
+    warnings: Annotated[Sequence[Fault], Meta(description="Unknown fields of the request, which were ignored.")] = ()
 
 
 def answer(job: Job, warnings: Sequence[Fault]) -> bytes:

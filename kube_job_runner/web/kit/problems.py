@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from kube_job_runner.web.validation.fault import FAULTS_MAX, Fault, Invalid, Malformed, summary
 
@@ -23,15 +25,15 @@ class ProblemType(msgspec.Struct, frozen=True, kw_only=True):
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
     """An error answer (RFC 9457). `retryable` tells whether the same request may succeed later, unchanged."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    code: str
-    request_id: str
-    retryable: bool
-    errors: Sequence[Fault] = ()
+    type: Annotated[str, Meta(description="The path of the page about this kind of problem.")]
+    title: Annotated[str, Meta(description="What kind of problem it is.")]
+    status: Annotated[int, Meta(description="The HTTP status.")]
+    detail: Annotated[str, Meta(description="What went wrong with this request.")]
+    instance: Annotated[str, Meta(description="The path of this request.")]
+    code: Annotated[str, Meta(description="The kind of problem, for programs; it never changes.")]
+    request_id: Annotated[str, Meta(description="The id of this request, also in the server's log.")]
+    retryable: Annotated[bool, Meta(description="Whether the same request may succeed later, unchanged.")]
+    errors: Annotated[Sequence[Fault], Meta(description="The faults of the request, at most 100.")] = ()
 
 
 class RequestProblem(Exception):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 FAULTS_MAX = 100  # of one answer: a request with 100,000 bad fields must not cause a larger answer than itself
 
@@ -12,9 +14,14 @@ FAULTS_MAX = 100  # of one answer: a request with 100,000 bad fields must not ca
 class Fault(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "in"}):
     """One fault of a request: a JSON pointer (RFC 6901) into its body, query, path or headers, and what is wrong there."""
 
-    pointer: str
-    detail: str
-    source: str = "body"
+    pointer: Annotated[str, Meta(description="JSON pointer (RFC 6901) to the place.")]
+    detail: Annotated[str, Meta(description="What is wrong there, with the limit or the remedy.")]
+    source: Annotated[
+        str,
+        Meta(
+            description="What the pointer points into: `body`, `query`, `path`, `header`, or `spec` for the spec of a rerun."
+        ),
+    ] = "body"
 
 
 class Malformed(ValueError):

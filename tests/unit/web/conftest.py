@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -54,3 +55,10 @@ def world() -> World:
 async def client(world: World) -> AsyncIterator[httpx2.AsyncClient]:
     async with world.client() as client:
         yield client
+
+
+async def submit(client: httpx2.AsyncClient, **fields: Any) -> UUID:
+    """Submit a job, and return its id."""
+    response = await client.post("/v1/jobs", json={"image": "busybox", **fields})
+    assert response.status_code == 201, response.text
+    return UUID(response.json()["id"])

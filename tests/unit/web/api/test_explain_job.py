@@ -23,8 +23,7 @@ from kube_job_runner.domain.facts import (
 from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Marks, Policy, Verdict
 from kube_job_runner.domain.spec.model import Retry, RetryRule
 from kube_job_runner.domain.states import State
-from tests.unit.web.conftest import World
-from tests.unit.web.test_jobs_api import submit
+from tests.unit.web.conftest import World, submit
 
 pytestmark = pytest.mark.asyncio
 

@@ -11,8 +11,7 @@ from kube_job_runner.domain.decide.retries import JITTER
 from kube_job_runner.domain.job import Attempt, Verdict
 from kube_job_runner.domain.states import State
 from kube_job_runner.services.simulator import cause_of
-from tests.unit.web.conftest import World
-from tests.unit.web.test_jobs_api import submit
+from tests.unit.web.conftest import World, submit
 
 pytestmark = pytest.mark.asyncio
 PATH = "/v1/retry-policies:simulate"

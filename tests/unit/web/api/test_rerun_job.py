@@ -9,8 +9,7 @@ import httpx2
 import pytest
 
 from kube_job_runner.domain.states import State
-from tests.unit.web.conftest import World
-from tests.unit.web.test_jobs_api import submit
+from tests.unit.web.conftest import World, submit
 
 pytestmark = pytest.mark.asyncio
 SPEC: dict[str, Any] = {

@@ -1,11 +1,11 @@
-"""Text types of the job spec: names, labels, quantities and paths, as Kubernetes allows them.
+"""Types of the spec's fields: names, labels, quantities and paths, as Kubernetes allows them; and how a field is described.
 
 Each type holds its limits, and its pattern in words (`extra["hint"]`), which a refusal says in place of the pattern.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -19,6 +19,11 @@ _SIGNALS = (
     "HUP|INT|QUIT|ILL|TRAP|ABRT|BUS|FPE|KILL|USR1|SEGV|USR2|PIPE|ALRM|TERM|STKFLT|CHLD|CONT|STOP|TSTP|TTIN|TTOU|URG|"
     "XCPU|XFSZ|VTALRM|PROF|WINCH|IO|PWR|SYS"
 )
+
+
+def about(text: str, example: Any, **limits: Any) -> Meta:
+    """Return the description of a field, an example of its value, and its limits."""
+    return Meta(description=text, examples=[example], **limits)
 
 
 def _text(pattern: str, words: str = "", *, min_length: int | None = 1, max_length: int | None = None) -> Meta:
