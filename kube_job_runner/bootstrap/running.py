@@ -20,7 +20,7 @@ from kube_job_runner.bootstrap.traces import tracing
 from kube_job_runner.components import probes
 from kube_job_runner.components.leader_loop import Leadership
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
-from kube_job_runner.services.readiness import Probe, Readiness
+from kube_job_runner.services.readiness import Readiness
 from kube_job_runner.services.relay import QueueHealth
 from kube_job_runner.settings import Settings, changed, secrets, suggestion, unknown_variables
 from kube_job_runner.telemetry import loggers, metrics
@@ -102,20 +102,30 @@ async def _opened(
 ) -> AsyncIterator[Parts]:
     """Open what these components need, and close it at the end."""
     clock = SystemClock()
-    async with (
-        tracing(components) as tracer_of,
-        _database(settings, url, components, stop=stop) as pg,
-        _cluster(settings, pg, components, clock, stop=stop) as cluster,
-        _sink(settings, components, stop=stop) as sink,
-    ):
+    async with contextlib.AsyncExitStack() as stack:
+        tracer_of = await stack.enter_async_context(tracing(components))
+        pg = await postgres.connect(url, pool_size=4 + 2 * len(components) + settings.batches.pipelines)
+        stack.push_async_callback(pg.close)
+        await _wait_for_schema(settings, pg, components, stop=stop)
+        cluster: ports.Cluster | None = None
+        if any(component.cluster for component in components):
+            installation = "" if stop.is_set() else await pg.reconcile_store.installation_id()
+            cluster = await kind_of(settings).open(settings, clock, installation)
+            stack.push_async_callback(cluster.close)
+        sink: ports.OpenQueue | None = None
+        outside = external_queue(settings.queue)
+        if outside is not None and any(component.queue for component in components):
+            sink = await stack.enter_async_context(outside.open(stop=stop, wait_seconds=_SCHEMA_WAIT_SECONDS))
         leaders = {
             component.name: builders.leadership(settings, component.name, pg.leases)
             for component in components
             if component.lead is not None
         }
-        found: dict[str, Probe] = {}
-        for component in components:
-            found |= component.probes(settings, clock, leaders)
+        probes_of = {
+            name: probe
+            for component in components
+            for name, probe in component.probes(settings, clock, leaders).items()
+        }
         yield Parts(
             settings=settings,
             pg=pg,
@@ -127,58 +137,13 @@ async def _opened(
             readiness=Readiness(
                 pg.health if sink is None else QueueHealth(pg.health, sink),
                 clock,
-                found,
+                probes_of,
                 notes=lambda: _notes(leaders, cluster),
                 advisory=any(component.serves for component in components),
             ),
             tracer_of=tracer_of,
             on_ready=on_ready,
         )
-
-
-@contextlib.asynccontextmanager
-async def _database(
-    settings: Settings, url: str, components: Sequence[Component], *, stop: asyncio.Event
-) -> AsyncIterator[postgres.Postgres]:
-    pg = await postgres.connect(url, pool_size=4 + 2 * len(components) + settings.batches.pipelines)
-    try:
-        names = [component.name for component in components]
-        await _wait_for_schema(pg, names, stop, role_prefix=settings.database.role_prefix)
-        yield pg
-    finally:
-        await pg.close()
-
-
-@contextlib.asynccontextmanager
-async def _cluster(
-    settings: Settings,
-    pg: postgres.Postgres,
-    components: Sequence[Component],
-    clock: ports.Clock,
-    *,
-    stop: asyncio.Event,
-) -> AsyncIterator[ports.Cluster | None]:
-    if not any(component.cluster for component in components):
-        yield None
-        return
-    installation = "" if stop.is_set() else await pg.reconcile_store.installation_id()
-    cluster = await kind_of(settings).open(settings, clock, installation)
-    try:
-        yield cluster
-    finally:
-        await cluster.close()
-
-
-@contextlib.asynccontextmanager
-async def _sink(
-    settings: Settings, components: Sequence[Component], *, stop: asyncio.Event
-) -> AsyncIterator[ports.OpenQueue | None]:
-    outside = external_queue(settings.queue)
-    if outside is None or not any(component.queue for component in components):
-        yield None
-        return
-    async with outside.open(stop=stop, wait_seconds=_SCHEMA_WAIT_SECONDS) as opened:
-        yield opened
 
 
 def _notes(leaders: Mapping[str, Leadership], cluster: ports.Cluster | None) -> dict[str, str]:
@@ -191,7 +156,7 @@ def _notes(leaders: Mapping[str, Leadership], cluster: ports.Cluster | None) -> 
 
 
 async def _wait_for_schema(
-    pg: postgres.Postgres, components: Sequence[str], stop: asyncio.Event, *, role_prefix: str
+    settings: Settings, pg: postgres.Postgres, components: Sequence[Component], *, stop: asyncio.Event
 ) -> None:
     """Wait until the schema has this program's version and our role has the rights of these components.
 
@@ -201,7 +166,7 @@ async def _wait_for_schema(
     began = time.monotonic()
     logged: set[str] = set()
     while not stop.is_set():
-        lacking = await _lacking_rights(pg, components, role_prefix)
+        lacking = await _lacking_rights(settings, pg, components)
         wrong = lacking or (await pg.health.check()).get("schema")
         if wrong is None:
             return
@@ -214,8 +179,9 @@ async def _wait_for_schema(
         await asyncio.sleep(0.5)
 
 
-async def _lacking_rights(pg: postgres.Postgres, components: Sequence[str], role_prefix: str) -> str | None:
+async def _lacking_rights(settings: Settings, pg: postgres.Postgres, components: Sequence[Component]) -> str | None:
+    names = [component.name for component in components]
     try:
-        return await pg.lacking_rights(components, role_prefix=role_prefix)
+        return await pg.lacking_rights(names, role_prefix=settings.database.role_prefix)
     except TemporaryError:  # the check of the schema says what is wrong with the database
         return None
