@@ -1,4 +1,4 @@
-"""What metrics are made of beside counters: labels with a bound, and the figures of the whole installation."""
+"""Metric kinds: bounded labels, heartbeats, and the gauges of the queue's depth."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ OTHER = "other"
 
 
 class Bounded:
-    """Keeps a label within a number of values: `kept` and the first of the others; what comes after is `other`."""
+    """Bounds the values of a label: those that were kept, and the first others. Every later value becomes `other`."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._known: set[str] = set()
 
     def keep(self, values: Iterable[str]) -> None:
-        """Tell these values apart whatever comes before them."""
+        """Reserve these values, so that they never become `other`."""
         self._known.update(values)
 
     def __call__(self, value: str) -> str:
-        """Return the value to label with."""
+        """Return the value for the label."""
         if value in self._known:
             return value
         if len(self._known) >= self._limit or not value or len(value) > 63:
@@ -34,24 +34,24 @@ class Bounded:
 
 
 class Heartbeats:
-    """When something that must happen again and again last happened, by name: for a gauge, and for readiness."""
+    """The last time of something that must happen again and again, by name: for a gauge, and for readiness."""
 
     def __init__(self, gauge: Gauge) -> None:
         self._gauge = gauge
         self._last: dict[str, float] = {}
 
     def beat(self, name: str, at: float | None = None) -> None:
-        """Take note that it happened now, or at that UNIX time."""
+        """Note that it happened now, or at this UNIX time."""
         self._last[name] = at = time.time() if at is None else at
         self._gauge.labels(name).set(at)
 
     def last(self, name: str) -> float:
-        """Return the UNIX time of the last time, 0 before the first."""
+        """Return the UNIX time of the last beat, or 0 before the first."""
         return self._last.get(name, 0.0)
 
 
 class Depth(Protocol):
-    """What is measured of the whole installation: `ports.QueueDepth`, which this module must not import."""
+    """A measurement of the whole installation: `ports.QueueDepth`, which this module must not import."""
 
     @property
     def jobs_by_state(self) -> Mapping[str, int]: ...
@@ -68,11 +68,11 @@ class Depth(Protocol):
 
 
 DEPTH_SECONDS = 60.0
-"""Figures older than this are not shown: a process that measures no more (another has its lease) tells no old ones."""
+"""Older figures are not shown: when another process takes the lease, this one stops measuring."""
 
 
 class DepthFigures:
-    """The figures of the last measurement, as gauges that go away when nobody measures any more."""
+    """Gauges of the last measurement. They disappear when this process no longer measures."""
 
     def __init__(self, queue_label: Bounded, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._queue_label = queue_label
@@ -81,11 +81,11 @@ class DepthFigures:
         self._at = 0.0
 
     def set(self, depth: Depth) -> None:
-        """Show these figures from now on."""
+        """Show these figures."""
         self._depth, self._at = depth, self._monotonic()
 
     def clear(self) -> None:
-        """Show nothing: another process measures now."""
+        """Show nothing, because another process measures now."""
         self._depth = None
 
     def describe(self) -> list[Metric]:
@@ -93,7 +93,7 @@ class DepthFigures:
         return list(_depth_families().values())
 
     def collect(self) -> list[Metric]:
-        """Return the metrics, while they are fresh."""
+        """Return the metrics, or none if they are too old."""
         depth = self._depth
         if depth is None or self._monotonic() - self._at > DEPTH_SECONDS:
             return []
@@ -118,13 +118,15 @@ class DepthFigures:
 
 def _depth_families() -> dict[str, GaugeMetricFamily]:
     families = (
-        GaugeMetricFamily("kjr_jobs", "Jobs by state; those that ended as of the last ANALYZE.", labels=["state"]),
+        GaugeMetricFamily("kjr_jobs", "Jobs by state. Ended jobs are counted by the last ANALYZE.", labels=["state"]),
         GaugeMetricFamily("kjr_queue_jobs", "Jobs that have not ended, by queue and state.", labels=["queue", "state"]),
         GaugeMetricFamily("kjr_queue_messages", "Messages on the queue.", labels=[]),
-        GaugeMetricFamily("kjr_queue_oldest_seconds", "Age of the oldest message that may be received.", labels=[]),
+        GaugeMetricFamily("kjr_queue_oldest_seconds", "Age of the oldest message that may be received now.", labels=[]),
         GaugeMetricFamily(
-            "kjr_outbox_oldest_seconds", "Age of the oldest message in the database that is due to go out.", labels=[]
+            "kjr_outbox_oldest_seconds", "Age of the oldest message in the outbox that is due.", labels=[]
         ),
-        GaugeMetricFamily("kjr_dead_letters", "Messages that were taken out of circulation.", labels=[]),
+        GaugeMetricFamily(
+            "kjr_dead_letters", "Dead letters: messages that failed too often or can never be handled.", labels=[]
+        ),
     )
     return {family.name: family for family in families}

@@ -1,7 +1,8 @@
-"""Our own logs: one line an event, with its fields; never a spec, an argument or a secret, and nothing that drives a terminal.
+"""Our own logs: one line for each event, with its fields.
 
-Every line has `component`: the task of a component binds it, and what that task starts inherits it. What is about a job has
-`job_id`, `attempt` where there is one, and `action`: a stable name of what was done, to search for.
+A line never holds a spec, an argument or a secret, nor characters that control a terminal. Every line has `component`: the
+task of a component sets it, and the tasks that it starts inherit it. A line has an `action`, a stable name to search for.
+A line about a job has `job_id`, and `attempt` if there is one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def get_logger(name: str) -> Any:
 
 @contextlib.contextmanager
 def about(*, component: str | None = None, job_id: UUID | None = None, attempt: int | None = None) -> Iterator[None]:
-    """Let what is logged within, and in tasks that are started within, say what it is about."""
+    """Add these fields to every line that is logged within, also by tasks that are started within."""
     fields: dict[str, Any] = {"component": component, "attempt": attempt}
     if job_id is not None:
         fields["job_id"] = str(job_id)
@@ -35,20 +36,20 @@ def about(*, component: str | None = None, job_id: UUID | None = None, attempt: 
 
 
 class Cleaner:
-    """Makes text fit for a log: known secrets are hidden, and control characters, which can drive a terminal, are escaped."""
+    """Cleans text for a log: known secrets become `***`, and control characters are escaped."""
 
     def __init__(self, secrets: Collection[str] = ()) -> None:
         longest_first = sorted(set(secrets), key=len, reverse=True)
         self._secrets = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def text(self, text: str) -> str:
-        """Return a text as it may be shown; line feeds and tabs stay."""
+        """Return the cleaned text. Line feeds and tabs stay."""
         if self._secrets is not None:
             text = self._secrets.sub("***", text)
         return safetext.block(text)
 
     def __call__(self, _logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """Clean all values of a structlog event; what is no text is shown by its repr when it holds something to hide."""
+        """Clean all values of a structlog event. If the repr of another value has something to hide, it takes its place."""
         for key, value in event.items():
             if isinstance(value, str):
                 event[key] = self.text(value)
@@ -60,7 +61,7 @@ class Cleaner:
 
 
 class _CleanFormatter(logging.Formatter):
-    """The format of what libraries log."""
+    """The format of lines that libraries log."""
 
     def __init__(self, cleaner: Cleaner) -> None:
         super().__init__("%(levelname)s %(name)s %(message)s")
@@ -72,15 +73,15 @@ class _CleanFormatter(logging.Formatter):
 
 
 def _with_component(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Name the process itself where no component speaks."""
+    """Name the process where no component is set."""
     event.setdefault("component", "process")
     return event
 
 
 def configure(*, log_format: str, log_level: str, secrets: Collection[str] = ()) -> None:
-    """Set up logging for the process: JSON lines, or aligned text on a terminal; always to standard error.
+    """Set up logging for the process: JSON lines, or aligned text on a terminal, always to standard error.
 
-    None of `secrets` is ever written, whatever an error message quotes.
+    None of `secrets` is ever written, even if an error message quotes it.
     """
     cleaner = Cleaner(secrets)
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())

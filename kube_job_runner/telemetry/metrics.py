@@ -1,8 +1,8 @@
-"""Metrics: the one place that defines them, so that names and labels stay within their bounds. Logs are set up in `ownlogs`.
+"""All metrics of the server, with their names, labels and help texts.
 
-A metric never carries a job id or a free label of a user. A label whose values come from outside goes through `Bounded`:
-the first values are told apart, the rest is `other`, so that the number of series has an end. What the whole installation
-has in common (how deep the queue is) is measured by one process, the sweeper, every ten seconds, and never by a scrape.
+A metric never has a job id or a free label of a user. A label with values from outside goes through `Bounded`: only the
+first values are kept, and the rest becomes `other`, so that the number of series is bounded. The depth of the queue is
+measured by one process, the sweeper, every ten seconds, and never by a scrape.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from prometheus_client import (
 
 from kube_job_runner.telemetry.kinds import Bounded, DepthFigures, Heartbeats
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, that nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody uses
 REGISTRY = CollectorRegistry(auto_describe=True)
 
 queue_label = Bounded(32)
@@ -49,7 +49,9 @@ batch_seconds = Histogram(
     "kjr_batch_seconds", "How long one batch of messages took.", buckets=_LATENCY_BUCKETS, registry=REGISTRY
 )
 commit_conflicts = Counter(
-    "kjr_commit_conflicts_total", "Decisions that another processor overtook.", registry=REGISTRY
+    "kjr_commit_conflicts_total",
+    "Decisions that were too late, because another processor had changed the job.",
+    registry=REGISTRY,
 )
 cluster_requests = Counter(
     "kjr_cluster_requests_total", "Effects on the cluster, by verb and outcome.", ["verb", "outcome"], registry=REGISTRY
@@ -60,89 +62,95 @@ observations = Counter(
 watch_relists = Counter("kjr_watch_relists_total", "Full lists of a watcher, by kind.", ["kind"], registry=REGISTRY)
 watch_retries = Counter(
     "kjr_watch_retries_total",
-    "Lists and watches that ended and were tried again, by kind.",
+    "Lists and watches that failed and were retried, by kind.",
     ["kind"],
     registry=REGISTRY,
 )
 watch_failures = Counter(
     "kjr_watch_failures_total",
-    "Watches that ended by an error of ours and were begun anew.",
+    "Watches that ended by an unexpected error and were restarted, by kind.",
     ["kind"],
     registry=REGISTRY,
 )
 watch_last_event = Gauge(
-    "kjr_watch_last_event_timestamp_seconds", "When a watcher last heard anything.", ["kind"], registry=REGISTRY
+    "kjr_watch_last_event_timestamp_seconds",
+    "When the API server last sent anything to a watcher, by kind.",
+    ["kind"],
+    registry=REGISTRY,
 )
 watch_heard = Heartbeats(watch_last_event)
 namespaces_unlisted = Gauge(
     "kjr_namespace_unlisted",
-    "Whether a namespace cannot be listed by this watcher (1), by kind: its jobs are not seen.",
+    "1 if this watcher cannot list a namespace, so that it does not see its jobs; by kind.",
     ["kind", "namespace"],
     registry=REGISTRY,
 )
 unknown_signals = Counter(
     "kjr_unknown_signals_total",
-    "Waiting reasons of containers that the failure rules do not know; their jobs wait on.",
+    "Waiting reasons of containers that no failure rule knows. Their jobs keep waiting.",
     ["reason"],
     registry=REGISTRY,
 )
 unknown_objects = Counter(
-    "kjr_unknown_objects_total", "Observations of cluster objects that no attempt owns.", registry=REGISTRY
+    "kjr_unknown_objects_total", "Observations of cluster objects that belong to no attempt.", registry=REGISTRY
 )
 checks_sent = Counter(
     "kjr_checks_sent_total", "Checks that the sweeper sent for jobs that were due.", registry=REGISTRY
 )
 retention_deleted = Counter(
-    "kjr_retention_deleted_total", "Rows removed because of their age, by kind.", ["kind"], registry=REGISTRY
+    "kjr_retention_deleted_total", "Rows removed by retention, by kind.", ["kind"], registry=REGISTRY
 )
 retention_waits = Counter(
     "kjr_retention_waits_total", "Pauses of retention because vacuum was behind.", registry=REGISTRY
 )
 drift = Counter(
     "kjr_drift_total",
-    "Differences between store and cluster: orphans removed, zombies reported, and what failed to be put right.",
+    "Differences between store and cluster: orphans removed, zombies reported, and corrections that failed.",
     ["kind"],
     registry=REGISTRY,
 )
 reconcile_failures = Counter(
-    "kjr_reconcile_failures_total", "Comparisons of store and cluster that could not be completed.", registry=REGISTRY
+    "kjr_reconcile_failures_total", "Comparisons of store and cluster that failed.", registry=REGISTRY
 )
 foreign_objects = Gauge(
     "kjr_foreign_objects",
-    "Objects with our instance's name that another installation made; left alone.",
+    "Objects with our instance name that another installation created. They are left alone.",
     registry=REGISTRY,
 )
 relayed = Counter(
     "kjr_relayed_messages_total",
-    "Messages of the outbox, by what became of them: sent, put off (the queue was away), refused.",
+    "Messages of the outbox, by outcome: sent, put_off (the queue was unreachable), refused.",
     ["outcome"],
     registry=REGISTRY,
 )
 sqs_messages = Gauge(
-    "kjr_sqs_messages", "Messages on SQS, about: waiting, in flight, delayed, dead.", ["state"], registry=REGISTRY
+    "kjr_sqs_messages",
+    "Approximate number of messages on SQS, by state: waiting, in_flight, delayed, dead.",
+    ["state"],
+    registry=REGISTRY,
 )
 log_bytes = Counter("kjr_log_bytes_total", "Bytes of logs stored, as they were printed.", registry=REGISTRY)
 log_lines = Counter("kjr_log_lines_total", "Lines of logs stored.", registry=REGISTRY)
 log_follows = Gauge("kjr_log_follows", "Attempts whose logs this process follows.", registry=REGISTRY)
 log_lag_seconds = Histogram(
     "kjr_log_lag_seconds",
-    "From the verdict on an attempt to its complete log in the store.",
+    "Time from the verdict on an attempt to its complete log in the store.",
     buckets=_LATENCY_BUCKETS,
     registry=REGISTRY,
 )
 logs_lost = Counter(
-    "kjr_logs_lost_total", "Logs that could not be had, or not entirely.", ["reason"], registry=REGISTRY
+    "kjr_logs_lost_total", "Logs that were lost, entirely or in part, by reason.", ["reason"], registry=REGISTRY
 )
-log_gaps = Counter("kjr_log_gaps_total", "Marks put where lines may be missing.", registry=REGISTRY)
+log_gaps = Counter("kjr_log_gaps_total", "Marks in logs where lines may be missing.", registry=REGISTRY)
 lease_held = Gauge(
-    "kjr_lease_held", "Whether this process leads the component (1) or stands by (0).", ["component"], registry=REGISTRY
+    "kjr_lease_held", "1 if this process leads the component, 0 if it stands by.", ["component"], registry=REGISTRY
 )
 lease_changes = Counter(
     "kjr_lease_changes_total", "Leases that this process took, by component.", ["component"], registry=REGISTRY
 )
 fenced_writes = Counter(
     "kjr_fenced_writes_total",
-    "Writes of this process that were refused because another one leads, by component.",
+    "Writes of this process that were refused because another process leads, by component.",
     ["component"],
     registry=REGISTRY,
 )
@@ -158,26 +166,26 @@ component_up = Gauge(
 )
 rounds = Counter(
     "kjr_rounds_total",
-    "Rounds of a component's loop, by outcome: ok, temporary (it is tried again), error (the process ends).",
+    "Rounds of a component's loop, by outcome: ok, temporary (it is retried), error (the process ends).",
     ["component", "outcome"],
     registry=REGISTRY,
 )
 round_ended = Heartbeats(
     Gauge(
         "kjr_round_last_success_timestamp_seconds",
-        "When a round of a component's loop last ended well.",
+        "When a round of a component's loop last succeeded.",
         ["component"],
         registry=REGISTRY,
     )
 )
 http_seconds = Histogram(
     "kjr_http_request_seconds",
-    "From a request to the head of its answer; a long poll waits as long as its client asked for.",
+    "Time from a request to the head of its answer. A long poll includes the wait that its client asked for.",
     ["operation"],
     buckets=_LATENCY_BUCKETS,
     registry=REGISTRY,
 )
-http_in_flight = Gauge("kjr_http_requests_in_flight", "HTTP requests that are being answered.", registry=REGISTRY)
+http_in_flight = Gauge("kjr_http_requests_in_flight", "HTTP requests in flight.", registry=REGISTRY)
 submits_waiting = Gauge("kjr_submits_waiting", "Submits that wait for a commit.", registry=REGISTRY)
 pipelines = Gauge("kjr_pipelines", "Batches that this process may work on at once.", registry=REGISTRY)
 pipelines_busy = Gauge("kjr_pipelines_busy", "Batches that this process works on.", registry=REGISTRY)
@@ -191,7 +199,7 @@ cluster_seconds = Histogram(
 cluster_in_flight = Gauge("kjr_cluster_requests_in_flight", "Effects on the cluster in flight.", registry=REGISTRY)
 watch_lag_seconds = Histogram(
     "kjr_watch_lag_seconds",
-    "From what happened in the cluster, by its own times in whole seconds, to its observation; lists left out.",
+    "Time from a change in the cluster, by its own clock in whole seconds, to its observation. Lists are left out.",
     ["kind"],
     buckets=(0.5, 1, 2, 3, 5, 10, 30, 60, 300),
     registry=REGISTRY,
@@ -201,7 +209,7 @@ watch_buffered = Gauge(
 )
 observation_send_seconds = Histogram(
     "kjr_observation_send_seconds",
-    "How long a batch of observations took to reach the queue, with all tries.",
+    "How long a batch of observations took to reach the queue, including retries.",
     ["kind"],
     buckets=_LATENCY_BUCKETS,
     registry=REGISTRY,
@@ -216,45 +224,41 @@ reconcile_seconds = Histogram(
     buckets=(0.1, 0.5, 1, 5, 10, 30, 60, 300, 900),
     registry=REGISTRY,
 )
-depth_failures = Counter(
-    "kjr_depth_failures_total", "Measurements of the queue that could not be made.", registry=REGISTRY
-)
+depth_failures = Counter("kjr_depth_failures_total", "Measurements of the queue that failed.", registry=REGISTRY)
 db_seconds = Histogram(
     "kjr_db_seconds",
-    "How long a piece of work held a database connection.",
+    "How long a unit of work held a database connection.",
     buckets=_LATENCY_BUCKETS,
     registry=REGISTRY,
 )
 db_wait_seconds = Histogram(
     "kjr_db_wait_seconds",
-    "How long a piece of work waited for a database connection.",
+    "How long a unit of work waited for a database connection.",
     buckets=_LATENCY_BUCKETS,
     registry=REGISTRY,
 )
 db_errors = Counter(
     "kjr_db_errors_total",
-    "Work on the database that failed: unavailable, temporary, refused, configuration, other.",
+    "Units of work on the database that failed, by kind: unavailable, temporary, refused, configuration, other.",
     ["kind"],
     registry=REGISTRY,
 )
 db_connections = Gauge("kjr_db_connections", "Database connections in use.", registry=REGISTRY)
 db_connections_max = Gauge("kjr_db_connections_max", "Database connections that may be in use.", registry=REGISTRY)
-ready = Gauge("kjr_ready", "Readiness checks of this process: 1 good, 0 not.", ["check"], registry=REGISTRY)
+ready = Gauge("kjr_ready", "Readiness checks of this process: 1 passes, 0 fails.", ["check"], registry=REGISTRY)
 stopping_since = Gauge(
-    "kjr_stopping_since_timestamp_seconds", "When this process was told to stop; 0 before.", registry=REGISTRY
+    "kjr_stopping_since_timestamp_seconds", "When this process was told to stop; 0 before that.", registry=REGISTRY
 )
-drain_limit_seconds = Gauge(
-    "kjr_drain_limit_seconds", "How long this process may take to finish what it began.", registry=REGISTRY
-)
+drain_limit_seconds = Gauge("kjr_drain_limit_seconds", "How long this process may take to drain.", registry=REGISTRY)
 loop_lag_seconds = Histogram(
     "kjr_event_loop_lag_seconds",
-    "How late the event loop runs what is due: the share of its one CPU that is missing.",
+    "How late the event loop runs its timers: a sign that its one CPU is overloaded.",
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 5),
     registry=REGISTRY,
 )
 ProcessCollector(registry=REGISTRY)
 
-# --- How deep the queue is: one process measures it ------------------------------------------------------------------
+# --- Depth of the queue, measured by one process ------------------------------------------------------------------
 
 depth_figures = DepthFigures(queue_label)
 REGISTRY.register(depth_figures)

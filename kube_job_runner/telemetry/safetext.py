@@ -1,14 +1,14 @@
-"""Text from elsewhere where a person reads it: on a terminal, and in our own logs.
+"""Makes foreign text safe to show on a terminal and in our own logs.
 
-Whatever a job prints or a server says must not be able to move the cursor, hide or rewrite what is there, or make the
-terminal answer. What could is shown as an escape that can be read. A leaf: it imports nothing of ours, so all may use it.
+The output of a job or the answer of a server must not move the cursor, hide or rewrite other text, or make the terminal
+answer. Characters that could do so are shown as readable escapes. This module imports nothing of ours, so all may use it.
 """
 
 from __future__ import annotations
 
 import re
 
-# C0 but tab and line feed, DEL, C1; bidirectional overrides and isolates, line separators, invisible operators, BOM.
+# C0 without tab and line feed, DEL, C1; bidirectional overrides and isolates, line separators, invisible operators, BOM.
 _UNSAFE = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
 )
@@ -23,15 +23,15 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def line(text: object) -> str:
-    """Return text for one line of a terminal or table: no control character is left, not even a line break."""
+    """Return text for one line of a terminal or a table: every control character is escaped, also line breaks."""
     return _UNSAFE_LINE.sub(_escape, str(text))
 
 
 def block(text: str) -> str:
-    """Return text that may hold tabs and line feeds; other control characters are escaped."""
+    """Return text in which all control characters but tabs and line feeds are escaped."""
     return _UNSAFE_BLOCK.sub(_escape, text)
 
 
 def json_safe(text: str) -> str:
-    """Return JSON text in which characters that JSON leaves as they are, and terminals do not, are escaped as JSON does."""
+    """Return JSON text in which the characters that a terminal would interpret are escaped, in the way of JSON."""
     return _UNSAFE_BLOCK.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
