@@ -60,16 +60,6 @@ TO_MOVE = {
     "domain/test_admission.py",
     "domain/test_diagnosis.py",
     "domain/test_retries.py",
-    "web/test_decoding.py",
-    "web/test_jobs_api.py",
-    "web/test_jsontext.py",
-    "web/test_logs_api.py",
-    "web/test_policies_api.py",
-    "web/test_records_api.py",
-    "web/test_reruns_api.py",
-    "web/test_submitter.py",
-    "web/test_system_api.py",
-    "web/test_waiting.py",
 }
 """Test modules that do not have the name and folder of what they test yet. This list may only become shorter."""
 
