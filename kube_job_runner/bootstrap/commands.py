@@ -44,9 +44,9 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
     everything = {row.name for row in all_components(settings)}
     chosen = named(components, settings)
     names = {row.name for row in chosen}
-    for relay in sorted(names - everything):
+    if absent := ", ".join(sorted(names - everything)):
         raise ConfigurationError(
-            f"{relay}: nothing to relay, the queue is in PostgreSQL (KJR_QUEUE); leave it out, or set KJR_QUEUE=sqs://NAME"
+            f"{absent}: nothing to relay, the queue is in PostgreSQL (KJR_QUEUE); leave it out, or set KJR_QUEUE=sqs://NAME"
         )
     if not kind_of(settings).remote and names != everything:
         raise ConfigurationError(

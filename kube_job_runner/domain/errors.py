@@ -1,7 +1,7 @@
-"""The only exceptions that cross a boundary of the product.
+"""The exceptions that may cross a boundary of the product: a port, a service, a component.
 
-A handler raises two things, `TemporaryError` and `PermanentError`; anything else is a bug. The docstring of a class is
-its default message, so that an error raised without one still says something to a person.
+A handler raises `TemporaryError` or `PermanentError`; any other exception is a bug. The docstring of a class is its default
+message.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class KjrError(Exception):
 
 
 class TemporaryError(KjrError):
-    """The work could not be done now; doing it again later may succeed."""
+    """The work could not be done now; a retry may succeed."""
 
     # `reason`, where given, is a machine code such as `QuotaExceeded`
     def __init__(self, message: str | None = None, *, delay_seconds: float = 1.0, reason: str = "") -> None:
@@ -25,7 +25,7 @@ class TemporaryError(KjrError):
 
 
 class PermanentError(KjrError):
-    """The work can never be done as it was asked; doing it again is useless."""
+    """The work can never be done as it was asked; a retry is useless."""
 
 
 class ClusterRefused(PermanentError):

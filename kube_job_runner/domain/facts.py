@@ -1,9 +1,9 @@
-"""Facts: the few typed fields of a Job, a Pod or an Event that we read, and how facts in any order become one picture.
+"""Facts: the few typed fields of a Job, a Pod, an Event or a Node that we read, and how they are merged.
 
-Merging is a join: for one uid the higher resourceVersion wins and `gone` never turns back, so any permutation or
-duplication of the same observations ends in the same facts. Resource versions compare as integers (KEP-5504).
-Of events only the newest are kept: by resource version, which grows with every change of an event, so that cutting is a
-join as well; a time that a client wrote may step back.
+A merge is a join: for one uid the higher resourceVersion wins, and `gone` stays true. So the same observations in any order,
+or twice, lead to the same facts. Resource versions compare as integers (KEP-5504).
+Of events only the newest are kept, by resource version: it grows with every change of an event, while a time that a client
+wrote may go back. So this cut is a join too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from kube_job_runner.domain import names
 
-PODS_KEPT = 4  # of one attempt; more than one pod is already an exception (failures: node loss, replacement)
+PODS_KEPT = 4  # of one attempt, which has more than one pod only after the loss of a node or a replacement
 EVENTS_KEPT = 12  # of one attempt, of its Job and its pods together
 
 ContainerState = Literal["waiting", "running", "terminated", ""]
@@ -50,7 +50,7 @@ class JobFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ContainerFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What we read of one container status: its state, and the reason and message Kubernetes gives for it.
 
-    `sidecar` marks an init container with `restartPolicy: Always` (a native sidecar): it runs beside the main container.
+    `sidecar` marks an init container with `restartPolicy: Always` (a native sidecar), which runs with the main container.
     """
 
     name: str
@@ -109,7 +109,7 @@ class PodFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class EventFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What we read of a Kubernetes Event: text about a Job or a pod. Best effort: it may be late, merged or missing."""
+    """What we read of a Kubernetes Event: text about a Job or a Pod. It is best effort: late, merged or missing."""
 
     uid: str
     resource_version: int = 0
@@ -125,7 +125,7 @@ class EventFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The state of a node (`status.conditions` of a Node) when something happened to a pod on it. `seen_at` is our clock."""
+    """The conditions of a Node when something happened to a pod on it. `seen_at` is our clock."""
 
     name: str
     seen_at: datetime
@@ -136,7 +136,7 @@ Seen = JobFacts | PodFacts | EventFacts | NodeFacts
 
 
 def latest_at(seen: Seen) -> datetime | None:
-    """Return the newest time that facts tell of, or None: when what they show happened, by the cluster's own clocks."""
+    """Return the newest time in facts, by the cluster's own clocks, or None: when it happened."""
     times: list[datetime | None] = []
     if isinstance(seen, EventFacts):
         times = [seen.last_at, seen.first_at]
@@ -155,7 +155,7 @@ class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     job: JobFacts | None = None
     pods: tuple[PodFacts, ...] = ()
     events: tuple[EventFacts, ...] = ()
-    """As they came, oldest first; some may be about objects of the same name that are not ours: read the properties."""
+    """Oldest first. Some may be about other objects of the same name, so read `job_events` and `pod_events`."""
     nodes: tuple[NodeFacts, ...] = ()
 
     @property
@@ -168,14 +168,14 @@ class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     def pod_events(self) -> tuple[EventFacts, ...]:
         """The events about pods that are known to be the attempt's own, oldest first.
 
-        An event may come before its pod does: it is kept, and appears here once the pod is known.
+        An event may come before its pod. It is kept, and appears here when the pod is known.
         """
         uids = {pod.uid for pod in self.pods}
         return tuple(event for event in self.events if event.object_kind == "Pod" and event.object_uid in uids)
 
     @property
     def pod(self) -> PodFacts | None:
-        """The newest pod: the one whose state speaks for the attempt."""
+        """The newest pod. Its state counts as that of the attempt."""
         return self.pods[-1] if self.pods else None
 
     @property
@@ -227,7 +227,7 @@ def merge_events(known: tuple[EventFacts, ...], seen: EventFacts) -> tuple[Event
 
 
 def merge_nodes(known: tuple[NodeFacts, ...], seen: NodeFacts) -> tuple[NodeFacts, ...]:
-    """Return the nodes of an attempt with `seen` joined in: of one node the first look, which is nearest to what happened."""
+    """Return the nodes of an attempt with `seen` joined in. The first look at a node wins: it is nearest to what happened."""
     by_name = {node.name: node for node in known}
     held = by_name.get(seen.name)
     if held is None or seen.seen_at < held.seen_at:
@@ -238,8 +238,8 @@ def merge_nodes(known: tuple[NodeFacts, ...], seen: NodeFacts) -> tuple[NodeFact
 def merge(known: AttemptFacts, seen: Seen, *, cluster_uid: str | None) -> AttemptFacts:
     """Return the facts of an attempt with one observation joined in.
 
-    `cluster_uid` is the uid of the attempt's cluster job, when it is known; facts of another Job, or of a pod that
-    another Job controls, are left out: a label can be forged, a uid cannot. Events of pods are kept whatever their uid,
+    `cluster_uid` is the uid of the attempt's cluster job, when it is known. Facts of another Job, or of a pod that another
+    Job controls, are ignored, because a label can be forged and a uid cannot. Events of pods are kept whatever their uid,
     because their pod may not be known yet.
     """
     if isinstance(seen, NodeFacts):

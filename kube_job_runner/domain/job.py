@@ -1,4 +1,4 @@
-"""Job and Attempt: the rows that everything else is about."""
+"""The rows of a job: the job itself, its attempts, its transitions and its anomalies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LogStatus = Literal["", "following", "stored", "lost"]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The part of a spec that decisions need: it lies in the hot row, so that deciding never loads a spec.
+    """The part of a spec that decisions need. It is kept in the job's row, so a decision never loads a spec.
 
     `memory` is that of the spec, kept only where a retry rule may grow it.
     """
@@ -28,7 +28,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CancelRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who asked for the end of a job, when and why. Written by the web server, read by the processor.
+    """Who requested the cancel of a job, when and why. Written by the web server, read by the processor.
 
     `grace_seconds` replaces the spec's stop grace: 0 kills at once.
     """
@@ -38,6 +38,11 @@ class CancelRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     reason: str = ""
     grace_seconds: int | None = None
 
+    @property
+    def by_whom(self) -> str:
+        """Who requested it, to follow a verb in a sentence: ` by ann`; nothing when that is not known."""
+        return f" by {self.by}" if self.by else ""
+
 
 Cause = Literal["", "permanent", "application", "infrastructure"]
 
@@ -45,9 +50,9 @@ Cause = Literal["", "permanent", "application", "infrastructure"]
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the rules conclude about an attempt: outcome, stable reason code, one sentence, and the numbers behind it.
 
-    `outcome` is `succeeded`, `failed` or `cancelled`. `cause` says whose failure it is, and so which budget of retries is
-    charged for it: the user's attempts (`application`), the free one (`infrastructure`), or none, since to try again
-    would fail again (`permanent`). `rule` names the row of the failure table that matched.
+    `outcome` is `succeeded`, `failed` or `cancelled`. `cause` says whose failure it is, and so which budget of retries pays:
+    the user's attempts (`application`), the free retries (`infrastructure`), or none, because another attempt would fail too
+    (`permanent`). `rule` names the row of the failure table that matched.
     """
 
     outcome: State
@@ -60,7 +65,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Marks(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """When an attempt passed the steps that its pod shows only while they last, by the cluster's clock."""
+    """When an attempt went through the steps that its pod shows only while they last, by the cluster's clock."""
 
     scheduled_at: datetime | None = None
     pulling_at: datetime | None = None
@@ -70,11 +75,11 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a job: one Kubernetes Job with `backoffLimit: 0`.
 
-    `cluster_uid` is None until the cluster job is known to exist. `unhealthy_reason` and `unhealthy_since` are the
-    failing signal now seen and when it was first seen, so that a restart of ours does not reset a grace period.
-    `delete_grace_seconds` is the grace period of the last delete, None for the one of the spec.
-    `memory` is what this attempt was given instead of what its spec says, when a retry rule made it grow.
-    `logs` is how far the log-collector is with its log, and `logs_lost` why there is none, or only a part.
+    `cluster_uid` is None until the cluster job is known to exist. `unhealthy_reason` is the failing signal that is seen now,
+    and `unhealthy_since` when it was first seen: they are stored, so a restart does not reset a grace period.
+    `delete_grace_seconds` is the grace period of the last delete; None means that of the spec.
+    `memory` replaces that of the spec when a retry rule made it grow.
+    `logs` is how far the log-collector is with the log, and `logs_lost` says why the log is missing or incomplete.
     """
 
     job_id: UUID
@@ -102,12 +107,12 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """The hot row of a job. `version` grows by one with each change and is the fence of every compare-and-set.
+    """The row of a job. `version` grows with each change; every write is a compare-and-set on it.
 
     `attempt` is the number of the newest attempt that exists or existed in the cluster, 0 before the first.
-    `due_at` is when a queued job may be created; `next_check_at` when `decide` wants to look again without a message.
-    `admitted_at` is when the limits let this attempt in; None while it waits. A job that ended keeps its last one.
-    `rerun_of` is the job that this one runs again. `traceparent` is the trace that it belongs to, None without one.
+    `due_at` is when a queued job may be created. `next_check_at` is when `decide` wants to look again without a message.
+    `admitted_at` is when this attempt was admitted; None while it waits. A job that ended keeps its last one.
+    `rerun_of` is the job that this one runs again. `traceparent` is the trace that it belongs to; None without one.
     """
 
     id: UUID
@@ -141,7 +146,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def in_flight(self) -> bool:
-        """Whether the job counts against the limits: it is, or may at any moment be, in the cluster."""
+        """Whether the job counts against the limits: it is in the cluster, or may be at any moment."""
         return self.admitted_at is not None and not self.terminal
 
 

@@ -18,7 +18,7 @@ class Graces(msgspec.Struct, frozen=True, kw_only=True):
     """How long a signal of each class may last, in seconds. The fields are the classes (`failures.Grace`)."""
 
     image: Seconds = field(default=45.0, name="image_grace_seconds")
-    """How long an image may be missing or refused before its job fails. A kubelet tries again after about 13 and 36 s."""
+    """How long an image may be missing or refused before its job fails. A kubelet retries after about 13 and 36 s."""
     config: Seconds = field(default=60.0, name="config_grace_seconds")
     """How long a referenced Secret or ConfigMap may be missing before its job fails."""
     registry: Seconds = field(default=300.0, name="registry_grace_seconds")
@@ -43,7 +43,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     cleanup_delay_seconds: Seconds = 300.0
     """How long a finished cluster job stays in the cluster, so that its log can be read there."""
     force_after_seconds: Seconds = 120.0
-    """How long after its stop grace a pod may take to go. Then it is removed by force, without its node."""
+    """How long a pod may exist after its stop grace. Then it is removed by force, even if its node does not answer."""
     log_deadline_seconds: Annotated[float, Meta(gt=0)] = 600.0
     """How long collecting the log of an ended attempt is retried. Then it is recorded as lost, and its cluster job removed."""
 
@@ -52,11 +52,11 @@ class AdmissionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The most jobs in flight: `total` in the installation, `queues` by name, `per_queue` in every other (None: no limit)."""
 
     total: Annotated[int, Meta(ge=1)] = field(default=500, name="max_in_flight")
-    """Jobs in the cluster at once, exactly; the rest waits in the database, most urgent first."""
+    """Most jobs in the cluster at once. The others wait in the database, the most urgent first."""
     per_queue: Annotated[int, Meta(ge=1)] | None = field(default=None, name="queue_max_in_flight")
-    """Jobs of one queue in the cluster at once, for queues that `KJR_QUEUE_LIMITS` does not name. None: no limit of its own."""
+    """Most jobs of one queue in the cluster at once, if `KJR_QUEUE_LIMITS` does not name the queue. None: no limit per queue."""
     queues: dict[str, Annotated[int, Meta(ge=0)]] = field(default_factory=dict, name="queue_limits")
-    """Limits of single queues, such as `etl=10,gpu=4`; 0 holds a queue."""
+    """Limits of single queues, such as `etl=10,gpu=4`. 0 holds a queue."""
 
     def of_queue(self, queue: str) -> int | None:
         """Return the limit of a queue, or None when it has none of its own."""
@@ -70,7 +70,7 @@ class SpecLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What this installation allows beyond the types of a spec."""
 
     namespaces: tuple[str, ...] = ("default",)
-    """Namespaces that jobs may run in; the first is the default. Comma-separated."""
+    """Namespaces that jobs may run in, separated by commas. The first is the default."""
     spec_max_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024
     """Largest encoded job spec."""
 

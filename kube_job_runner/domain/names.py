@@ -1,4 +1,4 @@
-"""Ids and names: how a job, its attempts and its cluster jobs are called, and the labels that tie them together."""
+"""Ids and names of jobs, attempts and cluster jobs, and the labels that connect them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALLOWED_RESERVED_LABELS = frozenset({"kueue.x-k8s.io/queue-name", "kueue.x-k8s.i
 
 _SLUG_MAX = 25
 # Kubernetes cuts the name of a Job to 58 characters before it appends five random ones for a pod (storage/names of
-# k8s.io/apiserver): the slug is short enough that what is cut is never the id or the attempt.
+# k8s.io/apiserver). The slug is so short that the id and the attempt are never cut.
 _ATTEMPT_MAX = 9999
 _CLUSTER_NAME = re.compile(r"(?:[a-z0-9]|[a-z0-9][-a-z0-9]*[a-z0-9])-([a-z2-7]{26})-([1-9][0-9]{0,3})", re.ASCII)
 _POD_SUFFIX = re.compile(r"-[a-z0-9]{5}\Z", re.ASCII)

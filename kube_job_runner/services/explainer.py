@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain import failures
-from kube_job_runner.domain.decide import admission, endings, retries
+from kube_job_runner.domain.decide import admission, next_attempt, retries
 from kube_job_runner.domain.decide.retries import Budget, Plan
 from kube_job_runner.domain.errors import NotFound, TemporaryError
 from kube_job_runner.domain.failures import Table
@@ -139,7 +139,7 @@ def followed(job: Job, attempts: Mapping[int, Attempt], number: int) -> Plan | N
         return None
     if number > job.attempt:
         return Plan(retry=False, why="it was made while the job ended, and removed at once")
-    plan = endings.plan(job, attempts, attempt.verdict, number=number)
+    plan = next_attempt.plan(job, attempts, attempt.verdict, number=number)
     if (
         plan.retry
         and job.state in (State.CANCELLED, State.STOPPING)

@@ -30,24 +30,24 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = field(default=None, name="database_url")
     """PostgreSQL URL (`postgresql://user:password@host:5432/name`). None starts the embedded PostgreSQL in the data directory."""
     url_file: Path | None = field(default=None, name="database_url_file")
-    """File that holds that URL, as a mounted Secret does; read at start, when `KJR_DATABASE_URL` is not set."""
+    """File that holds the URL, such as a mounted Secret. It is read at start when `KJR_DATABASE_URL` is not set."""
     role_prefix: Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_]{0,30}$")] = field(
         default="kjr_", name="database_role_prefix"
     )
-    """Prefix of the names of the components' roles in PostgreSQL; `kjr migrate --roles` makes and grants them."""
+    """Prefix of the components' role names in PostgreSQL. `kjr migrate --roles` creates and grants the roles."""
 
 
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The queue that carries the messages."""
 
     address: str = field(default="postgres", name="queue")
-    """What carries the messages: `postgres`, or SQS: `sqs://NAME`, `sqs://ACCOUNT/NAME` or the queue's URL (extra `sqs`)."""
+    """The queue of messages: `postgres`, or SQS as `sqs://NAME`, `sqs://ACCOUNT/NAME` or the queue's URL (extra `sqs`)."""
     endpoint: str | None = field(default=None, name="queue_endpoint")
-    """URL of a service that speaks the SQS protocol, or of a VPC endpoint. None: AWS's own, or the one of the queue's URL."""
+    """URL of a service that speaks the SQS protocol, or of a VPC endpoint. None: that of the queue's URL, else AWS's own."""
     region: str | None = field(default=None, name="queue_region")
-    """Region of the queue. None: the one of the queue's URL, else as the usual AWS variables and files say."""
+    """Region of the queue. None: that of the queue's URL, else that of the usual AWS variables and files."""
     wait_seconds: Annotated[float, Meta(ge=1, le=20)] = field(default=5.0, name="queue_wait_seconds")
-    """How long a request to SQS waits for messages: longer costs fewer requests, and delays a stop by as much."""
+    """How long a request to SQS waits for messages. A longer wait costs fewer requests, but may delay a stop by as much."""
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     """Address to listen on. Without authentication only loopback is accepted."""
     port: Port = 8080
-    """Port to listen on; 0 takes a free one."""
+    """Port to listen on. 0 takes a free one."""
     auth: Literal["token", "none"] = "token"
     """`token`: every API request needs a bearer token. `none`: no authentication, loopback only."""
     body_max_bytes: Annotated[int, Meta(ge=1024)] = 16 * 1024 * 1024
@@ -94,18 +94,18 @@ class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     pipelines: Annotated[int, Meta(ge=1, le=32)] = 2
     """Batches worked on at once, per process."""
     lease_seconds: PositiveSeconds = 60.0
-    """How long leased messages stay hidden; extended while a batch is worked on."""
+    """How long leased messages stay hidden. The lease is extended while a batch is worked on."""
     max_deliveries: Annotated[int, Meta(ge=1)] = 10
-    """Deliveries after which a message that still raises is dead-lettered."""
+    """Deliveries after which a message that still fails is dead-lettered."""
 
 
 class CollectSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The log-collector."""
 
     max_bytes: Annotated[int, Meta(ge=65536, le=64 * 1024**3)] = field(default=64 * 1024 * 1024, name="log_max_bytes")
-    """How much is kept of the log of one container: the first half and the last half, with a mark between them."""
+    """Most bytes kept of the log of one container: one half from its start, the other half from its end, with a mark between."""
     follow_after_seconds: Seconds = field(default=5.0, name="log_follow_after_seconds")
-    """How long an attempt must run before its log is followed; what ends earlier costs one request."""
+    """How long an attempt must run before its log is followed. The log of a shorter attempt costs one request."""
     follows_max: Annotated[int, Meta(ge=1, le=10_000)] = field(default=200, name="log_follows_max")
     """Logs followed at once, per process."""
 
@@ -118,7 +118,7 @@ class LogStoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str | None = field(default=None, name="log_store_endpoint")
     """URL of an S3-compatible service. None: AWS's own. Credentials come from the usual AWS variables, files and roles."""
     region: str | None = field(default=None, name="log_store_region")
-    """Region of the object store. None: as the usual AWS variables say."""
+    """Region of the object store. None: that of the usual AWS variables."""
 
 
 class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,9 +142,9 @@ class SweepSettings(msgspec.Struct, frozen=True, kw_only=True):
     sweep_seconds: PositiveSeconds = 1.0
     """How often the sweeper looks for what is due."""
     reconcile_seconds: PositiveSeconds = 600.0
-    """How often the sweeper compares the store with the cluster, for what is left in it and what is missing from it."""
+    """How often the sweeper compares the store with the cluster, to find leftover and missing objects."""
     orphan_grace_seconds: Seconds = 600.0
-    """How old a Job or pod of ours must be before it is removed because no row of the store knows it."""
+    """Least age of a Job or pod of ours that is removed because no row of the store knows it."""
 
 
 class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,13 +153,13 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path = field(default_factory=lambda: _data_home() / "kube-job-runner")
     """Folder of the embedded PostgreSQL, local job logs and the token of `kjr up`."""
     failure_rules: Path | None = None
-    """YAML or JSON file of failure rules of your own, which come before the built-in ones. See reference/failure-rules.md."""
+    """YAML or JSON file of your own failure rules, which are tried before the built-in ones. See reference/failure-rules.md."""
     leader_lease_seconds: Annotated[float, Meta(ge=1, le=60)] = 9.0
-    """How long a silent watcher or sweeper keeps its standby waiting; one that is stopped or killed hands over at once."""
+    """How long the standby of a silent watcher or sweeper waits. One that is stopped or killed hands over at once."""
     drain_seconds: Seconds = 20.0
-    """How long a stopping process may take to finish what it began."""
+    """How long a stopping process may take to finish its work."""
     metrics_port: Annotated[int, Meta(ge=-1, le=65535)] = -1
-    """Port of /livez, /readyz and /metrics of components without a web server; -1: none, 0: a free one."""
+    """Port of /livez, /readyz and /metrics of components without a web server. -1: none. 0: a free one."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """`auto`: console on a terminal, JSON elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

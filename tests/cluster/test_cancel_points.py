@@ -392,7 +392,7 @@ class TestPoint:
                 assert job["reason"] == "Cancelled"
                 assert "by anonymous: it is the point of it" in job["explanation"], job
             elif asked.status == 202:
-                assert "A cancel was asked for by anonymous" in job["explanation"], job
+                assert "A cancel was requested by anonymous" in job["explanation"], job
                 assert "ended first" in job["explanation"], job
             else:
                 assert asked.status == 409, asked

@@ -365,7 +365,7 @@ def judge(life: Life, seed: int) -> None:
     if job.state is State.CANCELLED:
         assert (job.reason, job.explanation) == ("Cancelled", "Cancelled by ann: why"), told
     elif life.accepted:
-        assert "A cancel was asked for by ann" in job.explanation, told
+        assert "A cancel was requested by ann" in job.explanation, told
         assert "ended first" in job.explanation, told
     assert sum(life.cluster.history.creates.values()) in point.creates, told
     assert job.attempt <= 1, told

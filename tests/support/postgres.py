@@ -189,7 +189,7 @@ def make_job(**fields: Any) -> Job:
     """Return a job as a submit makes it."""
     now = datetime.now(UTC)
     defaults: dict[str, Any] = {"name": "job", "owner": "alice", "created_at": now, "due_at": now}
-    return Job(id=names.new_job_id(fields.get("created_at", now)), **(defaults | fields))
+    return Job(**({"id": names.new_job_id(fields.get("created_at", now))} | defaults | fields))
 
 
 def make_submission(*, key: str | None = None, body: bytes = b"request", **fields: Any) -> Submission:

@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
 
 from kube_job_runner.adapters.postgres import rows, statements
 from kube_job_runner.adapters.postgres.pool import Pool
-from kube_job_runner.domain import backoff, messages
+from kube_job_runner.domain import backoff
 from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.messages import Outgoing
 from kube_job_runner.ports import Delivery, Wakeup
 
 SQL = statements.load("queue")
@@ -36,11 +36,11 @@ class PostgresQueue:
         self._wakeup = wakeup
         self._poll_seconds = poll_seconds
 
-    async def send(self, messages: Sequence[messages.Outgoing]) -> None:
+    async def send(self, messages: Sequence[Outgoing]) -> None:
         """Send messages; on return they are durable."""
         if messages:
             hint = _HINT if any(message.delay_seconds <= 0 for message in messages) else []
-            await self._pool.fetch(SQL["send"], *message_columns(messages), hint)
+            await self._pool.fetch(SQL["send"], hint, *rows.MESSAGES.encode(messages))
 
     async def receive(self, *, limit: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
         """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`.
@@ -92,14 +92,10 @@ class PostgresQueue:
         await self._pool.execute(SQL["dead_letter"], *receipt_columns(receipts), text)
 
 
-def message_columns(outgoing: Sequence[messages.Outgoing]) -> list[Sequence[Any]]:
-    """Return messages as columns: delay in seconds, priority, body."""
-    return rows.columns([(m.delay_seconds, m.priority, messages.encode(m.message)) for m in outgoing], 3)
-
-
-def receipt_columns(receipts: Iterable[str]) -> list[Sequence[Any]]:
-    """Return receipts as columns, message id and lease token, by id: all who lock messages do it in one order."""
-    return rows.columns(sorted(_parsed(receipts)), 2)
+def receipt_columns(receipts: Iterable[str]) -> tuple[list[int], list[uuid.UUID]]:
+    """Return the message ids and the lease tokens of receipts, by id: all who lock messages do it in one order."""
+    parsed = sorted(_parsed(receipts))
+    return [number for number, _ in parsed], [token for _, token in parsed]
 
 
 def _parsed(receipts: Iterable[str]) -> Iterable[tuple[int, uuid.UUID]]:

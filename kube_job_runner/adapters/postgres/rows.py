@@ -1,42 +1,33 @@
-"""Rows and the domain's types: the one place that knows which column is which field."""
+"""Tables: which column holds which field of the domain's types, and how rows become those types."""
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import msgspec
 
-from kube_job_runner.domain.decide import cleanup
+from kube_job_runner.adapters.postgres.columns import Column, Columns
+from kube_job_runner.domain import messages
 from kube_job_runner.domain.facts import AttemptFacts
 from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, Marks, Policy, Transition, Verdict
+from kube_job_runner.domain.logs.chunks import Chunk
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State
+from kube_job_runner.ports import LogWrite, Token
 
-_labels = msgspec.json.Decoder(dict[str, str])
-_policy = msgspec.json.Decoder(Policy)
-_verdict = msgspec.json.Decoder(Verdict)
-_facts = msgspec.json.Decoder(AttemptFacts)
-_marks = msgspec.json.Decoder(Marks)
-_spec = msgspec.json.Decoder(JobSpec)
 _encoder = msgspec.json.Encoder()
+_verdict = msgspec.json.Decoder(Verdict)
+_spec = msgspec.json.Decoder(JobSpec)
 
 # A NUL is the one character that PostgreSQL cannot hold, in text or in jsonb; Kubernetes passes on what programs wrote.
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _SHOWN = "\N{REPLACEMENT CHARACTER}"
 
-T = TypeVar("T")
-
-
-class Row(Protocol):
-    """A row, by column name."""
-
-    def __getitem__(self, column: str, /) -> Any: ...
-
 
 def as_json(value: Any) -> str:
-    """Return the JSON text of a value, as a parameter that is cast to jsonb wants it."""
+    """Return the JSON text of a value, as a parameter of type jsonb."""
     encoded: str = _encoder.encode(value).decode()
     return _NUL.sub(rf"\1{_SHOWN}", encoded) if "\\u0000" in encoded else encoded
 
@@ -46,170 +37,177 @@ def text(value: str) -> str:
     return value.replace("\0", _SHOWN) if "\0" in value else value
 
 
-def folded(values: list[T]) -> tuple[list[T], T | None]:
-    """Return a column to unnest and the value of its missing rows.
-
-    A column with one value in all rows becomes no rows and that value: `unnest` pads the shorter array with NULL, and
-    the statement puts the value in its place. It halves the cost of a submit, where most columns are so.
-    """
-    if values and values[0] is not None and values.count(values[0]) == len(values):
-        return [], values[0]
-    return values, None
+def _or_none(convert: Any) -> Any:
+    return lambda value: None if value is None else convert(value)
 
 
-def columns(table: Sequence[Sequence[Any]], width: int) -> list[Sequence[Any]]:
-    """Return rows of `width` values as columns."""
-    return list(zip(*table, strict=True)) if table else [()] * width
+def _json(name: str, type_: Any) -> Column:
+    return Column(name, "jsonb", encode=as_json, decode=msgspec.json.Decoder(type_).decode)
 
 
-def job(row: Row) -> Job:
-    """Return the job of a row."""
-    cancelled_at = row["cancel_requested_at"]
-    cancel = None
-    if cancelled_at is not None:
-        cancel = CancelRequest(
-            at=cancelled_at,
-            by=row["cancel_by"],
-            reason=row["cancel_reason"],
-            grace_seconds=row["cancel_grace_seconds"],
-        )
-    return Job(
-        id=row["id"],
-        name=row["name"],
-        queue=row["queue"],
-        namespace=row["namespace"],
-        priority=row["priority"],
-        owner=row["owner"],
-        labels=_labels.decode(row["labels"]),
-        policy=_policy.decode(row["policy"]),
-        state=State(row["state"]),
-        version=row["version"],
-        attempt=row["attempt"],
-        created_at=row["created_at"],
-        due_at=row["due_at"],
-        admitted_at=row["admitted_at"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        next_check_at=row["next_check_at"],
-        cancel=cancel,
-        reason=row["reason"],
-        explanation=row["explanation"],
-        exit_code=row["exit_code"],
-        rerun_of=row["rerun_of"],
-        traceparent=row["traceparent"],
-    )
+# --- Jobs and their history ---
 
+JOBS: Columns[Job] = Columns(
+    Column("id", "uuid", key=True),
+    Column("name", "text"),
+    Column("queue", "text"),
+    Column("namespace", "text"),
+    Column("priority", "smallint"),
+    Column("owner", "text"),
+    _json("labels", dict[str, str]),
+    _json("policy", Policy),
+    Column("state", "text", decode=State),
+    Column("version", "integer"),
+    Column("attempt", "integer"),
+    Column("created_at", "timestamptz"),
+    Column("due_at", "timestamptz"),
+    Column("admitted_at", "timestamptz"),
+    Column("started_at", "timestamptz"),
+    Column("finished_at", "timestamptz"),
+    Column("next_check_at", "timestamptz"),
+    Column("reason", "text", encode=text),
+    Column("explanation", "text", encode=text),
+    Column("exit_code", "integer"),
+    Column("rerun_of", "uuid"),
+    Column("traceparent", "text"),
+)
+JOB_IDENTITIES = JOBS.only("id", "name")
+"""The columns of a new job whose values differ from job to job."""
+JOB_COMMON = JOBS.only(
+    *("queue", "namespace", "priority", "owner", "labels", "policy", "created_at", "next_check_at", "rerun_of"),
+    "traceparent",
+)
+"""The columns of a new job that most jobs of a submit share."""
+JOB_DUE = JOBS.only("due_at")
+"""Shared by most, too, but the submit may change it."""
+JOB_CHANGES = JOBS.only(
+    *("id", "state", "version", "attempt", "due_at", "admitted_at", "started_at", "finished_at", "next_check_at"),
+    *("reason", "explanation", "exit_code"),
+)
+"""The columns of a job that a decision may change."""
+CANCELS: Columns[CancelRequest] = Columns(
+    Column("cancel_requested_at", "timestamptz", field="at"),
+    Column("cancel_by", "text", field="by"),
+    Column("cancel_reason", "text", field="reason"),
+    Column("cancel_grace_seconds", "integer", field="grace_seconds"),
+)
+TRANSITIONS: Columns[Transition] = Columns(
+    Column("job_id", "uuid", key=True),
+    Column("version", "integer", key=True),
+    Column("attempt", "integer"),
+    Column("from_state", "text", decode=_or_none(State)),
+    Column("to_state", "text", decode=State),
+    Column("at", "timestamptz", key=True),
+    Column("reason", "text", encode=text),
+    Column("explanation", "text", encode=text),
+    Column("exit_code", "integer"),
+)
+ANOMALIES: Columns[Anomaly] = Columns(
+    Column("job_id", "uuid", key=True),
+    Column("attempt", "integer", key=True),
+    Column("kind", "text", key=True),
+    Column("detail", "text", encode=text),
+    Column("at", "timestamptz"),
+)
 
-def job_values(value: Job) -> tuple[Any, ...]:
-    """Return the columns of a job that a decision may change, in the order of the statement `apply`."""
-    return (
-        value.id,
-        value.state.value,
-        value.version,
-        value.attempt,
-        value.due_at,
-        value.admitted_at,
-        value.started_at,
-        value.finished_at,
-        value.next_check_at,
-        text(value.reason),
-        text(value.explanation),
-        value.exit_code,
-    )
+# --- Attempts ---
+
+ATTEMPTS: Columns[Attempt] = Columns(
+    Column("job_id", "uuid", key=True),
+    Column("number", "integer", key=True),
+    Column("namespace", "text"),
+    Column("cluster_name", "text"),
+    Column("cluster_uid", "text"),
+    Column("created_at", "timestamptz"),
+    Column("started_at", "timestamptz"),
+    Column("finished_at", "timestamptz"),
+    Column("node", "text"),
+    Column("pod_name", "text"),
+    Column("verdict", "jsonb", encode=_or_none(as_json), decode=_or_none(_verdict.decode)),
+    Column("decided_at", "timestamptz"),
+    Column("unhealthy_reason", "text", encode=text),
+    Column("unhealthy_since", "timestamptz"),
+    Column("delete_requested_at", "timestamptz"),
+    Column("delete_grace_seconds", "integer"),
+    Column("gone_at", "timestamptz"),
+    Column("memory", "text"),
+    _json("marks", Marks),
+    _json("facts", AttemptFacts),
+)
+_LOG_PROGRESS: Columns[Attempt] = Columns(Column("logs", "text"), Column("logs_lost", "text"))
+"""What `attempt_logs` says of an attempt; read together with it, and written by the log-collector."""
+
+# --- Messages and logs ---
+
+MESSAGES: Columns[messages.Outgoing] = Columns(
+    Column("delay_seconds", "double precision"),
+    Column("priority", "smallint"),
+    Column("body", "bytea", field="message", encode=messages.encode),
+)
+"""The input of a send. It is no table: the database turns the delay into a time."""
+LOG_WRITES: Columns[LogWrite] = Columns(
+    Column("job_id", "uuid", field="key", encode=operator.itemgetter(0)),
+    Column("attempt", "integer", field="key", encode=operator.itemgetter(1)),
+    Column("status", "text"),
+    Column("lost_reason", "text", encode=text),
+    Column("fresh", "boolean"),
+)
+"""The input of a write of the log-collector, but for the chunks."""
+CHUNKS: Columns[Chunk] = Columns(
+    Column("container", "text", key=True),
+    Column("seq", "integer", key=True),
+    Column("first_line", "bigint"),
+    Column("lines", "bigint"),
+    Column("first_byte", "bigint"),
+    Column("bytes", "bigint", field="size_bytes"),
+    Column("open_bytes", "bigint"),
+    Column("continues", "boolean"),
+    Column("sealed", "boolean"),
+    Column("first_stamp", "bigint"),
+    Column("last_stamp", "bigint"),
+    Column("mark", "text"),
+    Column("data", "bytea"),
+)
+CHUNK_HEADS: Columns[Chunk] = Columns(*CHUNKS.columns[:-1])
+"""All of a chunk but its data."""
+TOKENS: Columns[Token] = Columns(
+    Column("token_hash", "bytea", key=True),
+    Column("name", "text"),
+    Column("prefix", "text"),
+    Column("created_at", "timestamptz"),
+    Column("expires_at", "timestamptz"),
+    Column("revoked_at", "timestamptz"),
+)
+
+SETS: dict[str, Columns[Any]] = {
+    "job_identities": JOB_IDENTITIES,
+    "job_common": JOB_COMMON,
+    "job_due": JOB_DUE,
+    "job_changes": JOB_CHANGES,
+    "transitions": TRANSITIONS,
+    "anomalies": ANOMALIES,
+    "attempts": ATTEMPTS,
+    "messages": MESSAGES,
+    "log_writes": LOG_WRITES,
+    "chunks": CHUNKS,
+    "chunk_heads": CHUNK_HEADS,
+}
+"""The sets that the statements in `queries/` name."""
+
+# --- Readers of rows ---
+
+_cancel = CANCELS.reader(CancelRequest)
+_attempt: Columns[Attempt] = Columns(*ATTEMPTS.columns, *_LOG_PROGRESS.columns)
+
+job = JOBS.reader(Job, cancel=lambda row: None if row["cancel_requested_at"] is None else _cancel(row))
+attempt = _attempt.reader(Attempt)
+loaded_attempt = _attempt.reader(Attempt, prefix="a_")
+transition = TRANSITIONS.reader(Transition)
+anomaly = ANOMALIES.reader(Anomaly)
+chunk = CHUNKS.reader(Chunk)
+token = TOKENS.reader(Token)
 
 
 def spec(encoded: bytes | None) -> JobSpec | None:
     """Return the spec of its encoded form, or None."""
     return None if encoded is None else _spec.decode(encoded)
-
-
-def attempt(row: Row, prefix: str = "") -> Attempt:
-    """Return the attempt of a row, whose columns may have a prefix."""
-    verdict = row[f"{prefix}verdict"]
-    return Attempt(
-        job_id=row[f"{prefix}job_id"],
-        number=row[f"{prefix}number"],
-        namespace=row[f"{prefix}namespace"],
-        cluster_name=row[f"{prefix}cluster_name"],
-        cluster_uid=row[f"{prefix}cluster_uid"],
-        created_at=row[f"{prefix}created_at"],
-        started_at=row[f"{prefix}started_at"],
-        finished_at=row[f"{prefix}finished_at"],
-        node=row[f"{prefix}node"],
-        pod_name=row[f"{prefix}pod_name"],
-        verdict=None if verdict is None else _verdict.decode(verdict),
-        decided_at=row[f"{prefix}decided_at"],
-        unhealthy_reason=row[f"{prefix}unhealthy_reason"],
-        unhealthy_since=row[f"{prefix}unhealthy_since"],
-        delete_requested_at=row[f"{prefix}delete_requested_at"],
-        gone_at=row[f"{prefix}gone_at"],
-        delete_grace_seconds=row[f"{prefix}delete_grace_seconds"],
-        memory=row[f"{prefix}memory"],
-        marks=_marks.decode(row[f"{prefix}marks"]),
-        logs=row[f"{prefix}logs"] or "",
-        logs_lost=row[f"{prefix}logs_lost"] or "",
-        facts=_facts.decode(row[f"{prefix}facts"]),
-    )
-
-
-def attempt_values(value: Attempt) -> tuple[Any, ...]:
-    """Return the columns of an attempt, in the order of the statement `put_attempts`."""
-    return (
-        value.job_id,
-        value.number,
-        value.namespace,
-        value.cluster_name,
-        value.cluster_uid,
-        value.created_at,
-        value.started_at,
-        value.finished_at,
-        value.node,
-        value.pod_name,
-        None if value.verdict is None else as_json(value.verdict),
-        value.decided_at,
-        text(value.unhealthy_reason),
-        value.unhealthy_since,
-        value.delete_requested_at,
-        value.gone_at,
-        as_json(value.facts),
-        value.memory,
-        as_json(value.marks),
-        value.delete_grace_seconds,
-        cleanup.log_expected(value),
-        text(value.logs_lost),
-    )
-
-
-def transition(row: Row) -> Transition:
-    """Return the transition of a row."""
-    return Transition(
-        job_id=row["job_id"],
-        version=row["version"],
-        attempt=row["attempt"],
-        from_state=None if row["from_state"] is None else State(row["from_state"]),
-        to_state=State(row["to_state"]),
-        at=row["at"],
-        reason=row["reason"],
-        explanation=row["explanation"],
-        exit_code=row["exit_code"],
-    )
-
-
-def transition_values(value: Transition) -> tuple[Any, ...]:
-    """Return the columns of a transition, in the order of the statement `apply`."""
-    return (
-        value.job_id,
-        value.version,
-        value.attempt,
-        None if value.from_state is None else value.from_state.value,
-        value.to_state.value,
-        value.at,
-        text(value.reason),
-        text(value.explanation),
-        value.exit_code,
-    )
-
-
-def anomaly(row: Row) -> Anomaly:
-    """Return the anomaly of a row."""
-    return Anomaly(job_id=row["job_id"], attempt=row["attempt"], kind=row["kind"], detail=row["detail"], at=row["at"])

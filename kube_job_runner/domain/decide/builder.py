@@ -79,11 +79,11 @@ class DecisionBuilder:
         self._messages.append(Outgoing(message=message))
 
     def record_anomaly(self, *, attempt: int, kind: str, detail: str) -> None:
-        """Record evidence that contradicts a terminal state."""
+        """Record an anomaly; it changes nothing else."""
         self._anomalies.append(Anomaly(job_id=self.job.id, attempt=attempt, kind=kind, detail=detail, at=self.now))
 
     def build(self) -> Decision:
-        """Return the decision; the version grows by the number of transitions, and by one for any other change."""
+        """Return the decision. The version grows by the number of transitions, or by one for any other change."""
         self.update_job(next_check_at=self._look_again)
         touched = self.job != self._first or self._changed
         steps = max(len(self._transitions), 1 if touched else 0)

@@ -1,4 +1,4 @@
-"""What follows a create: the cluster job exists, was refused, must wait, or was made for a job that had ended."""
+"""Decides what follows a create: the cluster job exists, was refused, must wait, or was made for a job that had ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from kube_job_runner.domain.decide import cleanup, deadlines, endings, lifecycle
+from kube_job_runner.domain.decide import cleanup, deadlines, endings, lifecycle, next_attempt
 from kube_job_runner.domain.decide.builder import DecisionBuilder
 from kube_job_runner.domain.decide.decision import Decision
 from kube_job_runner.domain.decide.observation import observe
@@ -54,9 +54,9 @@ def postponed(
 ) -> Decision:
     """Return what to do when a queued job could not be created now: wait half as long as it has waited, up to a minute.
 
-    In an `outage` of the API server it waits 10 s at most, so that all goes on soon after it: a question that nobody
-    answers costs little, while a quota that is full may stay so for hours.
-    It keeps its admission: a create whose answer was lost may have made the cluster job, so its place stays taken.
+    In an `outage` of the API server it waits 10 s at most, so all jobs go on soon after the outage. A full quota may stay full
+    for hours, but a request to a server that is unreachable costs little. The job keeps its slot, because a create whose
+    answer was lost may have made the cluster job.
     """
     waited_seconds = max(0.0, (now - max(job.due_at, job.created_at)).total_seconds())
     max_seconds = rules.create_retry_outage_seconds if outage else rules.create_retry_max_seconds
@@ -68,20 +68,20 @@ def postponed(
 
 
 def stray(job: Job, message: Observed, *, now: datetime) -> Attempt | None:
-    """Return an attempt for a cluster job that appeared for a job which had ended, or None when it is no such thing.
+    """Return an attempt for a cluster job that appeared after its job had ended; None when the message is something else.
 
-    It can be: a create that was in flight, by a processor that then died, while a cancel found nothing and was recorded.
+    It happens when a processor dies with a create in flight, and a cancel finds nothing meanwhile and is recorded.
     """
     seen = message.seen
     if not job.terminal or not isinstance(seen, JobFacts) or seen.gone or message.attempt != job.attempt + 1:
         return None
-    return _stray_attempt(job, endings.next_attempt(job, {}), seen, now=now)
+    return _stray_attempt(job, next_attempt.new_attempt(job, {}), seen, now=now)
 
 
 def remove_stray(
     job: Job, attempts: Mapping[int, Attempt], attempt: Attempt, facts: JobFacts, *, now: datetime, rules: Rules
 ) -> Decision | None:
-    """Return how to remove a cluster job that was made for a job which ended meanwhile; None when there is no need."""
+    """Return how to remove a cluster job that was made while its job ended; None when there is no need."""
     if not job.terminal or attempt.number in attempts:
         return None
     builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)

@@ -37,7 +37,7 @@ def started_at(facts: AttemptFacts) -> datetime | None:
 
 
 def has_started(facts: AttemptFacts) -> bool:
-    """Tell whether the main container has ever run."""
+    """Return whether the main container has ever run."""
     for pod in facts.pods:
         main = pod.main
         if main is not None and (main.state == "running" or main.restarts > 0):
@@ -52,7 +52,7 @@ def finished_at(facts: AttemptFacts) -> datetime | None:
 
 
 def finishing(facts: AttemptFacts) -> bool:
-    """Tell whether the program has ended by itself while its Job has no terminal condition yet.
+    """Return whether the program has ended by itself while its Job has no terminal condition yet.
 
     The Job controller needs a moment: it first says `SuccessCriteriaMet` or `FailureTarget`, and writes the terminal
     condition once its pods are accounted for (pkg/controller/job, up to a second after the pod).
@@ -66,7 +66,7 @@ def finishing(facts: AttemptFacts) -> bool:
 
 
 def ending(facts: AttemptFacts, table: Table = failures.TABLE) -> Ending | None:
-    """Return how the cluster job ended, by its terminal condition or because it is gone, or None while it has not."""
+    """Return how the cluster job ended (by its terminal condition, or because it is gone), or None while it has not."""
     job = facts.job
     if job is None:
         return None
@@ -87,7 +87,7 @@ def ending(facts: AttemptFacts, table: Table = failures.TABLE) -> Ending | None:
 
 def _failed(facts: AttemptFacts, failed: Condition, table: Table) -> Ending:
     if failed.reason == "DeadlineExceeded":
-        # The deadline ended the pod: the signal that killed it is the symptom, and may or may not have been seen.
+        # The deadline ended the pod. The signal that killed it is a symptom, which may or may not have been seen.
         found = classify(table, "job.condition", failed.reason, failed.message or failed.reason)
         if found is not None:
             return Ending(verdict=verdict_of(found))
@@ -136,7 +136,7 @@ def _pod_verdict(pod: PodFacts | None, table: Table) -> Verdict | None:
     ended = [c for c in pod.containers if c.state == "terminated" and c.exit_code not in (0, None) and not c.sidecar]
     if not ended:
         return None
-    # A failed init container is why the others never ran; then the user's own container speaks before any other.
+    # A failed init container is the reason why the others never ran. After it the user's own container comes first.
     first = min(ended, key=lambda c: (not c.init, c.name != names.MAIN_CONTAINER))
     return _terminated(pod, first, table)
 
@@ -155,7 +155,7 @@ def _terminated(pod: PodFacts, container: ContainerFacts, table: Table) -> Verdi
         signal=number,
     )
     if found is not None:
-        # What never ran, or whose end nobody saw, has no exit code of its own.
+        # A container that never ran, or whose end nobody saw, has no exit code of its own.
         ran = found.verdict == "application" or container.reason == "Error"
         return verdict_of(found, exit_code=code if ran else None, signal=number if ran else None)
     return ends.APPLICATION_EXIT.verdict(exit_code=code, signal=number, container=container.name)

@@ -1,25 +1,21 @@
-"""How an attempt ends, and what follows: another attempt is queued, or the job ends; and what the next attempt would be."""
+"""Ends an attempt: another attempt is queued, or the job stops or ends."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 
 import msgspec
 
-from kube_job_runner.domain import names
-from kube_job_runner.domain.decide import cleanup, diagnosis, retries
+from kube_job_runner.domain.decide import cleanup, diagnosis, next_attempt
 from kube_job_runner.domain.decide.builder import DecisionBuilder
 from kube_job_runner.domain.decide.retries import Plan
 from kube_job_runner.domain.failures import ends
 from kube_job_runner.domain.job import Attempt, Job, Verdict
 from kube_job_runner.domain.states import State
 
-_NODES_AVOIDED = 8
-
 
 def with_start(builder: DecisionBuilder, attempt: Attempt) -> Attempt:
-    """Return the attempt with its start time, when it has started; the job's own is that of its first start."""
+    """Return the attempt with its start time, if it has started. The job keeps the time of its first start."""
     if attempt.started_at is not None or not diagnosis.has_started(attempt.facts):
         return attempt
     seen = diagnosis.started_at(attempt.facts) or builder.now
@@ -32,16 +28,15 @@ def with_start(builder: DecisionBuilder, attempt: Attempt) -> Attempt:
 
 
 def cancelled(job: Job) -> Verdict:
-    """Return the verdict of a job whose end was asked for."""
+    """Return the verdict on a job whose cancel was requested."""
     request = job.cancel
     assert request is not None
-    who = f" by {request.by}" if request.by else ""
     why = f": {request.reason}" if request.reason else "."
-    return ends.CANCELLED.verdict(by=who, why=why)
+    return ends.CANCELLED.verdict(by=request.by_whom, why=why)
 
 
 def stop(builder: DecisionBuilder, attempt: Attempt, verdict: Verdict) -> None:
-    """Decide the end of an attempt whose pod may still run: the job is `stopping` until nothing of it is left."""
+    """Decide the end of an attempt whose pod may still run. The job is `stopping` until nothing of it is left."""
     attempt = with_start(builder, attempt)
     attempt = msgspec.structs.replace(attempt, verdict=verdict, decided_at=builder.now)
     builder.put_attempt(attempt)
@@ -56,7 +51,7 @@ def end(builder: DecisionBuilder, verdict: Verdict) -> None:
     has_attempt = attempt is not None and builder.job.state is not State.QUEUED
     if attempt is not None and has_attempt:
         _conclude(builder, attempt, verdict)
-    follows = plan(builder.job, builder.attempts, verdict) if has_attempt else None
+    follows = next_attempt.plan(builder.job, builder.attempts, verdict) if has_attempt else None
     if follows is not None and follows.retry and builder.job.cancel is None:
         _queue_again(builder, verdict, follows)
         return
@@ -98,14 +93,14 @@ def _queue_again(builder: DecisionBuilder, verdict: Verdict, follows: Plan) -> N
 
 
 def _last_words(job: Job, verdict: Verdict, follows: Plan | None) -> str:
-    """Return the explanation of an end: what happened, and why there is no other attempt or why a cancel came too late."""
+    """Return the explanation of an end: what happened, why no attempt follows, and whether a cancel came too late."""
     words = [verdict.explanation] if verdict.explanation else []
     retried = follows is not None and verdict.outcome is State.FAILED and (job.attempt > 1 or follows.rule is not None)
     if follows is not None and (retried or follows.budget == "infrastructure"):
         words.append(f"There is no further attempt: {follows.why}.")
     if job.cancel is not None and verdict.outcome is not State.CANCELLED:
-        who = f" by {job.cancel.by}" if job.cancel.by else ""
-        words.append(f"A cancel was asked for{who} at {job.cancel.at:%Y-%m-%d %H:%M:%S} UTC; the job ended first.")
+        requested = f"A cancel was requested{job.cancel.by_whom} at {job.cancel.at:%Y-%m-%d %H:%M:%S} UTC"
+        words.append(f"{requested}; the job ended first.")
     return " ".join(words)
 
 
@@ -113,50 +108,8 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "."
 
 
-def plan(job: Job, attempts: Mapping[int, Attempt], verdict: Verdict, *, number: int | None = None) -> Plan:
-    """Return what follows when an attempt (by default the newest) ends with this verdict."""
-    number = job.attempt if number is None else number
-    history = [
-        attempt.verdict
-        for earlier, attempt in sorted(attempts.items())
-        if earlier < number and attempt.verdict is not None
-    ]
-    last = attempts.get(number)
-    memory = (last.memory if last is not None else "") or job.policy.memory
-    return retries.plan([*history, verdict], policy=job.policy.retry, job_id=job.id, memory=memory)
-
-
 def keep_waiting(builder: DecisionBuilder, attempt: Attempt) -> None:
-    """Look again at a job that is being stopped: to ask anew, or when its pods have been waited for enough."""
+    """Look again at a job that is being stopped: to send its delete again, or when its pods have been waited for enough."""
     builder.look_again(builder.now + timedelta(seconds=builder.rules.recheck_seconds))
     if attempt.facts.job is not None and attempt.facts.job.gone:
-        grace_seconds = builder.job.policy.stop_grace_seconds
-        builder.look_again(cleanup.waited_enough_at(attempt, builder.now, builder.rules, grace_seconds))
-
-
-def next_attempt(job: Job, attempts: Mapping[int, Attempt]) -> Attempt:
-    """Return the attempt that a queued job would be created as."""
-    number = job.attempt + 1
-    last = attempts.get(job.attempt)
-    memory = ""
-    if last is not None and last.verdict is not None:
-        memory = plan(job, attempts, last.verdict).memory or last.memory
-    return Attempt(
-        job_id=job.id,
-        number=number,
-        namespace=job.namespace,
-        cluster_name=names.cluster_job_name(job.name, job.id, number),
-        memory=memory,
-    )
-
-
-def nodes_to_avoid(job: Job, attempts: Mapping[int, Attempt]) -> tuple[str, ...]:
-    """Return the nodes on which an attempt of the job failed for a reason of the infrastructure, the newest last."""
-    if not job.policy.retry.avoid_failed_nodes:
-        return ()
-    failed = [
-        attempt.node
-        for _, attempt in sorted(attempts.items())
-        if attempt.node and attempt.verdict is not None and attempt.verdict.cause == "infrastructure"
-    ]
-    return tuple(dict.fromkeys(failed))[-_NODES_AVOIDED:]
+        builder.look_again(cleanup.waited_enough_at(builder, attempt))

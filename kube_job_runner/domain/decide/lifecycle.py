@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from kube_job_runner.domain.decide import cleanup, deadlines, diagnosis, endings, starting
+from kube_job_runner.domain.decide import anomalies, cleanup, deadlines, diagnosis, endings, next_attempt, starting
 from kube_job_runner.domain.decide.builder import DecisionBuilder
 from kube_job_runner.domain.decide.decision import Create, Decision, Find
 from kube_job_runner.domain.decide.ruleset import Rules
@@ -28,8 +28,8 @@ def decide(
 ) -> Decision:
     """Return what to do with a job, given all that is known.
 
-    `known_absent` says that the cluster was just asked and holds no cluster job for the attempt that is next: with it, a
-    queued job may end without a trace; without it, `decide` first asks for a `Find` if the job was admitted.
+    `known_absent` says that the cluster was just asked and holds no cluster job for the next attempt. Then a queued job may
+    end at once. Without it, `decide` first asks for a `Find` if the job was admitted.
     """
     builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
     if job.state is State.QUEUED:
@@ -39,7 +39,7 @@ def decide(
     elif job.state is State.STOPPING:
         _decide_stopping(builder)
     else:
-        cleanup.note_anomalies(builder)
+        anomalies.record(builder)
     cleanup.remove_finished(builder)
     return builder.build()
 
@@ -54,19 +54,19 @@ def _decide_queued(builder: DecisionBuilder, *, known_absent: bool) -> None:
             builder.look_again(deadline)  # the store admits it when the limits have room for it
         else:
             builder.effect = Create(
-                endings.next_attempt(job, builder.attempts), endings.nodes_to_avoid(job, builder.attempts)
+                next_attempt.new_attempt(job, builder.attempts), next_attempt.nodes_to_avoid(job, builder.attempts)
             )
             builder.look_again(deadline)
         return
     if not known_absent and job.admitted_at is not None:
-        # A create may have reached the cluster and died before its commit: ended means that nothing is left, so ask.
-        # Without an admission there is nothing to ask: only an admitted attempt is ever created, and only a new one waits.
-        builder.effect = Find(endings.next_attempt(job, builder.attempts))
+        # A processor may have died between its create and its commit. An ended job has nothing left, so ask the cluster.
+        # Without an admission there is nothing to ask: only an admitted attempt is ever created.
+        builder.effect = Find(next_attempt.new_attempt(job, builder.attempts))
         builder.look_again(now + timedelta(seconds=builder.rules.recheck_seconds))
     elif job.cancel is not None:
         settled_at = job.cancel.at + timedelta(seconds=builder.rules.create_settle_seconds)
         if job.admitted_at is not None and now < settled_at:
-            # Another processor's create may be on its way, and its container would run after the answer: look once more.
+            # Another processor's create may be on its way, and its container would run after the answer. Look once more.
             builder.look_again(settled_at)
         else:
             endings.end(builder, endings.cancelled(job))
@@ -90,7 +90,7 @@ def _decide_live(builder: DecisionBuilder) -> None:
 
 
 def _finished(builder: DecisionBuilder, attempt: Attempt) -> bool:
-    """Conclude an attempt whose cluster job ended; True when there is nothing more to decide now."""
+    """End an attempt whose cluster job ended; True when there is nothing more to decide now."""
     ending = diagnosis.ending(attempt.facts, builder.rules.table)
     if ending is None:
         return False
@@ -104,9 +104,9 @@ def _finished(builder: DecisionBuilder, attempt: Attempt) -> bool:
 
 
 def _finishing(builder: DecisionBuilder, attempt: Attempt, *, decided_at: datetime) -> bool:
-    """Tell whether the program has ended by itself, and only the cluster has not said so of the Job: that end is waited for.
+    """Return whether to wait for the end of a Job whose program has ended by itself.
 
-    To stop it now would destroy the record of what really happened. The wait is bounded, for a Job controller that is away.
+    To stop the Job now would destroy the record of what happened. The wait is bounded, because the Job controller may be down.
     """
     if not diagnosis.finishing(attempt.facts):
         return False
@@ -118,7 +118,7 @@ def _finishing(builder: DecisionBuilder, attempt: Attempt, *, decided_at: dateti
 
 
 def _await_evidence(builder: DecisionBuilder, attempt: Attempt, ending: diagnosis.Ending) -> bool:
-    """Wait for the facts of the pod (its exit code, its name for the log); False when they have been waited for enough."""
+    """Wait for the facts of the pod (its exit code, its name for the log); False when the wait is over."""
     succeeded = ending.verdict.outcome is State.SUCCEEDED
     rules = builder.rules
     grace_seconds = rules.success_evidence_seconds if succeeded else rules.evidence_grace_seconds
@@ -152,10 +152,10 @@ def _decide_stopping(builder: DecisionBuilder) -> None:
     ending = diagnosis.ending(attempt.facts, builder.rules.table)
     overtaken = job_facts is not None and not job_facts.deleting and not job_facts.gone
     if ending is not None and overtaken and (ending.complete_evidence or ending.verdict.outcome is State.SUCCEEDED):
-        # The cluster job finished before our delete reached it: what really happened wins over what was decided.
+        # The cluster job finished before our delete reached it. What happened wins over what was decided.
         endings.end(builder, ending.verdict)
         return
-    if cleanup.nothing_left(attempt, builder.now, builder.rules, builder.job.policy.stop_grace_seconds):
+    if cleanup.nothing_left(builder, attempt):
         endings.end(builder, verdict)
     else:
         endings.keep_waiting(builder, attempt)

@@ -24,7 +24,7 @@ _PULLED = frozenset(
 
 
 def observe(attempt: Attempt, seen: Seen) -> Attempt:
-    """Return the attempt with one observation joined into its facts; facts that are not its own change nothing."""
+    """Return the attempt with one observation joined into its facts. Facts of other objects change nothing."""
     facts = merge(attempt.facts, seen, cluster_uid=attempt.cluster_uid)
     ours = isinstance(seen, PodFacts) and any(pod.uid == seen.uid for pod in facts.pods)
     marks = _marked(attempt.marks, seen) if ours and isinstance(seen, PodFacts) else attempt.marks
@@ -41,7 +41,7 @@ def observe(attempt: Attempt, seen: Seen) -> Attempt:
 
 
 def _marked(marks: Marks, seen: PodFacts) -> Marks:
-    """Return the marks with what one state of the pod shows: the earliest time of each step wins, in any order of arrival."""
+    """Return the marks with the steps that this state of the pod shows. The earliest time of a step wins, in any order."""
     if seen.phase not in ("Pending", "Running") or seen.deleting:
         return marks
     times: dict[str, datetime | None] = {"scheduled_at": None, "pulling_at": None, "starting_at": None}

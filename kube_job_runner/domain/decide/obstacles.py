@@ -17,13 +17,13 @@ from kube_job_runner.domain.facts import AttemptFacts, EventFacts, PodFacts
 from kube_job_runner.domain.failures import Finding, Table
 
 EVENT_FRESH_SECONDS = 300.0
-"""How long a Warning event speaks: the kubelet repeats a failed mount at least every 2 min 2 s (reconciler backoff)."""
+"""How long a Warning event counts: the kubelet repeats a failed mount at least every 2 min 2 s (reconciler backoff)."""
 
 _NORMAL = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
 class Obstacle(msgspec.Struct, frozen=True, kw_only=True):
-    """What keeps an attempt from starting. `until` is when an event stops to speak for it, None for a status."""
+    """What keeps an attempt from starting. `until` is when an event no longer counts; None for a status."""
 
     finding: Finding
     until: datetime | None = None
@@ -43,7 +43,7 @@ def obstacle(facts: AttemptFacts, *, now: datetime, table: Table = failures.TABL
         return Obstacle(finding=found)
     ready = pod.find_condition("PodReadyToStartContainers")
     if ready is not None and ready.status == "True":
-        return None  # volumes and network are there: what the events said of them is over
+        return None  # volumes and network are there, so events about them no longer count
     return _from_events(facts.pod_events, now=now, table=table)
 
 
@@ -75,7 +75,7 @@ def unknown_signal(pod: PodFacts, table: Table = failures.TABLE) -> str:
 
 
 def hides_its_cause(reason: str) -> bool:
-    """Tell whether a waiting reason names no cause: that of a pull between two tries, before kubelet 1.31."""
+    """Return whether a waiting reason names no cause. Before kubelet 1.31 that of a pull between two tries does not."""
     return reason == "ImagePullBackOff"
 
 
@@ -102,7 +102,7 @@ def _worst(found: Iterator[Finding]) -> Finding | None:
 
 
 def _from_events(events: tuple[EventFacts, ...], *, now: datetime, table: Table) -> Obstacle | None:
-    """Return what the newest Warning that still speaks and that the table knows says."""
+    """Return the obstacle of the newest Warning that still counts and that the table knows."""
     for event in reversed(events):
         seen_at = event.last_at or event.first_at
         if event.type != "Warning" or seen_at is None:

@@ -1,4 +1,4 @@
-"""Queued: the first state of a job, made of a checked spec."""
+"""Makes a new job from a checked spec, in its first state."""
 
 from __future__ import annotations
 

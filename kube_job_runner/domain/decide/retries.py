@@ -1,4 +1,4 @@
-"""Whether there is another attempt, when, and charged to whom. Pure arithmetic: the jitter comes from the job's id."""
+"""Decides whether another attempt follows, when, and which budget pays. The jitter comes from the job's id."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kube_job_runner.domain.spec import quantity
 from kube_job_runner.domain.spec.model import Retry, RetryRule
 from kube_job_runner.domain.states import State
 
-JITTER = 0.1  # of the delay, up or down, so that jobs that failed together do not come back together
+JITTER = 0.1  # of the delay, up or down: jobs that failed together do not come back together
 
 Budget = Literal["", "attempts", "infrastructure"]
 
@@ -40,8 +40,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def plan(history: Sequence[Verdict], *, policy: Retry, job_id: UUID, memory: str = "") -> Plan:
     """Return what follows the last of `history`, the verdicts of all attempts so far, oldest first.
 
-    `memory` is what the last attempt had, where known. The first rule of the policy that fits decides; without one, a
-    failure of the infrastructure is charged to its own budget and one of the program to the user's attempts.
+    `memory` is what the last attempt had, where known. The first rule of the policy that fits decides. Without one, a failure
+    of the infrastructure is charged to its own budget, and a failure of the program to the user's attempts.
     """
     verdict = history[-1]
     if verdict.outcome is not State.FAILED:
@@ -92,8 +92,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 def simulate(verdicts: Sequence[Verdict], *, policy: Retry, job_id: UUID, memory: str = "") -> list[Step]:
     """Return what a policy would have decided after each of these attempts, oldest first.
 
-    `memory` is that of the first attempt. What was recorded is taken as it is: an attempt that ran out of memory counts as
-    one that did so with the memory that the policy would have given it.
+    `memory` is that of the first attempt. Recorded verdicts are taken as they are: an attempt that ran out of memory counts as
+    if it had the memory that the policy would have given it.
     """
     steps: list[Step] = []
     reached = True
@@ -116,7 +116,7 @@ def budget_of(verdict: Verdict, policy: Retry) -> Budget:
 
 
 def fits(rule: RetryRule, verdict: Verdict) -> bool:
-    """Tell whether a rule speaks of a failure: each list that it gives holds the failure's value."""
+    """Return whether a rule fits a failure: each list that it gives holds the failure's value."""
     if rule.reasons and codes.key(verdict.reason) not in {codes.key(name) for name in rule.reasons}:
         return False
     if rule.exit_codes and verdict.exit_code not in rule.exit_codes:

@@ -1,4 +1,4 @@
-"""An attempt that has not started: what it waits for, how long that may last, and when it is given up."""
+"""Decides about an attempt that has not started: it waits, or it is given up after a grace period or its start timeout."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from datetime import timedelta
 
 import msgspec
 
-from kube_job_runner.domain.decide import deadlines, diagnosis, endings, obstacles
+from kube_job_runner.domain.decide import deadlines, diagnosis, endings, next_attempt, obstacles
 from kube_job_runner.domain.decide.builder import DecisionBuilder
 from kube_job_runner.domain.failures import ends
 from kube_job_runner.domain.job import Attempt, Verdict
 
 
 def decide_starting(builder: DecisionBuilder, attempt: Attempt) -> None:
-    """Say what to do with an attempt whose program has not begun: wait, or give up when its fault or its time says so."""
+    """Decide about an attempt whose program has not started: wait, or give up."""
     rules, now = builder.rules, builder.now
     found = obstacles.obstacle(attempt.facts, now=now, table=rules.table)
     attempt = _note_health(builder, attempt, found)
@@ -35,7 +35,7 @@ def decide_starting(builder: DecisionBuilder, attempt: Attempt) -> None:
 
 
 def _start_timeout(builder: DecisionBuilder, attempt: Attempt, found: obstacles.Obstacle | None) -> Verdict:
-    """Return the verdict of an attempt that used up its time to start: its known fault, where there is one."""
+    """Return the verdict on an attempt that did not start in time: that of its known fault, if it has one."""
     seconds = builder.job.policy.timeouts.start_seconds
     waited_for = obstacles.waiting_for(attempt.facts, now=builder.now, table=builder.rules.table)
     verdict = ends.START_TIMEOUT.verdict(seconds=seconds, waited_for=waited_for)
@@ -47,15 +47,15 @@ def _start_timeout(builder: DecisionBuilder, attempt: Attempt, found: obstacles.
 
 
 def _give_up(builder: DecisionBuilder, attempt: Attempt, verdict: Verdict) -> None:
-    """End an attempt that never started: at once when it was the last, else after its pod, which might still start, is gone."""
-    if builder.job.cancel is None and endings.plan(builder.job, builder.attempts, verdict).retry:
+    """End an attempt that never started. If another one follows, its pod must be gone first, because it might still start."""
+    if builder.job.cancel is None and next_attempt.plan(builder.job, builder.attempts, verdict).retry:
         endings.stop(builder, attempt, verdict)
     else:
         endings.end(builder, verdict)
 
 
 def _note_health(builder: DecisionBuilder, attempt: Attempt, found: obstacles.Obstacle | None) -> Attempt:
-    """Keep when the failing signal now seen was first seen, and put what the attempt waits for into the job's row."""
+    """Record since when the failing signal has been seen, and write what the attempt waits for into the job's row."""
     main = attempt.facts.main
     reason = found.finding.reason if found else ""
     if found is None and main is not None and obstacles.hides_its_cause(main.reason):

@@ -40,7 +40,9 @@ def moment(at: datetime) -> str:
 
 def _queued(job: Job, phases: Sequence[Phase]) -> str:
     if job.cancel is not None:
-        return f"Waiting in queue {job.queue}, with a cancel asked for{_by(job)}: it ends without being started."
+        return (
+            f"Waiting in queue {job.queue}, with a cancel asked for{job.cancel.by_whom}: it ends without being started."
+        )
     phase = phases[-1]
     head = f"Waiting in queue {job.queue}" + (f" for attempt {phase.attempt}" if phase.attempt > 1 else "")
     until = f"It fails unless it is created by {moment(phase.deadline)}." if phase.deadline else ""
@@ -59,7 +61,9 @@ def _running(job: Job, attempt: Attempt | None, phases: Sequence[Phase]) -> str:
         return f"The program has ended{_place(attempt)}; its outcome is about to be recorded."
     since = moment(phase.started_at)
     until = f"It is stopped if it has not ended by {moment(phase.deadline)}." if phase.deadline else ""
-    cancelled = f"A cancel was asked for{_by(job)} and is being carried out." if job.cancel is not None else ""
+    cancelled = (
+        f"A cancel was asked for{job.cancel.by_whom} and is being carried out." if job.cancel is not None else ""
+    )
     return _joined(f"Running since {since}{_place(attempt)}.", cancelled or until)
 
 
@@ -85,10 +89,6 @@ def _place(attempt: Attempt | None, *, node: bool = True) -> str:
         return ""
     number = f" in attempt {attempt.number}" if attempt.number > 1 else ""
     return number + (f" on node {attempt.node}" if attempt.node and node else "")
-
-
-def _by(job: Job) -> str:
-    return f" by {job.cancel.by}" if job.cancel is not None and job.cancel.by else ""
 
 
 def _joined(*sentences: str) -> str:

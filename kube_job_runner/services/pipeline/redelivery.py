@@ -32,7 +32,7 @@ class Redelivery:
         self._max_deliveries = max_deliveries
 
     def worn_out(self, delivery: ports.Delivery) -> bool:
-        """Tell whether a message was delivered more often than allowed and never acknowledged: it may kill its worker."""
+        """Return whether a message was delivered more often than allowed and never acknowledged: it may kill its worker."""
         return delivery.deliveries > self._max_deliveries
 
     async def dead_letter(self, delivery: ports.Delivery, type_: str, error: str) -> None:

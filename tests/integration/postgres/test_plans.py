@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import re
 import uuid
 from collections.abc import Iterator
@@ -10,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.adapters.postgres import statements
+from kube_job_runner.adapters.postgres import rows, statements
 from kube_job_runner.adapters.postgres.pool import open_pool
 from kube_job_runner.adapters.postgres.stores import job_lists
 from kube_job_runner.domain import names
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import JobFilter
-from tests.support.postgres import Server, execute, in_other_loop
+from tests.support.postgres import Server, execute, in_other_loop, make_job
 
 ROWS = 20_000
 FILL = f"""
@@ -205,20 +206,10 @@ def test_a_page_is_read_in_order(filled_url: str, filters: dict[str, Any]) -> No
 
 
 def test_a_change_of_a_job_finds_its_row_by_key(filled_url: str) -> None:
-    now = dt.datetime.now(dt.UTC)
-    count = len(SOME)
-    jobs = [
-        SOME,
-        ["queued"] * count,
-        [2] * count,
-        [1] * count,
-        *([[now] * count] * 5),
-        [""] * count,
-        [""] * count,
-        [1] * count,
-    ]
-    nothing: list[list[Any]] = [[] for _ in range(17)]
-    text = plan(filled_url, PROCESS["apply"], *jobs, *nothing, [1], SOME[:1], ["kjr_jobs"])
+    jobs = [make_job(id=job_id) for job_id in SOME]
+    nothing = [columns.encode([]) for columns in (rows.TRANSITIONS, rows.ANOMALIES, rows.MESSAGES)]
+    parameters = [[1], SOME[:1], ["kjr_jobs"], *rows.JOB_CHANGES.encode(jobs), *itertools.chain(*nothing)]
+    text = plan(filled_url, PROCESS["apply"], *parameters)
     check(text, "jobs_pkey", "messages_pkey")
 
 

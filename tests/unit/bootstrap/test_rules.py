@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from kube_job_runner.bootstrap import rules
 from kube_job_runner.domain import failures
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.domain.limits import Graces
 
 YAML = """
 - pattern: out of licen[cs]es
@@ -70,6 +72,7 @@ def test_every_class_of_grace_is_a_setting_with_the_table_s_own_default() -> Non
     assert msgspec.structs.asdict(settings.Settings().graces) == {
         name: seconds for name, seconds in failures.GRACES_SECONDS.items() if name
     }
+    assert {"", *Graces.__struct_fields__} == set(get_args(failures.Grace))
 
 
 def test_the_graces_of_the_settings_decide() -> None:

@@ -66,23 +66,20 @@ FROM held WHERE l.job_id = held.job_id AND l.attempt = held.attempt
 
 -- name: stored
 -- What is stored of a container, without the data but of the last chunk.
-SELECT container, seq, first_line, lines, first_byte, bytes, open_bytes, continues, sealed, first_stamp, last_stamp, mark,
-       CASE WHEN NOT sealed THEN data END AS data
+SELECT {chunk_heads.names}, CASE WHEN NOT sealed THEN data END AS data
 FROM log_chunks WHERE job_id = $1 AND attempt = $2 AND container = $3 ORDER BY seq
 
 -- name: chunks_since
 -- The chunks with lines that are not older.
-SELECT container, seq, first_line, lines, first_byte, bytes, open_bytes, continues, sealed, first_stamp, last_stamp, mark, data
-FROM log_chunks WHERE job_id = $1 AND attempt = $2 AND container = $3 AND last_stamp >= $4 AND mark = '' ORDER BY seq
+SELECT {chunks.names} FROM log_chunks WHERE job_id = $1 AND attempt = $2 AND container = $3 AND last_stamp >= $4 AND mark = '' ORDER BY seq
 
 -- name: hold
 -- Of these attempts, lock and mark those whose lease is held; a status that ends the work gives the lease back.
 WITH input AS MATERIALIZED (
-    SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::boolean[])
-        AS i (job_id, attempt, status, lost_reason, fresh)
+    SELECT * FROM unnest({log_writes.arrays}) AS i ({log_writes.names})
 ), held AS MATERIALIZED (
     SELECT l.job_id, l.attempt FROM attempt_logs l JOIN input USING (job_id, attempt)
-    WHERE l.lease_token = $6 AND l.done_at IS NULL
+    WHERE l.lease_token = $1 AND l.done_at IS NULL
     ORDER BY l.job_id, l.attempt FOR UPDATE OF l
 )
 UPDATE attempt_logs l
@@ -96,15 +93,9 @@ RETURNING l.job_id, l.attempt
 
 -- name: put_chunks
 -- Store chunks, new or grown.
-INSERT INTO log_chunks (job_id, attempt, container, seq, first_line, lines, first_byte, bytes, open_bytes, continues, sealed,
-                        first_stamp, last_stamp, mark, data)
-SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[],
-                     $8::bigint[], $9::bigint[], $10::boolean[], $11::boolean[], $12::bigint[], $13::bigint[], $14::text[],
-                     $15::bytea[])
-ON CONFLICT (job_id, attempt, container, seq) DO UPDATE
-SET first_line = excluded.first_line, lines = excluded.lines, first_byte = excluded.first_byte, bytes = excluded.bytes,
-    open_bytes = excluded.open_bytes, continues = excluded.continues, sealed = excluded.sealed,
-    first_stamp = excluded.first_stamp, last_stamp = excluded.last_stamp, mark = excluded.mark, data = excluded.data
+INSERT INTO log_chunks (job_id, attempt, {chunks.names})
+SELECT * FROM unnest($1::uuid[], $2::integer[], {chunks.arrays})
+ON CONFLICT (job_id, attempt, container, seq) DO UPDATE SET {chunks.set:excluded}
 
 -- name: drop_chunks
 -- Remove chunks that the cap leaves out.
@@ -154,8 +145,7 @@ ORDER BY seq LIMIT 1
 
 -- name: read_chunks
 -- Chunks with their data.
-SELECT container, seq, first_line, lines, first_byte, bytes, open_bytes, continues, sealed, first_stamp, last_stamp, mark, data
-FROM log_chunks WHERE job_id = $1 AND attempt = $2 AND container = $3 AND seq >= $4 ORDER BY seq LIMIT $5
+SELECT {chunks.names} FROM log_chunks WHERE job_id = $1 AND attempt = $2 AND container = $3 AND seq >= $4 ORDER BY seq LIMIT $5
 
 -- name: log_versions
 -- The versions of logs that somebody waits for.

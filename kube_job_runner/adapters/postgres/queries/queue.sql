@@ -3,9 +3,9 @@
 WITH sent AS (
     INSERT INTO messages (available_at, priority, body)
     SELECT now() + m.delay_seconds * interval '1 second', m.priority, m.body
-    FROM unnest($1::double precision[], $2::smallint[], $3::bytea[]) AS m (delay_seconds, priority, body)
+    FROM unnest({messages.arrays}) AS m ({messages.names})
 )
-SELECT pg_notify(channel, '') FROM unnest($4::text[]) AS n (channel)
+SELECT pg_notify(channel, '') FROM unnest($1::text[]) AS n (channel)
 
 -- name: receive
 -- Lease messages: hide them until the lease's end, and mark them with its token. Each priority is read on its own, so that

@@ -8,8 +8,8 @@ SELECT spec FROM job_specs WHERE job_id = $1
 
 -- name: list_attempts
 -- The attempts of a job, oldest first.
-SELECT a.*, CASE WHEN l.removed_at IS NULL THEN l.status ELSE 'lost' END AS logs,
-       CASE WHEN l.removed_at IS NULL THEN l.lost_reason
+SELECT a.*, CASE WHEN l.removed_at IS NULL THEN coalesce(l.status, '') ELSE 'lost' END AS logs,
+       CASE WHEN l.removed_at IS NULL THEN coalesce(l.lost_reason, '')
             ELSE to_char(l.removed_at AT TIME ZONE 'UTC', '"removed by retention on "YYYY-MM-DD') END AS logs_lost
 FROM attempts a LEFT JOIN attempt_logs l ON l.job_id = a.job_id AND l.attempt = a.number
 WHERE a.job_id = $1 ORDER BY a.number

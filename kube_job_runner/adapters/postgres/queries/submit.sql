@@ -5,28 +5,19 @@
 -- The state, version and attempt that a job begins with are defaults of the tables: the role of this statement may name none.
 -- What is due at once is due by our clock, which the caller's may be ahead of: it would wait for the next round otherwise.
 WITH input AS MATERIALIZED (
-    SELECT id, name, coalesce(queue, $17) AS queue, coalesce(namespace, $18) AS namespace, coalesce(owner, $19) AS owner,
-           coalesce(priority, $20::smallint) AS priority, coalesce(labels, $21) AS labels, coalesce(policy, $22) AS policy,
-           coalesce(created_at, $23) AS created_at, coalesce(due_at, $24) AS due_at,
-           coalesce(next_check_at, $25) AS next_check_at, spec, key, request_hash, response,
-           coalesce(rerun_of, $27) AS rerun_of, coalesce(traceparent, $29) AS traceparent
-    FROM unnest(
-        $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[], $8::text[],
-        $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::bytea[],
-        $14::text[], $15::bytea[], $16::bytea[], $26::uuid[], $28::text[]
-    ) AS i (id, name, queue, namespace, owner, priority, labels, policy, created_at, due_at, next_check_at, spec,
-            key, request_hash, response, rerun_of, traceparent)
+    SELECT {job_identities.names}, {job_common.filled}, {job_due.filled}, spec, key, request_hash, response
+    FROM unnest({job_identities.arrays}, {job_common.arrays}, {job_due.arrays},
+                $1::bytea[], $3::text[], $4::bytea[], $5::bytea[])
+        AS i ({job_identities.names}, {job_common.names}, {job_due.names}, spec, key, request_hash, response)
 ), reserved AS (
     INSERT INTO idempotency_keys (owner, key, job_id, request_hash, response)
     SELECT owner, key, id, request_hash, response FROM input WHERE key IS NOT NULL ORDER BY owner, key
     ON CONFLICT (owner, key) DO NOTHING
     RETURNING job_id
 ), stored AS (
-    INSERT INTO jobs (id, priority, name, queue, namespace, owner, labels, policy, created_at, due_at, next_check_at,
-                      rerun_of, traceparent)
-    SELECT id, priority, name, queue, namespace, owner, labels::jsonb, policy::jsonb, created_at,
-           CASE WHEN due_at <= created_at THEN least(due_at, clock_timestamp()) ELSE due_at END,
-           next_check_at, rerun_of, traceparent
+    INSERT INTO jobs ({job_identities.names}, {job_common.names}, due_at)
+    SELECT {job_identities.names}, {job_common.names},
+           CASE WHEN due_at <= created_at THEN least(due_at, clock_timestamp()) ELSE due_at END
     FROM input WHERE key IS NULL OR id IN (SELECT job_id FROM reserved)
     ON CONFLICT (id) DO NOTHING
     RETURNING id
@@ -37,7 +28,7 @@ WITH input AS MATERIALIZED (
 ), history AS (
     INSERT INTO transitions (job_id, at) SELECT id, created_at FROM fresh
 ), sent AS (
-    INSERT INTO messages (priority, body) SELECT max(priority), $13::bytea FROM fresh HAVING count(*) > 0
+    INSERT INTO messages (priority, body) SELECT max(priority), $2::bytea FROM fresh HAVING count(*) > 0
 )
 SELECT (SELECT array_agg(job_id) FROM reserved) AS taken, pg_notify('kjr_messages', '')
 

@@ -8,7 +8,8 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.adapters.postgres import message_queue, rows, statements
+from kube_job_runner.adapters.postgres import rows, statements
+from kube_job_runner.adapters.postgres.columns import Row
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.facts import AttemptFacts
@@ -58,7 +59,7 @@ class PostgresLogStore:
 
     async def stored(self, key: LogKey, container: str) -> StoredLog:
         """Return what is stored of a container, to go on from there."""
-        chunks = tuple(_chunk(row) for row in await self._pool.fetch(SQL["stored"], *key, container))
+        chunks = tuple(rows.chunk(row) for row in await self._pool.fetch(SQL["stored"], *key, container))
         last = chunks[-1] if chunks else None
         body = decode_body(last.data) if last is not None and last.data is not None else None
         return StoredLog(chunks=chunks, last=body)
@@ -73,7 +74,7 @@ class PostgresLogStore:
 
     async def chunks_since(self, key: LogKey, container: str, stamp: int) -> list[Chunk]:
         """Return the chunks with lines that are not older than `stamp`."""
-        return [_chunk(row) for row in await self._pool.fetch(SQL["chunks_since"], *key, container, stamp)]
+        return [rows.chunk(row) for row in await self._pool.fetch(SQL["chunks_since"], *key, container, stamp)]
 
     async def append(
         self, writes: Sequence[LogWrite], *, token: UUID, cleanup_delay_seconds: float
@@ -81,21 +82,19 @@ class PostgresLogStore:
         """Store all that in one commit; see `ports.LogCollectStore.append`."""
 
         async def work(connection: Connection) -> frozenset[LogKey]:
-            columns = rows.columns([(*w.key, w.status, rows.text(w.lost_reason), w.fresh) for w in writes], 5)
-            locked = await connection.fetch(SQL["hold"], *columns, token)
+            locked = await connection.fetch(SQL["hold"], token, *rows.LOG_WRITES.encode(writes))
             held = frozenset((row["job_id"], row["attempt"]) for row in locked)
             kept = [write for write in writes if write.key in held]
             dropped = [(*write.key, container, seq) for write in kept for container, seq in write.drop]
             if dropped:
-                await connection.execute(SQL["drop_chunks"], *rows.columns(dropped, 4))
-            chunks = [_chunk_values(write.key, chunk) for write in kept for chunk in write.chunks]
+                await connection.execute(SQL["drop_chunks"], *zip(*dropped, strict=True))
+            chunks = [(write.key, chunk) for write in kept for chunk in write.chunks]
             if chunks:
-                await connection.execute(SQL["put_chunks"], *rows.columns(chunks, 15))
+                keys, bodies = zip(*chunks, strict=True)
+                await connection.execute(SQL["put_chunks"], *zip(*keys, strict=True), *rows.CHUNKS.encode(bodies))
             checks = await self._checks(connection, kept, cleanup_delay_seconds)
             hints = ["kjr_logs"] if kept else []
-            await connection.fetch(
-                SEND, *message_queue.message_columns(checks), hints + (["kjr_messages"] if checks else [])
-            )
+            await connection.fetch(SEND, hints + (["kjr_messages"] if checks else []), *rows.MESSAGES.encode(checks))
             return held
 
         return await self._pool.run(work, transaction=True)
@@ -106,7 +105,7 @@ class PostgresLogStore:
         moved = [(*w.key, w.status in ("stored", "lost")) for w in writes if w.status is not None]
         if not moved:
             return []
-        waiting = await connection.fetch(SQL["to_check"], *rows.columns(moved, 3), cleanup_delay_seconds)
+        waiting = await connection.fetch(SQL["to_check"], *zip(*moved, strict=True), cleanup_delay_seconds)
         return [messages.Outgoing(message=messages.Check(job_id=row["job_id"])) for row in waiting]
 
     # --- Readers ---
@@ -146,7 +145,7 @@ class PostgresLogStore:
     async def read_chunks(self, key: LogKey, container: str, *, from_seq: int, limit: int) -> list[Chunk]:
         """Return chunks with their data, in order, from number `from_seq` on."""
         found = await self._pool.fetch(SQL["read_chunks"], *key, container, from_seq, limit)
-        return [_chunk(row) for row in found]
+        return [rows.chunk(row) for row in found]
 
     async def log_versions(self, keys: Collection[LogKey]) -> dict[LogKey, int]:
         """Return the present version of each of these logs; unknown ones are left out."""
@@ -177,7 +176,7 @@ class PostgresLogStore:
             old = await connection.fetch(SQL["logs_to_expire"], older_than_seconds, limit)
             if not old:
                 return LogsExpired(logs=0, chunks=0), []
-            keys = rows.columns([(row["job_id"], row["attempt"]) for row in old], 2)
+            keys = [[row["job_id"] for row in old], [row["attempt"] for row in old]]
             taken = _taken(await connection.fetch(SQL["expire_chunks"], *keys, limit))
             # A statement of its own: it must see what the one before removed.
             marked = await connection.execute(SQL["mark_expired"], *keys)
@@ -190,15 +189,16 @@ TakenChunk = tuple[LogKey, str, int, bool]
 """A chunk that was removed: attempt, container, number, and whether it had a body and is no mark."""
 
 
-def _taken(gone: Iterable[rows.Row]) -> list[TakenChunk]:
+def _taken(gone: Iterable[Row]) -> list[TakenChunk]:
     return [((row["job_id"], row["attempt"]), row["container"], row["seq"], not row["mark"]) for row in gone]
 
 
-def _keys(keys: Collection[LogKey]) -> list[Sequence[Any]]:
-    return rows.columns(sorted(keys), 2)
+def _keys(keys: Collection[LogKey]) -> list[list[Any]]:
+    ordered = sorted(keys)
+    return [[job_id for job_id, _ in ordered], [attempt for _, attempt in ordered]]
 
 
-def _work(row: rows.Row) -> LogWork:
+def _work(row: Row) -> LogWork:
     return LogWork(
         job_id=row["job_id"],
         attempt=row["attempt"],
@@ -214,41 +214,4 @@ def _work(row: rows.Row) -> LogWork:
         facts=_facts.decode(row["facts"]),
         traceparent=row["traceparent"],
         now=row["now"],
-    )
-
-
-def _chunk(row: rows.Row) -> Chunk:
-    return Chunk(
-        container=row["container"],
-        seq=row["seq"],
-        first_line=row["first_line"],
-        lines=row["lines"],
-        first_byte=row["first_byte"],
-        size_bytes=row["bytes"],
-        open_bytes=row["open_bytes"],
-        continues=row["continues"],
-        sealed=row["sealed"],
-        first_stamp=row["first_stamp"],
-        last_stamp=row["last_stamp"],
-        mark=row["mark"],
-        data=row["data"],
-    )
-
-
-def _chunk_values(key: LogKey, chunk: Chunk) -> tuple[Any, ...]:
-    return (
-        *key,
-        chunk.container,
-        chunk.seq,
-        chunk.first_line,
-        chunk.lines,
-        chunk.first_byte,
-        chunk.size_bytes,
-        chunk.open_bytes,
-        chunk.continues,
-        chunk.sealed,
-        chunk.first_stamp,
-        chunk.last_stamp,
-        chunk.mark,
-        chunk.data,
     )

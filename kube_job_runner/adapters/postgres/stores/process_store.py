@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,7 @@ import msgspec
 
 from kube_job_runner.adapters.postgres import message_queue, rows, statements
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
+from kube_job_runner.domain.decide import log_wait
 from kube_job_runner.domain.job import Attempt
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.ports import Change, LoadedJob, Snapshot
@@ -30,7 +31,7 @@ class PostgresProcessStore:
         for row in found:
             if row["a_number"] is not None:
                 attempts.setdefault(row["id"], []).append(row)
-        return _snapshot(found, attempts, prefix="a_")
+        return _snapshot(found, attempts, rows.loaded_attempt)
 
     async def admit(self, limits: AdmissionLimits, *, limit: int, lease_seconds: float) -> Snapshot:
         """Admit up to `limit` waiting jobs that are due, as far as the limits allow, and return them with their specs."""
@@ -46,7 +47,7 @@ class PostgresProcessStore:
             if retried:
                 for row in await connection.fetch(SQL["attempts_of"], retried):
                     attempts.setdefault(row["job_id"], []).append(row)
-            return _snapshot(found, attempts)
+            return _snapshot(found, attempts, rows.attempt)
 
         return await self._pool.run(work, transaction=True)
 
@@ -60,17 +61,19 @@ class PostgresProcessStore:
             ids = {change.job.id for change in applied}
             lost = {change.job.id for change in changes} - ids
             handled = [receipt for job_id, of_job in receipts.items() if job_id not in lost for receipt in of_job]
-            attempts = [rows.attempt_values(attempt) for change in applied for attempt in change.attempts]
+            attempts = [attempt for change in applied for attempt in change.attempts]
             if attempts:
-                await connection.execute(SQL["put_attempts"], *rows.columns(attempts, 22))
+                await connection.execute(SQL["put_attempts"], *_attempt_parameters(attempts))
             if applied or handled:
-                await connection.fetch(SQL["apply"], *_apply_columns(applied, handled))
+                await connection.fetch(SQL["apply"], *_apply_parameters(applied, handled))
             return ids
 
         return await self._pool.run(work, transaction=True)
 
 
-def _snapshot(found: Sequence[Any], attempts: Mapping[UUID, Sequence[Any]], *, prefix: str = "") -> Snapshot:
+def _snapshot(
+    found: Sequence[Any], attempts: Mapping[UUID, Sequence[Any]], read_attempt: Callable[[Any], Attempt]
+) -> Snapshot:
     """Return the jobs of rows with the clock and the spec beside them; rows without a job are there for the clock only."""
     first: dict[UUID, Any] = {}
     for row in found:
@@ -80,7 +83,7 @@ def _snapshot(found: Sequence[Any], attempts: Mapping[UUID, Sequence[Any]], *, p
     unreadable: dict[UUID, str] = {}
     for job_id, row in first.items():
         try:
-            jobs[job_id] = _loaded(row, [rows.attempt(of_job, prefix) for of_job in attempts.get(job_id, ())])
+            jobs[job_id] = _loaded(row, [read_attempt(of_job) for of_job in attempts.get(job_id, ())])
         except (ValueError, msgspec.MsgspecError) as error:
             unreadable[job_id] = f"its rows cannot be read: {error}"
     return Snapshot(now=found[0]["now"], jobs=jobs, unreadable=unreadable)
@@ -99,18 +102,21 @@ async def _still_fitting(connection: Connection, changes: Sequence[Change]) -> l
     return [change for change in changes if versions.get(change.job.id) == change.expected_version]
 
 
-def _apply_columns(changes: Sequence[Change], handled: Iterable[str]) -> list[Any]:
+def _apply_parameters(changes: Sequence[Change], handled: Iterable[str]) -> list[Any]:
     outgoing = [message for change in changes for message in change.messages]
     hints = ["kjr_jobs"] if changes else []
     if any(message.delay_seconds <= 0 for message in outgoing):
         hints.append("kjr_messages")
     return [
-        *rows.columns([rows.job_values(change.job) for change in changes], 12),
-        *rows.columns([rows.transition_values(t) for change in changes for t in change.transitions], 9),
-        *rows.columns(
-            [(a.job_id, a.attempt, a.kind, rows.text(a.detail), a.at) for c in changes for a in c.anomalies], 5
-        ),
-        *message_queue.message_columns(outgoing),
         *message_queue.receipt_columns(handled),
         hints,
+        *rows.JOB_CHANGES.encode([change.job for change in changes]),
+        *rows.TRANSITIONS.encode([transition for change in changes for transition in change.transitions]),
+        *rows.ANOMALIES.encode([anomaly for change in changes for anomaly in change.anomalies]),
+        *rows.MESSAGES.encode(outgoing),
     ]
+
+
+def _attempt_parameters(attempts: Sequence[Attempt]) -> list[Any]:
+    logged = [log_wait.log_expected(attempt) for attempt in attempts]
+    return [logged, [rows.text(attempt.logs_lost) for attempt in attempts], *rows.ATTEMPTS.encode(attempts)]

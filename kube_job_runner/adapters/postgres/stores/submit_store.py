@@ -63,7 +63,7 @@ class PostgresSubmitStore:
 
     async def _insert(self, submissions: Sequence[Submission]) -> dict[Key, _Stored]:
         """Store submissions of different keys, each whose key is free; return what is stored under the keys."""
-        row = await self._pool.fetchrow(SQL["insert_jobs"], *_columns(submissions))
+        row = await self._pool.fetchrow(SQL["insert_jobs"], *_parameters(submissions))
         taken = set(row["taken"] or ()) if row else set()
         stored: dict[Key, _Stored] = {}
         others: list[Key] = []
@@ -108,30 +108,19 @@ def _key(submission: Submission) -> Key | None:
     return None if submission.idempotency_key is None else (submission.job.owner, submission.idempotency_key)
 
 
-def _columns(submissions: Sequence[Submission]) -> list[Any]:
+def _parameters(submissions: Sequence[Submission]) -> list[Any]:
     jobs = [submission.job for submission in submissions]
-    common: list[list[Any]] = [
-        [job.queue for job in jobs],
-        [job.namespace for job in jobs],
-        [job.owner for job in jobs],
-        [job.priority for job in jobs],
-        _encoded([job.labels for job in jobs]),
-        _encoded([job.policy for job in jobs]),
-        [job.created_at for job in jobs],
-        [job.due_at for job in jobs],
-        [job.next_check_at for job in jobs],
-    ]
-    folded = [rows.folded(column) for column in common]
+    common, common_columns = rows.JOB_COMMON.encode_folded(jobs)
+    due, due_columns = rows.JOB_DUE.encode_folded(jobs)
     return [
-        [job.id for job in jobs],
-        [job.name for job in jobs],
-        *(column for column, _ in folded),
         [submission.spec for submission in submissions],
         messages.encode(messages.Submitted(job_id=jobs[0].id)),
         *_key_columns(submissions),
-        *(default for _, default in folded),
-        *rows.folded([job.rerun_of for job in jobs]),
-        *rows.folded([job.traceparent for job in jobs]),
+        *common,
+        *due,
+        *rows.JOB_IDENTITIES.encode(jobs),
+        *common_columns,
+        *due_columns,
     ]
 
 
@@ -143,9 +132,3 @@ def _key_columns(submissions: Sequence[Submission]) -> list[list[Any]]:
         [submission.request_hash for submission in submissions],
         [submission.response for submission in submissions],
     ]
-
-
-def _encoded(values: list[Any]) -> list[str]:
-    if values.count(values[0]) == len(values):
-        return [rows.as_json(values[0])] * len(values)
-    return [rows.as_json(value) for value in values]

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from kube_job_runner.adapters.postgres import message_queue, statements
+from kube_job_runner.adapters.postgres import rows, statements
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.errors import PermanentError, TemporaryError
@@ -39,7 +39,7 @@ class PostgresSweepStore:
             due = await connection.fetch(SQL["due_jobs"], limit, rearm_seconds)
             if due:
                 checks = [messages.Outgoing(message=messages.Check(job_id=row["id"])) for row in due]
-                await connection.fetch(SEND, *message_queue.message_columns(checks), ["kjr_messages"])
+                await connection.fetch(SEND, ["kjr_messages"], *rows.MESSAGES.encode(checks))
             return len(due)
 
         return await self._pool.run(work, transaction=True)

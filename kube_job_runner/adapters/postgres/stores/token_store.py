@@ -18,7 +18,7 @@ class PostgresTokenStore:
     async def find_token(self, token_hash: bytes) -> Token | None:
         """Return the token with that hash if it may be used now (not revoked, not expired), by the database's clock."""
         row = await self._pool.fetchrow(SQL["find_token"], token_hash)
-        return None if row is None else _token(row)
+        return None if row is None else rows.token(row)
 
     async def add_token(self, token: Token) -> None:
         """Store a token; one of the same name and hash is left as it is."""
@@ -34,19 +34,8 @@ class PostgresTokenStore:
 
     async def list_tokens(self) -> list[Token]:
         """Return all tokens, newest first."""
-        return [_token(row) for row in await self._pool.fetch(SQL["list_tokens"])]
+        return [rows.token(row) for row in await self._pool.fetch(SQL["list_tokens"])]
 
     async def revoke_token(self, name: str) -> int:
         """Revoke all tokens of that name; return how many."""
         return await self._pool.execute(SQL["revoke_token"], name)
-
-
-def _token(row: rows.Row) -> Token:
-    return Token(
-        name=row["name"],
-        token_hash=row["token_hash"],
-        prefix=row["prefix"],
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        revoked_at=row["revoked_at"],
-    )

@@ -7,16 +7,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from kube_job_runner.domain.decide import cleanup, creation, endings
+from kube_job_runner.domain.decide import creation, next_attempt
 from kube_job_runner.domain.decide.decision import Create, Decision, Find
 from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, Seen
 from kube_job_runner.domain.job import Attempt, Job, Verdict
-from kube_job_runner.domain.messages import Delete, Observed
+from kube_job_runner.domain.messages import Delete
 from kube_job_runner.domain.spec.model import Retry, RetryRule, Timeouts
 from kube_job_runner.domain.states import State
 from tests.support.domain import (
     CLUSTER_UID,
-    JOB_ID,
     RULES,
     T0,
     after,
@@ -33,7 +32,6 @@ from tests.support.domain import (
 )
 
 EXIT_3 = Verdict(outcome=State.FAILED, reason="ApplicationExit", exit_code=3, cause="application")
-NOT_FOUND = "rpc error: code = NotFound desc = failed to resolve reference: registry.example.com/none:1: not found"
 
 
 class TestQueued:
@@ -57,7 +55,7 @@ class TestQueued:
 
     def test_what_is_found_in_the_cluster_counts_as_admitted(self) -> None:
         job = make_job(admitted_at=None, cancelled=True)
-        decision = creation.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=after(3), rules=RULES)
+        decision = creation.created(job, {}, next_attempt.new_attempt(job, {}), job_facts(), now=after(3), rules=RULES)
         assert decision.job.admitted_at == after(3)
         assert decision.job.in_flight
 
@@ -85,7 +83,7 @@ class TestQueued:
 
     def test_a_cancelled_job_whose_create_got_through_is_stopped_and_its_cluster_job_deleted(self) -> None:
         job = make_job(cancelled=True)
-        decision = creation.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=T0, rules=RULES)
+        decision = creation.created(job, {}, next_attempt.new_attempt(job, {}), job_facts(), now=T0, rules=RULES)
         assert [t.to_state for t in decision.transitions] == [State.STARTING, State.STOPPING]
         [delete] = [outgoing.message for outgoing in decision.messages]
         assert isinstance(delete, Delete)
@@ -120,119 +118,6 @@ class TestQueued:
         verdict = Verdict(outcome=State.FAILED, reason="AdmissionDenied", explanation="The cluster refused the job: no")
         decision = creation.refused(make_job(), {}, verdict, now=T0, rules=RULES)
         assert (decision.job.state, decision.job.reason) == (State.FAILED, "AdmissionDenied")
-
-
-class TestStarting:
-    def test_created_makes_the_job_start(self) -> None:
-        job = make_job()
-        decision = creation.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=after(3), rules=RULES)
-        assert decision.job.state is State.STARTING
-        assert decision.job.attempt == 1
-        assert decision.attempts[0].cluster_uid == CLUSTER_UID
-        assert decision.job.next_check_at == after(900)
-
-    def test_a_cluster_with_a_wrong_clock_cannot_put_the_create_before_it_was_due_or_into_the_future(self) -> None:
-        job = make_job(due_at=after(10))
-        for seconds, expected in ((-600, after(10)), (12, after(12)), (600, after(13))):
-            facts = msgspec.structs.replace(job_facts(), created_at=after(seconds))
-            decision = creation.created(job, {}, endings.next_attempt(job, {}), facts, now=after(13), rules=RULES)
-            assert decision.attempts[0].created_at == expected
-
-    def test_a_missing_image_fails_the_job_after_its_grace_and_removes_the_cluster_job_at_once(self) -> None:
-        job = make_job(State.STARTING)
-        attempt = with_facts(make_attempt(), pod_facts(waiting("ErrImagePull", NOT_FOUND)))
-        first = decide(job, attempt, now=after(1))
-        assert first.job.state is State.STARTING
-        assert first.job.next_check_at == after(46)
-        job, attempts = apply(first, {1: attempt})
-        backed_off = with_facts(attempts[1], pod_facts(waiting("ImagePullBackOff", f"Back-off: {NOT_FOUND}"), rv=12))
-        assert decide(job, backed_off, now=after(45)).job.state is State.STARTING
-        last = decide(job, backed_off, now=after(46))
-        assert (last.job.state, last.job.reason) == (State.FAILED, "ImageNotFound")
-        assert "registry.example.com/none:1" in last.job.explanation
-        assert [type(o.message) for o in last.messages] == [Delete]
-
-    def test_the_grace_ends_when_the_signal_goes_away_and_starts_anew_when_it_comes_back(self) -> None:
-        job = make_job(State.STARTING)
-        sick = with_facts(make_attempt(), pod_facts(waiting("ErrImagePull", NOT_FOUND)))
-        job, attempts = apply(decide(job, sick, now=after(1)), {1: sick})
-        well = with_facts(attempts[1], pod_facts(waiting("ContainerCreating"), rv=12))
-        job, attempts = apply(decide(job, well, now=after(20)), {1: well})
-        assert attempts[1].unhealthy_since is None
-        sick_again = with_facts(attempts[1], pod_facts(waiting("ErrImagePull", NOT_FOUND), rv=13))
-        decision = decide(job, sick_again, now=after(40))
-        assert decision.job.state is State.STARTING
-        assert decision.job.next_check_at == after(85)
-
-    def test_a_back_off_without_its_cause_keeps_the_cause_seen_before(self) -> None:
-        job = make_job(State.STARTING)
-        sick = with_facts(make_attempt(), pod_facts(waiting("ErrImagePull", NOT_FOUND)))
-        job, attempts = apply(decide(job, sick, now=after(1)), {1: sick})
-        bare = with_facts(attempts[1], pod_facts(waiting("ImagePullBackOff", 'Back-off pulling image "x"'), rv=12))
-        job, attempts = apply(decide(job, bare, now=after(20)), {1: bare})
-        assert attempts[1].unhealthy_since == after(1)
-
-    def test_an_invalid_image_reference_fails_at_once(self) -> None:
-        attempt = with_facts(make_attempt(), pod_facts(waiting("InvalidImageName", "invalid reference format")))
-        decision = decide(make_job(State.STARTING), attempt)
-        assert (decision.job.state, decision.job.reason) == (State.FAILED, "ImageReferenceInvalid")
-
-    def test_an_unknown_waiting_reason_is_never_fatal(self) -> None:
-        attempt = with_facts(make_attempt(), pod_facts(waiting("SomethingNew", "what?")))
-        assert decide(make_job(State.STARTING), attempt, now=after(899)).job.state is State.STARTING
-
-    def test_a_registry_that_is_away_costs_a_free_attempt_after_its_grace_and_only_once_the_pod_is_gone(self) -> None:
-        away = waiting("ErrImagePull", "dial tcp 10.0.0.1:443: connect: connection refused")
-        attempt = with_facts(make_attempt(), pod_facts(away))
-        job, attempts = apply(decide(make_job(State.STARTING), attempt, now=after(1)), {1: attempt})
-        grace_seconds = (job.next_check_at - after(1)).total_seconds() if job.next_check_at else 0
-        assert 60 <= grace_seconds < 900
-        late = after(1 + grace_seconds)
-        stopping = decide(job, attempts[1], now=late)
-        assert (stopping.job.state, stopping.job.reason) == (State.STOPPING, "RegistryUnavailable")
-        assert [type(o.message) for o in stopping.messages] == [Delete]
-        job, attempts = apply(stopping, attempts)
-        gone = with_facts(attempts[1], job_facts(rv=30, deleting=True, gone=True), pod_facts(away, rv=29, gone=True))
-        again = decide(job, gone, now=late)
-        assert again.job.state is State.QUEUED
-        assert "Free retry 1 of 5 follows." in again.job.explanation
-
-    def test_the_worst_of_several_containers_decides(self) -> None:
-        proxy = ContainerFacts(name="proxy", init=True, sidecar=True, state="waiting", reason="InvalidImageName")
-        seen = pod_facts(waiting("ErrImagePull", NOT_FOUND))
-        seen = msgspec.structs.replace(seen, containers=(*seen.containers, proxy))
-        decision = decide(make_job(State.STARTING), with_facts(make_attempt(), seen))
-        assert (decision.job.state, decision.job.reason) == (State.FAILED, "ImageReferenceInvalid")
-        assert "proxy" in decision.job.explanation
-
-    def test_a_permanent_fault_that_the_user_wants_retried_stops_its_pod_first(self) -> None:
-        rules = (RetryRule(action="retry", reasons=("ImageReferenceInvalid",)),)
-        attempt = with_facts(make_attempt(), pod_facts(waiting("InvalidImageName", "bad")))
-        decision = decide(make_job(State.STARTING, retry=Retry(attempts=2, rules=rules)), attempt)
-        assert decision.job.state is State.STOPPING
-
-    def test_the_start_timeout_says_what_the_job_was_waiting_for(self) -> None:
-        pending = Condition(
-            type="PodScheduled", status="False", reason="Unschedulable", message="0/20 nodes: 20 Insufficient cpu."
-        )
-        attempt = with_facts(make_attempt(), pod_facts(conditions=(pending,), node=""))
-        decision = decide(make_job(State.STARTING, timeouts=Timeouts(start_seconds=5)), attempt, now=after(5))
-        assert (decision.job.state, decision.job.reason) == (State.FAILED, "StartTimeout")
-        assert "Insufficient cpu" in decision.job.explanation
-        assert [type(o.message) for o in decision.messages] == [Delete]
-
-    def test_a_running_container_makes_the_job_run_and_sets_its_deadline(self) -> None:
-        attempt = with_facts(make_attempt(), pod_facts(running(2), phase="Running"))
-        decision = decide(make_job(State.STARTING, timeouts=Timeouts(run_seconds=60)), attempt, now=after(3))
-        assert decision.job.state is State.RUNNING
-        assert decision.job.started_at == after(2)
-        assert decision.job.next_check_at == after(62)
-
-    def test_a_node_with_a_wrong_clock_cannot_put_the_start_into_the_future_or_before_the_create(self) -> None:
-        for seconds, expected in ((600, after(3)), (-600, T0)):
-            attempt = with_facts(make_attempt(), pod_facts(running(seconds), phase="Running"))
-            decision = decide(make_job(State.STARTING), attempt, now=after(3))
-            assert decision.attempts[0].started_at == expected
 
 
 class TestEnding:
@@ -392,7 +277,7 @@ class TestRetry:
     def test_a_node_is_not_avoided_when_the_user_does_not_want_it(self) -> None:
         lost = Verdict(outcome=State.FAILED, reason="NodeLost", cause="infrastructure")
         job = make_job(attempt=1, retry=Retry(avoid_failed_nodes=False))
-        assert endings.nodes_to_avoid(job, {1: make_attempt(verdict=lost, node="node-1")}) == ()
+        assert next_attempt.nodes_to_avoid(job, {1: make_attempt(verdict=lost, node="node-1")}) == ()
 
     def test_memory_grows_from_attempt_to_attempt(self) -> None:
         rules = (RetryRule(action="grow_memory", reasons=("OutOfMemory",), factor=2, max_memory="4Gi"),)
@@ -400,20 +285,20 @@ class TestRetry:
         job = msgspec.structs.replace(job, policy=msgspec.structs.replace(job.policy, memory="1Gi"))
         oom = Verdict(outcome=State.FAILED, reason="OutOfMemory", exit_code=137, cause="application")
         first = make_attempt(verdict=oom)
-        second = endings.next_attempt(job, {1: first})
+        second = next_attempt.new_attempt(job, {1: first})
         assert second.memory == "2048Mi"
         job = msgspec.structs.replace(job, attempt=2)
         second = msgspec.structs.replace(second, verdict=EXIT_3)
-        assert endings.next_attempt(job, {1: first, 2: second}).memory == "2048Mi"
+        assert next_attempt.new_attempt(job, {1: first, 2: second}).memory == "2048Mi"
         second = msgspec.structs.replace(second, verdict=oom)
-        assert endings.next_attempt(job, {1: first, 2: second}).memory == "4096Mi"
+        assert next_attempt.new_attempt(job, {1: first, 2: second}).memory == "4096Mi"
 
     def test_a_success_that_overtook_a_cancel_says_so(self) -> None:
         attempt = with_facts(make_attempt(), job_facts("Complete", rv=20), pod_facts(ended(0), phase="Succeeded"))
         decision = decide(make_job(State.RUNNING, cancelled=True), attempt, now=after(5))
         assert decision.job.state is State.SUCCEEDED
         assert decision.job.explanation == (
-            "A cancel was asked for by ann at 2026-01-01 00:00:00 UTC; the job ended first."
+            "A cancel was requested by ann at 2026-01-01 00:00:00 UTC; the job ended first."
         )
 
     def test_what_can_never_work_is_not_tried_again(self) -> None:
@@ -539,79 +424,6 @@ class TestStopping:
         assert (decide(job, gone, now=after(62)).job.state) is State.FAILED
 
 
-class TestCleanup:
-    def finished(self) -> tuple[Job, dict[int, Attempt]]:
-        attempt = with_facts(
-            make_attempt(logs="stored"), job_facts("Complete", rv=20), pod_facts(ended(0), phase="Succeeded")
-        )
-        return apply(decide(make_job(State.RUNNING), attempt, now=after(5)), {1: attempt})
-
-    def test_a_finished_cluster_job_stays_for_a_while_so_that_its_log_can_be_read(self) -> None:
-        job, attempts = self.finished()
-        assert job.next_check_at == after(305)
-        assert decide(job, attempts[1], now=after(304)).messages == ()
-        decision = decide(job, attempts[1], now=after(305))
-        [delete] = [outgoing.message for outgoing in decision.messages]
-        assert isinstance(delete, Delete)
-        assert not delete.wait_for_pods
-        assert decision.job.state is State.SUCCEEDED
-
-    def test_a_cluster_job_whose_pod_no_watch_has_shown_yet_stays_until_its_log_can_be_read(self) -> None:
-        job, attempt = make_job(State.STARTING), with_facts(make_attempt(logs=""), job_facts("Complete", rv=20))
-        job, attempts = apply(decide(job, attempt, now=after(5)), {1: attempt})
-        job, attempts = apply(decide(job, attempts[1], now=after(10)), attempts)
-        assert job.state is State.SUCCEEDED
-        assert decide(job, attempts[1], now=after(500)).messages == ()
-        seen = with_facts(attempts[1], pod_facts(ended(0), phase="Succeeded"))
-        assert cleanup.log_expected(seen)
-        assert decide(job, seen, now=after(501)).messages == ()
-        never_seen = decide(job, attempts[1], now=after(615))
-        assert [type(outgoing.message) for outgoing in never_seen.messages] == [Delete]
-        assert never_seen.attempts[0].logs_lost == "its pod was never seen"
-
-    def test_the_log_of_a_complete_job_is_awaited_though_its_pod_was_last_seen_before_it_ran(self) -> None:
-        pending = pod_facts(waiting("ContainerCreating"), phase="Pending")
-        attempt = with_facts(make_attempt(logs=""), pending, job_facts("Complete", rv=20))
-        job, attempts = apply(decide(make_job(State.STARTING), attempt, now=after(5)), {1: attempt})
-        job, attempts = apply(decide(job, attempts[1], now=after(10)), attempts)
-        assert job.state is State.SUCCEEDED
-        assert cleanup.log_expected(attempts[1])
-        assert decide(job, attempts[1], now=after(500)).messages == ()
-
-    def test_nothing_is_looked_at_again_once_it_is_gone(self) -> None:
-        job, attempts = self.finished()
-        job, attempts = apply(decide(job, attempts[1], now=after(305)), attempts)
-        gone = with_facts(attempts[1], job_facts("Complete", rv=40, gone=True))
-        assert decide(job, gone, now=after(306)).job.next_check_at is None
-
-    def test_contrary_evidence_is_an_anomaly_and_changes_nothing(self) -> None:
-        job = make_job(State.FAILED, reason="StartTimeout")
-        verdict = Verdict(outcome=State.FAILED, reason="StartTimeout")
-        attempt = make_attempt(verdict=verdict, decided_at=T0, delete_requested_at=T0)
-        late = with_facts(attempt, job_facts("Complete", rv=30), pod_facts(ended(0), phase="Succeeded"))
-        decision = decide(job, late, now=after(1))
-        assert {anomaly.kind for anomaly in decision.anomalies} == {"CompletedAfterEnd", "StartedAfterEnd"}
-        assert decision.transitions == ()
-        assert decision.job.state is State.FAILED
-
-    def test_a_cluster_job_that_appears_after_the_end_is_removed(self) -> None:
-        job = make_job(State.CANCELLED, attempt=0)
-        seen = Observed(job_id=JOB_ID, attempt=1, seen=job_facts())
-        attempt = creation.stray(job, seen, now=T0)
-        assert attempt is not None
-        assert [type(o.message) for o in decide(job, attempt).messages] == [Delete]
-        assert creation.stray(make_job(), seen, now=T0) is None
-
-    def test_a_create_that_lost_to_a_cancel_is_removed(self) -> None:
-        job = make_job(State.CANCELLED, attempt=0)
-        made = endings.next_attempt(job, {})
-        decision = creation.remove_stray(job, {}, made, job_facts(), now=T0, rules=RULES)
-        assert decision is not None
-        assert [type(o.message) for o in decision.messages] == [Delete]
-        assert decision.job.state is State.CANCELLED
-        assert creation.remove_stray(make_job(), {}, made, job_facts(), now=T0, rules=RULES) is None
-
-
 def test_facts_of_another_uid_change_nothing() -> None:
     attempt = make_attempt()
     assert with_facts(attempt, job_facts("Complete", uid="somebody-else", rv=99)) == attempt
@@ -628,7 +440,7 @@ def test_a_decision_that_changes_nothing_keeps_the_version() -> None:
 
 def test_versions_of_transitions_follow_one_another() -> None:
     job = make_job(cancelled=True)
-    decision = creation.created(job, {}, endings.next_attempt(job, {}), job_facts(), now=T0, rules=RULES)
+    decision = creation.created(job, {}, next_attempt.new_attempt(job, {}), job_facts(), now=T0, rules=RULES)
     assert [t.version for t in decision.transitions] == [8, 9]
     assert decision.job.version == 9
     assert msgspec.structs.asdict(decision.job)["state"] is State.STOPPING
@@ -638,34 +450,3 @@ def test_facts_empty_means_waiting_for_the_cluster() -> None:
     attempt = make_attempt(facts=AttemptFacts())
     decision = decide(make_job(State.STARTING, timeouts=Timeouts(start_seconds=5)), attempt, now=after(5))
     assert "has not made a pod" in decision.job.explanation
-
-
-class TestForce:
-    def stopping(self, **policy: Any) -> tuple[Job, Attempt]:
-        job = make_job(State.RUNNING, cancelled=True)
-        job = msgspec.structs.replace(job, policy=msgspec.structs.replace(job.policy, **policy))
-        attempt = with_facts(make_attempt(logs="following"), pod_facts(running(), phase="Running"))
-        job, attempts = apply(decide(job, attempt, now=after(5)), {1: attempt})
-        return job, attempts[1]
-
-    def test_a_pod_that_hangs_is_removed_by_force_long_after_its_grace_and_it_is_told(self) -> None:
-        job, attempt = self.stopping(stop_grace_seconds=10)
-        force_at = 5 + 10 + RULES.force_after_seconds
-        job, attempts = apply(decide(job, attempt, now=after(force_at - 1)), {1: attempt})
-        assert job.next_check_at == after(force_at)
-        forced = decide(job, attempts[1], now=after(force_at))
-        [delete] = [outgoing.message for outgoing in forced.messages]
-        assert isinstance(delete, Delete)
-        assert (delete.grace_seconds, delete.pods) == (0, (("etl-pod", "pod-1"),))
-        assert "may still run on node node-1" in forced.anomalies[0].detail
-
-    def test_a_cancel_may_bring_its_own_grace_at_once_or_later(self) -> None:
-        job, attempt = self.stopping()
-        assert job.cancel is not None
-        impatient = msgspec.structs.replace(job, cancel=msgspec.structs.replace(job.cancel, grace_seconds=0))
-        decision = decide(impatient, attempt, now=after(7))
-        [delete] = [outgoing.message for outgoing in decision.messages]
-        assert isinstance(delete, Delete)
-        assert (delete.grace_seconds, delete.pods) == (0, (("etl-pod", "pod-1"),))
-        again = decide(decision.job, decision.attempts[0], now=after(8))
-        assert again.messages == (), "what was asked for once is not asked for again at once"

@@ -19,7 +19,7 @@ from tests.support.domain import after, apply, decide, make_attempt, make_job
 
 Seen = JobFacts | PodFacts | EventFacts
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "watch"
+FIXTURES = Path(__file__).parents[3] / "fixtures" / "watch"
 CHANGES = ("ADDED", "MODIFIED", "DELETED")
 
 

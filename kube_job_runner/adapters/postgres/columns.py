@@ -1,0 +1,151 @@
+"""Columns of tables: name, SQL type, and the field of the domain type that each column holds.
+
+A set of columns is the one owner of their order. The SQL text of its lists, the parameters of a statement and the reading of
+rows are all made from it, so that two columns can never be swapped in one of them.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+_MARKER = re.compile(r"\{(\w+)\.(\w+)(?::(\w+))?\}")
+_PARAMETER = re.compile(r"\$(\d+)")
+
+
+class Row(Protocol):
+    """A row, by column name."""
+
+    def __getitem__(self, column: str, /) -> Any: ...
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column. `field` is the attribute that it holds, by default the one of its name.
+
+    `encode` makes the parameter from the field's value, `decode` the field's value from the column's; None leaves it as it
+    is. A column of the primary key is never updated.
+    """
+
+    name: str
+    sql_type: str
+    field: str = ""
+    encode: Callable[[Any], Any] | None = None
+    decode: Callable[[Any], Any] | None = None
+    key: bool = False
+
+    @property
+    def attribute(self) -> str:
+        """The attribute that the column holds."""
+        return self.field or self.name
+
+    def encoded(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Return the values of a field as an array parameter."""
+        return values if self.encode is None else list(map(self.encode, values))
+
+    def folded(self, values: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+        """Return a parameter for the value that all rows share, and an array parameter for values that differ.
+
+        One of them is empty, the other is used: `unnest` pads an empty array with NULL, and `filled` puts the shared value in
+        its place. It halves the cost of a submit, where most columns are shared.
+        """
+        if values and values[0] is not None and values.count(values[0]) == len(values):
+            return self.encoded(values[:1])[0], []
+        return None, self.encoded(values)
+
+
+class Columns(Generic[T]):
+    """Columns in their order, of rows that hold a `T`."""
+
+    def __init__(self, *columns: Column) -> None:
+        self.columns = columns
+        fields = operator.attrgetter(*(column.attribute for column in columns))
+        self._fields: Callable[[Any], tuple[Any, ...]] = fields if len(columns) > 1 else lambda item: (fields(item),)
+
+    def only(self, *names: str) -> Columns[T]:
+        """Return the columns of these names, in this order."""
+        by_name = {column.name: column for column in self.columns}
+        return Columns(*(by_name[name] for name in names))
+
+    def _values(self, items: Sequence[T]) -> Iterable[tuple[Column, Sequence[Any]]]:
+        found: list[Sequence[Any]] = list(zip(*map(self._fields, items), strict=True)) or [()] * len(self.columns)
+        return zip(self.columns, found, strict=True)
+
+    def encode(self, items: Sequence[T]) -> list[Sequence[Any]]:
+        """Return the parameters for `arrays`: the values of each column."""
+        return [column.encoded(values) for column, values in self._values(items)]
+
+    def encode_folded(self, items: Sequence[T]) -> tuple[list[Any], list[Sequence[Any]]]:
+        """Return the parameters for `filled` and those for `arrays`."""
+        folded = [column.folded(values) for column, values in self._values(items)]
+        return [shared for shared, _ in folded], [values for _, values in folded]
+
+    def reader(self, type_: type[T], *, prefix: str = "", **others: Callable[[Row], Any]) -> Callable[[Row], T]:
+        """Return a function that makes a `type_` of a row, whose columns may have a prefix.
+
+        `others` make the fields that are more than one column, from the whole row. The function is compiled, as those of a
+        dataclass are, because every row that is loaded passes through it.
+        """
+        scope: dict[str, Any] = {"type_": type_}
+        parts = []
+        for column in self.columns:
+            value = f"row[{prefix + column.name!r}]"
+            if column.decode is not None:
+                scope[f"decode_{column.name}"] = column.decode
+                value = f"decode_{column.name}({value})"
+            parts.append(f"{column.attribute}={value}")
+        for field, make in others.items():
+            scope[f"make_{field}"] = make
+            parts.append(f"{field}=make_{field}(row)")
+        read: Callable[[Row], T] = eval(f"lambda row: type_({', '.join(parts)})", scope)  # noqa: S307 - our own names
+        return read
+
+
+class _Text:
+    """One statement: it gives numbers to the parameters that its markers stand for."""
+
+    def __init__(self, statement: str, sets: Mapping[str, Columns[Any]]) -> None:
+        self._sets = sets
+        self._number = max(map(int, _PARAMETER.findall(statement)), default=0)
+
+    def _next(self) -> str:
+        self._number += 1
+        return f"${self._number}"
+
+    def expand(self, marker: re.Match[str]) -> str:
+        """Return the list that a marker stands for."""
+        columns, alias = self._sets[marker[1]].columns, marker[3]
+        match marker[2]:
+            case "names":
+                parts = [column.name for column in columns]
+            case "arrays":
+                parts = [f"{self._next()}::{column.sql_type}[]" for column in columns]
+            case "filled":
+                parts = [f"coalesce({c.name}, {self._next()}::{c.sql_type}) AS {c.name}" for c in columns]
+            case "set":
+                parts = [f"{column.name} = {alias}.{column.name}" for column in columns if not column.key]
+            case "prefixed":
+                parts = [f"{alias}.{column.name} AS {alias}_{column.name}" for column in columns]
+            case other:
+                raise ValueError(f"unknown list {other!r} in {marker[0]}")
+        return ", ".join(parts)
+
+
+def expand(statement: str, sets: Mapping[str, Columns[Any]]) -> str:
+    """Return a statement with the lists that its markers stand for.
+
+    A marker is `{SET.names}`, `{SET.arrays}` (one array parameter per column), `{SET.filled}` (the columns, with a parameter
+    in the place of NULL), `{SET.set:ALIAS}` (assignments from that alias, without the key) or `{SET.prefixed:ALIAS}` (the
+    columns of that alias, renamed to `ALIAS_name`). Parameters take the numbers after the highest one that the statement
+    itself names, in the order in which the markers stand.
+
+    Raises:
+        KeyError: there is no such set.
+        ValueError: there is no such list.
+    """
+    return _MARKER.sub(_Text(statement, sets).expand, statement)
