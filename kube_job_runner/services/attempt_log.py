@@ -71,7 +71,7 @@ class AttemptLog:
         """Work until the log is stored or lost.
 
         Raises:
-            LogLeaseLost: another collector has it by now.
+            LogLeaseLost: another collector works on it now.
             TemporaryError: the store does not answer.
         """
         ticking = asyncio.create_task(self._tick(), name="log-flush")

@@ -21,7 +21,7 @@ _RETRY_MAX_SECONDS = 5.0
 
 
 class LogLeaseLost(Exception):
-    """Another collector works on this attempt by now, or its log is complete."""
+    """Another collector works on this attempt now, or its log is complete."""
 
 
 class ChunkWriter:

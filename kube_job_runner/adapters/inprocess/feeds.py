@@ -100,9 +100,9 @@ class Feed(Generic[SeenT]):
 
     def announce(self, seen: SeenT) -> None:
         """Tell every watcher of a change. Here that happens at once."""
-        self.tell(seen)
+        self.push(seen)
 
-    def tell(self, seen: SeenT) -> None:
+    def push(self, seen: SeenT) -> None:
         """Give a change to every watcher."""
         for watcher in self._watchers:
             watcher.push(seen)

@@ -140,7 +140,7 @@ class ObjectReference(msgspec.Struct, gc=False):
 
 
 class EventSeries(msgspec.Struct, rename="camel", gc=False):
-    """EventSeries (core/v1): an Event that goes on."""
+    """EventSeries (core/v1): the counts of an Event that repeats."""
 
     count: int | None = None
     last_observed_time: datetime | None = None

@@ -98,8 +98,7 @@ class Client:
     async def request(
         self, method: str, target: str, *, action: str, body: bytes | None = None, accept: str | None = None
     ) -> Answer:
-        """Send a request and return the whole answer, whatever its status. After a 401 it is sent again, once, with new
-        credentials.
+        """Send a request and return the whole answer, with any status. After a 401 it is sent once more, with new credentials.
 
         `target` is path and query, encoded. `action` names the request in messages. `accept` is the media type to ask for,
         if not plain JSON.

@@ -137,7 +137,7 @@ class KubernetesCluster:
             await asyncio.gather(*removals)
 
     async def _replaced(self, answer: Answer, namespace: str, cluster_name: str, cluster_uid: str) -> bool:
-        """Tell whether a delete was refused because another Job has the name by now. Only reading it can tell."""
+        """Tell whether a delete was refused because another Job has the name now. Only a look can tell."""
         if answer.status != 409:
             return False
         item = await self._get(namespace, cluster_name)
@@ -149,7 +149,7 @@ class KubernetesCluster:
     async def _delete_exactly(
         self, kind: Literal["Job", "Pod"], namespace: str, name: str, uid: str, **options: str | int
     ) -> None:
-        """Delete an object by uid. It is no error if it is gone, or if another object has its name by now."""
+        """Delete an object by uid. It is no error if it is gone, or if another object has its name now."""
         action = f"deleting {kind} {namespace}/{name}"
         target = api_paths.job(namespace, name) if kind == "Job" else api_paths.pod(namespace, name)
         answer = await self._delete(target, action=action, uid=uid, **options)

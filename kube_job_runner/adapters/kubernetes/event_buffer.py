@@ -25,7 +25,7 @@ class Buffer(Generic[T]):
         self.closed = False
 
     async def room(self) -> bool:
-        """Wait until there is room; False when the buffer was closed, and nothing may be put any more."""
+        """Wait until there is room. Return False if the buffer is closed, so that nothing more may be put."""
         while not self.closed and len(self._items) >= self._capacity:
             self._room.clear()
             await self._room.wait()

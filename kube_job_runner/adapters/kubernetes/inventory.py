@@ -49,7 +49,7 @@ async def pages(
 
 
 async def _page(client: Client, kind: str, target: str) -> _Page:
-    action = f"listing what is ours of {kind}s"
+    action = f"listing our {kind}s"
     answer = await client.request("GET", target, action=action, accept=METADATA_ONLY)
     if not answer.ok:
         raise answers.as_temporary(answers.refusal(answer, action=action))

@@ -23,7 +23,7 @@ EntryT = TypeVar("EntryT")
 
 
 class Memory(Protocol[Facts]):
-    """What an informer remembers of a namespace. It decides what is reported of what is read."""
+    """What an informer remembers of a namespace. It decides which of the objects that are read are reported."""
 
     newest_version: int
 

@@ -1,4 +1,4 @@
-"""The kinds that informers watch: where each is served, how it is decoded, and what is remembered and reported of it."""
+"""The kinds of objects that informers watch: the path, decoder, memory and reports of each."""
 
 from __future__ import annotations
 

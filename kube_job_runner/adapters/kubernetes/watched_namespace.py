@@ -1,4 +1,4 @@
-"""One namespace that an informer watches: the requests for it, what is known of it, and the pauses between tries."""
+"""One namespace that an informer watches: its requests, its known objects, and the pauses between tries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Expired(Exception):
 
 
 class Rejected(Exception):
-    """The server answered, but not with what was asked for."""
+    """The server answered with an error, or with something that cannot be read."""
 
     def __init__(self, text: str, *, delay_seconds: float = 0.0) -> None:
         super().__init__(text)

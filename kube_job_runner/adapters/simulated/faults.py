@@ -91,9 +91,9 @@ class FaultyFeed(Feed[SeenT]):
         if self._held is not None:
             self._held.append(seen)
         elif self.delay_seconds:
-            self._schedule.after(self.delay_seconds, lambda: self.tell(seen))
+            self._schedule.after(self.delay_seconds, lambda: self.push(seen))
         else:
-            self.tell(seen)
+            self.push(seen)
 
     async def watch(self) -> AsyncGenerator[WatchEvent, None]:
         """Yield as any feed does; while `duplicate` is set, every sight twice."""
