@@ -1,4 +1,4 @@
-"""Refusals: what it means for a request that the API server refuses it or does not answer.
+"""Refusals: what it means when the API server refuses a request, or does not answer it.
 
 One row per meaning. The failure table names one on the rows where the text decides. Where the HTTP status code or the lack of
 an answer decides, the adapter of Kubernetes picks the row.
@@ -37,7 +37,7 @@ ADMISSION_DENIED = Refusal(category="admission_denied", permanent=True)
 SPEC_REJECTED = Refusal(category="spec_rejected", permanent=True)
 NAME_TAKEN = Refusal(category="name_taken", permanent=True)
 NAMESPACE_NOT_FOUND = Refusal(category="namespace_not_found", permanent=True)
-# Other codes with such a text come from something other than the authorizer or the admission plugin.
+# With any other status code, such a text comes neither from the authorizer nor from an admission plugin.
 NAMESPACE_TERMINATING = Refusal(category="namespace_terminating", permanent=True, statuses=frozenset({403}))
 FORBIDDEN = Refusal(category="forbidden", permanent=True, statuses=frozenset({403}))
 

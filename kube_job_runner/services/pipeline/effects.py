@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TypeVar
 
 import msgspec
 
@@ -27,7 +26,6 @@ from kube_job_runner.telemetry import loggers
 log = loggers.get_logger(__name__)
 
 _FORBIDDEN_SECONDS = 10.0
-_T = TypeVar("_T")
 
 
 class Made(msgspec.Struct, frozen=True):
