@@ -52,6 +52,7 @@ def web_app(parts: Parts, clock: ports.Clock, *, tracer: ports.Tracer | None) ->
         logs=log_store(parts.settings.log_store, parts.pg.logs),
         clock=clock,
         admission=parts.settings.admission,
+        table=rules.load(parts.settings.process.failure_rules),
         readiness=parts.readiness,
         tracer=tracer,
     )
