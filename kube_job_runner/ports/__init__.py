@@ -1,7 +1,7 @@
-"""Ports: what the services need of the world, as Protocols of at most six methods, split by who needs them.
+"""Ports: Protocols for everything outside the program, split by who needs them, with at most six methods each.
 
-Every adapter of a port passes the same behavioural suite in `tests/contract/`. An adapter raises only the errors of
-`domain.errors`: a library's exception never leaves it.
+Every adapter of a port passes the same suite in `tests/contract/`. An adapter raises only the errors of `domain.errors`: the
+exceptions of its libraries never leave it. A port that joins others is what an adapter offers; callers take its parts.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from kube_job_runner.ports.clusters import (
     Unlisted,
     WatchEvent,
 )
+from kube_job_runner.ports.job_readers import JobFilter, JobReader, RecordReader, VersionReader, WebReader
 from kube_job_runner.ports.leadership import Fence, LeaseStore
 from kube_job_runner.ports.log_stores import (
     ContainerLog,
@@ -56,8 +57,6 @@ from kube_job_runner.ports.stores import (
     Health,
     HistoryRemoved,
     InstallationStore,
-    JobFilter,
-    JobReader,
     KnownClusterJob,
     LoadedJob,
     ObserveStore,
@@ -65,7 +64,6 @@ from kube_job_runner.ports.stores import (
     QueueDepth,
     ReconcileStore,
     RecordedClusterJob,
-    RecordReader,
     RetentionStore,
     Snapshot,
     Submission,
@@ -141,6 +139,8 @@ __all__ = [
     "Tracer",
     "Tracing",
     "Unlisted",
+    "VersionReader",
     "Wakeup",
     "WatchEvent",
+    "WebReader",
 ]

@@ -1,4 +1,4 @@
-"""What is needed of a cluster: create and delete, watch, read logs."""
+"""Ports of the cluster: create and delete, watch, read logs, list what is ours."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kube_job_runner.domain.spec.model import JobSpec
 
 
 class ClusterJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cluster job is to be made from. `spec_hash` tells on adoption whether it is the same work.
+    """What a cluster job is made from.
 
-    `avoid_nodes` are nodes to keep away from where there are others: a preference, never a reason not to run. `memory`,
-    when set, takes the place of `spec.resources.memory` for this attempt, and is part of what adoption compares.
-    `traceparent` is the trace that the program belongs to; it is no part of the work.
+    `spec_hash` shows on adoption whether an existing one does the same work. `avoid_nodes` is a preference: if there are no
+    other nodes, the job runs on one of them. `memory` replaces `spec.resources.memory` for this attempt, and adoption
+    compares it too. `traceparent` (W3C Trace Context) is the trace that the program belongs to; adoption ignores it.
     """
 
     job_id: UUID
@@ -35,7 +35,7 @@ class ClusterJob(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def env(self) -> dict[str, str]:
-        """The plain variables of the main container; a TRACEPARENT of the spec, plain or of a Secret, goes before ours."""
+        """The plain variables of the main container. A TRACEPARENT of the spec, plain or from a Secret, replaces ours."""
         spec = self.spec
         if self.traceparent is None or any(secret.env == trace.VARIABLE for secret in spec.secrets):
             return spec.env
@@ -43,7 +43,7 @@ class ClusterJob(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def work_hash(self) -> str:
-        """What tells two cluster jobs of one name apart: the hash of the spec, and the memory where it is another."""
+        """What distinguishes two cluster jobs of one name: the hash of the spec, and the memory if it was replaced."""
         return self.spec_hash if self.memory is None else f"{self.spec_hash}-{self.memory}"
 
 
@@ -51,17 +51,17 @@ class ClusterWriter(Protocol):
     """What the messages-processor does with the cluster. Every call is safe to repeat."""
 
     async def create(self, job: ClusterJob) -> JobFacts:
-        """Create the cluster job, or adopt the one that is there under its name when it is ours (job id, attempt, spec hash).
+        """Create the cluster job, or adopt an existing one of its name with our job id, attempt and work hash.
 
         Raises:
-            NameTaken: an object that is not ours holds the name.
-            ClusterRefused: the cluster will never take it; `reason` says why.
-            TemporaryError: the outcome is unknown or the cluster is busy (quota, 429, 5xx, timeouts).
+            NameTaken: an object that is not ours has the name.
+            ClusterRefused: the cluster will never accept it; `reason` says why.
+            TemporaryError: the outcome is unknown, or the cluster is busy (quota, 429, 5xx, timeouts).
         """
         ...
 
     async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
-        """Return the facts of the cluster job of that name when it is ours, or None when there is none.
+        """Return the facts of the cluster job of that name, or None if there is none of ours.
 
         Raises:
             TemporaryError: the cluster did not answer.
@@ -78,36 +78,35 @@ class ClusterWriter(Protocol):
         pods: Sequence[tuple[str, str]] = (),
         grace_seconds: int | None = None,
     ) -> None:
-        """Ask for the removal of the cluster job with that uid and of its pods; one that is gone already is success.
+        """Request the removal of the cluster job with that uid and of its pods. It is a success if they are gone already.
 
-        With `wait_for_pods` the cluster job stays visible until its pods are gone (foreground propagation), so that
-        its disappearance proves that nothing runs any more.
+        With `wait_for_pods`, the cluster job stays visible until its pods are gone (foreground propagation). Its
+        disappearance then proves that nothing runs any more.
 
-        With `grace_seconds` each of `pods` (name, uid) is then deleted by itself with that grace period instead of its
-        own; 0 takes a pod out of the cluster without waiting for its node, which may be gone. Such a pod may still run on a
-        node that only cannot be reached.
+        With `grace_seconds`, each of `pods` (name, uid) is also deleted by itself, with that grace period instead of its own.
+        0 removes a pod from the cluster without waiting for its node. If the node is only unreachable, the pod may still run.
 
         Raises:
-            TemporaryError: the cluster did not take the request.
+            TemporaryError: the cluster did not accept the request.
         """
         ...
 
 
 class Relisting(msgspec.Struct, frozen=True):
-    """A watcher is about to list everything: what is known now and not seen before its namespace is `Listed` has gone."""
+    """A watcher begins to list everything. What is known now, and not seen before its namespace is `Listed`, has gone."""
 
 
 class Listed(msgspec.Struct, frozen=True):
     """The list of a namespace (None: of all) that began at the last `Relisting` is complete.
 
-    Each namespace is told by itself: one that cannot be listed, because a right is missing say, holds up no other.
+    There is one for each namespace. If one cannot be listed, for example because a right is missing, the others still can.
     """
 
     namespace: str | None = None
 
 
 class SeenJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A Job with our labels was seen (or, with `facts.gone`, seen to be gone)."""
+    """A Job with our labels was seen, or was seen to be gone (`facts.gone`)."""
 
     job_id: UUID
     attempt: int
@@ -115,7 +114,7 @@ class SeenJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SeenPod(msgspec.Struct, frozen=True, kw_only=True):
-    """A Pod with our labels was seen (or, with `facts.gone`, seen to be gone)."""
+    """A Pod with our labels was seen, or was seen to be gone (`facts.gone`)."""
 
     job_id: UUID
     attempt: int
@@ -123,7 +122,7 @@ class SeenPod(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SeenEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A Kubernetes Event of type Warning about a Job or a Pod of ours was seen: text, and best effort."""
+    """A Kubernetes Event of type Warning about one of our Jobs or Pods was seen. Events are best effort."""
 
     job_id: UUID
     attempt: int
@@ -134,17 +133,17 @@ WatchEvent = Relisting | Listed | SeenJob | SeenPod | SeenEvent
 
 
 class ClusterWatcher(Protocol):
-    """What the two watchers need. The iterators never end by themselves and survive every fault of the connection.
+    """What the two watchers need. The iterators never end by themselves, and survive every failure of the connection.
 
-    They yield in the order seen. An object that vanished between two lists comes as seen with `gone`. A list tells every
-    object, changed or not: that is how its reader learns which are missing, and hears again what may have been lost. Between
-    two lists, facts equal to those last yielded for a uid (but for the resource version) are not yielded again.
+    They yield in the order seen. An object that disappeared between two lists is yielded with `gone`. A list yields every
+    object, changed or not: so its reader learns which ones are missing, and gets again what may have been lost. Between two
+    lists, facts that equal the last ones of a uid, except for the resource version, are not yielded again.
     """
 
     def watch_jobs(self) -> AsyncIterator[WatchEvent]:
-        """Yield `Relisting`, `SeenJob`..., `Listed`, then `SeenJob` as changes come; and again from the start on a relist.
+        """Yield `Relisting`, `SeenJob`..., `Listed`, then a `SeenJob` for each change. A relist begins again from the start.
 
-        There is one `Listed` for each namespace; what is seen of others may come between.
+        There is one `Listed` for each namespace; objects of other namespaces may come in between.
         """
         ...
 
@@ -153,10 +152,10 @@ class ClusterWatcher(Protocol):
         ...
 
     def watch_events(self) -> AsyncIterator[WatchEvent]:
-        """Yield `SeenEvent` for what is said about our Jobs and pods, between `Relisting` and `Listed` or after them.
+        """Yield `SeenEvent` for Events about our Jobs and pods, between `Relisting` and `Listed` or after them.
 
-        An Event is told once: a list does not repeat it, one that is gone is not told, and the first list holds only
-        those of the last minutes. Where Events cannot be read there are none; that stops nothing.
+        Each Event is yielded once: a list does not repeat it, its end is not reported, and the first list has only the
+        Events of the last minutes. If Events cannot be read, none are yielded, and nothing else stops.
         """
         ...
 
@@ -176,21 +175,22 @@ class ClusterLogs(Protocol):
     ) -> AsyncIterator[bytes]:
         """Yield the log as raw chunks (not lines) until its end; with `follow`, until the container has ended.
 
-        `since` leaves out lines that are older, by the node's clock and in whole seconds (earlier ones may come, never
-        fewer). With `timestamps` each line has its time before it, as `domain.logs.stamps` describes.
+        `since` leaves out older lines, by the node's clock and in whole seconds: some older lines may be yielded, and no newer
+        one is left out. With `timestamps`, each line begins with its time, as `domain.logs.stamps` describes.
 
         Raises:
-            NotFound: there is no such pod, or its log is not there (any more, or yet).
-            ClusterRefused: we may not read it.
+            NotFound: there is no such pod, or no log of it (any more, or yet).
+            ClusterRefused: we have no right to read it.
             TemporaryError: the cluster did not answer.
         """
         ...
 
 
 class OwnedObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A Job or a Pod with our labels: only its metadata. `owner_uid` is the Job that controls a pod, "" when none does.
+    """The metadata of a Job or a Pod with our labels.
 
-    `job_id` is the nil UUID where the labels name none. `installation` is the label of whoever made it, "" without one.
+    `owner_uid` is the Job that controls a pod, "" if there is none. `job_id` is the nil UUID if the labels name no job.
+    `installation` is the label of the installation that created it, "" without one.
     """
 
     kind: Literal["Job", "Pod"]
@@ -206,21 +206,20 @@ class OwnedObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unlisted(msgspec.Struct, frozen=True, kw_only=True):
-    """A namespace could not be listed, or not completely: that something of it was not seen proves nothing."""
+    """A namespace could not be listed, or not completely. An object of it that was not seen may still be there."""
 
     namespace: str | None
     why: str
 
 
 class ClusterInventory(Protocol):
-    """What the sweep for orphans and zombies does with the cluster."""
+    """What the comparison of the store with the cluster does with the cluster."""
 
     def list_owned(self) -> AsyncIterator[list[OwnedObject] | Unlisted]:
-        """Yield, page by page, everything with the labels of this instance: of each namespace all Jobs before the first pod.
+        """Yield, page by page, everything with the labels of this instance. In each namespace, Jobs come before pods.
 
-        Only namespaces that `covers` tells of are listed. One that cannot be listed comes as `Unlisted`, where others can.
-
-        Objects of other installations under the same instance name are among them; `installation` tells them apart.
+        Only namespaces that `covers` are listed. One that cannot be listed is yielded as `Unlisted`, if others can be.
+        Objects of other installations with the same instance name are among them; `installation` distinguishes them.
 
         Raises:
             TemporaryError: nothing could be listed.
@@ -228,27 +227,27 @@ class ClusterInventory(Protocol):
         ...
 
     def covers(self, namespace: str) -> bool:
-        """Tell whether the list holds what is in that namespace, so that what is missing from it is not there."""
+        """Return whether the list includes that namespace. If it does, an object that is not in the list does not exist."""
         ...
 
     async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
-        """Return the cluster job of that name when it is ours, or None; see `ClusterWriter.find`."""
+        """Return the cluster job of that name, or None; see `ClusterWriter.find`."""
         ...
 
     async def remove_owned(self, found: OwnedObject) -> None:
-        """Delete that very object by uid, and in the background what it owns; one that is gone is success.
+        """Delete that object by its uid, and in the background what it owns. It is a success if it is gone already.
 
         Raises:
-            TemporaryError: the cluster did not take the request.
+            TemporaryError: the cluster did not accept the request.
         """
         ...
 
 
 class NodeReader(Protocol):
-    """The state of a node, as evidence for what happened on it."""
+    """The state of a node, as evidence of what happened on it."""
 
     async def node_conditions(self, name: str) -> tuple[Condition, ...] | None:
-        """Return the conditions of a node (`status.conditions`), or None when it is gone or we may not read nodes.
+        """Return the conditions of a node (`status.conditions`); None: it is gone, or we have no right to read nodes.
 
         Raises:
             TemporaryError: the cluster did not answer.
@@ -257,16 +256,16 @@ class NodeReader(Protocol):
 
 
 class ClusterTroubles(Protocol):
-    """What an operator wants to know of the namespaces."""
+    """Which namespaces cannot be watched, for operators."""
 
     def troubles(self) -> Mapping[str, str]:
-        """Return, by namespace ("*" for all), why it cannot be watched now; those that can are left out."""
+        """Return by namespace ("*": all) why it cannot be watched now. Those that can be are left out."""
         ...
 
 
 class Cluster(ClusterWriter, ClusterWatcher, ClusterLogs, ClusterInventory, ClusterTroubles, NodeReader, Protocol):
-    """All of a cluster; an adapter offers this, and each component takes the part that it needs."""
+    """All of these; an adapter offers this, and each component takes what it needs."""
 
     async def close(self) -> None:
-        """Close connections and stop what the adapter itself started."""
+        """Close the connections, and stop what the adapter itself started."""
         ...

@@ -16,7 +16,7 @@ from kube_job_runner.domain.failures import categories, ends
 from kube_job_runner.domain.job import Cause, Verdict
 from kube_job_runner.domain.spec.model import JobSpec, Retry
 from kube_job_runner.domain.states import State
-from kube_job_runner.ports import RecordReader
+from kube_job_runner.ports import JobReader
 
 _NOBODY = UUID(int=0)  # only the jitter depends on it
 _decode = msgspec.json.Decoder(JobSpec).decode
@@ -33,7 +33,7 @@ class Simulated(msgspec.Struct, frozen=True, kw_only=True):
 class Simulator:
     """Replays recorded jobs against a policy."""
 
-    def __init__(self, reader: RecordReader) -> None:
+    def __init__(self, reader: JobReader) -> None:
         self._reader = reader
 
     async def of_job(self, job_id: UUID, policy: Retry) -> Simulated:

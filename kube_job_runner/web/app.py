@@ -16,11 +16,11 @@ from kube_job_runner.ports import (
     Health,
     LogKey,
     LogReader,
-    RecordReader,
     SubmitStore,
     TokenStore,
     Tracer,
     Wakeup,
+    WebReader,
 )
 from kube_job_runner.services.change_hub import ChangeHub
 from kube_job_runner.services.evidence import LastLines
@@ -74,7 +74,7 @@ def build_app(
     *,
     settings: Settings,
     submit_store: SubmitStore,
-    reader: RecordReader,
+    reader: WebReader,
     tokens: TokenStore,
     health: Health,
     wakeup: Wakeup,
