@@ -26,7 +26,7 @@ class _Waiter:
 
 
 class ChangeHub(Generic[K]):
-    """Wakes those who wait for a job (or a log) to change. Its one task runs only while somebody waits."""
+    """Wakes callers when their job, or log, has changed. Its one task runs only while somebody waits."""
 
     def __init__(
         self,
@@ -50,16 +50,16 @@ class ChangeHub(Generic[K]):
 
     @property
     def closed(self) -> bool:
-        """Whether nobody is to wait any more."""
+        """Whether the hub is closed: nobody can wait any more."""
         return self._closed
 
     @property
     def waiting(self) -> int:
-        """How many wait now."""
+        """How many callers wait now."""
         return sum(map(len, self._waiters.values()))
 
     async def wait_newer(self, job_id: K, *, than: int, timeout_seconds: float) -> bool:
-        """Wait until the job's version is above `than` (or the job is gone); False when the time is over first."""
+        """Wait until the version is above `than`, or the job is gone. False when the time is over first."""
         if self._closed or timeout_seconds <= 0:
             return False
         waiter = _Waiter(than, asyncio.get_running_loop().create_future())
@@ -75,7 +75,7 @@ class ChangeHub(Generic[K]):
             self._remove(job_id, waiter)
 
     async def close(self) -> None:
-        """Let all who wait go, and stop the task."""
+        """End all waits, and stop the task."""
         self._closed = True
         for waiters in self._waiters.values():
             for waiter in waiters:

@@ -1,7 +1,4 @@
-"""Submitter: stores submissions, in commits that are shared by the requests that wait at the same time.
-
-A request is answered only after its commit (promise I1).
-"""
+"""Submitter: stores jobs in commits that concurrent requests share. A request is answered only after its commit."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from kube_job_runner.services.group_commit import GroupCommit
 
 
 class Overloaded(TemporaryError):
-    """More submits wait for the database than the server may hold; try again soon."""
+    """Too many submits are waiting for the database; retry soon."""
 
 
 class Submitter:
@@ -47,10 +44,10 @@ class Submitter:
     async def submit_many(self, submissions: Sequence[Submission]) -> list[SubmitOutcome | Exception]:
         """Store submissions in a commit of their own; outcomes in the same order.
 
-        When that commit fails for a reason of its data, each is tried alone, and the outcome of a bad one is its error.
+        If that commit fails because of its data, each submission is tried alone, and the outcome of a bad one is its error.
 
         Raises:
-            DatabaseUnavailable: it is not known which are stored; with the same keys the call may be made again.
+            DatabaseUnavailable: it is not known which are stored. With the same keys the call may be repeated.
         """
         if not submissions:
             return []
@@ -69,5 +66,5 @@ class Submitter:
         return self._commits.busy
 
     async def close(self) -> None:
-        """Wait until all that was taken is committed or refused."""
+        """Wait until every submission is committed or refused."""
         await self._commits.close()

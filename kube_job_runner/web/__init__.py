@@ -1,1 +1,1 @@
-"""The HTTP side: the kit (typed routes, OpenAPI, problems), the API, authentication."""
+"""The HTTP side: the application and its server, authentication, the API, and the kit that it is built with."""

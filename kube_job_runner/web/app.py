@@ -47,7 +47,7 @@ _HEADERS = (
 
 
 class WebApp:
-    """The ASGI application, with the parts of it that have to be ended when the server stops."""
+    """The ASGI application, with its parts that end when the server stops."""
 
     def __init__(self, app: App, *, submitter: Submitter, hub: ChangeHub[UUID], log_hub: ChangeHub[LogKey]) -> None:
         self.app = app
@@ -60,13 +60,13 @@ class WebApp:
         await self.app(scope, receive, send)
 
     async def drain(self) -> None:
-        """Let long polls and log streams end; new requests are still answered, /readyz with 503."""
+        """End long polls and log streams. New requests are still answered, /readyz with 503."""
         self.app.draining.set()
         await self._hub.close()
         await self._log_hub.close()
 
     async def close(self) -> None:
-        """Finish the submits that were taken."""
+        """Wait until every accepted submit is committed or refused."""
         await self._submitter.close()
 
 

@@ -1,4 +1,4 @@
-"""Who asks: bearer tokens, of which the database holds only a hash, and a short memory of them in this process."""
+"""Authentication: bearer tokens, of which the database holds only a hash, and a short cache of them in this process."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class _Connection(msgspec.Struct, omit_defaults=True):
 
 
 def new_token(name: str) -> tuple[str, Token]:
-    """Return a new secret with 256 random bits, to be shown once, and the token to store for it.
+    """Return a new secret with 256 random bits, and the token to store for it. The secret is shown once.
 
-    The secret is `kjr_<prefix>_<random>`: a fixed beginning that secret scanners can find, a prefix of 8 characters by
-    which people can tell tokens apart, and 43 characters of base64url.
+    It is `kjr_<prefix>_<random>`. Secret scanners find the fixed beginning. People tell tokens apart by the prefix of 8
+    characters. The rest is 43 characters of base64url.
     """
     prefix = "".join(secrets.choice(_ALPHABET) for _ in range(8))
     random = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode("ascii")
@@ -47,7 +47,7 @@ def new_token(name: str) -> tuple[str, Token]:
 
 
 def local_token(data_dir: Path, name: str) -> tuple[str, Token]:
-    """Return the secret of `kjr up`: the one that its connection file holds from last time, else a new one."""
+    """Return the secret and the token of `kjr up`: those of its connection file, else new ones."""
     try:
         kept = msgspec.json.decode((data_dir / _CONNECTION_FILE).read_bytes(), type=_Connection).token.encode("utf-8")
     except (OSError, msgspec.MsgspecError):
@@ -58,7 +58,7 @@ def local_token(data_dir: Path, name: str) -> tuple[str, Token]:
 
 
 def write_connection(data_dir: Path, url: str, token: str) -> None:
-    """Leave the URL and the secret where commands on this machine find them; only the owner can read the file."""
+    """Write the URL and the secret where commands on this machine find them; only the owner can read the file."""
     data_dir.mkdir(parents=True, exist_ok=True)
     content = msgspec.json.encode(_Connection(url=url, token=token))
     scratch = data_dir / f".{_CONNECTION_FILE}.{os.getpid()}"
@@ -70,19 +70,19 @@ def write_connection(data_dir: Path, url: str, token: str) -> None:
 
 
 def hash_secret(secret: bytes) -> bytes:
-    """Return what is stored of a secret. It has 256 random bits, so a fast hash without a salt is enough."""
+    """Return the hash that is stored of a secret. It has 256 random bits, so a fast hash without a salt is enough."""
     return hashlib.sha256(secret).digest()
 
 
 async def anonymous(_headers: Mapping[bytes, bytes]) -> str:
-    """Let everybody in; only for a server that listens on loopback alone."""
+    """Accept everybody. Only for a server that listens on loopback alone."""
     return ANONYMOUS
 
 
 class Authenticator:
-    """Tells the name of a request's token. Known and unknown tokens cost the same: one hash and one look-up by it.
+    """Finds the owner of a request's token. Known and unknown tokens cost the same: one hash and one look-up by it.
 
-    What the store said is kept for at most 5 seconds, so a revoked token works no longer than that.
+    An answer of the store is cached for at most 5 seconds. So a revoked token stops working within 5 seconds.
     """
 
     def __init__(self, tokens: TokenStore, clock: Clock) -> None:
@@ -92,11 +92,11 @@ class Authenticator:
         self._asking: dict[bytes, asyncio.Task[str | None]] = {}
 
     async def __call__(self, headers: Mapping[bytes, bytes]) -> str:
-        """Return who asks.
+        """Return the owner of the token.
 
         Raises:
             RequestProblem: 401 with a challenge (RFC 6750, section 3).
-            DatabaseUnavailable: the store could not be asked.
+            DatabaseUnavailable: the store does not answer.
         """
         given = headers.get(b"authorization")
         if given is None:
@@ -104,11 +104,11 @@ class Authenticator:
         scheme, _, secret = given.partition(b" ")
         secret = secret.strip()
         if scheme.lower() != b"bearer" or not _SECRET.fullmatch(secret):
-            raise _refusal("the Authorization header holds no token of this server (Bearer kjr_...)", _CHALLENGE)
+            raise _refusal("the Authorization header must be `Bearer kjr_...`, with a token of this server", _CHALLENGE)
         name = await self._name(hash_secret(secret))
         if name is None:
             challenge = _CHALLENGE + b', error="invalid_token"'
-            raise _refusal("the token is not known here, has expired, or was revoked", challenge)
+            raise _refusal("the token is unknown, expired or revoked", challenge)
         return name
 
     async def _name(self, token_hash: bytes) -> str | None:
@@ -136,10 +136,10 @@ def _refusal(detail: str, challenge: bytes) -> RequestProblem:
 
 
 def check_exposure(settings: Settings) -> None:
-    """Refuse to listen without authentication where other machines can reach us.
+    """Refuse to listen without authentication on an address that other machines can reach.
 
     Raises:
-        ConfigurationError: with the remedy.
+        ConfigurationError: authentication is off, and the address is not loopback.
     """
     if settings.web.auth == "none" and not is_loopback(settings.web.host):
         raise ConfigurationError(
@@ -149,7 +149,7 @@ def check_exposure(settings: Settings) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address to listen on can be reached from this machine alone."""
+    """Tell whether an address can be reached from this machine alone."""
     if host == "localhost":
         return True
     try:

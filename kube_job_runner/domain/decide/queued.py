@@ -25,7 +25,7 @@ def new_job(
     rerun_of: UUID | None = None,
     traceparent: str | None = None,
 ) -> tuple[Job, bytes]:
-    """Return the job of a checked spec, in its first state, and the encoded spec that is stored beside it."""
+    """Return the new job of a checked spec, and the encoded spec that is stored with it."""
     job = Job(
         id=names.new_job_id(now),
         name=spec.name or names.default_job_name(spec.image),

@@ -1,4 +1,4 @@
-"""Image references: the grammar of the distribution project, so that a bad one is refused at submit and not on a node.
+"""Image references: checked at submit by the grammar of the distribution project, so that no node has to refuse them.
 
 Source: github.com/distribution/reference, reference.go (grammar in its header) and regexp.go.
 """
@@ -37,7 +37,7 @@ def fault(reference: str) -> str | None:
         return "is not an image reference ([registry[:port]/]repository[:tag][@digest])"
     domain = match["domain"]
     if domain and domain != domain.lower() and domain.isalnum():
-        # The grammar reads a first part in capitals as a host name without a dot: never what was meant.
+        # The grammar takes a first part in capitals for a host name without a dot. Nobody means that.
         return "repository names are lower case"
     if len(match["name"]) > REPOSITORY_MAX:
         return f"repository name is longer than {REPOSITORY_MAX} characters"

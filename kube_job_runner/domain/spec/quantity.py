@@ -1,6 +1,6 @@
 """Kubernetes quantities (`500m`, `1.5Gi`) as numbers, and bytes back as a quantity.
 
-Source: apimachinery/pkg/api/resource/quantity.go; only the notation that `spec.Quantity` lets through.
+Source: apimachinery/pkg/api/resource/quantity.go. Only the notation of `field_types.Quantity` is supported.
 """
 
 from __future__ import annotations

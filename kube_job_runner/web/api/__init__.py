@@ -1,1 +1,1 @@
-"""The API, version 1: its answers, its handlers, and the table of its operations."""
+"""The API, version 1. A module holds one endpoint: its query, its body, its answer, its handler and its declaration."""

@@ -26,7 +26,7 @@ _JS = b"text/javascript; charset=utf-8"
 _CSS = b"text/css; charset=utf-8"
 _TAGS = {
     "jobs": "Submit, follow and cancel jobs.",
-    "system": "About the server itself: version, health, metrics.",
+    "system": "The server itself: version, health, metrics.",
 }
 
 
@@ -65,20 +65,20 @@ def operations(document: ApiDocument) -> list[Operation]:
         return Reply(content=document.content)
 
     async def root(_call: Call[Nothing, Nothing, Nothing]) -> Reply[Nothing]:
-        """Lead a person who opens the server in a browser to the page of the API."""
+        """Redirect a person who opens the server in a browser to the page of the API."""
         return Reply(content=b"", media_type=TEXT, headers=((b"location", b"/docs"),))
 
     async def problem(call: Call[ProblemPath, Nothing, Nothing]) -> Reply[Nothing]:
-        """Return the page that `type` of a problem leads to."""
+        """Return the page that `type` of a problem names."""
         kind = next((kind for kind in ALL_PROBLEMS if kind.code == call.path.code), None)
         if kind is None:
-            raise RequestProblem(NOT_FOUND, "there is no problem of this code")
+            raise RequestProblem(NOT_FOUND, "no problem has this code")
         return Reply(content=_problem_page(kind), media_type=HTML, headers=_PAGE_HEADERS)
 
     page, script, style = _static("docs.html", HTML), _static("docs.js", _JS), _static("docs.css", _CSS)
     return [
         _public("/openapi.json", "getOpenapi", "This document", get_document),
-        _public("/", "root", "To the page of the API", root, media_type="text/plain", status=307, hidden=True),
+        _public("/", "root", "Redirect to the page of the API", root, media_type="text/plain", status=307, hidden=True),
         _public("/docs", "docs", "The page of the API", page, media_type=HTML.decode(), hidden=True),
         _public("/static/docs.js", "script", "Script of the page", script, media_type="text/javascript", hidden=True),
         _public("/static/docs.css", "style", "Style of the pages", style, media_type="text/css", hidden=True),
@@ -119,7 +119,7 @@ def _static(name: str, media_type: bytes) -> Handler:
 
 def _problem_page(kind: ProblemType) -> bytes:
     text = {name: html.escape(str(value)) for name, value in msgspec.structs.asdict(kind).items()}
-    again = "The same request may succeed later, unchanged." if kind.retryable else "Repeating it will not help."
+    again = "The same request may succeed later, unchanged." if kind.retryable else "A retry does not help."
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><link rel="stylesheet" href="/static/docs.css">'
         f"<title>{text['code']}</title></head><body><main><h1>{text['status']} {text['title']}</h1>"

@@ -1,4 +1,4 @@
-"""`POST /v1/jobs/{id}:cancel`: ask for the end of a job."""
+"""`POST /v1/jobs/{id}:cancel`: cancel a job."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BODY_MAX_BYTES = 64 * 1024
 
 
 class CancelBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why a job is to end, and how fast."""
+    """Why a job is cancelled, and how fast its container must end."""
 
     reason: Annotated[str, Meta(max_length=1024, description="Why; the explanation of the job repeats it.")] = ""
     grace_seconds: Annotated[
@@ -35,7 +35,7 @@ def operation(store: SubmitStore) -> Operation:
     """Return the endpoint."""
 
     async def cancel(call: Call[JobPath, StrictQuery, CancelBody]) -> Reply[JobView]:
-        """Ask for the end of a job. Asking again changes nothing, but less grace than before kills its pod sooner."""
+        """Record a cancel request. A second request changes nothing, except that it can shorten the grace period."""
         job_id, body = call.path.id, call.body
         found = await store.request_cancel(
             job_id, by=call.principal, reason=body.reason, grace_seconds=body.grace_seconds
@@ -49,10 +49,10 @@ def operation(store: SubmitStore) -> Operation:
         method="POST",
         path="/v1/jobs/{id}:cancel",
         operation_id="cancelJob",
-        summary="Ask for the end of a job",
-        description="The job is `stopping` until nothing of it is left in the cluster, and then `cancelled`; `cancel.outlook`"
-        " says what happens in its present phase. Asking again is answered in the same way and changes nothing; a job"
-        " that has succeeded or failed is a 409.",
+        summary="Cancel a job",
+        description="The job is `stopping` until nothing of it is left in the cluster, and then `cancelled`. `cancel.outlook`"
+        " says what happens in its present phase. A second cancel gets the same answer. It can shorten the grace period and"
+        " changes nothing else. For a job that has succeeded or failed the answer is 409.",
         handler=cancel,
         status=202,
         body_optional=True,
@@ -73,9 +73,9 @@ def _ended(job: Job) -> str:
 
 
 def _asked_before(job: Job, body: CancelBody) -> list[Fault]:
-    """Return a warning when a cancel gave more grace than one before it: that one stays in force."""
+    """Return a warning when an earlier cancel with a shorter grace period stays in force."""
     if job.cancel is None or body.grace_seconds in (None, job.cancel.grace_seconds):
         return []
     by = f" by {job.cancel.by}" if job.cancel.by else ""
-    detail = f"was not taken: a cancel with less grace was asked for before{by}, at {job.cancel.at.isoformat()}"
+    detail = f"has no effect: an earlier cancel{by}, at {job.cancel.at.isoformat()}, has a shorter grace period"
     return [Fault("/grace_seconds", detail)]

@@ -39,7 +39,7 @@ from kube_job_runner.web.validation.body import BodyDecoder
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What the endpoints stand on: use cases, ports, and limits."""
+    """What the endpoints need: use cases, ports and limits."""
 
     intake: Intake
     specs: BodyDecoder[JobSpec]

@@ -64,7 +64,7 @@ class PodView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventView(msgspec.Struct, frozen=True, kw_only=True):
-    """A Kubernetes Event about the cluster job or its pod."""
+    """A Kubernetes Event about the Kubernetes Job or its pod."""
 
     type: Annotated[str, Meta(description="`Normal` or `Warning`.")]
     reason: Annotated[str, Meta(description="The reason, such as `FailedScheduling`.")]
@@ -76,7 +76,7 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClusterJobView(msgspec.Struct, frozen=True, kw_only=True):
-    """The Kubernetes Job of an attempt; `gone_at` is when it was known to have left the cluster."""
+    """The Kubernetes Job of an attempt."""
 
     namespace: Annotated[str, Meta(description="Its namespace.")]
     name: Annotated[str, Meta(description="Its name.")]
@@ -87,7 +87,7 @@ class ClusterJobView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JudgementView(msgspec.Struct, frozen=True, kw_only=True):
-    """What was concluded about an attempt, whom it was charged to, and what followed."""
+    """The verdict about an attempt, the budget that it was charged to, and what followed."""
 
     outcome: Annotated[State, Meta(description="`succeeded`, `failed` or `cancelled`.")]
     reason: Annotated[str, Meta(description="The reason code.")]
@@ -95,16 +95,16 @@ class JudgementView(msgspec.Struct, frozen=True, kw_only=True):
     explanation: Annotated[str, Meta(description="One sentence with the cause and what to do.")]
     exit_code: Annotated[int | None, Meta(description="The exit code of the container, if it has one.")]
     signal: Annotated[int | None, Meta(description="The number of the signal that killed the container, if one did.")]
-    cause: Annotated[Cause | None, Meta(description="Whose failure it is; null for one that is none.")]
+    cause: Annotated[Cause | None, Meta(description="Whose failure it is; null when the attempt did not fail.")]
     rule: Annotated[str | None, Meta(description="The row of the failure table that matched.")]
-    charged_to: Annotated[ChargedTo | None, Meta(description="Which budget of retries paid for it.")]
+    charged_to: Annotated[ChargedTo | None, Meta(description="Which budget of retries it was charged to.")]
     retried: Annotated[bool, Meta(description="Whether another attempt followed.")]
     followed: Annotated[str, Meta(description="What followed, and why.")]
-    decided_at: Annotated[Time | None, Meta(description="When it was concluded.")]
+    decided_at: Annotated[Time | None, Meta(description="When the verdict was recorded.")]
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
-    """The node of a pod that was evicted, preempted or lost, as it stood at that moment."""
+    """The node of a pod that was evicted, preempted or lost, as it was at that moment."""
 
     name: Annotated[str, Meta(description="Its name.")]
     seen_at: Annotated[Time, Meta(description="When it was read.")]
@@ -119,12 +119,12 @@ class LinesView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EvidenceView(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known about one attempt."""
+    """Everything that is known about one attempt."""
 
     number: Annotated[int, Meta(description="The number of the attempt.")]
-    verdict: Annotated[JudgementView | None, Meta(description="What was concluded about it; null while it runs.")]
+    verdict: Annotated[JudgementView | None, Meta(description="The verdict about it; null while it runs.")]
     node: Annotated[str | None, Meta(description="The node of its pod.")]
-    memory: Annotated[str | None, Meta(description="What it was given instead of what its spec says.")]
+    memory: Annotated[str | None, Meta(description="The memory that it got instead of that of its spec.")]
     started_at: Annotated[Time | None, Meta(description="When its container started.")]
     finished_at: Annotated[Time | None, Meta(description="When its container ended.")]
     cluster_job: Annotated[ClusterJobView, Meta(description="Its Kubernetes Job.")]
@@ -135,7 +135,7 @@ class EvidenceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnomalyView(msgspec.Struct, frozen=True, kw_only=True):
-    """Evidence that came later and contradicts how the job was recorded to have ended. It changed nothing."""
+    """Evidence that came later and contradicts the recorded end of the job. It changed nothing."""
 
     attempt: Annotated[int, Meta(description="The number of the attempt.")]
     kind: Annotated[str, Meta(description="What kind of contradiction it is.")]
@@ -144,7 +144,7 @@ class AnomalyView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened to a job, or why it still waits: one sentence, then the evidence per attempt, oldest first."""
+    """What happened to a job, or why it still waits: one sentence, and the evidence for each attempt."""
 
     job_id: Annotated[UUID, Meta(description="The id of the job.")]
     name: Annotated[str, Meta(description="Its name.")]
@@ -152,11 +152,11 @@ class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
     sentence: Annotated[str, Meta(description="What happened, or why the job waits.")]
     reason: Annotated[str | None, Meta(description="The reason code.")]
     category: Annotated[str | None, Meta(description="The reason in snake_case: the name of its manual page.")]
-    cause: Annotated[Cause | None, Meta(description="Whose failure it is; null for one that is none.")]
-    now: Annotated[Time, Meta(description="The server's time, to compare with times that lie ahead.")]
+    cause: Annotated[Cause | None, Meta(description="Whose failure it is; null when the attempt did not fail.")]
+    now: Annotated[Time, Meta(description="The time of the server at this answer.")]
     attempts: Annotated[list[EvidenceView], Meta(description="The evidence, attempt by attempt, oldest first.")]
     anomalies: Annotated[list[AnomalyView], Meta(description="Evidence that came too late.")]
-    missing: Annotated[list[str], Meta(description="Evidence that could not be read just now.")]
+    missing: Annotated[list[str], Meta(description="Evidence that cannot be read now.")]
 
 
 def operation(explainer: Explainer) -> Operation:
@@ -171,10 +171,10 @@ def operation(explainer: Explainer) -> Operation:
         path="/v1/jobs/{id}/explanation",
         operation_id="explainJob",
         summary="Explain what happened to a job, or why it waits",
-        description="One sentence with the cause, the place and what to do; then, for every attempt, the verdict, the rule"
-        " that matched, which budget it was charged to and what followed, the last status of its pods, the exit codes"
-        " of all containers, Kubernetes Events, and the last lines. It is answered from what was kept, also long after"
-        " the cluster forgot the job.",
+        description="One sentence with the cause, the place and what to do. Then for each attempt: the verdict, the rule that"
+        " matched, the budget that it was charged to, what followed, the last status of its pods, the exit codes of all"
+        " containers, Kubernetes Events, and the last lines of its log. All of it is stored, so the answer does not need the"
+        " cluster.",
         handler=explain_job,
         problems=DOWN,
     )

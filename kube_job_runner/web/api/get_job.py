@@ -29,13 +29,13 @@ class JobQuery(msgspec.Struct, frozen=True):
             str,
             Meta(
                 pattern=WAIT_PATTERN,
-                description="Wait this long (`30s`, `500ms`, `1m`; a bare number is seconds) for a version above `since`."
-                " The server's own limit is 60 s unless configured otherwise; a longer wait is cut to it.",
+                description="How long to wait for a version above `since`: `30s`, `500ms`, `1m`; a bare number is seconds. The"
+                " server waits 60 s at most, unless configured otherwise.",
             ),
         ]
         | None
     ) = None
-    since: Annotated[int, Meta(ge=0, le=2**31 - 1, description="The version that is known already; see `wait`.")] = 0
+    since: Annotated[int, Meta(ge=0, le=2**31 - 1, description="The version that the client knows; see `wait`.")] = 0
 
 
 def operation(
@@ -44,7 +44,7 @@ def operation(
     """Return the endpoint."""
 
     async def get_job(call: Call[JobPath, JobQuery, Nothing]) -> Reply[JobView]:
-        """Return a job, after a change when `wait` says so."""
+        """Return a job. With `wait`, first wait for a change."""
         job_id, since = call.path.id, call.query.since
         job = existing(await reader.get_job(job_id), job_id)
         wait_seconds = min(_seconds(call.query.wait), wait_max_seconds)
@@ -65,12 +65,15 @@ def operation(
         path="/v1/jobs/{id}",
         operation_id="getJob",
         summary="Get a job, at once or when it changes",
-        description="With `wait` and `since` the answer comes as soon as the version is above `since`, or, with the present"
-        " state, when the time is over: a long poll that works through any proxy.",
+        description="A long poll, with `wait` and `since`: the answer comes as soon as the version is above `since`, or with the"
+        " present state when the time is over.",
         handler=get_job,
-        more_statuses={304: "Not changed since the version of If-None-Match."},
+        more_statuses={304: "The job still has the version of If-None-Match."},
         request_headers=(
-            Header(name="If-None-Match", description="An ETag of the job: 304 while it has not changed."),
+            Header(
+                name="If-None-Match",
+                description="An ETag of the job; the answer is 304 while the job has this version.",
+            ),
         ),
         response_headers=(Header(name="ETag", description="The version of the job, in quotes."),),
         problems=DOWN,

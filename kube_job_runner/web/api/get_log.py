@@ -31,15 +31,15 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d
 class LogQuery(msgspec.Struct, frozen=True):
     """Which log to read."""
 
-    follow: Annotated[bool, Meta(description="Wait for the start, and stay until the attempt has ended.")] = False
-    tail: Annotated[int, Meta(ge=0, le=1_000_000, description="Only this many last lines.")] | None = None
+    follow: Annotated[bool, Meta(description="Wait for the start, and stream until the attempt has ended.")] = False
+    tail: Annotated[int, Meta(ge=0, le=1_000_000, description="Only the last lines, this many.")] | None = None
     since: (
         Annotated[
             str,
             Meta(
                 max_length=64,
-                description="Only lines that are not older: a duration before now, such as `90s`, `10m`, `2h` or `1d`, or an"
-                " RFC 3339 time. By the node's clock.",
+                description="Only lines from this time on, by the clock of the node: a duration before now (`90s`, `10m`,"
+                " `2h`, `1d`) or an RFC 3339 time.",
                 examples=["10m"],
                 extra_json_schema={"anyOf": [{"pattern": DURATION_PATTERN}, {"format": "date-time"}]},
             ),
@@ -52,7 +52,7 @@ class LogQuery(msgspec.Struct, frozen=True):
             Meta(
                 min_length=1,
                 max_length=1024,
-                description="Only lines that hold this text, exactly; no pattern. Applied after `tail` and `since`.",
+                description="Only lines that contain this text. It is not a pattern. `tail` and `since` are applied first.",
                 extra_json_schema=NO_NUL,
             ),
         ]
@@ -63,16 +63,16 @@ class LogQuery(msgspec.Struct, frozen=True):
         Meta(
             min_length=1,
             max_length=63,
-            description="The container's name; the job's own is `main`.",
+            description="The name of the container; that of the job is `main`.",
             extra_json_schema=NO_NUL,
         ),
     ] = "main"
-    timestamps: Annotated[bool, Meta(description="Before each line its time, in UTC with nanoseconds.")] = False
+    timestamps: Annotated[bool, Meta(description="Begin each line with its time, in UTC with nanoseconds.")] = False
     frames: Annotated[
         bool,
         Meta(
-            description="For programs: before each piece a line `PLACE LENGTH`, then so many bytes. A reader whose connection"
-            " broke goes on with `after=PLACE` and repeats and misses nothing."
+            description="For programs: each piece begins with a line `PLACE LENGTH`, and has LENGTH bytes. After a lost"
+            " connection a reader continues with `after=PLACE`, and neither misses nor repeats a line."
         ),
     ] = False
     after: (
@@ -80,15 +80,15 @@ class LogQuery(msgspec.Struct, frozen=True):
             str,
             Meta(
                 max_length=32,
-                description="Go on from the place of a frame; `tail` is of no effect.",
+                description="Continue after the place of a frame; `tail` has no effect then.",
                 extra_json_schema={"pattern": view.PLACE_PATTERN},
             ),
         ]
         | None
     ) = None
-    attempt: Annotated[int, Meta(ge=1, le=9999, description="The attempt's number; without it, the newest.")] | None = (
-        None
-    )
+    attempt: (
+        Annotated[int, Meta(ge=1, le=9999, description="The number of the attempt; without it, the newest.")] | None
+    ) = None
 
 
 def operation(logs: LogService, clock: Clock) -> Operation:
@@ -105,11 +105,10 @@ def operation(logs: LogService, clock: Clock) -> Operation:
         path="/v1/jobs/{id}/logs",
         operation_id="getJobLogs",
         summary="Read or follow the log of an attempt",
-        description="The raw output of a container: what is stored and, of an attempt that runs, what comes. It can be read"
-        " as long as the job is kept. With `follow=true` the answer begins at once, waits for the start, and ends with the"
-        " attempt; it ends empty when the attempt never starts. A connection that breaks before its end is a lost"
-        " link, not the end of the job. Where something is missing (a log above its limit, a lost connection to the"
-        " node) a line `[kube-job-runner: ...]` says so.",
+        description="The raw output of a container. It can be read as long as the job is kept. With `follow=true` the answer"
+        " begins at once, waits for the start, and ends with the attempt; it is empty when the attempt never starts. A"
+        " connection that breaks before the end of the answer does not mean that the job has ended. Where lines are missing (a"
+        " log above its limit, a node that was not reachable) a line `[kube-job-runner: ...]` says so.",
         handler=get_log,
         media_type="text/plain; charset=utf-8",
         answer_example="hello\n",
@@ -121,7 +120,7 @@ def log_request(query: LogQuery, *, now: datetime) -> LogRequest:
     """Return what a query asks for.
 
     Raises:
-        RequestProblem: `since` or `after` cannot be read; it names both.
+        RequestProblem: `since` or `after` cannot be read; with a fault for each.
     """
     faults: list[Fault] = []
     since, after = None, None
@@ -149,7 +148,7 @@ def log_request(query: LogQuery, *, now: datetime) -> LogRequest:
 
 
 def parse_since(text: str, *, now: datetime) -> datetime:
-    """Return the time that a duration before `now`, or an RFC 3339 time, means.
+    """Return the time that a text means: a duration before `now`, or an RFC 3339 time.
 
     Raises:
         ValueError: it is neither.

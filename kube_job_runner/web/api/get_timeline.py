@@ -18,13 +18,13 @@ from kube_job_runner.web.kit.operations import Operation
 
 
 class PhaseView(msgspec.Struct, frozen=True, kw_only=True):
-    """One phase of an attempt; `ended_at` is null while it lasts, and only then it may have a `deadline`."""
+    """One phase of an attempt."""
 
     attempt: Annotated[int, Meta(description="The number of the attempt.")]
     name: Annotated[Name, Meta(description="The phase.")]
     started_at: Annotated[Time, Meta(description="When it began.")]
     ended_at: Annotated[Time | None, Meta(description="When it ended; null while it lasts.")]
-    deadline: Annotated[Time | None, Meta(description="When a timeout of the spec ends it; only while it lasts.")]
+    deadline: Annotated[Time | None, Meta(description="When a timeout of the spec ends it; null once it has ended.")]
     reason: Annotated[str | None, Meta(description="Why it lasts, or how the attempt ended in it.")]
 
 
@@ -34,7 +34,7 @@ class TimelineView(msgspec.Struct, frozen=True, kw_only=True):
     job_id: Annotated[UUID, Meta(description="The id of the job.")]
     state: Annotated[State, Meta(description="Its state.")]
     version: Annotated[int, Meta(description="Its version.")]
-    now: Annotated[Time, Meta(description="The server's time, to compare with times that lie ahead.")]
+    now: Annotated[Time, Meta(description="The time of the server at this answer.")]
     phases: Annotated[list[PhaseView], Meta(description="The phases of all attempts, oldest first.")]
 
 
@@ -53,8 +53,8 @@ def operation(explainer: Explainer) -> Operation:
         path="/v1/jobs/{id}/timeline",
         operation_id="getJobTimeline",
         summary="Get the phases of a job",
-        description="queued, created, scheduled, pulling, starting, running, finishing, for every attempt: each with its"
-        " times, its deadline and, while it lasts, its reason. A phase that was never seen is left out.",
+        description="The phases of every attempt: queued, created, scheduled, pulling, starting, running, finishing. Each has its"
+        " times, its deadline and, while it lasts, its reason. A phase that was never observed is left out.",
         handler=get_timeline,
         problems=DOWN,
     )

@@ -27,9 +27,11 @@ EXAMPLE: dict[str, Any] = {
 
 
 class StrictQuery(msgspec.Struct, frozen=True):
-    """How a body is read."""
+    """How unknown fields of the body are handled."""
 
-    strict: Annotated[bool, Meta(description="Refuse unknown fields instead of ignoring them with a warning.")] = False
+    strict: Annotated[bool, Meta(description="Refuse unknown fields. Without it they are ignored with a warning.")] = (
+        False
+    )
 
 
 def decoder(limits: SpecLimits) -> BodyDecoder[JobSpec]:

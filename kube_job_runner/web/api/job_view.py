@@ -1,4 +1,4 @@
-"""The public shape of a job, apart from the rows of the store, so that either may change."""
+"""The public shape of a job. It is separate from the rows of the store, so that each may change."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Time = Annotated[datetime, Meta(tz=True)]
 
 
 class JobPath(msgspec.Struct, frozen=True):
-    """The job of a request."""
+    """The job that a request is about."""
 
     id: Annotated[
-        UUID, Meta(description="The id of the job. An unknown and a malformed id are both answered with 404.")
+        UUID, Meta(description="The id of the job. An unknown id and a malformed one are both answered with 404.")
     ]
 
 
 class CancelView(msgspec.Struct, frozen=True, kw_only=True):
-    """A cancel request: when, by whom, why, and how long the container has to end by itself."""
+    """A cancel request: when, by whom, why, and with which grace period."""
 
     at: Annotated[Time, Meta(description="When the cancel was asked for.")]
     by: Annotated[str, Meta(description="Who asked: the owner of the token.")]
@@ -39,7 +39,7 @@ class CancelView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as it stands. `version` grows with each change; a terminal state never changes."""
+    """A job as it is now. A terminal state never changes."""
 
     id: Annotated[UUID, Meta(description="The id of the job.")]
     name: Annotated[str, Meta(description="Its name; not unique.")]
@@ -57,26 +57,23 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     explanation: Annotated[str | None, Meta(description="One sentence: what happened, or what the job waits for.")]
     exit_code: Annotated[int | None, Meta(description="The exit code of its container; null while none is known.")]
     created_at: Annotated[Time, Meta(description="When it was submitted.")]
-    due_at: Annotated[
-        Time, Meta(description="From when on it may be created: the submit, or the end of the wait before a retry.")
-    ]
-    admitted_at: Annotated[
-        Time | None, Meta(description="When its newest attempt was admitted: it holds a slot since then.")
-    ]
+    due_at: Annotated[Time, Meta(description="When it is due: its submit, or the end of the wait before a retry.")]
+    admitted_at: Annotated[Time | None, Meta(description="When its newest attempt was admitted, that is, got a slot.")]
     started_at: Annotated[Time | None, Meta(description="When the container of its newest attempt started.")]
     finished_at: Annotated[Time | None, Meta(description="When it ended.")]
     queue_position: Annotated[
         int | None,
         Meta(
-            description="The place of a job that is due and waits for the limits, 1 is the next one in its queue; 10001 means"
-            " that or later. `explanation` says it in words. Null for all others, and in lists. It moves without `version`."
+            description="The position of a waiting job; 1 is the next one in its queue, and 10001 means 10001 or later."
+            " `explanation` says it in words. Null for jobs that do not wait for a slot, and in lists. It changes without"
+            " `version`."
         ),
     ]
     cancel: Annotated[CancelView | None, Meta(description="The cancel request; null without one.")]
-    rerun_of: Annotated[UUID | None, Meta(description="The job that it runs again; null for one that is no rerun.")]
-    warnings: Annotated[
-        Sequence[Fault] | UnsetType, Meta(description="Warnings about the request; only in answers to one with a body.")
-    ] = UNSET
+    rerun_of: Annotated[UUID | None, Meta(description="The job that it runs again; null when it is not a rerun.")]
+    warnings: Annotated[Sequence[Fault] | UnsetType, Meta(description="Warnings about the body of the request.")] = (
+        UNSET
+    )
 
 
 def existing(job: Job | None, job_id: UUID) -> Job:
@@ -91,7 +88,7 @@ def existing(job: Job | None, job_id: UUID) -> Job:
 
 
 def job_view(job: Job, *, warnings: Sequence[Fault] = (), standing: QueueStanding | None = None) -> JobView:
-    """Return a job as the API shows it; one that waits also with where it stands."""
+    """Return a job as the API shows it. `standing` is the place of a waiting job."""
     explanation = " ".join(part for part in (job.explanation, admission.words(standing) if standing else "") if part)
     return JobView(
         id=job.id,
@@ -131,17 +128,15 @@ def _cancel_view(job: Job, cancel: CancelRequest) -> CancelView:
 
 
 def _outlook(job: Job, grace_seconds: int) -> str | None:
-    """Return what becomes of a cancel in the phase that the job is in."""
+    """Return what a cancel does in the present phase of the job."""
     if job.terminal:
         return None
     if job.state is State.QUEUED:
-        return "It is not created any more, and is cancelled once the cluster is known to hold nothing of it."
+        return "It will not be created. It is cancelled when nothing of it is left in the cluster."
     if job.state is State.STOPPING:
-        return "It is being stopped already; its end is recorded when nothing of it is left in the cluster."
-    how = (
-        f"it is asked to end (SIGTERM) and killed after {grace_seconds} s" if grace_seconds else "it is killed at once"
-    )
-    ends = "should it end by itself first, that end is recorded"
+        return "It is already being stopped. Its end is recorded when nothing of it is left in the cluster."
+    how = f"it gets SIGTERM, and SIGKILL after {grace_seconds} s" if grace_seconds else "it is killed at once"
+    ends = "If it ends by itself first, that end is recorded."
     if job.state is State.STARTING:
-        return f"Its pod is removed; if its program has begun meanwhile, {how}. Then it is cancelled; {ends}."
-    return f"If it still runs, {how}; it is cancelled when nothing of it is left in the cluster; {ends}."
+        return f"Its pod is removed. If its program has started meanwhile, {how}. Then it is cancelled. {ends}"
+    return f"If it still runs, {how}. It is cancelled when nothing of it is left in the cluster. {ends}"

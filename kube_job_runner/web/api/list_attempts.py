@@ -17,7 +17,7 @@ from kube_job_runner.web.kit.operations import Operation
 
 
 class VerdictView(msgspec.Struct, frozen=True, kw_only=True):
-    """What was concluded about an attempt."""
+    """The verdict about an attempt."""
 
     outcome: Annotated[State, Meta(description="`succeeded`, `failed` or `cancelled`.")]
     reason: Annotated[str, Meta(description="The reason code, such as `OutOfMemory`.")]
@@ -51,10 +51,10 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: Annotated[int | None, Meta(description="The exit code of its container, if it has one.")]
     logs: Annotated[
         Literal["following", "stored", "lost"] | None,
-        Meta(description="How far its log is: followed, complete, or lost in whole or in part; null before."),
+        Meta(description="State of its log: followed, stored completely, or lost at least in part; null before."),
     ]
     logs_lost: Annotated[str | None, Meta(description="Why its log is not complete.")]
-    verdict: Annotated[VerdictView | None, Meta(description="What was concluded about it; null while it runs.")]
+    verdict: Annotated[VerdictView | None, Meta(description="The verdict about it; null while it runs.")]
 
 
 class AttemptList(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,7 +26,10 @@ REASON_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]*$(?!\n)"
 class ListQuery(msgspec.Struct, frozen=True):
     """Which jobs to list."""
 
-    state: Annotated[tuple[State, ...], Meta(description="States to show; repeat it, or join them by commas.")] = ()
+    state: Annotated[
+        tuple[State, ...],
+        Meta(description="Jobs in these states. Repeat the parameter, or separate the states by commas."),
+    ] = ()
     queue: Annotated[str, Meta(max_length=63, extra_json_schema=NO_NUL, description="Jobs of this queue.")] | None = (
         None
     )
@@ -42,19 +45,19 @@ class ListQuery(msgspec.Struct, frozen=True):
                 min_length=1,
                 max_length=63,
                 pattern=REASON_PATTERN,
-                description="Jobs that failed for this reason (`OutOfMemory`, or its category `out_of_memory`); with `state`,"
-                " jobs of those states that have it.",
+                description="Jobs that failed for this reason: `OutOfMemory`, or its category `out_of_memory`. With `state`,"
+                " jobs in those states that have the reason.",
             ),
         ]
         | None
     ) = None
-    rerun_of: Annotated[UUID, Meta(description="Jobs that run this one again.")] | None = None
+    rerun_of: Annotated[UUID, Meta(description="Reruns of this job.")] | None = None
     labels: (
         Annotated[
             str,
             Meta(
                 max_length=label_selector.MAX_LENGTH,
-                description="A label selector in Kubernetes' grammar, such as `team=a,tier in (web,db),!canary`.",
+                description="Jobs that match a label selector of Kubernetes, such as `team=a,tier in (web,db),!canary`.",
                 extra_json_schema={"pattern": label_selector.PATTERN},
             ),
         ]
@@ -68,7 +71,7 @@ class ListQuery(msgspec.Struct, frozen=True):
     ) = None
     limit: Annotated[int, Meta(ge=1, le=500, description="Jobs per page.")] = 50
     cursor: (
-        Annotated[str, Meta(pattern=listing.CURSOR_PATTERN, description="`next_cursor` of the last page, as it came.")]
+        Annotated[str, Meta(pattern=listing.CURSOR_PATTERN, description="`next_cursor` of the page before, unchanged.")]
         | None
     ) = None
 
@@ -110,7 +113,8 @@ def operation(reader: JobReader) -> Operation:
         path="/v1/jobs",
         operation_id="listJobs",
         summary="List jobs, newest first",
-        description="Pages are keyed by position, so they stay exact while jobs come in. There is no total.",
+        description="A page continues where the page before ended. So no job is missed or repeated while new jobs come in. There"
+        " is no total.",
         handler=list_jobs,
         response_headers=(
             Header(name="Link", description='The next page, with `rel="next"`, when there is one (RFC 8288).'),

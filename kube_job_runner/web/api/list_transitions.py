@@ -17,10 +17,10 @@ from kube_job_runner.web.kit.operations import Operation
 
 
 class TransitionView(msgspec.Struct, frozen=True, kw_only=True):
-    """One change of a job's state; `from_state` is null for the submit."""
+    """One change of a job's state."""
 
     version: Annotated[int, Meta(description="The version of the job after this change.")]
-    attempt: Annotated[int, Meta(description="The number of the attempt that it is about; 0 before the first.")]
+    attempt: Annotated[int, Meta(description="The number of the attempt; 0 before the first.")]
     from_state: Annotated[State | None, Meta(description="The state before; null for the submit.")]
     to_state: Annotated[State, Meta(description="The state after.")]
     at: Annotated[Time, Meta(description="When it happened.")]
@@ -34,7 +34,7 @@ class TransitionList(msgspec.Struct, frozen=True, kw_only=True):
 
     transitions: Annotated[list[TransitionView], Meta(description="The changes, oldest first.")]
     removed: Annotated[
-        bool, Meta(description="Whether retention has removed the history; the job itself is still kept.")
+        bool, Meta(description="Whether retention has removed the history. The job itself is still kept.")
     ]
 
 

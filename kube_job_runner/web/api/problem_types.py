@@ -1,4 +1,4 @@
-"""The problems that only this API has, and how the product's own errors become problems."""
+"""Problem types: the problems that only this API has, and the problem of each error of the product."""
 
 from __future__ import annotations
 
@@ -17,64 +17,64 @@ IDEMPOTENCY_KEY_REUSE = ProblemType(
     status=422,
     title="The idempotency key belongs to another request",
     meaning="The `Idempotency-Key` was used before, with another body. Nothing was stored.",
-    remedy="Use a new key for a new request, and send a repeated request with the very same body.",
+    remedy="Use a new key for a new request. Repeat a request with exactly the same body.",
 )
 JOB_ENDED = ProblemType(
     code="job-ended",
     status=409,
     title="The job has ended",
-    meaning="A job that has succeeded or failed cannot be cancelled: a terminal state never changes.",
-    remedy="Nothing needs to be done; `GET /v1/jobs/{id}` tells how it ended.",
+    meaning="A job that has succeeded or failed cannot be cancelled. A terminal state never changes.",
+    remedy="Nothing needs to be done. `GET /v1/jobs/{id}` says how it ended.",
 )
 JOB_NOT_ENDED = ProblemType(
     code="job-not-ended",
     status=409,
     title="The job has not ended",
-    meaning="A job that still waits or runs is not run again, so that the same work is not done twice at once.",
-    remedy="Wait for its end or cancel it. To have both at once, give `force`: true.",
+    meaning="A job that waits or runs is not run again, so that the same work is not done twice at the same time.",
+    remedy="Wait for its end, or cancel it. To run both at the same time, set `force` to true.",
 )
 LOG_NOT_READY = ProblemType(
     code="log-not-ready",
     status=409,
     title="There is no log yet",
     meaning="The attempt has not started, so there is no log to read.",
-    remedy="Ask again later, or with `follow=true`, which waits for the start.",
+    remedy="Retry later, or use `follow=true`, which waits for the start.",
     retryable=True,
 )
 LOG_UNAVAILABLE = ProblemType(
     code="log-unavailable",
     status=404,
     title="There is no log",
-    meaning="The attempt never started or does not exist, it has no such container, its log was lost with its pod or node, or"
-    " retention removed it.",
-    remedy="The detail says which. What was stored of a log can be read as long as its job is kept.",
+    meaning="The attempt does not exist or never started, it has no such container, its log was lost with its pod or node, or"
+    " retention removed the log.",
+    remedy="The detail says which of these it is. A stored log can be read as long as its job is kept.",
 )
 DATABASE_UNAVAILABLE = ProblemType(
     code="database-unavailable",
     status=503,
     title="The database does not answer",
-    meaning="The request could not be completed. A submit was not acknowledged: it may or may not be stored.",
-    remedy="Send it again after `Retry-After` seconds; with the same `Idempotency-Key` there will be one job.",
+    meaning="The request could not be completed. A submit may or may not be stored.",
+    remedy="Retry after `Retry-After` seconds. With the same `Idempotency-Key` there will be one job.",
     retryable=True,
 )
 OVERLOADED = ProblemType(
     code="overloaded",
     status=503,
-    title="Too many submits wait",
-    meaning="More submits wait for the database than the server holds. This one was not stored.",
-    remedy="Send it again after `Retry-After` seconds, and fewer at once.",
+    title="Too many submits are waiting",
+    meaning="Too many submits are waiting for the database. This one was not stored.",
+    remedy="Retry after `Retry-After` seconds, and send fewer at once.",
     retryable=True,
 )
 UNAVAILABLE = ProblemType(
     code="unavailable",
     status=503,
-    title="Not available for now",
+    title="Temporarily unavailable",
     meaning="Something that the request needs (the cluster, for example) does not answer.",
-    remedy="Send it again after `Retry-After` seconds.",
+    remedy="Retry after `Retry-After` seconds.",
     retryable=True,
 )
 DOWN = (DATABASE_UNAVAILABLE, UNAVAILABLE)
-"""What any operation answers that needs the database or the cluster."""
+"""Problems of every operation that needs the database or the cluster."""
 
 API_PROBLEMS = (
     IDEMPOTENCY_KEY_REUSE,
@@ -90,7 +90,7 @@ ALL_PROBLEMS = tuple(sorted((*KIT_PROBLEMS, *API_PROBLEMS), key=lambda kind: (ki
 
 
 def explain(error: Exception) -> RequestProblem | None:
-    """Return the problem of an error of the product, or None for a bug."""
+    """Return the problem of an error of the product; None for a bug."""
     if isinstance(error, NotFound):
         return RequestProblem(NOT_FOUND, str(error))
     if isinstance(error, KeyReused):
@@ -117,11 +117,11 @@ def reference_page() -> str:
     lines = [
         "# Problems",
         "",
-        "Every error answer is `application/problem+json` (RFC 9457) with `type`, `title`, `status`, `detail`, `instance`,",
-        "`code`, `request_id`, `retryable` and `errors` (each with a JSON `pointer`, a `detail`, and `in` where it is not",
-        "the body: `query`, `header`, or `spec` for the spec of a rerun). `code` is stable; the texts are for people.",
-        "`retryable` tells whether the same request may succeed later, unchanged. The server serves each page below under",
-        "its `type`.",
+        "Every error answer is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, `instance`, `code`,",
+        "`request_id`, `retryable` and `errors`. `code` is stable; the texts are for people. `retryable` says whether the same",
+        "request may succeed later, unchanged. `errors` holds the faults of the request, each with a JSON `pointer` and a",
+        "`detail`. `in` says what the pointer leads into when that is not the body: `query`, `header`, or `spec` for the spec",
+        "of a rerun. The server serves each page below under its `type`.",
         "",
         "| code | status | retryable | title |",
         "|---|---|---|---|",

@@ -16,20 +16,20 @@ METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class ReadyQuery(msgspec.Struct, frozen=True):
-    """How much a health answer says."""
+    """How much detail the answer has."""
 
-    verbose: Annotated[bool, Meta(description="One line for each check.")] = False
+    verbose: Annotated[bool, Meta(description="Answer with one line for each check.")] = False
 
 
 def operations(readiness: Readiness) -> list[Operation]:
     """Return the endpoints."""
 
     async def live(_call: Call[Nothing, Nothing, Nothing]) -> Reply[Nothing]:
-        """Answer as long as the event loop turns; never ask the database."""
+        """Answer as long as the event loop runs; never ask the database."""
         return Reply(content=b"ok\n", media_type=TEXT)
 
     async def ready(call: Call[Nothing, ReadyQuery, Nothing]) -> Reply[Nothing]:
-        """Say whether requests should be sent here: the store can serve and the process is not stopping."""
+        """Return whether the process can serve: the database answers, and the process is not stopping."""
         readiness.stopping = call.draining.is_set()
         good, lines = await readiness.report()
         if good and not call.query.verbose:
@@ -63,10 +63,10 @@ def operations(readiness: Readiness) -> list[Operation]:
         public(
             path="/readyz",
             operation_id="getReady",
-            summary="Whether to send requests here",
+            summary="Whether the process is ready for requests",
             handler=ready,
             media_type=text,
-            more_statuses={503: "Not ready; the lines say why."},
+            more_statuses={503: "Not ready. The lines say why."},
         ),
         public(
             path="/metrics",

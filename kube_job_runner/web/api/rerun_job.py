@@ -36,17 +36,19 @@ _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
 class RerunBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is to be different this time."""
+    """What the rerun changes."""
 
     set: Annotated[
         dict[_Path, Any],
         Meta(
             max_length=CHANGES_MAX,
-            description="New values by path: `resources.memory`, `args[0]`, `env.MODE`, or a JSON pointer. Null takes a"
-            " field out, so that its default holds. Faults of the new spec have pointers into the spec (`in` is `spec`).",
+            description="New values by path: `resources.memory`, `args[0]`, `env.MODE`, or a JSON pointer. Null removes a"
+            " field, so that its default holds. Faults of the new spec have pointers into the spec (`in` is `spec`).",
         ),
     ] = {}
-    force: Annotated[bool, Meta(description="Also while the job has not ended: then both may run at once.")] = False
+    force: Annotated[bool, Meta(description="Also run it again while it has not ended. Both may then run at once.")] = (
+        False
+    )
 
 
 def operation(reader: JobReader, intake: Intake, decoder: BodyDecoder[JobSpec]) -> Operation:
@@ -77,9 +79,8 @@ def operation(reader: JobReader, intake: Intake, decoder: BodyDecoder[JobSpec]) 
         path="/v1/jobs/{id}:rerun",
         operation_id="rerunJob",
         summary="Run a job again, as it was or changed",
-        description="A new job of the stored spec, with the changes of `set`, linked by `rerun_of`. It is checked like any"
-        " submit, so that a spec which is not allowed any more is refused. A job that has not ended is a 409 unless"
-        " `force` is given.",
+        description="Stores a new job with the same spec, changed by `set`. `rerun_of` names the old job. The new spec is checked"
+        " like that of a submit. For a job that has not ended the answer is 409, unless `force` is true.",
         handler=rerun,
         status=201,
         body_optional=True,
@@ -110,7 +111,7 @@ def _changed(encoded: bytes, wanted: dict[str, Any], decoder: BodyDecoder[JobSpe
 
 
 def _still(job: Job) -> str:
-    return f"the job is {job.state}: cancel it first, or give force=true to have both"
+    return f"the job is {job.state}: cancel it first, or set force=true to run both"
 
 
 def _of_spec(fault: Fault) -> Fault:

@@ -34,9 +34,9 @@ _LEAST_MEMORY = "1"
 
 
 class MadeUpFailure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A failure that is made up. Without `cause` it is the usual one of the reason."""
+    """A made-up failure."""
 
-    reason: Annotated[ReasonName, Meta(description="A reason code or category: `OutOfMemory`, `out_of_memory`.")]
+    reason: Annotated[ReasonName, Meta(description="A reason code or a category: `OutOfMemory`, `out_of_memory`.")]
     exit_code: Annotated[
         Annotated[int, Meta(ge=0, le=255)] | None, Meta(description="The exit code of the container.")
     ] = None
@@ -50,7 +50,7 @@ class MadeUpFailure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class SimulateBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A retry policy, and what to try it on: `jobs` that ran, or `failures` that come one after the other."""
+    """A retry policy, and what to try it on: either `jobs` or `failures`."""
 
     policy: Annotated[Retry, Meta(description="The retry policy to try, as `retry` of a job spec.")]
     jobs: Annotated[tuple[UUID, ...], Meta(max_length=JOBS_MAX, description="Jobs that ran, by id.")] = ()
@@ -59,12 +59,13 @@ class SimulateBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Meta(max_length=FAILURES_MAX, description="Made-up failures of one job, one after the other."),
     ] = ()
     memory: Annotated[
-        Quantity | None, Meta(description="What the first attempt of `failures` has; jobs have that of their spec.")
+        Quantity | None,
+        Meta(description="Memory of the first attempt of `failures`. Jobs have the memory of their spec."),
     ] = None
 
 
 class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
-    """What the policy decides after one attempt. `reached` is false for an attempt that it would not have made."""
+    """What the policy decides after one attempt."""
 
     attempt: Annotated[int, Meta(description="The number of the attempt.")]
     reason: Annotated[str, Meta(description="The reason code of its failure.")]
@@ -78,15 +79,11 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
     charged_to: Annotated[ChargedTo | None, Meta(description="Which budget of retries pays for it.")]
     delay_seconds: Annotated[float | None, Meta(description="How long the next attempt waits; null when none follows.")]
     rule: Annotated[int | None, Meta(description="The index of the retry rule that decided.")]
-    memory: Annotated[str | None, Meta(description="What the next attempt would be given instead.")]
+    memory: Annotated[str | None, Meta(description="The memory of the next attempt, if a rule grows it.")]
 
 
 class SimulationView(msgspec.Struct, frozen=True, kw_only=True):
-    """What the policy makes of one job, or of the failures.
-
-    `outcome` is `succeeded` or `failed` where the policy comes to an end, and `open` where it would have tried again after
-    the last attempt that there is. `attempts` is how many it would have made of those.
-    """
+    """What the policy does with one job, or with the failures."""
 
     job_id: Annotated[UUID | None, Meta(description="The id of the job; null for made-up failures.")]
     state: Annotated[State | None, Meta(description="The state of the job; null for made-up failures.")]
@@ -102,7 +99,7 @@ class SimulationView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SimulationList(msgspec.Struct, frozen=True, kw_only=True):
-    """One simulation per job, in their order, or one of the failures."""
+    """The simulations: one for each job, or one for the failures."""
 
     simulations: Annotated[
         list[SimulationView], Meta(description="One for each job in their order, or one for the failures.")
@@ -130,8 +127,8 @@ def operation(jobs: Simulator) -> Operation:
         path="/v1/retry-policies:simulate",
         operation_id="simulateRetryPolicy",
         summary="Try out a retry policy",
-        description="What the policy would have decided after each attempt of `jobs`, or after each of `failures`: whether"
-        " there is another attempt, when, why, charged to which budget, by which rule, with how much memory. Nothing"
+        description="Says what the policy would have decided after each attempt of `jobs`, or after each of `failures`: whether"
+        " another attempt follows, when and why, which budget pays, which rule decided, and how much memory it gets. Nothing"
         " is stored or run.",
         handler=simulate,
         decoder=BodyDecoder(
@@ -170,9 +167,9 @@ def _check(body: SimulateBody) -> list[Fault]:
         for problem in problems
     ]
     if bool(body.jobs) == bool(body.failures):
-        faults.append(Fault("/jobs", "give either jobs or failures, at least one"))
+        faults.append(Fault("/jobs", "is needed, or failures; not both"))
     if body.jobs and body.memory is not None:
-        faults.append(Fault("/memory", "goes with failures; jobs have the memory of their spec"))
+        faults.append(Fault("/memory", "is for failures only; jobs have the memory of their spec"))
     for index, failure in enumerate(body.failures):
         if categories.find(failure.reason) is None:
             detail = f"{failure.reason!r} is not a reason; `kjr explain` lists them"

@@ -16,7 +16,7 @@ MINIMUM_CLIENT = "0.1.0"
 
 
 class VersionView(msgspec.Struct, frozen=True, kw_only=True):
-    """The server's version, and the oldest client that it works with."""
+    """The version of the server."""
 
     version: Annotated[str, Meta(description="The version of the server.")]
     api_versions: Annotated[list[str], Meta(description="The versions of the API that it serves.")]

@@ -1,6 +1,6 @@
 """`POST /v1/jobs:batch`: submit up to 1,000 jobs at once.
 
-Each job is judged alone, so that one bad spec does not refuse the others.
+Each job is checked alone, so one bad spec does not refuse the others.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ JOBS_MAX = 1000
 
 
 class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Jobs to submit at once. Each is judged alone."""
+    """Jobs to submit at once."""
 
     jobs: Annotated[tuple[JobSpec, ...], Meta(min_length=1, max_length=JOBS_MAX, description="The job specs.")]
 
 
 class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one job of a batch: `job` with status 201, or `problem` with its status."""
+    """The answer for one job of a batch: `job` with status 201, or `problem` with its status."""
 
     status: Annotated[
         int, Meta(description="201 for a job that is stored; else the HTTP status that the job alone would get.")
@@ -63,14 +63,14 @@ BatchCall = Call[Nothing, StrictQuery, Document[BatchBody]]
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """The jobs of a batch in their order, and warnings about fields of the batch itself."""
+    """The decoded jobs of a batch in their order, and warnings about fields of the batch itself."""
 
     items: list[Decoded[JobSpec]]
     warnings: Sequence[Fault] = ()
 
 
 def read(raw: bytes, decoder: BodyDecoder[JobSpec], *, strict: bool) -> Batch:
-    """Return the jobs of a batch, each with its value or its faults; pointers are those of the whole body.
+    """Return the jobs of a batch, each with its value or its faults. Pointers lead into the whole body.
 
     Raises:
         Malformed: the body is not JSON.
@@ -143,8 +143,8 @@ def operation(intake: Intake, decoder: BodyDecoder[JobSpec]) -> Operation:
         path="/v1/jobs:batch",
         operation_id="submitJobs",
         summary="Submit up to 1,000 jobs at once",
-        description="Each job is judged alone, and has an answer in `results`, in the order of `jobs`: 201 with the job,"
-        " or the status and the problem that refused it. Pointers are those of the whole body (`/jobs/3/image`).",
+        description="Each job is checked alone, and has an answer in `results`, in the order of `jobs`: 201 with the job, or the"
+        " problem and its status. Pointers lead into the whole body (`/jobs/3/image`).",
         handler=submit_batch,
         body_example={"jobs": [job_specs.EXAMPLE, {"image": "docker.io/library/busybox:1.36"}]},
         answer_example={"results": [{"status": 201, "job": submit_job.EXAMPLE}], "warnings": []},

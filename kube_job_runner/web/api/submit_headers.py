@@ -16,21 +16,21 @@ _QUOTED = re.compile(rb'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 
 IDEMPOTENCY_KEY = Header(
     name="Idempotency-Key",
-    description="1 to 255 printable ASCII characters, bare or as a quoted string (RFC 9651). The same key with the same body"
-    " gives the first answer again, with `Idempotency-Replayed: true`; with another body it is refused. Keys are kept for"
-    " 7 days unless configured otherwise.",
+    description="1 to 255 printable ASCII characters, bare or as a quoted string (RFC 9651). A request with the same key and the"
+    " same body gets the first answer again, with `Idempotency-Replayed: true`. With another body it is refused. Keys are"
+    " kept for 7 days, unless configured otherwise.",
     schema={"type": "string", "minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": r"^[!#-~]([ -~]*[!-~])?$(?!\n)"},
 )
 IDEMPOTENCY_REPLAYED = Header(
     name="Idempotency-Replayed",
-    description="`true` when the answer is that of an earlier request with the same key.",
+    description="`true` when this is the answer of an earlier request with the same key.",
     schema={"type": "string", "enum": ["true"]},
 )
 REPLAYED = (b"idempotency-replayed", b"true")
 TRACEPARENT = Header(
     name="traceparent",
-    description="The trace of the caller (W3C Trace Context): the job belongs to it, and its container finds it in"
-    " `TRACEPARENT`. One that is not valid is ignored. For a batch it is that of every job in it.",
+    description="The trace of the caller (W3C Trace Context). The job belongs to this trace, and its container finds it in"
+    " `TRACEPARENT`. For a batch it holds for every job. An invalid header is ignored.",
 )
 
 
@@ -58,6 +58,6 @@ def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
 
 
 def trace_parent(headers: Mapping[bytes, bytes]) -> trace.TraceContext | None:
-    """Return the trace context of a request; None when it has none, or (as W3C says) one that is not valid."""
+    """Return the trace context of a request; None when it has none. W3C says to ignore an invalid one."""
     given = headers.get(b"traceparent")
     return None if given is None else trace.parse(given.decode("latin-1").strip(" \t"))

@@ -1,4 +1,4 @@
-"""`POST /v1/jobs`: submit a job. This is the hot path: little is made per request, and once."""
+"""`POST /v1/jobs`: submit a job. This is the hot path, so a request makes few objects."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ EXAMPLE = {
 
 
 class JobSubmitted(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that was stored: it will run, whatever happens to the server."""
+    """A job that is stored. It will run, even if the server is lost."""
 
     id: Annotated[UUID, Meta(description="The id of the new job.")]
     name: Annotated[str, Meta(description="Its name; made of the image when the spec has none.")]
     state: Annotated[State, Meta(description="Its state when it was stored.")]
     version: Annotated[int, Meta(description="Its version; grows with each change.")]
-    created_at: Annotated[Time, Meta(description="When it was submitted, by the database's clock.")]
+    created_at: Annotated[Time, Meta(description="When it was submitted.")]
     queue: Annotated[str, Meta(description="The queue that it waits in.")]
     namespace: Annotated[str, Meta(description="The Kubernetes namespace that it runs in.")]
     rerun_of: Annotated[UUID | UnsetType, Meta(description="The job that it runs again; only for a rerun.")] = UNSET
@@ -51,7 +51,7 @@ class JobSubmitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def answer(job: Job, warnings: Sequence[Fault]) -> bytes:
-    """Return the answer for a job that is to be stored, encoded."""
+    """Return the encoded answer for a new job."""
     return _encode(
         JobSubmitted(
             id=job.id,
@@ -68,7 +68,7 @@ def answer(job: Job, warnings: Sequence[Fault]) -> bytes:
 
 
 def reply(accepted: Accepted) -> Reply[JobSubmitted]:
-    """Return the reply for a job that is stored."""
+    """Return the reply for a stored job."""
     location = (b"location", f"/v1/jobs/{accepted.job_id}".encode())
     headers = (location, submit_headers.REPLAYED) if accepted.replayed else (location,)
     return Reply(content=accepted.answer, headers=headers)
@@ -93,7 +93,7 @@ def operation(intake: Intake, decoder: BodyDecoder[JobSpec]) -> Operation:
         path="/v1/jobs",
         operation_id="submitJob",
         summary="Submit a job",
-        description="The answer comes after the job is durable: an acknowledged job is never lost.",
+        description="The answer comes after the job is stored durably. An acknowledged job is never lost.",
         handler=submit,
         status=201,
         decoder=decoder,

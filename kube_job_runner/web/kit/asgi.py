@@ -1,6 +1,6 @@
-"""The ASGI application of the kit: finds the operation, parses and refuses, calls the handler, and sends the answer.
+"""The ASGI application of the kit: finds the operation, parses the request, calls the handler, and sends the answer.
 
-It is plain ASGI, without middlewares: each request makes one pass through one function, with headers built beforehand.
+It is plain ASGI without middlewares. Each request makes one pass through one function, and fixed headers are built before.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kube_job_runner.web.kit.queries import path_value
 from kube_job_runner.web.validation.fault import Fault
 
 _encode = msgspec.json.Encoder().encode
-IN_LOOP_MAX_BYTES = 1024 * 1024  # a larger body is read in a thread: the slow path may take a second for it
+IN_LOOP_MAX_BYTES = 1024 * 1024  # a larger body is decoded in a thread: the slow path may take a second for it
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _PROBLEM_JSON = b"application/problem+json"
 _NOTHING = Nothing()
@@ -40,14 +40,14 @@ Observe = Callable[[str, int, float], None]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one request may cost: bytes of its body, and seconds until the body must be complete."""
+    """Limits of one request: bytes of its body, and seconds until the body must be complete."""
 
     body_max_bytes: int
     body_timeout_seconds: float
 
 
 class App:
-    """The application. `draining` is set once when the server stops: long waits and streams then end."""
+    """The application. `draining` is set when the server stops; long waits and streams then end."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class App:
         self._router = Router(routes, redirect_slashes=False, default=self._not_found)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI connection; only HTTP is known here."""
+        """Serve one ASGI connection; anything but HTTP is ignored."""
         if scope["type"] != "http":
             return
         endpoint = self._literal.get(scope["path"])
@@ -88,7 +88,7 @@ class App:
             await self._router(scope, receive, send)
 
     async def serve(self, bound: Bound, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request of an operation; whatever goes wrong becomes a problem."""
+        """Serve one request of an operation. Every error becomes a problem."""
         began = time.perf_counter()
         self.in_flight += 1
         try:
@@ -111,7 +111,7 @@ class App:
         await self._send(scope, receive, send, reply, status, request_id)
 
     async def refuse(self, scope: Scope, receive: Receive, send: Send, problem: problems.RequestProblem) -> None:
-        """Answer a request that belongs to no operation."""
+        """Answer a request that matches no operation."""
         request_id = self._request_id(dict(scope["headers"]))
         self._observe("none", problem.type.status, 0.0)
         reply = self._problem(scope, problem, request_id)

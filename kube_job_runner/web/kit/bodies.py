@@ -1,4 +1,4 @@
-"""Reading a request body within limits of bytes and time, and only where it is plain JSON."""
+"""Request bodies: read within limits of bytes and time, and only plain JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PLAIN_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8
 
 
 class ClientGone(Exception):
-    """The client went away before its request was complete."""
+    """The client closed the connection before its request was complete."""
 
 
 def has_body(headers: Mapping[bytes, bytes]) -> bool:
@@ -26,11 +26,11 @@ def check_media_type(headers: Mapping[bytes, bytes]) -> None:
     """Refuse what is not uncompressed `application/json` in UTF-8.
 
     Raises:
-        RequestProblem: 415. A form or a plain text would let a foreign page post without a preflight request.
+        RequestProblem: 415. With a form or plain text, a foreign web page could post without a preflight request.
     """
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
     if encoding != b"identity":
-        raise RequestProblem(UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not taken; leave out Content-Encoding")
+        raise RequestProblem(UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not accepted; leave out Content-Encoding")
     media_type = headers.get(b"content-type")
     if media_type in _PLAIN_TYPES:
         return
@@ -47,7 +47,7 @@ async def read(receive: Receive, headers: Mapping[bytes, bytes], *, max_bytes: i
     """Return the whole body.
 
     Raises:
-        RequestProblem: 413 as soon as it is known to be too large, 408 when it is not complete in time.
+        RequestProblem: 413 as soon as the body is known to be too large, 408 when it is not complete in time.
         ClientGone: the connection was lost.
     """
     declared = headers.get(b"content-length", b"")

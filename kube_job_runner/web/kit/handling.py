@@ -1,4 +1,4 @@
-"""What a handler gets and gives: the typed call, and the reply."""
+"""Handling: the typed call that a handler gets, and the reply that it returns."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Nothing(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, Generic[BodyT]):
-    """A JSON body that its handler decodes by itself; `BodyT` is what the API document says of it."""
+    """A JSON body that the handler decodes itself. `BodyT` is its type in the API document."""
 
     raw: bytes
 
 
 @dataclasses.dataclass(slots=True)
 class Call(Generic[PathT, QueryT, BodyT]):
-    """One request, parsed and typed. `principal` is who asks; `warnings` are about unknown fields of the body."""
+    """One request, parsed and typed. `principal` is the owner of the token; `warnings` are about unknown fields of the body."""
 
     path: PathT
     query: QueryT
@@ -49,14 +49,14 @@ class Call(Generic[PathT, QueryT, BodyT]):
     draining: asyncio.Event
 
     async def attend(self, waiting: Awaitable[Any]) -> None:
-        """Await something long; come back early when the client has gone or the server is draining."""
+        """Await something long. Return early when the client closes the connection or the server drains."""
         work = asyncio.ensure_future(waiting)
         await first_of(work, _disconnected(self.receive), self.draining.wait())
 
 
 @dataclasses.dataclass(slots=True)
 class Reply(Generic[AnswerT]):
-    """An answer: `value` is encoded as JSON, unless `content` has the bytes already or `chunks` will give them."""
+    """An answer. `value` is encoded as JSON; instead of it, `content` holds bytes or `chunks` streams them."""
 
     value: AnswerT | None = None
     content: bytes | None = None
@@ -67,7 +67,7 @@ class Reply(Generic[AnswerT]):
 
 
 async def first_of(work: asyncio.Future[Any], *watches: Awaitable[Any]) -> bool:
-    """Wait for `work` or for the first of `watches`; cancel the rest. True when it was `work`; its error is raised."""
+    """Wait for `work` or for the first of `watches`, and cancel the rest. Return whether it was `work`; raise its error."""
     others = [asyncio.ensure_future(watch) for watch in watches]
     try:
         await asyncio.wait([work, *others], return_when=asyncio.FIRST_COMPLETED)

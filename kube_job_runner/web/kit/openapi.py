@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the declarations that also serve: it cannot say anything else than the server does."""
+"""The OpenAPI 3.1 document, made from the declarations that also serve. So it says what the server does."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from kube_job_runner.web.kit.problems import ProblemDetails, ProblemType
 from kube_job_runner.web.validation.fault import Fault
 
 _REF = "#/components/schemas/{name}"
-_REQUEST_ID = Header(name="X-Request-Id", description="The id of this request: yours if you sent one, else ours.")
-_WARNING_TEXT = " Fields that the server does not know are ignored with a warning, or refused with `strict=true`."
+_REQUEST_ID = Header(
+    name="X-Request-Id", description="The id of this request: that of the request header, or a new one."
+)
+_WARNING_TEXT = " Unknown fields are ignored with a warning, or refused with `strict=true`."
 
 
 def build(
     bounds: Sequence[Bound], *, info: Mapping[str, Any], tags: Mapping[str, str], more_problems: tuple[ProblemType, ...]
 ) -> dict[str, Any]:
-    """Return the document of all operations that are not hidden. `more_problems` may come from any operation."""
+    """Return the document of all operations that are not hidden. Every operation may answer with `more_problems`."""
     shown = [bound for bound in bounds if not bound.operation.hidden]
     types: list[Any] = [ProblemDetails]
     for bound in shown:
@@ -58,7 +60,7 @@ def _parameter_types(bounds: Sequence[Bound]) -> list[str]:
 
 
 def _schema(schema: Any) -> Any:
-    """Return a schema as the server means it: an unknown field is a warning, so it must not be forbidden here."""
+    """Return a schema that allows unknown fields: the server only warns of them."""
     if isinstance(schema, dict):
         return {
             key: _schema(value)
@@ -112,7 +114,7 @@ def _inner_description(field: dict[str, Any]) -> str | None:
 
 
 def _not_null(field: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a parameter: one that is optional is left out, never null."""
+    """Return the schema of a parameter. An optional one is left out, never null."""
     parts = [part for part in field.get("anyOf", ()) if part.get("type") != "null"]
     if len(parts) == 1:
         return {key: value for key, value in parts[0].items() if key != "description"}

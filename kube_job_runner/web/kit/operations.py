@@ -1,4 +1,4 @@
-"""Operations: one declaration each for a method and a path, from which both the serving and the document are made."""
+"""Operations: one declaration for each method and path. Serving and the API document are both made from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Handler = Callable[[Call[Any, Any, Any]], Awaitable[Reply[Any]]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Header:
-    """A header of requests or answers, for the document. `schema` is JSON Schema."""
+    """A header of requests or answers, for the API document. `schema` is JSON Schema."""
 
     name: str
     description: str
@@ -26,7 +26,7 @@ class Header:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Operation:
-    """A handler under a method and a path. `public` needs no token; `hidden` is left out of the document."""
+    """A handler with its method and path. `public` needs no token; `hidden` is left out of the API document."""
 
     method: str
     path: str
@@ -51,7 +51,7 @@ class Operation:
 
 
 class Bound:
-    """An operation with the types of its handler's annotations resolved."""
+    """An operation with the resolved types of its handler."""
 
     __slots__ = (
         "acceptable",

@@ -1,4 +1,4 @@
-"""Problems: every error answer is an RFC 9457 document with a stable code, and one place defines each kind."""
+"""Problems: every error answer is an RFC 9457 document with a stable code. Each kind is defined in one place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kube_job_runner.web.validation.fault import FAULTS_MAX, Fault, Invalid, Mal
 
 
 class ProblemType(msgspec.Struct, frozen=True, kw_only=True):
-    """A kind of problem: what its page under `/problems/<code>` says."""
+    """A kind of problem, with the texts of its page under `/problems/<code>`."""
 
     code: str
     status: int
@@ -23,7 +23,7 @@ class ProblemType(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """An error answer (RFC 9457). `retryable` tells whether the same request may succeed later, unchanged."""
+    """An error answer (RFC 9457)."""
 
     type: Annotated[str, Meta(description="The path of the page about this kind of problem.")]
     title: Annotated[str, Meta(description="What kind of problem it is.")]
@@ -37,7 +37,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestProblem(Exception):
-    """Raised anywhere below a handler, it becomes the answer."""
+    """An error of a request. Raised anywhere below a handler, it becomes the answer."""
 
     def __init__(
         self,
@@ -85,8 +85,8 @@ MALFORMED_JSON = ProblemType(
     status=400,
     title="The body is not valid JSON",
     meaning="The body is not one JSON document in UTF-8 (RFC 8259), or it is ambiguous: a key twice in one object, a lone"
-    " surrogate, NaN or Infinity, or nesting deeper than 32 levels.",
-    remedy="Send one JSON document in UTF-8. `errors` points to the place where there is one.",
+    " surrogate, NaN or Infinity, or more than 32 levels.",
+    remedy="Send one JSON document in UTF-8. `errors` points to the place, if there is one.",
 )
 MALFORMED_QUERY = ProblemType(
     code="malformed-query",
@@ -99,22 +99,22 @@ MALFORMED_HEADER = ProblemType(
     code="malformed-header",
     status=400,
     title="A request header cannot be read",
-    meaning="A header that the operation uses is not in its grammar.",
-    remedy="`errors` names the header and its grammar.",
+    meaning="A header of the request does not have the form that the operation needs.",
+    remedy="`errors` names the header and its form.",
 )
 UNAUTHENTICATED = ProblemType(
     code="unauthenticated",
     status=401,
     title="A valid token is needed",
     meaning="The request has no bearer token, or the token is unknown, expired or revoked.",
-    remedy="Send `Authorization: Bearer kjr_...`. `kjr up` prints a token; `kjr token create` makes one.",
+    remedy="Send `Authorization: Bearer kjr_...`. `kjr up` prints a token, and `kjr token create` creates one.",
 )
 NOT_FOUND = ProblemType(
     code="not-found",
     status=404,
     title="Not found",
-    meaning="There is no such thing, or you may not see it. A malformed job id is answered in the same way.",
-    remedy="Check the path and the id; `GET /v1/jobs` lists what there is.",
+    meaning="The path, or what it names, does not exist. A malformed job id is answered in the same way.",
+    remedy="Check the path and the id. `GET /v1/jobs` lists the jobs.",
 )
 METHOD_NOT_ALLOWED = ProblemType(
     code="method-not-allowed",
@@ -127,44 +127,44 @@ NOT_ACCEPTABLE = ProblemType(
     code="not-acceptable",
     status=406,
     title="Not acceptable",
-    meaning="The `Accept` header leaves out the only media type that this operation answers with.",
-    remedy="Leave the header out, or add the media type that the detail names.",
+    meaning="The `Accept` header does not allow the only media type of this answer.",
+    remedy="Remove the header, or add the media type that the detail names.",
 )
 BODY_TIMEOUT = ProblemType(
     code="body-timeout",
     status=408,
     title="The body did not arrive in time",
     meaning="The request body was not complete within the server's limit.",
-    remedy="Send it again over a better link, or send less at once.",
+    remedy="Retry over a faster connection, or send less at once.",
     retryable=True,
 )
 BODY_TOO_LARGE = ProblemType(
     code="body-too-large",
     status=413,
     title="The body is too large",
-    meaning="The request body is larger than the server takes.",
-    remedy="Split the batch, or move large input out of the spec into a volume or an object store.",
+    meaning="The request body is larger than the server accepts.",
+    remedy="Split the batch, or put large input into a volume or an object store.",
 )
 UNSUPPORTED_MEDIA_TYPE = ProblemType(
     code="unsupported-media-type",
     status=415,
     title="Unsupported media type",
-    meaning="The body is not sent as `application/json` in UTF-8, or it is compressed.",
+    meaning="The body is not `application/json` in UTF-8, or it is compressed.",
     remedy="Send `Content-Type: application/json` and no `Content-Encoding`.",
 )
 VALIDATION_FAILED = ProblemType(
     code="validation-failed",
     status=422,
     title="The request breaks one or more rules",
-    meaning="The request can be read, but fields of it break their limits. All faults are reported at once.",
-    remedy="Each entry of `errors` has a JSON pointer, and says what is wrong and what the limit is.",
+    meaning="The request can be read, but some of its fields break rules. All faults are reported at once.",
+    remedy="Each entry of `errors` points to a field, and says what is wrong and what the limit is.",
 )
 INTERNAL_ERROR = ProblemType(
     code="internal-error",
     status=500,
     title="Internal error",
-    meaning="The server failed in a way that it should not. The details are in its log under the request id.",
-    remedy="Try again; if it stays, report it with the request id.",
+    meaning="The server has a bug, or something failed that it does not expect. Its log has the details under the request id.",
+    remedy="Retry. If it fails again, report it with the request id.",
     retryable=True,
 )
 
@@ -185,7 +185,7 @@ KIT_PROBLEMS = (
 
 
 def of_document(error: Exception) -> RequestProblem | None:
-    """Return the problem of a body that breaks the rules of JSON or its own; None for any other error."""
+    """Return the problem of a body that is not JSON or breaks rules; None for any other error."""
     if isinstance(error, Malformed):
         return RequestProblem(MALFORMED_JSON, str(error), faults=error.faults)
     return of_faults(error.faults) if isinstance(error, Invalid) else None

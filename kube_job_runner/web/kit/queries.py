@@ -1,4 +1,4 @@
-"""Query strings and path parameters as typed Structs; every fault at once, unknown parameters refused."""
+"""Queries: query strings and path parameters as typed Structs. All faults are reported at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_NUL: dict[str, Any] = {"pattern": r"^[^\u0000]*$"}
 
 
 class QueryDecoder(Generic[T]):
-    """Reads query strings into a Struct. A tuple field may be repeated, and its values may be joined by commas."""
+    """Decodes query strings into a Struct. A tuple field may be repeated, and its values may be joined by commas."""
 
     def __init__(self, type_: type[T]) -> None:
         self.type = type_
@@ -36,7 +36,7 @@ class QueryDecoder(Generic[T]):
         """Return the typed query.
 
         Raises:
-            RequestProblem: it cannot be read (400), or some parameters are unknown or wrong (422).
+            RequestProblem: the query cannot be read (400), or parameters are unknown or wrong (422).
         """
         if not query and self._default is not None:
             return self._default
@@ -67,7 +67,7 @@ class QueryDecoder(Generic[T]):
         if len(texts) > 1:
             raise ValueError("is given more than once")
         text = "true" if name in self._switches and not texts[0] else texts[0]
-        # Not strict only where a text has to become a number: else "0" would be a time, and "null" none at all.
+        # Lax only where a text has to become a number. Elsewhere "0" would become a time, and "null" no value.
         strict = _plain(self._types[name]) not in (int, float, bool)
         return msgspec.convert(text, self._types[name], strict=strict)
 
@@ -103,7 +103,7 @@ def _plain(type_: Any) -> Any:
 
 
 def _given(type_: Any) -> Any:
-    """Return the type of a parameter that is given: `T` for `T | None`."""
+    """Return the type of a parameter that is present: `T` for `T | None`."""
     if typing.get_origin(type_) not in (typing.Union, types.UnionType):
         return type_
     parts = [part for part in typing.get_args(type_) if part is not types.NoneType]
@@ -111,7 +111,7 @@ def _given(type_: Any) -> Any:
 
 
 def path_value(type_: type[T], parameters: Mapping[str, str]) -> T | None:
-    """Return the typed path parameters, or None when one is not of its type (which is then answered as 404)."""
+    """Return the typed path parameters, or None when one has the wrong type; that is answered with 404."""
     try:
         return msgspec.convert(parameters, type_, strict=False)
     except msgspec.ValidationError:

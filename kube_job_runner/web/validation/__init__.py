@@ -1,1 +1,1 @@
-"""Validation of input: strict JSON, and every fault of a document with its pointer. No HTTP."""
+"""The validating half of the kit: bodies as typed values, or every fault at once with its JSON pointer. No HTTP in it."""

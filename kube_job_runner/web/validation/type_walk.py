@@ -29,11 +29,11 @@ class Walk:
 
     @property
     def full(self) -> bool:
-        """Whether more faults were found than an answer shows, so that the walk may end."""
+        """Whether there are more faults than an answer shows. The walk may then end."""
         return len(self.faults) > FAULTS_MAX
 
     def value(self, value: Any, type_: mi.Type, at: str, hint: str = "") -> Any:
-        """Check a value against a type; return it without unknown fields."""
+        """Check a value against a type. Return it without unknown fields."""
         if isinstance(type_, mi.Metadata):
             return self.value(value, type_.type, at, _hint(type_) or hint)
         if isinstance(type_, mi.UnionType):

@@ -27,11 +27,11 @@ async def test_a_cancel_is_taken_once_and_may_be_repeated(world: World, client: 
 @pytest.mark.parametrize(
     ("state", "grace", "words"),
     [
-        (State.QUEUED, None, "It is not created any more"),
-        (State.STARTING, 5, "Its pod is removed; if its program has begun meanwhile, it is asked to end (SIGTERM)"),
-        (State.RUNNING, None, "If it still runs, it is asked to end (SIGTERM) and killed after 30 s"),
+        (State.QUEUED, None, "It will not be created"),
+        (State.STARTING, 5, "Its pod is removed. If its program has started meanwhile, it gets SIGTERM, and SIGKILL after 5 s"),
+        (State.RUNNING, None, "If it still runs, it gets SIGTERM, and SIGKILL after 30 s"),
         (State.RUNNING, 0, "If it still runs, it is killed at once"),
-        (State.STOPPING, 5, "It is being stopped already"),
+        (State.STOPPING, 5, "It is already being stopped"),
     ],
 )  # fmt: skip
 async def test_a_cancel_says_what_happens_in_the_phase_of_the_job(
