@@ -40,8 +40,7 @@ def stop(builder: DecisionBuilder, attempt: Attempt, verdict: Verdict) -> None:
     attempt = with_start(builder, attempt)
     attempt = msgspec.structs.replace(attempt, verdict=verdict, decided_at=builder.now)
     builder.put_attempt(attempt)
-    builder.update_job(reason=verdict.reason, explanation=verdict.explanation)
-    builder.move(State.STOPPING, attempt=attempt.number, reason=verdict.reason, explanation=verdict.explanation)
+    _move(builder, State.STOPPING, verdict, explanation=verdict.explanation)
     keep_waiting(builder, attempt)
 
 
@@ -58,11 +57,15 @@ def end(builder: DecisionBuilder, verdict: Verdict) -> None:
     if follows is not None and follows.retry:
         verdict = cancelled(builder.job)
     explanation = _last_words(builder.job, verdict, follows)
-    builder.update_job(
-        finished_at=builder.now, reason=verdict.reason, explanation=explanation, exit_code=verdict.exit_code
-    )
+    builder.update_job(finished_at=builder.now, exit_code=verdict.exit_code)
+    _move(builder, verdict.outcome, verdict, explanation=explanation)
+
+
+def _move(builder: DecisionBuilder, to_state: State, verdict: Verdict, *, explanation: str) -> None:
+    """Take a step because of a verdict. The job's row and the transition say why."""
+    builder.update_job(reason=verdict.reason, explanation=explanation)
     builder.move(
-        verdict.outcome,
+        to_state,
         attempt=builder.job.attempt,
         reason=verdict.reason,
         explanation=explanation,
@@ -81,14 +84,8 @@ def _conclude(builder: DecisionBuilder, attempt: Attempt, verdict: Verdict) -> N
 def _queue_again(builder: DecisionBuilder, verdict: Verdict, follows: Plan) -> None:
     due_at = builder.now + timedelta(seconds=follows.delay_seconds)
     explanation = f"{verdict.explanation} {_sentence(follows.why)}".strip()
-    builder.update_job(due_at=due_at, admitted_at=None, reason=verdict.reason, explanation=explanation)
-    builder.move(
-        State.QUEUED,
-        attempt=builder.job.attempt,
-        reason=verdict.reason,
-        explanation=explanation,
-        exit_code=verdict.exit_code,
-    )
+    builder.update_job(due_at=due_at, admitted_at=None)
+    _move(builder, State.QUEUED, verdict, explanation=explanation)
     builder.look_again(due_at)
 
 
