@@ -1,1 +1,1 @@
-"""Benchmarks: what a submit costs, and how many jobs a second go through the whole product on a real API server."""
+"""Benchmarks: the cost of a submit, and the jobs per second through the whole product on a real API server."""

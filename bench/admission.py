@@ -1,4 +1,4 @@
-"""What admission and the place in line cost with a million queued jobs, on the product's own statements and connections."""
+"""The cost of admission and of the place in line with a million queued jobs, with the product's statements and connections."""
 
 from __future__ import annotations
 

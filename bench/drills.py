@@ -1,6 +1,6 @@
-"""Fault drills at full length: a server is away for a minute while jobs are submitted and run; what came of it, in a table.
+"""Fault drills at full length: a server is away for a minute while jobs are submitted and run; the results are a table.
 
-`python -m bench drills postgres` runs those of one server, on a stage of their own; several may run side by side.
+`python -m bench drills postgres` runs those of one server, on their own stage; several may run at the same time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Jobs per second through the whole product on a real API server, against plain client-go on the same cluster and minute.
+"""Jobs per second through the whole product on a real API server, compared with plain client-go on the same cluster.
 
-The floor creates Jobs and watches them to their end, and does nothing else; the product also takes them over HTTP, stores,
-queues and records them. Both keep both cores busy, with the cluster beside them, so the ratio is what counts.
+The floor only creates Jobs and watches them to their end; the product also takes them over HTTP, stores, queues and records
+them. Both share the cores with the cluster, so only the ratio counts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A load client that costs little beside what it measures: raw HTTP/1.1, keep-alive, one request at a time a connection."""
+"""A load client that costs little: raw HTTP/1.1, keep-alive, one request at a time per connection."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a message costs through SQS: our adapter against a plain boto3 loop, on one ElasticMQ, in one run.
+"""The cost of a message through SQS: our adapter compared with a plain boto3 loop, on one ElasticMQ, in one run.
 
-Both send and drain the same bodies in batches of ten, in one process each, so that the CPU is theirs alone. Loopback and the
-JVM's own CPU are in neither figure; messages per second are bounded by ElasticMQ.
+Each sends and drains the same bodies in batches of ten, in its own process, so that the CPU time is its own. The JVM's CPU is
+in neither figure; ElasticMQ limits the messages per second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TEN = 10
 
 
 def plain(url: str, messages: int) -> dict[str, float]:
-    """A loop as one writes it: boto3, batches of ten, one request after the other."""
+    """A plain loop: boto3, batches of ten, one request after the other."""
     import boto3
 
     client = boto3.client("sqs", endpoint_url=url, region_name="elasticmq")

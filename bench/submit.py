@@ -1,4 +1,4 @@
-"""What a submit costs: durable answers per second from one web server, with the client and PostgreSQL on the same machine."""
+"""The cost of a submit: durable answers per second of one web server, with the client and PostgreSQL on the same machine."""
 
 from __future__ import annotations
 

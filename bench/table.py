@@ -1,4 +1,4 @@
-"""How results are printed: one table, with the machine they were measured on."""
+"""The output of results: one table, with the machine they were measured on."""
 
 from __future__ import annotations
 

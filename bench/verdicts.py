@@ -1,7 +1,7 @@
-"""How fast a hopeless pod is noticed: from the moment a watch shows the failing signal to our verdict, where no grace is due.
+"""The time to a verdict where there is no grace: from the failing signal in a watch to our verdict.
 
-The clock of the signal is a watch of the benchmark's own on the same API server; that of the verdict is the time of the
-transition, which the processor takes just before it commits. Both are this machine's.
+The time of the signal comes from the benchmark's own watch on the same API server, that of the verdict from the transition,
+which the processor stamps just before it commits. Both are from this machine's clock.
 """
 
 from __future__ import annotations

@@ -57,15 +57,19 @@ def _parser() -> argparse.ArgumentParser:
     kubectl = verb("kubectl", _kubectl, "run kubectl as admin: python -m testbed kubectl get pods")
     helming = verb("helm", _helm, "run Helm, built from source: python -m testbed helm lint CHART")
     helming.add_argument("arguments", nargs=argparse.REMAINDER)
-    verb("chart", _chart, "write what is made from the chart: Kustomize base, golden renders, pages of reference")
+    verb(
+        "chart",
+        _chart,
+        "write the files that are made from the chart: Kustomize base, golden renders, pages of reference",
+    )
     measure = verb("floor", _floor, "measure plain client-go on a running cluster; prints JSON")
     measure.add_argument("--jobs", type=int, default=1000)
     measure.add_argument("--creators", type=int, default=32, help="creates in flight at once (default: 32)")
     measure.add_argument("--suspended", action="store_true", help="only create suspended Jobs")
     node_up = verb("node-up", _node_up, "add the real node to a running cluster (root, Linux)")
-    node_down = verb("node-down", _node_down, "remove the real node and all it left on the machine")
+    node_down = verb("node-down", _node_down, "remove the real node and all that it left on the machine")
     verb("install-tools", _install_tools, "install the Debian packages that the real node needs")
-    clean = verb("clean", _clean, "delete what killed clusters left behind")
+    clean = verb("clean", _clean, "delete what killed clusters left")
     clean.add_argument("--builds", action="store_true", help="also delete builds of other versions of the sources")
     for command in (up, down, kubectl, measure, node_up, node_down):
         command.add_argument("--name", default=DEFAULT_NAME, help=f"of the cluster (default: {DEFAULT_NAME})")

@@ -1,4 +1,4 @@
-"""The smallest useful API client: JSON in, JSON out. kubectl costs 0.2 s of CPU per call, too much for a poll."""
+"""A minimal API client: JSON in, JSON out. kubectl costs 0.2 s of CPU per call, too much for polling."""
 
 import json
 import re
@@ -44,7 +44,7 @@ class Sample:
 
 
 class Api:
-    """Speaks for one user; a new connection per request, so a restarted server is no special case."""
+    """A client for one user. It opens a connection per request, so a restarted server is no special case."""
 
     def __init__(self, url: str, token: str, ca_file: Path) -> None:
         self._url = url
@@ -60,7 +60,7 @@ class Api:
         content_type: str = "application/json",
         timeout_seconds: float = 10,
     ) -> Answer:
-        """Raises OSError when no answer comes, of which TimeoutError is a kind."""
+        """Raises OSError (TimeoutError included) when no answer comes."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type}
         request = urllib.request.Request(self._url + path, data, method=method, headers=headers)
@@ -86,7 +86,7 @@ def wait_until(
 ) -> None:
     """Polls `check` until it is true; a refused connection counts as not yet.
 
-    `alive` may raise to end the wait early, when what is waited for has died.
+    `alive` may raise to end the wait early, when the server has died.
     """
     deadline = time.monotonic() + limit_seconds
     while True:

@@ -1,7 +1,7 @@
 """Builds the cluster's programs from Go modules, once per content of the sources.
 
-Upstream's binaries are not downloaded: a Go module proxy is all a machine needs, and go.sum pins every byte. The build
-is slow the first time (minutes) and free afterwards, so it lives in a cache keyed by what went into it.
+No binaries are downloaded: a machine needs only a Go module proxy, and go.sum pins every byte. The first build takes
+minutes, so the result is kept in a cache. Its key is a hash of the sources.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ def report_to_stderr(line: str) -> None:
 
 
 def cache_key(go_dir: Path = GO_DIR) -> str:
-    """Names the build of these sources; anything that changes a program changes the key."""
+    """Returns the name of the build of these sources; whatever changes a program changes the key."""
     digest = hashlib.sha256()
     sources = [go_dir / "go.mod", go_dir / "go.sum", *sorted(go_dir.rglob("*.go"))]
     for source in sources:
@@ -96,7 +96,7 @@ def ensure_built(report: Report = report_to_stderr) -> Path:
 
 
 def remove_other_builds() -> list[Path]:
-    """Deletes every build but the one of the present sources; a build in progress keeps its lock and its folder."""
+    """Deletes every build except the one of the present sources; a build in progress keeps its lock and its folder."""
     keep = cache_key()
     others = [path for path in cache.builds_dir().glob("[0-9a-f]*") if path.is_dir() and path.name != keep]
     for path in others:
@@ -118,7 +118,7 @@ def _build(go: str, target: Path, report: Report) -> None:
             _run_go(output, command, report)
         for applet in APPLETS:
             (bin_dir / applet).symlink_to("k8s")
-        work.rename(target)  # whole or not at all: a reader never sees half a build
+        work.rename(target)  # atomic: a reader never sees half a build
     finally:
         shutil.rmtree(work, ignore_errors=True)
     report(f"built in {time.monotonic() - start:.0f} s: {target}")

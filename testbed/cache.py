@@ -1,4 +1,4 @@
-"""Where the test bed keeps what it builds and runs: never inside the checkout, so that git and editors stay quick."""
+"""The folders for builds and running clusters: outside the checkout, so that git and editors stay fast."""
 
 import fcntl
 import os
@@ -27,7 +27,7 @@ def runs_dir() -> Path:
 def file_lock(path: Path, *, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Holds an exclusive lock on `path`; calls `on_wait` once when another process has it.
 
-    The kernel drops the lock with its holder, so a killed process never leaves a stale one behind.
+    The kernel drops the lock with its holder, so a killed process leaves no stale lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:

@@ -1,6 +1,6 @@
-"""What is derived from the chart, so that each fact has one source: renders, the Kustomize base, the pages of reference.
+"""The files that are made from the chart: renders, the Kustomize base, the pages of reference.
 
-`python -m testbed chart` writes all of it; tests compare what is written with what the chart says now.
+`python -m testbed chart` writes them; tests check that they are up to date.
 """
 
 import json
@@ -43,12 +43,12 @@ def render_case(case: str) -> str:
 
 
 def objects(text: str) -> list[dict[str, Any]]:
-    """The documents of a text of YAML, but for the empty ones."""
+    """The documents of a YAML text, without the empty ones."""
     return [document for document in yaml.load_all(text, _LOADER) if document]
 
 
 def outputs() -> dict[Path, str]:
-    """Every file that is made from the chart, with the text that it should have."""
+    """Every file that is made from the chart, with its up-to-date text."""
     return {
         **{GOLDEN / f"{case}.yaml": render_case(case) for case in cases()},
         **base(),

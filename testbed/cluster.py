@@ -1,4 +1,4 @@
-"""The test bed's Python API: start a cluster, use it, break it, count what it was asked.
+"""The test bed's Python API: start a cluster, use it, break it, count its requests.
 
 with testbed.cluster.start() as cluster:
     cluster.create_namespace("work")
@@ -25,7 +25,7 @@ _STALE_SECONDS = 24 * 3600
 
 
 class KubectlError(RuntimeError):
-    """kubectl ended with an error; the message is what it said."""
+    """kubectl ended with an error; the message is its output."""
 
 
 class Cluster:
@@ -79,7 +79,7 @@ class Cluster:
     def run_kubectl(
         self, *args: str, user: str = "admin", stdin: str | None = None, timeout_seconds: float = 120
     ) -> "subprocess.CompletedProcess[str]":
-        """Runs kubectl and returns what it said on both channels, whatever its exit code."""
+        """Runs kubectl and returns its output on both channels, whatever its exit code."""
         command = [
             str(self.launcher.layout.bin_dir / "kubectl"),
             f"--kubeconfig={self.kubeconfig(user)}",
@@ -117,7 +117,7 @@ class Cluster:
         target.write_text(text)
         return target
 
-    # -- counting what it was asked ----------------------------------------------------------------------------------
+    # -- counting its requests ---------------------------------------------------------------------------------------
 
     def metric_samples(self, name: str) -> list[apiclient.Sample]:
         """The API server's samples of one metric; an empty list before it has ever counted one."""
@@ -130,7 +130,7 @@ class Cluster:
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
     def audit_events(self, *, verb: str | None = None, resource: str | None = None) -> Iterator[dict[str, Any]]:
-        """What our own users and ServiceAccounts asked of Jobs, Pods and Events, in order; needs `audit=True`.
+        """The requests of our own users and ServiceAccounts for Jobs, Pods and Events, in order; needs `audit=True`.
 
         An event is written when its request ends, so it may follow the answer by a moment, and a watch shows only when
         it is closed. The code is in `responseStatus`, the object in `objectRef`.
@@ -164,12 +164,12 @@ class Cluster:
         return list(self.launcher.record.processes)
 
     def signal(self, component: str, signal_number: int) -> None:
-        """SIGSTOP makes a component hang with its connections open; SIGCONT lets it go on."""
+        """SIGSTOP makes a component hang with its connections open; SIGCONT lets it continue."""
         if not self._process(component).send(signal_number):
             raise ProcessLookupError(f"{component} is not running")
 
     def stop_component(self, component: str, *, grace_seconds: float = 0) -> None:
-        """Ends it, by default as a crash would, and leaves it down until `start_component`."""
+        """Ends it (by default with SIGKILL) and leaves it down until `start_component`."""
         self._process(component)
         self.launcher.end([component], grace_seconds=grace_seconds)
 
@@ -195,7 +195,7 @@ class Cluster:
         return name
 
     def delete_node(self, name: str) -> None:
-        """As if the machine had vanished: its pods are garbage collected about a minute later."""
+        """Deletes the Node, as when a machine vanishes; its pods are garbage collected about a minute later."""
         self.api()("DELETE", f"/api/v1/nodes/{name}").require(200, 404)
 
     # -- ending it ---------------------------------------------------------------------------------------------------

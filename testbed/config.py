@@ -1,4 +1,4 @@
-"""What each component is told: users, files and command lines. Only rendering, so it is tested without a cluster."""
+"""Configuration of the components: users, files and command lines. It only renders, so it is tested without a cluster."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -138,7 +138,7 @@ def kubeconfig(layout: Layout, user: str, token: str) -> str:
 
 
 def audit_policy() -> str:
-    """Records what the product's own users ask of Jobs, Pods and Events, and nothing else: cheap enough for benches.
+    """Records requests of the product's users for Jobs, Pods and Events, and nothing else: cheap enough for benchmarks.
 
     Of a watch only its end is recorded.
     """

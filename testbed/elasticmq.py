@@ -1,7 +1,7 @@
 """ElasticMQ on loopback: a real server that speaks the protocol of Amazon SQS, with its limits enforced.
 
-Its jars come through Maven, from whatever repository the machine's own Maven settings name, once; each must have the
-checksum that is recorded here. Java and Maven are all that a machine needs.
+Its jars are fetched once through Maven, from the repository of the machine's Maven settings; each must have its recorded
+checksum. A machine needs only Java and Maven.
 """
 
 import contextlib
@@ -94,7 +94,7 @@ def _verify(folder: Path) -> None:
 
 
 class ElasticMQ:
-    """A running server. `durable`: what it holds outlives `kill` and `start`, as on SQS; else it is in memory alone."""
+    """A running server. With `durable` its messages survive `kill` and `start`, as on SQS; otherwise they are in memory only."""
 
     def __init__(self, *, durable: bool = False) -> None:
         self._jars = ensure_fetched()
@@ -126,7 +126,7 @@ class ElasticMQ:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a client needs: any credentials do, and the region that the server's own addresses name."""
+        """What a client needs: any credentials, and the region in the server's addresses."""
         return {
             "AWS_ACCESS_KEY_ID": "testbed",
             "AWS_SECRET_ACCESS_KEY": "testbed",
@@ -173,7 +173,7 @@ class ElasticMQ:
         return False
 
     def send_signal(self, number: int) -> None:
-        """Sends SIGSTOP or SIGCONT, say."""
+        """Sends a signal: SIGSTOP or SIGCONT, for example."""
         os.kill(self.pid, number)
 
     def kill(self) -> None:

@@ -1,4 +1,4 @@
-"""The upper bound to compare the product with: what plain client-go reaches on the same cluster, machine and minute."""
+"""The upper bound for the product: what plain client-go reaches on the same cluster and machine, at the same time."""
 
 import json
 import resource
@@ -13,7 +13,7 @@ _EXTRA_SECONDS = 30  # for the client to give up by itself first, with a better 
 
 
 class FloorError(RuntimeError):
-    """The floor client ended with an error; the message is what it said."""
+    """The floor client ended with an error; the message is its output."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class FloorResult:
-    """One run. Requests are what the API server counted in that time, from every client."""
+    """One run. Requests are those of all clients in that time, as the API server counted them."""
 
     profile: str
     jobs: int

@@ -1,7 +1,7 @@
 """The real Helm, built once from Go modules like the cluster's programs, and the chart of this project.
 
-A chart is a program in a language of its own; only Helm itself can say what it does. Everything that is derived from the
-chart (the Kustomize base, the golden renders, the reference of its values) is written by `testbed.chart`.
+Only Helm itself can say what a chart renders. `testbed.chart` writes everything that is made from the chart: the Kustomize
+base, the golden renders, the reference of its values.
 """
 
 import hashlib
@@ -24,11 +24,11 @@ _LDFLAGS = f"-s -w -X helm.sh/helm/v4/internal/version.version={HELM_VERSION}"
 
 
 class HelmError(RuntimeError):
-    """Helm ended with an error; the message is what it said."""
+    """Helm ended with an error; the message is its output."""
 
 
 def cache_key() -> str:
-    """Names the build of this Helm; anything that changes the program changes the key."""
+    """Returns the name of the build of this Helm; whatever changes the program changes the key."""
     digest = hashlib.sha256()
     for source in (GO_DIR / "go.mod", GO_DIR / "go.sum"):
         digest.update(source.read_bytes())
@@ -76,7 +76,7 @@ def _build(go: str, target: Path, report: build.Report) -> None:
 def run(
     *arguments: str, environment: Mapping[str, str] | None = None, timeout_seconds: float = 120
 ) -> "subprocess.CompletedProcess[str]":
-    """Runs Helm with folders of its own instead of the user's; returns what it said, whatever its exit code."""
+    """Runs Helm with its own folders instead of the user's; returns its output, whatever its exit code."""
     program = ensure_built()
     with tempfile.TemporaryDirectory(prefix="kjr-helm-") as home:
         own = dict.fromkeys(("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME", "HOME"), home)

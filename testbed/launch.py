@@ -1,4 +1,4 @@
-"""Brings the components up in the one order that works: store, API server, then everything that talks to it."""
+"""Starts the components in the only order that works: etcd, the API server, then its clients."""
 
 import ssl
 import subprocess
@@ -14,7 +14,7 @@ _LOG_TAIL_BYTES = 3000
 
 
 class Launcher:
-    """Starts and restarts the components of one cluster, and keeps its record true."""
+    """Starts and restarts the components of one cluster, and keeps its record up to date."""
 
     def __init__(self, record: State) -> None:
         self.record = record
@@ -56,7 +56,7 @@ class Launcher:
         self.spawn(name, config.commands(self.layout)[name])
 
     def spawn(self, name: str, argv: list[str]) -> None:
-        """Starts any program as a part of this cluster: on its leash, in its record, with a log of that name."""
+        """Starts a program as a part of this cluster: it ends with the cluster, is on record, and has a log of that name."""
         leash = self.layout.bin_dir / "helper" if self.record.leashed else None
         child = processes.spawn(argv, log=self.layout.log_file(name), cwd=self.layout.run_dir, leash=leash)
         self._children[name] = child
@@ -71,7 +71,7 @@ class Launcher:
         apiclient.wait_until(what, check, limit_seconds=limit_seconds, alive=self._check_alive)
 
     def end(self, names: list[str], *, grace_seconds: float) -> None:
-        """Stops these parts, reaps those that are our children, and takes them off the record."""
+        """Stops these parts, reaps those that are our children, and removes them from the record."""
         found = {name: self.record.processes[name] for name in names if name in self.record.processes}
         processes.stop_all(found.values(), grace_seconds=grace_seconds)
         for name in found:

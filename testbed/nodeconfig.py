@@ -1,4 +1,4 @@
-"""What the real node's two daemons are told. Every odd setting here is one that a small virtual machine needed."""
+"""Configuration of the real node's two daemons. A small virtual machine needs each of the unusual settings here."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from testbed import images, manifests
 NODE_DIR = Path("/var/lib/kjr-testbed/node")  # short: paths of Unix sockets below it may have 107 characters
 LOCK = NODE_DIR.parent / "lock"
 BRIDGE = "kjr0"
-CGROUP = "/kjr-testbed"  # of our own: a machine that is a node already has its kubepods beside it
+CGROUP = "/kjr-testbed"  # our own: a machine that is already a node has `kubepods`
 
 GATEWAY = "198.51.100.1"
 
@@ -50,7 +50,7 @@ def socket(node_dir: Path) -> Path:
 def network(node_dir: Path, *, reaches: str | None = None) -> str:
     """A node is Ready only with a network; ours goes nowhere, and pods use the host's.
 
-    With `reaches` pods send what is for that network to GATEWAY, an address that whoever serves it gives the bridge.
+    With `reaches`, pods send packets for that network to GATEWAY, an address that the server of the network adds to the bridge.
     """
     routes = {"routes": [{"dst": reaches, "gw": GATEWAY}]} if reaches else {}
     plugin = {

@@ -1,6 +1,6 @@
-"""Removes whatever a real node leaves on the machine: containers, mounts, network, cgroups, links.
+"""Removes a real node and all that it leaves on the machine: containers, mounts, network, cgroups, links.
 
-It works from what is found, not from what is remembered, so that it also cleans up after a node that was killed.
+It works from what it finds on the machine, not from a record, so it also cleans up after a killed node.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _LIMIT_SECONDS = 15
 
 
 def stop(launcher: Launcher) -> None:
-    """Takes the real node out of its cluster, and everything it made off the machine; without a real node, does nothing."""
+    """Removes the real node from its cluster, and all that it made from the machine; without a real node, does nothing."""
     if "containerd" not in launcher.record.processes:
         return
     with contextlib.suppress(OSError, RuntimeError):  # with the API server down nobody misses the Node
@@ -36,7 +36,7 @@ def stop(launcher: Launcher) -> None:
 
 
 def _delete_containers(node_dir: Path) -> None:
-    """While containerd still answers, so that its shims end too; with the kubelet gone, or it makes new ones."""
+    """Deletes the containers through containerd, so that its shims end too. The kubelet must be gone, or it makes new ones."""
     ctr = ["ctr", "--address", str(nodeconfig.socket(node_dir)), "--connect-timeout", "2s", "--namespace", "k8s.io"]
     try:
         listing = subprocess.run([*ctr, "tasks", "list", "-q"], capture_output=True, text=True, timeout=10, check=False)
@@ -50,7 +50,7 @@ def _delete_containers(node_dir: Path) -> None:
 def remove(node_dir: Path) -> None:
     """Ends and deletes everything below `node_dir`, and the node's traces elsewhere.
 
-    Kubelet and containerd must be gone. Raises RuntimeError when something will not go.
+    Kubelet and containerd must be gone. Raises RuntimeError when something cannot be removed.
     """
     _kill_shims(node_dir)
     _kill_processes_of_cgroups()

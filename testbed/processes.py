@@ -1,7 +1,7 @@
-"""Child processes that can be found, told apart from strangers, and surely ended.
+"""Child processes with an identity: they can be found again and ended reliably.
 
-A pid alone is not an identity: after a crash or a reboot it may belong to someone else. A process is therefore known by
-pid and start time, and a zombie counts as gone, since nothing may be there to reap it.
+A pid alone is not an identity: after a crash or a reboot it may belong to another process. So a process is identified by
+pid and start time. A zombie counts as gone, because there may be nothing to reap it.
 """
 
 import os
@@ -50,7 +50,7 @@ class ProcessId:
         return int(fields[19]) == self.start_ticks and boot_id() == self.boot_id
 
     def send(self, signal_number: int) -> bool:
-        """Signals this very process; False when it is gone, even if its number lives on."""
+        """Signals this process; False when it is gone, even if another process has its pid now."""
         if not self.is_alive():
             return False
         try:
@@ -83,7 +83,7 @@ def usage(pid: int) -> Usage | None:
 
 
 def stop_all(processes: Iterable[ProcessId], *, grace_seconds: float) -> None:
-    """SIGTERM, then SIGKILL to whatever is left after the grace; with no grace SIGKILL at once.
+    """SIGTERM, then SIGKILL to what is left after the grace; without a grace, SIGKILL at once.
 
     SIGKILL also ends a process that a test has stopped with SIGSTOP.
     """
@@ -102,7 +102,7 @@ def stop_all(processes: Iterable[ProcessId], *, grace_seconds: float) -> None:
 def free_ports(names: Sequence[str]) -> dict[str, int]:
     """One free loopback port per name, no two alike.
 
-    Nothing reserves them: a caller must still be ready for a start that fails because a port was taken meanwhile.
+    They are not reserved: a caller must handle a start that fails because a port was taken meanwhile.
     """
     ports: dict[str, int] = {}
     sockets: list[socket.socket] = []

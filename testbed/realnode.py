@@ -1,4 +1,4 @@
-"""One real node beside the simulated ones: our kubelet, with the machine's containerd and runc.
+"""The real node: our kubelet, with the machine's containerd and runc, next to the simulated nodes.
 
 What a container really does (its log, its exit code, how an image fails) only a real kubelet can tell. It needs root
 and a few Debian packages, and a machine carries one such node at a time, since kubelets share some fixed places.
@@ -54,7 +54,7 @@ class RealNode:
         _import(archive)
 
     def stop(self) -> None:
-        """Takes the node out of the cluster and everything it made off the machine; twice is harmless."""
+        """Removes the node from the cluster, and all that it made from the machine; twice is harmless."""
         noderemains.stop(self.cluster.launcher)
 
 
@@ -71,8 +71,9 @@ def missing_tools() -> list[str]:
 
 def install_tools() -> None:
     """Installs what is missing with apt-get, and what ElasticMQ needs too. Raises RealNodeUnavailable where it cannot."""
-    beside = {"default-jre-headless": "java", "maven": "mvn"}
-    packages = [*missing_tools(), *(package for package, program in beside.items() if shutil.which(program) is None)]
+    for_elasticmq = {"default-jre-headless": "java", "maven": "mvn"}
+    missing = [package for package, program in for_elasticmq.items() if shutil.which(program) is None]
+    packages = [*missing_tools(), *missing]
     if not packages:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
@@ -88,7 +89,7 @@ def install_tools() -> None:
 
 
 def unavailable_reason() -> str | None:
-    """Why this machine cannot run the real node, as far as can be told without trying; None when nothing says no."""
+    """Why this machine cannot run the real node, as far as can be known without a try; None when nothing speaks against it."""
     if not sys.platform.startswith("linux"):
         return "it needs Linux"
     if os.geteuid() != 0:

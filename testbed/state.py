@@ -1,4 +1,4 @@
-"""What is on record about a running cluster, so that another process can find it, use it and end it."""
+"""The record of a running cluster, with which another process can find it, use it and end it."""
 
 import json
 import os
@@ -41,7 +41,7 @@ class State:
         self.run_dir = cache.runs_dir() / self.name
 
     def claim(self) -> None:
-        """Makes the name ours by creating its folder; what a dead cluster left under it is deleted.
+        """Claims the name by creating its folder; what a dead cluster left there is deleted.
 
         Raises FileExistsError when a cluster of that name runs.
         """

@@ -1,4 +1,4 @@
-"""What holds for every golden render, whatever the values: read without Helm."""
+"""What every golden render must fulfil, whatever its values; this needs no Helm."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_what_is_selected_exists(case: str) -> None:
 
 
 def test_our_own_pods_never_carry_the_mark_of_jobs() -> None:
-    """The product finds (and sweeps) what it created by this label, also when jobs run beside it."""
+    """The product finds (and sweeps) what it created by this label, also when its own pods are in the same namespace."""
     for case in chart.cases():
         for item in _items(case, "Deployment", "Job"):
             for labels in (item["metadata"]["labels"], item["spec"]["template"]["metadata"]["labels"]):

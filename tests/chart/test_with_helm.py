@@ -1,4 +1,4 @@
-"""The chart before Helm itself: what it makes, what it refuses, and that all that is made from it is up to date."""
+"""The chart with Helm itself: what it renders, what it refuses, and that all files made from it are up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The product against a real API server: each component a process with the service account, and so the rights, that we ship."""
+"""Fixtures of the product on a real API server: each component is a process with the shipped service account and its rights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 @pytest.fixture(scope="module")
 def product_queue() -> str:
-    """What carries the product's messages; a module that runs with each of them has its own, with parameters."""
+    """The queue of the product; a module that runs with each queue overrides it with parameters."""
     return "postgres"
 
 
@@ -40,7 +40,7 @@ def queue_settings(name: str, request: pytest.FixtureRequest) -> dict[str, Any]:
     from tests.support import sqs
 
     server: ElasticMQ = request.getfixturevalue("sqs_server")
-    os.environ.update(server.environment)  # components inherit it; nothing else here talks to AWS
+    os.environ.update(server.environment)  # components inherit it; nothing else here uses AWS
     where = sqs.new_address(server.url)
     in_other_loop(sqs.make(where, max_deliveries=200))
     return sqs.settings_of(server, where)
@@ -66,7 +66,7 @@ def running_product(
 def product(
     kube_cluster: Cluster, pg_server: Server, product_queue: str, request: pytest.FixtureRequest
 ) -> Iterator[Product]:
-    """The whole product on the shared cluster, with graces that suit a test."""
+    """The whole product on the shared cluster, with short graces."""
     with running_product(
         kube_cluster,
         pg_server,

@@ -1,4 +1,4 @@
-"""A burst in which the API server closes watches silently, without an error: nothing may be missed."""
+"""A burst in which the API server closes watches without an error: nothing may be missed."""
 
 from __future__ import annotations
 

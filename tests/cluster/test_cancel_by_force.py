@@ -1,4 +1,4 @@
-"""A cancel of a pod whose node does not answer: it is removed by force, `cancelled` is answered, and the doubt is recorded."""
+"""The cancel of a pod whose node does not answer: the pod is removed by force, the job is `cancelled`, the doubt is recorded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def impatient(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
 
 
 def silent_node(cluster: Cluster) -> str:
-    """Add a node that nobody plays: it has never reported, and never will."""
+    """Add a node that KWOK does not play: it never reports."""
     name = f"silent-{secrets.token_hex(3)}"
     node = manifests.node(name)
     del node["metadata"]["annotations"]

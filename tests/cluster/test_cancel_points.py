@@ -1,7 +1,7 @@
 """A cancel at every point of the life of a job, fifty times each: one winner, the right record, and nothing left.
 
-All jobs of all points are in flight together, so that the cancels meet the product and the cluster busy. What each point may
-end as is written down beside it: a cancel wins, but where a program's own end can come first, and then the record says so.
+All jobs of all points are in flight together, so that the product and the cluster are busy when the cancels come. Each point
+lists its allowed ends: a cancel wins, except where the program may end first, and then the record says so.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ def when(moment: Callable[[Shown], bool], *, after: tuple[float, float] = (0.0, 
     return lambda campaign, ids: campaign.cancel_when(ids, moment, after=after)
 
 
-def when_told(moment: Callable[[Any], bool]) -> Arrange:
-    """Cancel when the product itself tells that a job has come so far."""
-    return lambda campaign, ids: campaign.tell_when(ids, moment, lambda job_id: campaign.go(campaign.cancel, job_id))
+def when_shown(moment: Callable[[Any], bool]) -> Arrange:
+    """Cancel when the product itself shows the job so."""
+    return lambda campaign, ids: campaign.call_when(ids, moment, lambda job_id: campaign.go(campaign.cancel, job_id))
 
 
 def twice(campaign: Campaign, ids: list[str]) -> None:
-    """Cancel; when the pod was told to end and does not, cancel again and give it no time."""
+    """Cancel; when the pod has got SIGTERM and does not end, cancel again without grace."""
 
     def harder(job_id: str) -> None:
         job = campaign.product.job(job_id)
@@ -157,12 +157,12 @@ TOGETHER = [
     Point(
         name=WAITING_FOR_RETRY,
         spec={"script": {"exit-code": "1"}, "retry": {"attempts": 3, "backoff_seconds": 600}},
-        arrange=when_told(lambda job: job["state"] == "queued" and job["attempt"] == 1),
+        arrange=when_shown(lambda job: job["state"] == "queued" and job["attempt"] == 1),
     ),
     Point(
         name="create-postponed-by-quota",
         namespace="no-jobs",
-        arrange=when_told(lambda job: "quota" in (job["explanation"] or "")),
+        arrange=when_shown(lambda job: "quota" in (job["explanation"] or "")),
         creates=(0,),
     ),
     Point(
@@ -196,7 +196,7 @@ TOGETHER = [
         spec={"script": {"start": "1s", "run": "1h"}},
         arrange=when(lambda shown: shown.condition("Pod", "PodScheduled") == "True", after=(0.7, 1.3)),
     ),
-    Point(name="reported-running", arrange=when_told(lambda job: job["state"] == "running")),
+    Point(name="reported-running", arrange=when_shown(lambda job: job["state"] == "running")),
     Point(name="running-for-a-while", arrange=when(running, after=(2.0, 4.0))),
     Point(
         name="ignoring-sigterm",
@@ -218,13 +218,13 @@ TOGETHER = [
     Point(
         name="just-ended",
         spec={"script": {"run": "1s"}},
-        arrange=when_told(lambda job: job["state"] in TERMINAL),
+        arrange=when_shown(lambda job: job["state"] in TERMINAL),
         ends=frozenset({"succeeded"}),
     ),
     Point(
         name="stopping-for-run-timeout",
         spec={"script": {"run": "1h", "grace": "3s"}, "timeouts": {"run_seconds": 1}},
-        arrange=when_told(lambda job: job["state"] == "stopping"),
+        arrange=when_shown(lambda job: job["state"] == "stopping"),
         ends=frozenset({"failed"}),
     ),
     Point(

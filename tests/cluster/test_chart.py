@@ -1,4 +1,4 @@
-"""The chart on a real API server: every object is taken without a warning, every account has its rights and none more."""
+"""The chart on a real API server: every object is accepted without a warning, every account has exactly its rights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kill -9 of every component, over and over, while jobs run: nothing is lost, nothing is started twice, nothing is left."""
+"""kill -9 of every component, repeatedly, while jobs run: nothing is lost, nothing starts twice, nothing is left."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Client:
         return wait_until(attempt, what="the web server answers", timeout_seconds=120)
 
     def look(self) -> int:
-        """See which jobs have ended; return how many."""
+        """Record which jobs have ended; return how many."""
         for job_id in list(self.acknowledged):
             if job_id not in self.ended:
                 job = self._persist(functools.partial(self.product.job, job_id))
@@ -96,7 +96,7 @@ class Client:
 
 
 def kill_in_turn(product: Product, progress: Callable[[], int], *, kills: int) -> None:
-    """Kill one component after the other; let the rest get on a little between two kills."""
+    """Kill one component after the other; let the others make progress between two kills."""
     turns = itertools.cycle(product.components)
     for _ in range(kills):
         name = next(turns)
@@ -144,7 +144,7 @@ def test_nothing_is_lost_doubled_or_left_behind(kube_cluster: Cluster, fragile: 
 
 
 def wait_until_nothing_is_left(cluster: Cluster, product: Product) -> list[str]:
-    """Return what is left when the cleanup has had its time: an empty list when it did its work."""
+    """Return what is left when the cleanup has had its time; an empty list is what a test wants."""
     rounds = iter(range(90))
     wait_until(
         lambda: not left_in_cluster(cluster, product.namespace) or next(rounds, None) is None,

@@ -1,4 +1,4 @@
-"""Fault drills, short: a server is stopped, killed or cut off while jobs are submitted and run; tokens and clocks go wrong.
+"""Short fault drills: a server is frozen, killed or cut off while jobs are submitted and run; tokens and clocks are wrong.
 
 `make drills` runs them at full length; docs/reliability.md has the figures. Components are killed in test_crash.py.
 """
@@ -33,7 +33,7 @@ TEN_MINUTES = 600.0
 
 @pytest.fixture(scope="module")
 def stage(kube_programs: None) -> Iterator[Stage]:
-    """The product on servers of its own, with times that suit a short fault."""
+    """The product on its own servers, with times that suit a short fault."""
     try:
         elasticmq.ensure_fetched()
     except elasticmq.ElasticMQUnavailable as error:
@@ -57,7 +57,7 @@ def test_a_server_is_away(stage: Stage, server: str, how: str) -> None:
     assert outcome.in_flight > 0
     if server == "postgres":
         check(outcome, submitted=1)  # a client may wait for most of it, on a connection that is dead
-        # Nothing is acknowledged that is not stored, and who asks is told when to ask again.
+        # Nothing is acknowledged that is not stored, and a refused client gets a Retry-After.
         assert outcome.submits.keys() <= {"201", "503 with Retry-After"}, outcome.submits
         assert outcome.during < PLAN.jobs_per_second * PLAN.fault_seconds / 2
     else:

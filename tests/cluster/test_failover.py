@@ -1,5 +1,5 @@
-"""Two of each component of which one leads: the other goes on when the leader is stopped or killed, and whoever led before
-writes nothing any more."""
+"""Two processes of each component that has a leader: when the leader is frozen or killed, the other takes over, and the former
+leader writes nothing more."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_f42_a_leader_that_is_stopped_and_wakes_writes_nothing(
     assert leader(paired, component) == new
     paired.send_signal(old, signal.SIGCONT)
     wait_until(lambda: standby(paired, component) == old, what="who led before stands by", timeout_seconds=20)
-    # It tried to write what it had read before, or found to do, and each try was refused.
+    # It tried to write what it had read before, and each try was refused.
     assert paired.metric(old, "kjr_fenced_writes_total") >= 1
     assert '"event": "a write was refused"' in paired.log_file(old).read_text()
     assert paired.metric(old, "kjr_lease_held") == 0
@@ -120,9 +120,7 @@ def test_a_leader_that_is_killed_is_followed_at_once(kube_cluster: Cluster, pair
         killed_at = time.monotonic()
         wait_until(lambda c=component: leader(paired, c) == new[c], what="the standby leads", pause_seconds=0.02)  # type: ignore[misc]
         print(f"{component}: the standby led {time.monotonic() - killed_at:.1f} s after SIGKILL")  # noqa: T201
-        assert (
-            time.monotonic() - killed_at < 5.0
-        )  # it is the end of its connection that tells, not the end of the lease
+        assert time.monotonic() - killed_at < 5.0  # the end of its connection is the signal, not the end of the lease
     await_end(kube_cluster, paired, ids)
     for component in LED:
         paired.start(component, replica=old[component].removeprefix(component))

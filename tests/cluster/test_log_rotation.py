@@ -1,6 +1,6 @@
-"""Logs that a real kubelet rotates all the time: every line once, or a mark where it left a file out.
+"""Logs that a real kubelet rotates all the time: every line once, or a mark where the kubelet left a file out.
 
-A kubelet gives out the newest file only. One that follows a log, and falls behind, leaves whole files out or gives one twice.
+A kubelet serves only the newest file. When it follows a log and falls behind, it skips whole files or serves one twice.
 """
 
 from __future__ import annotations

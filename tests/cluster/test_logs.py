@@ -1,4 +1,4 @@
-"""Logs of a real kubelet, through the whole product, compared byte for byte with what was written."""
+"""Logs of a real kubelet through the whole product, compared byte for byte with what was written."""
 
 from __future__ import annotations
 

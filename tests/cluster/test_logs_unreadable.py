@@ -1,4 +1,4 @@
-"""Logs that nobody can give: simulated nodes have none, as a node that is cut off. No storm of requests, and others go on."""
+"""Logs that cannot be read: simulated nodes have none, like a node that is cut off. No storm of requests; other jobs continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main job on a real API server, over HTTP: what a user submits, and the truth that is told about it."""
+"""The main job on a real API server, over HTTP: what a user submits, and what the product reports about it."""
 
 from __future__ import annotations
 

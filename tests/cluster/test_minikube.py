@@ -1,4 +1,4 @@
-"""deploy/minikube on a real API server: every object is taken without a warning, and its pods pass Pod Security."""
+"""deploy/minikube on a real API server: every object is accepted without a warning, and its pods pass Pod Security."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def deployed(kube_cluster: Cluster) -> dict[str, dict[str, Any]]:
     text = kube_cluster.kubectl("kustomize", str(FOLDER))
     done = kube_cluster.run_kubectl("apply", "--validate=strict", "-f", "-", stdin=text)
     assert done.returncode == 0, done.stderr
-    # Namespaces that another module made with `create` are told of too: they are not what is tested.
+    # There are warnings about namespaces that another module made with `create` too: they are not what is tested.
     warnings = [line for line in done.stderr.splitlines() if "last-applied-configuration" not in line]
     assert "Warning" not in "".join(warnings), "a field that is unknown, deprecated, or refused by Pod Security"
     objects = [document for document in yaml.safe_load_all(text) if document]

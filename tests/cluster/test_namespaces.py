@@ -1,4 +1,4 @@
-"""Jobs in two namespaces of one installation; what is wrong with one of them is no matter of the other."""
+"""Jobs in two namespaces of one installation; a fault of one namespace does not affect the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def product(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
-    """The product for four namespaces: two that are in order, one without rights, one that does not exist."""
+    """The product for four namespaces: two healthy ones, one without rights, one that does not exist."""
     first, configs = install(kube_cluster)
     suffix = first.removeprefix("jobs-")
     second = install_into(kube_cluster, f"second-{suffix}", beside=first)
@@ -76,7 +76,7 @@ def test_a_namespace_without_rights_and_one_that_does_not_exist_degrade_alone(
     closed, missing = (product.namespace.replace("jobs-", f"{word}-") for word in ("closed", "missing"))
     waiting = {name: submit(product, name) for name in (closed, missing)}
     for name, job_id in waiting.items():
-        # Who may do nothing there is not told whether the namespace exists.
+        # Without rights, the API server does not say whether the namespace exists.
         wait_until(
             functools.partial(_says, product, job_id, "Waiting to be created", f'in the namespace "{name}"'),
             what="it is said why the job waits",
@@ -111,7 +111,7 @@ def _all_well(product: Product, component: str) -> bool:
 def test_what_vanished_unseen_is_noticed_in_the_namespaces_that_can_be_listed(
     kube_cluster: Cluster, product: Product
 ) -> None:
-    """Both ways to notice it work on beside the namespaces that cannot be listed: the list, and the sweep."""
+    """Both ways to notice it still work when other namespaces cannot be listed: the list, and the sweep."""
     job_id = submit(product, second_of(product), "10m", retry={"attempts": 1})
     product.wait_for(job_id, "running")
     product.kill("job-status-processor")

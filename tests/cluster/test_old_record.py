@@ -1,4 +1,4 @@
-"""The record of a job that the cluster has long forgotten: it alone still says what happened, when, and what was printed."""
+"""The record of a job that the cluster has forgotten: it still says what happened, when, and what was printed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def logs_undone(product: Product, ids: dict[str, str]) -> list[str]:
 
 
 def forget(cluster: Cluster, product: Product) -> None:
-    """Delete everything that the cluster holds of the jobs, their Events as well; then nobody of ours but the web server runs."""
+    """Delete all objects of the jobs from the cluster, Events too; then stop every component but the web server."""
     for kind in ("jobs", "pods", "events"):
         cluster.kubectl("delete", kind, "--all", "-n", product.namespace)
     assert left_in_cluster(cluster, product.namespace) == []
@@ -81,7 +81,7 @@ def read(product: Product, path: str, **query: str) -> Any:
 
 @pytest.fixture(scope="module")
 def ids(kube_cluster: Cluster, product: Product) -> dict[str, str]:
-    """Jobs that have ended in different ways, and that nothing but the record knows of any more."""
+    """Jobs that have ended in different ways, of which only the record is left."""
     ids = submit_all(product)
     product.wait_for(ids["cancelled"], "running", timeout_seconds=120)
     product.cancel(ids["cancelled"], reason="superseded")

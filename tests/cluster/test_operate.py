@@ -1,8 +1,8 @@
-"""The path of docs/tutorial/operate.md, followed literally: its commands, in its order, in pods of our image on a real kubelet.
+"""docs/tutorial/operate.md, followed literally: its commands, in its order, in pods of our image on a real kubelet.
 
-What a reader brings is brought here: a database under the name that the page has, the tools, and a node with the images on it,
-which stands for a registry. Time is the one thing that is not waited for: the alerts are evaluated with Prometheus's own engine
-over what the pods really answered to scrapes, continued over the minutes that a reader waits.
+The test provides what a reader has: a database under the name of the page, the tools, and a node with the images in place of a
+registry. Only the waiting is skipped: Prometheus's own engine evaluates the alerts over the real answers of the pods to
+scrapes, extended over the minutes that a reader waits.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def commands(page: Path, heading: str) -> list[str]:
 
 
 class Reader:
-    """A shell that lasts over the whole page; a command that fails ends it, and is told with what it said."""
+    """A shell for the whole page; a command that fails ends it, and its output is in the error."""
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self._folder = folder
@@ -155,7 +155,7 @@ Series = dict[str, list[float | None]]
 
 
 class Scraper:
-    """Scrapes the pods as monitor.md tells Prometheus to: every ready port named http or metrics."""
+    """Scrapes the pods as monitor.md configures Prometheus: every ready port named http or metrics."""
 
     def __init__(self, kube: cluster.Cluster) -> None:
         self._kube = kube
@@ -190,7 +190,7 @@ class Scraper:
                 values.append(float(value))
 
     def continued(self, minutes: int) -> list[dict[str, str]]:
-        """Return the series, one sample a minute, with the last state held; an age goes on to grow as ages do."""
+        """Return the series, one sample a minute, with the last state held; an age keeps growing."""
         found = []
         for key, values in self.series.items():
             given = " ".join("_" if value is None else repr(value) for value in values)

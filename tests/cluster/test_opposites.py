@@ -1,7 +1,7 @@
-"""Faults that mend: what would be a failure if it lasted, but does not. The job succeeds, and no attempt of the user's is spent.
+"""Faults that end in time: each would be a failure if it lasted. The job succeeds, and no attempt of the user's budget is spent.
 
-The graces are those of an installation that nobody tuned, so a fault may be as long as in life. The test makes them as short as
-still shows that they were waited out; `KJR_TEST_FULL_TIMES=1` makes them as long as those that people meet.
+The graces are the defaults, so a fault may last as long as in real clusters. The test makes faults as short as still proves
+that they were waited out; `KJR_TEST_FULL_TIMES=1` makes them as long as people see them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ REAL: dict[str, Any] = {
     "tolerations": [{"key": "kjr.test/real", "operator": "Exists"}],
 }
 
-Mend = Callable[[], object]
+End = Callable[[], object]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Fault:
     name: str
     seconds: float
     says: str
-    begin: Callable[[Bed, Registry], tuple[Mapping[str, Any], Mend | None]]
+    begin: Callable[[Bed, Registry], tuple[Mapping[str, Any], End | None]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,18 +68,18 @@ class Ended:
 
 def acted(seconds: float, **script: str) -> Callable[[Bed, Registry], tuple[Mapping[str, Any], None]]:
     """A pod that acts out its fault, and its end, by script."""
-    given = {key.replace("_", "-"): value for key, value in script.items()} | {"mend": f"{seconds}s"}
+    given = {key.replace("_", "-"): value for key, value in script.items()} | {"recover": f"{seconds}s"}
     return lambda bed, registry: ({"annotations": given}, None)
 
 
-def pods_quota(bed: Bed, registry: Registry) -> tuple[Mapping[str, Any], Mend]:
+def pods_quota(bed: Bed, registry: Registry) -> tuple[Mapping[str, Any], End]:
     """Another pod takes all that the quota allows, and then ends."""
     namespace = f"{bed.namespace}-pods"
     _occupy(bed, namespace, "pods=1")
     return {"namespace": namespace}, lambda: _leave(bed, namespace)
 
 
-def jobs_quota(bed: Bed, registry: Registry) -> tuple[Mapping[str, Any], Mend]:
+def jobs_quota(bed: Bed, registry: Registry) -> tuple[Mapping[str, Any], End]:
     """Another Job takes all that the quota allows, and is then deleted."""
     namespace = f"{bed.namespace}-jobs"
     _occupy(bed, namespace, "count/jobs.batch=1")
@@ -103,13 +103,13 @@ def _leave(bed: Bed, namespace: str) -> None:
     bed.cluster.kubectl("delete", "job", "occupant", "-n", namespace)
 
 
-def more_room(bed: Bed, registry: Registry) -> tuple[Mapping[str, Any], Mend]:
+def more_room(bed: Bed, registry: Registry) -> tuple[Mapping[str, Any], End]:
     """No node is large enough until one more comes."""
     name = f"large-{bed.namespace}"
     return {"resources": {"cpu": "2000"}}, lambda: bed.cluster.add_node(name, cpu="3000")
 
 
-def new_pool(bed: Bed, registry: Registry) -> tuple[Mapping[str, Any], Mend]:
+def new_pool(bed: Bed, registry: Registry) -> tuple[Mapping[str, Any], End]:
     """No node has the label until a pool is scaled up from none."""
     name, labels = f"pool-{bed.namespace}", {"pool": bed.namespace}
     return {"node_selector": labels}, lambda: bed.cluster.add_node(name, labels=labels)
@@ -166,12 +166,12 @@ def refused(status: int, seconds: float) -> Callable[[Bed, Registry], tuple[Mapp
     return begin
 
 
-def secret_later(bed: Bed, registry: Registry) -> tuple[Mapping[str, Any], Mend]:
+def secret_later(bed: Bed, registry: Registry) -> tuple[Mapping[str, Any], End]:
     spec = REAL | {"secrets": [{"env": "TOKEN", "name": "late", "key": "k"}]}
     return spec, lambda: _create(bed, "secret", "generic", "late")
 
 
-def volume_later(bed: Bed, registry: Registry) -> tuple[Mapping[str, Any], Mend]:
+def volume_later(bed: Bed, registry: Registry) -> tuple[Mapping[str, Any], End]:
     spec = REAL | {"volumes": [{"name": "conf", "mount_path": "/conf", "config_map": "late"}]}
     return spec, lambda: _create(bed, "configmap", "late")
 
@@ -216,23 +216,23 @@ def play(bed: Bed, faults: tuple[Fault, ...]) -> dict[str, Ended]:
     """Let all jobs meet their faults at once, end each fault in its time, and return what became of the jobs by name."""
     with Registry() as registry:
         ids: dict[str, str] = {}
-        ends: list[tuple[float, Mend]] = []
+        ends: list[tuple[float, End]] = []
         for fault in faults:
-            spec, mend = fault.begin(bed, registry)
+            spec, end = fault.begin(bed, registry)
             ids[fault.name] = bed.product.submit(**({"namespace": bed.namespace} | dict(spec)))
             # From its own submit on: to begin them all takes seconds.
-            ends.append((time.monotonic() + fault.seconds, mend or (lambda: None)))
+            ends.append((time.monotonic() + fault.seconds, end or (lambda: None)))
         said: dict[str, set[str]] = {fault.name: set() for fault in faults}
 
         def listen() -> None:
             for fault in faults:
                 said[fault.name].add(str(bed.product.job(ids[fault.name])["explanation"]))
 
-        for due, mend in sorted(ends, key=lambda end: end[0]):
+        for due, end in sorted(ends, key=lambda each: each[0]):
             while time.monotonic() < due:
                 listen()
                 time.sleep(0.3)
-            mend()
+            end()
         deadline = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=400 if FULL else 120)
         for job_id in ids.values():
             wait_for_end(bed.product, job_id, deadline)
@@ -262,11 +262,11 @@ def on_the_real_kubelet(bed: Bed, kube_real_node: RealNode) -> dict[str, Ended]:
 
 
 @pytest.mark.parametrize("fault", ON_SIMULATED_NODES, ids=lambda fault: fault.name)
-def test_a_fault_that_mends(fault: Fault, on_simulated_nodes: dict[str, Ended]) -> None:
+def test_a_fault_that_ends(fault: Fault, on_simulated_nodes: dict[str, Ended]) -> None:
     check(fault, on_simulated_nodes[fault.name])
 
 
 @pytest.mark.realnode
 @pytest.mark.parametrize("fault", ON_THE_REAL_KUBELET, ids=lambda fault: fault.name)
-def test_a_fault_that_mends_on_a_real_kubelet(fault: Fault, on_the_real_kubelet: dict[str, Ended]) -> None:
+def test_a_fault_that_ends_on_a_real_kubelet(fault: Fault, on_the_real_kubelet: dict[str, Ended]) -> None:
     check(fault, on_the_real_kubelet[fault.name])

@@ -1,4 +1,4 @@
-"""The truth of a real kubelet: containers that really run, print, fail, run out of memory and are told to stop."""
+"""Jobs on a real kubelet: containers that run, print, fail, run out of memory, and get SIGTERM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Store and cluster compared on a real API server: orphans go, zombies are told, and what is not ours stays."""
+"""Store and cluster compared on a real API server: orphans are removed, zombies reported, foreign objects left."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GRACE_SECONDS = 3
 
 
 class Swept:
-    """The product with a fast sweep, and objects that somebody else puts beside its own."""
+    """The product with a fast sweep, and objects that somebody else created."""
 
     def __init__(self, product: Product, cluster: Cluster) -> None:
         self.product = product

@@ -1,4 +1,4 @@
-"""Two of everything: correct together, and gentle when they stop."""
+"""Two processes of each component: correct together, and they hand over their work when they stop."""
 
 from __future__ import annotations
 

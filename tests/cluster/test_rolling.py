@@ -1,4 +1,4 @@
-"""Every component replaced, one process after the other, as a Deployment does it, while jobs run and clients go on."""
+"""Every component is replaced, one process after the other, as a Deployment does it, while jobs run and clients continue."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One row per class of failing signals, acted out by simulated nodes and by the cluster's own controllers.
+"""One row per class of failing signals, produced by simulated nodes and the cluster's controllers.
 
-Each must end with its reason, cause and rule, be charged to the right budget, say what happened, where, and what to do, and
-do so in time. All rows run at once, in the module's fixture; each test holds one outcome against its row.
+Each must end in time with its reason, cause and rule, be charged to the right budget, and say what happened, where, and what
+to do. All rows run at once, in the module's fixture; each test compares one outcome with its row.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def start_error(name: str, message: str, **row: Any) -> Row:
 
 
 def ends(name: str, code: int, *, ended_as: str = "Error", message: str = "", **row: Any) -> Row:
-    """A container that ran and ended with this code; the code of one whose end nobody saw is not told."""
+    """A container that ran and ended with this code; the code is unknown when nobody saw the end."""
     script = {"exit-code": str(code), "reason": ended_as, "message": message}
     known = ended_as in ("Error", "OOMKilled")
     return Row(name=name, script=script, exit_code=code if known else None, **row)

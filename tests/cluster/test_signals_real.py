@@ -1,7 +1,7 @@
-"""One row per class of failing signals that a real kubelet with containerd and runc can be brought to show.
+"""One row per class of failing signals that a real kubelet with containerd and runc can produce.
 
-As `test_signals_kwok.py`, whose simulated nodes act out the rest: there are no disk and memory pressure evictions here, because
-the kubelet's eviction manager finds no filesystem to watch on a small virtual machine, and so none for ephemeral storage either.
+`test_signals_kwok.py` has the other classes. There are no evictions for disk or memory pressure or ephemeral storage here: the
+kubelet's eviction manager finds no file system to watch on a small virtual machine.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ ROWS = (
     Row(
         name="runs as root",
         script={"non-root": "1"},
-        # Whichever is told first decides, and then the pod is gone: the other may never be told.
+        # The signal that is reported first decides, and then the pod is gone: the other may never be reported.
         signal=waiting("CreateContainerConfigError"),
         event=("Failed", "runAsNonRoot"),
         reason="SecurityPolicy",

@@ -1,4 +1,4 @@
-"""What an operator loads into Prometheus and Grafana: rules that fire when they should, and nothing that does not exist."""
+"""The alert rules and the dashboard: rules fire when they should, and every metric, label and runbook exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Kubernetes Service in small: one address, whose new connections go to the backends that were ready when last asked."""
+"""A small Kubernetes Service: new connections to its address go to the backends that were ready at the last check."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROBE_SECONDS = 0.1
 
 
 class Balancer:
-    """Forwards TCP connections, in a thread of its own. `backends` may change at any time; each is asked for /readyz."""
+    """Forwards TCP connections, in its own thread. `backends` may change at any time; each is checked at /readyz."""
 
     def __init__(self) -> None:
         self.backends: list[str] = []

@@ -1,9 +1,8 @@
 """The content of the image without a container engine: the Dockerfile's own steps in a folder, and programs run there.
 
-As root on Linux, where the machine lets us, a program gets what a container gets: a mount namespace with a root of its own,
-read-only down to the last folder, without /tmp and without this checkout; user 65532, no groups, no capabilities, no way to
-gain any. Elsewhere it runs as whoever we are, in a folder without write bits. Either way a home that does not exist, and no
-variable but those of the image.
+As root on Linux, where the machine allows it, a program gets what a container gets: a mount namespace with its own root,
+which is read-only and has neither /tmp nor this checkout; user 65532, no groups, no capabilities. Elsewhere it runs as the
+current user, in a folder without write bits. Either way its home does not exist, and it gets only the image's variables.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ exec "$chroot" "$root" "$setpriv" --reuid "$user" --regid "$user" --clear-groups
 
 
 class BareImage:
-    """A folder that holds what the image holds. `confined` tells which of the two ways programs run."""
+    """A folder that holds what the image holds. `confined` says which of the two ways programs run."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="kjr-image-"))
@@ -80,7 +79,7 @@ class BareImage:
         return "/config" if self.confined else str(self.files)
 
     def build(self, stage: Stage) -> None:
-        """Carry out COPY and RUN of the build stage, in order; then take the right to write from all of the tree."""
+        """Carry out COPY and RUN of the build stage, in order; then make the whole tree read-only."""
         for word, rest in stage.instructions:
             if word == "COPY" and not rest.startswith("--from"):
                 copy_context(rest, self.folder / "source")

@@ -1,8 +1,8 @@
-"""A campaign of cancels: many jobs, each cancelled at one point of its life, with witnesses of what became of them.
+"""A campaign of cancels: many jobs, each cancelled at one point of its life, and what became of each.
 
-The point is arranged by what the API server shows (`Mirror`) or by what the product says (`tell_when`). While the cancels are
-on their way, `settle` looks again and again at which jobs the product calls cancelled, and then at what the cluster holds: a
-job that is called cancelled and still has something there is a lie, however short it lasts.
+The point is reached when the API server shows it (`Mirror`) or when the product shows it (`call_when`). While cancels are
+pending, `settle` compares repeatedly: which jobs does the product call cancelled, and what does the cluster hold? A job that is
+called cancelled but still has a live object in the cluster counts as a lie, even if only for a moment.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.mirror import KINDS, Mirror, Moment
 from tests.support.product import TERMINAL, Product
 
 POINT_LABEL = "point"
-Told = Callable[[Mapping[str, Any]], bool]
+ShownAs = Callable[[Mapping[str, Any]], bool]
 _POLL_SECONDS = 0.1
 _WITNESS_SECONDS = 0.25
 
@@ -52,7 +52,7 @@ class Campaign:
         self.lies: list[str] = []
         self.errors: list[BaseException] = []
         self._pool = concurrent.futures.ThreadPoolExecutor(24)
-        self._told: dict[str, tuple[str, Told, Callable[[], None]]] = {}
+        self._awaited: dict[str, tuple[str, ShownAs, Callable[[], None]]] = {}
         self._looked_at: set[str] = set()
         self._lock = threading.Lock()
 
@@ -100,14 +100,14 @@ class Campaign:
         for job_id in ids:
             self.mirror.when(job_id, moment, functools.partial(self.go, self.cancel, job_id, after=after))
 
-    def tell_when(self, ids: Iterable[str], moment: Told, act: Callable[[str], None]) -> None:
+    def call_when(self, ids: Iterable[str], moment: ShownAs, act: Callable[[str], None]) -> None:
         """Call `act` with each job once the product itself shows it so; `settle` looks."""
         for job_id in ids:
             point = next(point for point, known in self.ids.items() if job_id in known)
-            self._told[job_id] = (point, moment, functools.partial(act, job_id))
+            self._awaited[job_id] = (point, moment, functools.partial(act, job_id))
 
     def cancel(self, job_id: str) -> None:
-        """Ask for the end of a job and keep the answer."""
+        """Cancel a job and keep the answer."""
         answer = self.product.cancel(job_id, reason="it is the point of it")
         asked = Asked(status=answer.status_code, body=dict(answer.json()), at=dt.datetime.now(dt.UTC))
         with self._lock:
@@ -121,12 +121,12 @@ class Campaign:
     # --- Witnesses --------------------------------------------------------------------------------------------------
 
     def settle(self, *points: str, timeout_seconds: float) -> None:
-        """Watch until every job of these points was cancelled and has ended, looking for lies all the while."""
+        """Wait until every job of these points was cancelled and has ended; look for lies meanwhile."""
         open_ids = {point: set(self.ids[point]) for point in points}
         deadline = time.monotonic() + timeout_seconds
         looked_at = 0.0
         while open_ids:
-            self._tell()
+            self._call_awaited()
             if time.monotonic() - looked_at >= _WITNESS_SECONDS:
                 page = self._list(list(open_ids))
                 self._look([job for job in page if job["state"] in TERMINAL])
@@ -149,18 +149,18 @@ class Campaign:
                 return found
             query["cursor"] = page["next_cursor"]
 
-    def _tell(self) -> None:
-        """Look which of the jobs that somebody waits for have come so far, and tell."""
-        if not self._told:
+    def _call_awaited(self) -> None:
+        """Call the function of each watched job that has reached its moment."""
+        if not self._awaited:
             return
-        for job in self._list(list({self._told[job_id][0] for job_id in self._told})):
-            told = self._told.get(job["id"])
-            if told is not None and told[1](job):
-                del self._told[job["id"]]
-                told[2]()
+        for job in self._list(list({self._awaited[job_id][0] for job_id in self._awaited})):
+            awaited = self._awaited.get(job["id"])
+            if awaited is not None and awaited[1](job):
+                del self._awaited[job["id"]]
+                awaited[2]()
 
     def _look(self, ended: Sequence[Mapping[str, Any]]) -> None:
-        """Hold what the cluster holds now against the jobs that were called cancelled before."""
+        """Compare what the cluster holds now with the jobs that were called cancelled before."""
         new = {job["id"]: job["state"] for job in ended if job["id"] not in self._looked_at}
         self._looked_at |= new.keys()
         self.terminal_seen += new.items()
@@ -201,7 +201,7 @@ class Campaign:
         )
 
     def report(self, point: str, deletes: Mapping[str, dt.datetime]) -> str:
-        """One line: how many ended how, how long a cancel took, and after how long we had asked the cluster for the removal."""
+        """Return one line: the ends with their counts, the time from cancel to end, and the time until our delete request."""
         ends: dict[str, int] = defaultdict(int)
         for job_id in self.ids[point]:
             refused = " (409)" if self.asked[job_id].status == 409 else ""
@@ -223,7 +223,7 @@ def _percentiles(seconds: Sequence[float]) -> str:
 
 
 def _lives(kind: str, item: Mapping[str, Any]) -> bool:
-    """Tell whether something of it can still run: what has ended is no lie, though it may stay until its log was read."""
+    """Return whether an object can still run. What has ended is no lie: it may stay until its log is read."""
     status = item.get("status", {})
     if kind == "Pod":
         return status.get("phase") not in ("Succeeded", "Failed")

@@ -1,8 +1,7 @@
-"""What a real cluster's network gives pods, and the test bed's real node lacks: Services, their names, and ways out.
+"""Services, DNS and outgoing addresses for the pods of the test bed's real node.
 
-A Service gets its cluster address on the bridge of the node, and a relay behind it to the pods it selects; a name server answers
-for `NAME.NAMESPACE.svc`. That is the part of kube-proxy and CoreDNS, as far as pods notice. Runs in a thread
-of its own.
+A Service gets its cluster address on the bridge of the node, and a relay to the pods that it selects. A name server answers
+for `NAME.NAMESPACE.svc`. To pods this looks like kube-proxy and CoreDNS. It runs in its own thread.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ class ClusterNet:
             self._servers.append(server)
 
     async def _follow(self) -> None:
-        """Look at Services and pods again and again; a watch would be quicker, and much more to write."""
+        """Poll Services and pods. A watch would be faster, but needs much more code."""
         call = self._cluster.api()
         while True:
             with contextlib.suppress(OSError, RuntimeError):
@@ -162,7 +161,7 @@ def _port(pod: dict[str, Any], wanted: str | int) -> int:
 
 
 class _Names(asyncio.DatagramProtocol):
-    """Answers questions for addresses (A) of the names it is given; everything else exists without one, or not at all."""
+    """Answers queries for the addresses (A) of known names. Other types get an empty answer, other names NXDOMAIN."""
 
     def __init__(self, find: Callable[[str], str | None]) -> None:
         self._find = find

@@ -102,7 +102,7 @@ class Recorder:
 
     @property
     def texts(self) -> list[SeenEvent]:
-        """All Kubernetes Events told, in the order seen."""
+        """All Kubernetes Events, in the order seen."""
         return [e for e in self.events if isinstance(e, SeenEvent)]
 
     @property
@@ -166,7 +166,7 @@ class Harness(Protocol):
         ...
 
     def never_stops(self) -> ClusterJob:
-        """A job that runs, and does not end when it is asked to: for an hour, it takes force."""
+        """A job that runs and ignores SIGTERM; its grace period is an hour."""
         ...
 
     def prints(self, output: bytes) -> ClusterJob:
@@ -174,7 +174,7 @@ class Harness(Protocol):
         ...
 
     async def release(self, job: ClusterJob, facts: JobFacts) -> None:
-        """Let a job of `runs` go on to its end."""
+        """Let a job of `runs` finish."""
         ...
 
     async def plant(self, job: ClusterJob) -> None:
@@ -187,7 +187,7 @@ class Harness(Protocol):
 
 
 class LocalHarness:
-    """Jobs are shell commands; a file tells a running one to go on."""
+    """Jobs are shell commands; a running one continues when a file appears."""
 
     namespace = "default"
     installation = "installation-1"

@@ -1,4 +1,4 @@
-"""Reads the Dockerfile, as far as tests need it: stages, instructions, and what a build context holds of the checkout."""
+"""The Dockerfile as tests need it: its stages, its instructions, and the build context."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Instruction(NamedTuple):
-    """One instruction: `RUN` and what follows it, with continued lines joined."""
+    """One instruction, with continued lines joined."""
 
     word: str
     rest: str
@@ -75,7 +75,7 @@ def _instructions(text: str) -> list[Instruction]:
 
 
 def ignored(path: str, rules: list[str]) -> bool:
-    """Whether .dockerignore keeps a path from the builder: the last rule that fits it, or a folder above it, decides."""
+    """Return whether .dockerignore excludes a path: the last rule that matches it, or a folder above it, decides."""
     hidden = False
     for rule in rules:
         pattern = rule.removeprefix("!")

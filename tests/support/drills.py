@@ -1,6 +1,6 @@
-"""Fault drills: a fault of some length under a steady load, and what came of it, seen from outside.
+"""Fault drills: a fault of some length under a steady load, and its effects as clients see them.
 
-`run` is the whole drill. What a drill must show is in `Outcome`: nothing lost, nothing doubled, no job failed because of it.
+`run` is the whole drill. `Outcome` shows what it must prove: nothing is lost or doubled, no job fails because of the fault.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOOK_SECONDS = 0.5
 ANSWER_SECONDS = 100.0
 RETRY_SECONDS = 0.2
 LATE_SECONDS = 5.0
-"""What recording an end may take on a busy machine without any fault."""
+"""How long the record of an end may take on a busy machine without any fault."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """One answer that a client got: the status or the name of what came instead, after how long, with a Retry-After or not."""
+    """One answer to a client: its status, or the name of the error; how long it took; whether it has a Retry-After."""
 
     at: float
     what: str
@@ -52,8 +52,10 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """What came of a drill. `converged_seconds` counts from the end of the fault to the last create and the last record of an
-    end that had been waiting for it, `last_start_seconds` to the last start; `violations` are broken promises, in words."""
+    """The result of a drill.
+
+    `converged_seconds` is the time from the end of the fault until the last delayed create, and the last delayed record of an
+    end. `last_start_seconds` is the time until the last start. `violations` are broken promises, in words."""
 
     name: str
     fault_seconds: float
@@ -75,7 +77,7 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 
 class Load:
-    """Clients that submit jobs at a steady rate, and go on with the same key until each is acknowledged; and one that looks."""
+    """Clients that submit jobs at a steady rate and retry with the same key until each is acknowledged; and clients that read."""
 
     def __init__(self, stage: Stage, plan: Plan, *, name: str) -> None:
         self.stage, self.plan, self.name = stage, plan, name
@@ -166,7 +168,7 @@ class Load:
 
 
 def run(stage: Stage, name: str, fault: Callable[[], contextlib.AbstractContextManager[Any]], plan: Plan) -> Outcome:
-    """Run the load, and the fault in the midst of it; wait until every job has ended; return what came of it."""
+    """Run the load with the fault in its middle, wait until every job has ended, and return the result."""
     slug = f"d{secrets.token_hex(4)}"
     load = Load(stage, plan, name=slug)
     with load.running():
@@ -265,10 +267,10 @@ def _await_logs(stage: Stage, load: Load) -> None:
 
 
 def _converged(stage: Stage, load: Load, *, ended_at: float) -> tuple[float, float]:
-    """Return when the last create and the last record of an end that had waited were made up for, in seconds from the end.
+    """Return the seconds from the end of the fault to the last delayed create or record of an end, and to the last start.
 
-    A job has ended when its Job says so: until then its controller is to be waited for, not we. The second is when the
-    cluster had started the last of these jobs, which is its own affair too.
+    A job counts as ended when its Job says so: before that, the Job controller is late, not we. The last start depends on the
+    cluster too.
     """
     rows = stage.rows(
         "SELECT extract(epoch FROM a.created_at)::float8 AS created, extract(epoch FROM a.started_at)::float8 AS started,"
@@ -315,7 +317,7 @@ def killed(stage: Stage, server: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def swallowed(stage: Stage, server: str) -> Iterator[None]:
-    """The network keeps connections open and lets nothing through; those that were open then stay dead afterwards."""
+    """The network keeps connections open but drops everything; connections from this time stay dead afterwards."""
     stage.proxies[server].set_mode("swallow")
     try:
         yield
@@ -325,7 +327,7 @@ def swallowed(stage: Stage, server: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def component_killed(stage: Stage, component: str) -> Iterator[None]:
-    """SIGKILL of one of our own, and a start at the end."""
+    """SIGKILL of a component, and a start at the end."""
     stage.product.kill(component)
     try:
         yield
@@ -335,7 +337,7 @@ def component_killed(stage: Stage, component: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def clock_off(stage: Stage, component: str, *, ahead_seconds: float) -> Iterator[None]:
-    """The process of a component begins anew with a wrong clock, and at the end with the right one."""
+    """Restart a component with a wrong clock, and at the end with the right one."""
     for seconds in (ahead_seconds, None):
         stage.product.kill(component)
         stage.product.start(component, clock_ahead_seconds=seconds or 0)

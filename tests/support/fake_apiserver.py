@@ -117,13 +117,13 @@ class FakeApiServer:
         return stored
 
     async def remove(self, resource: str, namespace: str, name: str, *, silently: bool = False) -> None:
-        """Delete an object; `silently` leaves no trace in the history, as when it was compacted meanwhile."""
+        """Delete an object; `silently` leaves no trace in the history, as after a compaction."""
         self._drop(resource, namespace, name, silently=silently)
         async with self._changed:
             self._changed.notify_all()
 
     def compact(self) -> None:
-        """Forget the history: every watch and every list continued from before is answered with 410."""
+        """Forget the history: every earlier watch and list continuation is answered with 410."""
         self.version += 1
         self.compacted = self.version
 
@@ -299,7 +299,7 @@ def bookmark(version: int | str, *, initial: bool = False) -> bytes:
 
 
 def error_line(code: int, message: str, reason: str = "Expired") -> bytes:
-    """An ERROR line: the form in which a running watch reports that it is over."""
+    """An ERROR line: how a running watch reports that it ends."""
     return line("ERROR", {"kind": "Status", "status": "Failure", "code": code, "message": message, "reason": reason})
 
 
@@ -324,7 +324,7 @@ def answer(code: int, message: str = "", reason: str = "", **options: Any) -> Fa
 
 
 def text(code: int, body: str, *, content_type: str | None = "text/plain") -> Fault:
-    """Answer with text as something in front of the API server would; `content_type=None` sends no Content-Type."""
+    """Answer with text, as a proxy in front of the API server does; `content_type=None` sends no Content-Type."""
 
     async def fault(_server: FakeApiServer, _call: Call, _request: web.Request) -> web.StreamResponse:
         response = web.Response(status=code, body=body.encode())
@@ -359,7 +359,7 @@ def hang() -> Fault:
 
 
 def done_then(fault: Fault) -> Fault:
-    """Carry the request out, and then answer as `fault` does."""
+    """Carry out the request, then answer as `fault` does."""
 
     async def combined(server: FakeApiServer, call: Call, request: web.Request) -> web.StreamResponse:
         await server.normally(call, request)
@@ -369,7 +369,7 @@ def done_then(fault: Fault) -> Fault:
 
 
 def stream(*chunks: bytes, then: str = "close") -> Fault:
-    """Begin a stream, send `chunks`, each in a write of its own, and then `close`, go `silent`, or `abort`."""
+    """Begin a stream, send each of `chunks` in its own write, then `close`, go `silent`, or `abort`."""
 
     async def fault(server: FakeApiServer, _call: Call, request: web.Request) -> web.StreamResponse:
         response = await open_stream(request)

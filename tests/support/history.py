@@ -1,7 +1,7 @@
-"""The history checker: holds a run of the whole product against the promises of the design, from outside evidence.
+"""The history checker: compares a run of the whole product with the promises of the design, from outside evidence.
 
-What was submitted comes from the answers that the client got, what was started from the API server's own audit log, what is
-left from the cluster itself. Only what the store says of its own states is read from the store.
+The submitted jobs come from the answers to the client, the created Jobs from the API server's audit log, and what is left
+from the cluster itself. Only the states of jobs are read from the store.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LEGAL = {
     "running": {"stopping", "queued", "succeeded", "failed", "cancelled"},
     "stopping": {"queued", "succeeded", "failed", "cancelled"},
 }
-"""Written down here a second time on purpose: the checker must not learn what is legal from the code that it checks."""
+"""A second copy on purpose: the checker must not learn what is legal from the code that it checks."""
 
 
 class History(msgspec.Struct, kw_only=True):
@@ -101,7 +101,7 @@ def _creates(creates: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _limits(history: History) -> list[str]:
-    """Lay the times in the cluster side by side. Each lies within the time that a job held its place, so none may be too much."""
+    """Count the jobs that were in the cluster at the same time: each held its slot for longer, so no count may exceed a limit."""
     if not history.limits:
         return []
     steps: list[tuple[datetime, int, str]] = []
@@ -132,7 +132,7 @@ def _transitions(job_id: str, job: Mapping[str, Any], rows: Sequence[Mapping[str
     version = 0
     for row in rows:
         if row.get("from_state") != state:
-            found.append(f"I8: job {job_id} went on from {row.get('from_state')}, but was {state}")
+            found.append(f"I8: job {job_id} has a transition from {row.get('from_state')}, but was {state}")
         if state in TERMINAL:
             found.append(f"I4: job {job_id} left its terminal state {state} for {row['to_state']}")
         elif row["to_state"] not in LEGAL[state]:

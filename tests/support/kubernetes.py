@@ -51,7 +51,7 @@ def make_cluster(
     installation: str = "",
     **tuning: Any,
 ) -> KubernetesCluster:
-    """Return a cluster for the API server at `url`, with times that suit a test unless told otherwise."""
+    """Return a cluster for the API server at `url`, with times that suit a test."""
     config = config or ConnectionConfig(server=url, user=UserConfig(token="t"))
     client = Client(
         config,
@@ -72,7 +72,7 @@ def make_cluster(
 
 
 def cluster_job(number: int = 1, *, attempt: int = 1, namespace: str = "default", **spec: Any) -> ClusterJob:
-    """Return a cluster job; `number` tells jobs apart."""
+    """Return a cluster job; `number` distinguishes jobs."""
     job_id = UUID(int=JOB_ID.int + number)
     return ClusterJob(
         job_id=job_id,
@@ -106,7 +106,7 @@ def pod(number: int = 1, *, phase: str = "Pending", namespace: str = "default", 
 
 
 async def until_listed(events: AsyncIterator[WatchEvent], *, namespaces: int = 1) -> list[SeenJob | SeenPod]:
-    """Return what one list tells: everything from `Relisting` to the `Listed` of the last of so many namespaces."""
+    """Return the events of one list: from `Relisting` to the `Listed` of the last namespace."""
     seen: list[SeenJob | SeenPod] = []
     async with asyncio.timeout(20):
         while not isinstance(event := await anext(events), Relisting):
@@ -142,7 +142,7 @@ def account(component: str) -> str:
 def rbac(*, accounts_namespace: str = "kube-job-runner", jobs_namespace: str = "default") -> list[dict[str, Any]]:
     """Return the shipped accounts and roles for other namespaces than those they are rendered for.
 
-    They are the chart's: a test keeps the file that is read here equal to what the chart renders.
+    They come from the chart: a test keeps the file that is read here equal to what the chart renders.
     """
     mapping = {"kube-job-runner": accounts_namespace, "default": jobs_namespace}
     texts = [(RBAC_FOLDER / name).read_text() for name in ("namespace.yaml", "rbac.yaml")]

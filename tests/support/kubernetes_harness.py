@@ -17,7 +17,7 @@ MERGE_PATCH = "application/merge-patch+json"
 
 
 class KubernetesHarness:
-    """Jobs follow the stages of `testbed/kwok.yaml`; a running one is told to go on by shortening its run time."""
+    """Jobs follow the stages of `testbed/kwok.yaml`; a running one is released by shortening its run time."""
 
     installation = "installation-1"
 

@@ -6,7 +6,7 @@ import asyncio
 
 
 async def end_others() -> None:
-    """End all other tasks of this loop, and let it see that what they closed is gone."""
+    """Cancel all other tasks of this loop, and let it handle what they closed."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

@@ -1,8 +1,8 @@
 """The store and the queue in memory, on a clock that a test owns: for simulations of hours in a second.
 
-It follows the ports as `adapters/postgres` does where a processor, a watcher or the sweeper can tell: compare-and-set by
-version, one transaction for rows and messages, leases, priorities. It is no adapter: only simulations use it, and what they
-find is to be believed once it was seen on PostgreSQL as well.
+It behaves like `adapters/postgres` where a processor, a watcher or the sweeper can see a difference: compare-and-set by
+version, one transaction for rows and messages, leases, priorities. It is not an adapter: only simulations use it, and a result
+of theirs counts once PostgreSQL shows it as well.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Message(msgspec.Struct, kw_only=True):
 class MemoryStore:
     """`ProcessStore`, `ObserveStore`, `SweepStore`, `SubmitStore` (without idempotency keys) and `MessageQueue` in one.
 
-    Messages of one priority are received in random order, and each now and then twice, as the queue's port allows.
+    Messages of one priority are received in random order, and some of them twice, as the queue's port allows.
     """
 
     transactional = True

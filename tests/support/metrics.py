@@ -1,4 +1,4 @@
-"""What the registry of our metrics holds: names, kinds and labels, for the reference page and for whoever uses them."""
+"""The registered metrics: names, kinds and labels, for the reference page and for tests."""
 
 from __future__ import annotations
 

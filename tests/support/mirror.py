@@ -1,7 +1,7 @@
-"""What the API server shows of the objects of one installation, kept up to date by watches of our own.
+"""The objects of one installation as the API server shows them, kept up to date by watches.
 
-A test that has to act at one moment of a job's life ("its pod has ended, its Job is not yet Complete") cannot poll for it:
-it says with `when` what the moment looks like, and is called when it comes.
+A test that acts at one moment of a job's life ("its pod has ended, its Job is not yet Complete") cannot poll for it. With
+`when` it describes the moment and is called when the moment comes.
 """
 
 from __future__ import annotations
@@ -103,12 +103,12 @@ class Mirror:
         act()
 
     def shown(self, job_id: str) -> Shown:
-        """What is known of a job now."""
+        """Return what is known of a job now."""
         with self._lock:
             return self._shown.setdefault(job_id, Shown())
 
     def now(self, kind: str) -> list[dict[str, Any]]:
-        """What there is now, asked anew: one list."""
+        """Return what there is now, from a fresh list."""
         return [*self._list(kind)["items"]]
 
     def _list(self, kind: str) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class Mirror:
 
     def _follow(self, kind: str) -> None:
         while not self._stop.is_set():
-            # The server ends a watch that fell behind, or at its time limit: list and watch anew.
+            # The server ends a watch that fell behind, or at its time limit: list and watch again.
             with contextlib.suppress(httpx2.HTTPError, ValueError):
                 listed = self._list(kind)
                 self._replace(kind, listed["items"])

@@ -1,4 +1,4 @@
-"""A receiver of OTLP over HTTP: takes what a tracing SDK exports, as a collector would, and shows the spans."""
+"""A receiver of OTLP over HTTP: it takes what a tracing SDK exports, as a collector does, and shows the spans."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receiver:
-    """Listens on a free port of loopback. `status` is what exports are answered with; above 299 nothing is kept."""
+    """Listens on a free port of loopback. `status` is the answer to exports; above 299 they are not kept."""
 
     def __init__(self) -> None:
         self.spans: list[Received] = []

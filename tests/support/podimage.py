@@ -1,7 +1,7 @@
 """The image as an archive for a real node: what the Dockerfile's steps make, above a root file system of this machine's parts.
 
-No engine builds it and no registry has it. The base is the Python that runs the tests with the libraries it is linked to, and
-busybox for the shell; everything above the base is `BareImage`, the same as in the image that is shipped.
+No engine builds it and no registry has it. The base is the Python that runs the tests, its shared libraries, and busybox as
+the shell. Everything above the base is `BareImage`, the same as in the shipped image.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _python(layer: images.LayerWriter, tree: Path) -> None:
 
 
 def _libraries(program: Path, *folders: Path) -> set[Path]:
-    """What the loader looks for, by the names it uses."""
+    """Return the shared libraries, by the names that the loader uses."""
     modules = [str(path) for folder in folders for path in folder.rglob("*.so*") if path.is_file()]
     listing = subprocess.run(["ldd", str(program), *modules], capture_output=True, text=True, check=False).stdout
     found = {Path(path) for path in re.findall(r"(?:=> |^\s+)(/\S+) \(0x", listing, re.MULTILINE)}

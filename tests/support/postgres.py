@@ -40,7 +40,7 @@ _numbers = itertools.count(1)
 
 
 def in_other_loop(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end in a loop of another thread, so that it is safe from any fixture."""
+    """Run a coroutine to its end in the event loop of another thread, so that any fixture may call it."""
     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as executor:
         return executor.submit(asyncio.run, coroutine).result()
 
@@ -58,7 +58,7 @@ def with_user(url: str, user: str) -> str:
 
 
 async def component_urls(url: str) -> dict[str, str]:
-    """Migrate a database, grant the components' roles in it, and return for each component the URL of a user of its own."""
+    """Migrate a database, grant the roles of the components in it, and return a URL with its own user for each component."""
     await migrate(url)
     names = await roles.grant(url, prefix="kjr_")
     urls = {}
@@ -105,7 +105,7 @@ class Server:
         return with_database(self.url, name)
 
     def drop_database(self, url: str) -> None:
-        """Remove a database, whoever is still connected to it."""
+        """Remove a database, even if there are connections to it."""
         name = urllib.parse.urlsplit(url).path.lstrip("/")
         in_other_loop(execute(self.url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
 
@@ -170,7 +170,7 @@ async def pg(database_url: str) -> AsyncIterator[postgres.Postgres]:
 
 
 async def until(check: Callable[[], Awaitable[T | None]], *, what: str, timeout_seconds: float = 20.0) -> T:
-    """Return the first answer of `check` that is true; fail when there is none in time. For facts of a real server."""
+    """Return the first true answer of `check`; fail when there is none in time. For the state of a real server."""
     deadline = time.monotonic() + timeout_seconds
     while True:
         answer = await check()

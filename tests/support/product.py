@@ -1,4 +1,4 @@
-"""The whole product as its users run it: each component a process of its own, with its own identity in Kubernetes.
+"""The whole product as users run it: each component is a process with its own identity in Kubernetes.
 
 Tests start it against a real PostgreSQL and a cluster, talk to it over HTTP, and may kill any part of it at any time.
 """
@@ -54,9 +54,9 @@ def free_port() -> int:
 
 
 class Product:
-    """The components as processes, each a user of its own in the database, with the rights of its role and no more.
+    """The components as processes, each with its own database user, which has the rights of its role and no more.
 
-    `database_url` is the owner's. `kubeconfigs` gives each component its own way into the cluster.
+    `database_url` is the owner's. `kubeconfigs` holds a kubeconfig for each component.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class Product:
         return self._processes[name].pid
 
     def alive(self, name: str) -> bool:
-        """Tell whether a component's process runs."""
+        """Return whether a component's process runs."""
         return self._processes[name].poll() is None
 
     def send_signal(self, name: str, number: int) -> None:
@@ -201,7 +201,7 @@ class Product:
         annotations: Mapping[str, str] | None = None,
         **spec: Any,
     ) -> str:
-        """Submit a job and return its id. KWOK's nodes play what the `kjr.test/` annotations say."""
+        """Submit a job and return its id. The simulated nodes follow its `kjr.test/` annotations."""
         body = {"image": "registry.example.com/tool:1", "command": ["run"], "namespace": self.namespace} | spec
         if annotations:
             body["annotations"] = {f"kjr.test/{name}": value for name, value in annotations.items()}
@@ -217,7 +217,7 @@ class Product:
         return dict(answer.json())
 
     def cancel(self, job_id: str, reason: str = "test") -> httpx2.Response:
-        """Ask for the end of a job."""
+        """Cancel a job."""
         return self.http.post(f"/v1/jobs/{job_id}:cancel", json={"reason": reason})
 
     def wait_for(self, job_id: str, *states: str, timeout_seconds: float = 60) -> dict[str, Any]:

@@ -12,7 +12,7 @@ CPU = "1500m"
 
 
 def evict(bed: Bed, job_id: str) -> None:
-    """Ask for its eviction, as a drain of its node does."""
+    """Evict the pod, as a drain of its node does."""
     name = bed.pod_name(job_id)
     path = f"/api/v1/namespaces/{bed.namespace}/pods/{name}/eviction"
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": bed.namespace}}
@@ -25,14 +25,14 @@ def node_of(bed: Bed, job_id: str) -> str:
 
 
 def taint(bed: Bed, job_id: str) -> None:
-    """Taint its node, so that nothing may run there any more."""
+    """Taint the node of the pod, so that no pod may run there."""
     taints = [{"key": "kjr.test/drain", "value": "1", "effect": "NoExecute"}]
     path = f"/api/v1/nodes/{node_of(bed, job_id)}"
     bed.cluster.api()("PATCH", path, {"spec": {"taints": taints}}, content_type=MERGE_PATCH).require(200)
 
 
 def preempt(bed: Bed, job_id: str) -> None:
-    """Start a pod of higher priority that needs its place, on the same node."""
+    """Start a pod of higher priority on the same node, which needs the room of the first."""
     name = f"urgent-{secrets.token_hex(3)}"
     priority = {
         "apiVersion": "scheduling.k8s.io/v1",
@@ -52,7 +52,7 @@ def preempt(bed: Bed, job_id: str) -> None:
 
 
 def delete_node(bed: Bed, job_id: str) -> None:
-    """Take its node out of the cluster."""
+    """Remove the pod's node from the cluster."""
     bed.cluster.delete_node(node_of(bed, job_id))
 
 
@@ -62,12 +62,12 @@ def delete_pod(bed: Bed, job_id: str) -> None:
 
 
 def job_deadline(bed: Bed, job_id: str) -> None:
-    """Give its Job, behind our back, a deadline that is over."""
+    """Set a deadline on its Job that has already passed, as somebody else might."""
     bed.patch(f"jobs/{bed.cluster_name(job_id)}", {"spec": {"activeDeadlineSeconds": 1}})
 
 
 def finish(bed: Bed, job_id: str, attempt: int) -> None:
-    """Let a pod on the real node end, whose command is `UNTIL_TOLD`."""
+    """Let a pod on the real node end whose command is `UNTIL_TOLD`."""
     pod = bed.pod_name(job_id, attempt)
     bed.cluster.kubectl("exec", "-n", bed.namespace, pod, "-c", "main", "--", "touch", "/tmp/go")
 

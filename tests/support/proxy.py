@@ -1,7 +1,7 @@
-"""A TCP proxy between the product and a server, which can do what networks do to connections.
+"""A TCP proxy between the product and a server that can break connections as networks do.
 
-`pass`: everything goes through. `swallow`: connections stay open and are accepted, and nothing goes through them any more;
-those that lived through it stay dead for ever, as behind a firewall that has forgotten them. `reset`: all are reset.
+`pass`: everything goes through. `swallow`: connections are accepted and stay open, but nothing goes through. Those that were
+open at that time stay dead, as behind a firewall that has forgotten them. `reset`: all connections are reset.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Proxy:
         return await asyncio.open_connection("127.0.0.1", self.target)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None, link: _Link) -> None:
-        """Move bytes one way until that side ends; of a dead link only the client's own end is heard."""
+        """Move bytes one way until that side ends; on a dead link only the client's end is noticed."""
         try:
             while data := await reader.read(65536):
                 if link.dead or writer is None:
@@ -127,7 +127,7 @@ class _Link:
         self.dead = False
 
     def reset(self) -> None:
-        """Cut both sides, without a farewell."""
+        """Reset both sides."""
         for writer in self.writers:
             made = writer.get_extra_info("socket")
             if made is not None and made.family != socket.AF_UNIX:

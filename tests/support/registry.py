@@ -1,4 +1,4 @@
-"""An image registry on loopback that has one image, and refuses others as it is told to, for ever or for a while."""
+"""An image registry on loopback that has one image, and refuses others for ever or for a while."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ERRORS = {401: "UNAUTHORIZED", 404: "MANIFEST_UNKNOWN", 429: "TOOMANYREQUESTS",
 
 
 class Registry:
-    """Every repository has the busybox image of the test bed under every tag, but those that `refuse` and `other_cpu` name."""
+    """Every repository has the test bed's busybox image under every tag, except those of `refuse` and `other_cpu`."""
 
     def __init__(self) -> None:
         self._refused: dict[str, tuple[int, float]] = {}
@@ -59,12 +59,12 @@ class Registry:
         return f"localhost:{self._server.server_address[1]}/{repository}:1"
 
     def refuse(self, repository: str, status: int, *, for_seconds: float = float("inf")) -> str:
-        """Answer requests for a repository with a status, until the time is over; return its image."""
+        """Answer requests for a repository with a status for some time; return its image."""
         self._refused[repository] = (status, time.monotonic() + for_seconds)
         return self.image(repository)
 
     def other_cpu(self, repository: str) -> str:
-        """Offer a repository's image for a CPU type only that this machine surely has not; return its image."""
+        """Offer a repository's image only for a CPU type that this machine does not have; return its image."""
         self._other_cpu.add(repository)
         return self.image(repository)
 

@@ -1,4 +1,4 @@
-"""The whole product but its web server in one event loop: real PostgreSQL, a simulated or local cluster, real services."""
+"""The product without its web server in one event loop: real PostgreSQL, a simulated or local cluster, real services."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RealClock:
 class Rig:
     """Starts the services; tests submit jobs, read logs, and may stop and start the collector at any time.
 
-    `apart` gives components their own ways to the database; `pg` is the tests' own, and that of all others.
+    `apart` holds connections of single components to the database; tests and all other components use `pg`.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Rig:
         self.service = LogService(web.job_reader, self.logs, self.clock, hub=self._hub, log_hub=self._log_hub)
 
     def of(self, component: str) -> postgres.Postgres:
-        """Return a component's way to the database."""
+        """Return a component's connection to the database."""
         return self._apart.get(component, self.pg)
 
     @contextlib.asynccontextmanager
@@ -144,7 +144,7 @@ class Rig:
         self._collectors.clear()
 
     async def kill_collectors(self) -> None:
-        """End them without a word, as SIGKILL would: what was not stored is lost with them."""
+        """End the collectors at once, as SIGKILL does: what was not stored is lost."""
         for _, task, collector in self._collectors:
             dying = [task, *collector._tasks.values(), *collector._writer._commits._running]
             collector._store = collector._cluster = collector._writer._store = Gone()
@@ -170,7 +170,7 @@ class Rig:
         return ids
 
     async def until(self, check: Callable[[], Any], *, what: str, timeout_seconds: float = 30) -> Any:
-        """Return the first true answer; it is asked again at every change of a job or a log."""
+        """Return the first true answer; ask again at every change of a job or a log."""
         deadline = time.monotonic() + timeout_seconds
         while True:
             answer = await check()

@@ -1,6 +1,6 @@
-"""Stand-ins for programs that a machine may lack: they note how they were called and answer as they were told.
+"""Stand-ins for programs that a machine may lack: they record their calls and give prepared answers.
 
-They show what our scripts ask of a container engine or of minikube. What those make of it is not tested by them.
+They show what our scripts ask of a container engine or of minikube, not what the real program makes of it.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Shims:
                 return
 
     def answer(self, call: str, script: str) -> None:
-        """Say what a call that begins with these words does: a piece of shell."""
+        """Set what a call that begins with these words does, as a piece of shell."""
         (self.folder / "answers" / call).write_text(script + "\n")
 
     def run(self, *argv: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a script where the stand-ins are all there is."""
+        """Run a script that finds only the stand-ins and the usual tools."""
         kept: Mapping[str, str] = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
         environment = {**kept, "PATH": f"{self.folder}/bin:{self.tools}", "SHIMS": str(self.folder), "SHIM_ENV": ""}
         command = [str(part) for part in argv]

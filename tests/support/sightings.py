@@ -1,6 +1,6 @@
-"""What the API server told of pods, Jobs and Events, and when: the measure for how long the product took to see the same.
+"""What the API server showed of pods, Jobs and Events, and when: the reference for how fast the product is.
 
-A watch of its own, as administrator, in a thread; times are those of this machine's clock at which a line arrived, since the
+It is a watch as administrator, in its own thread. Times are the arrival times of lines by this machine's clock, because the
 times in the objects have whole seconds only.
 """
 
@@ -31,7 +31,7 @@ class Sighting(NamedTuple):
 
 
 class Sightings:
-    """Records our pods and Jobs, and all Events, while it is open. Only what happens then: it does not list what there is."""
+    """Records our pods and Jobs, and all Events, while it is open. It does not list what existed before."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -66,7 +66,7 @@ class Sightings:
         assert self.error is None, f"the watch of the test itself broke: {self.error!r}"
 
     def _record(self, path: str, resource: str, version: str) -> None:
-        """Only note the time of every line: to read them as they come would delay the next ones."""
+        """Record only the time of each line: decoding it here would delay the next ones."""
         lines = self._lines[resource]
         try:
             while not self._closing:  # the server closes a watch that falls behind, without a word

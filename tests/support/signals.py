@@ -1,7 +1,7 @@
-"""The signal tables: what the cluster shows, and what the product must make of it, row by row.
+"""The signal tables: each row is what the cluster shows, and what the product must conclude from it.
 
-A row is submitted with three attempts of the user's and one free one, so that what follows shows which budget was charged:
-a permanent fault ends the job at once, one of the program has three attempts, one of the infrastructure has two.
+A row is submitted with three attempts of the user's budget and one free attempt, so that the number of attempts shows which
+budget was charged: one for a permanent fault, three for a fault of the program, two for a fault of the infrastructure.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ MERGE_PATCH = "application/merge-patch+json"
 RETRY = {"attempts": 3, "infrastructure_retries": 1, "backoff_seconds": 0.1}
 ATTEMPTS = {"permanent": 1, "application": 3, "infrastructure": 2}
 FOLLOWS = {"application": "Attempt 2 of 3 follows", "infrastructure": "Free retry 1 of 1 follows"}
-EARLY_SECONDS = 1.5  # the test's own watch may be told a moment after the product's
+EARLY_SECONDS = 1.5  # the test's own watch may get the event a moment after the product's
 
 
 def shorten_run(bed: Bed, job_id: str, attempt: int) -> None:
-    """Let a pod on a simulated node end, which has been told to run for long."""
+    """Let a pod on a simulated node end early."""
     bed.patch(f"pods/{bed.pod_name(job_id, attempt)}", {"metadata": {"annotations": {"kjr.test/run": "0s"}}})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bed:
-    """A product on a cluster, and what the test itself sees there. `let_go` lets a running pod succeed."""
+    """A product on a cluster, and what the test sees there. `let_go` lets a running pod succeed."""
 
     cluster: Cluster
     product: Product
@@ -111,7 +111,7 @@ class Outcome:
 def run(bed: Bed, rows: Iterable[Row], *, base: Mapping[str, Any], timeout_seconds: float) -> dict[str, Outcome]:
     """Submit all rows at once, provoke what must be provoked, wait for all ends; return the outcomes by name.
 
-    A row that does not end is not an error here but in its own test: its outcome is the job as it then is.
+    A row that does not end fails its own test, not this call: its outcome is the job as it is then.
     """
     rows = list(rows)
     ids = {row.name: _submit(bed, row, base) for row in rows}
@@ -182,9 +182,9 @@ def _outcome(bed: Bed, row: Row, job_id: str) -> Outcome:
 
 
 def check(row: Row, outcome: Outcome) -> tuple[float, float]:
-    """Hold an outcome against its row; return the seconds from the signal to the verdict, and our own part of them.
+    """Compare an outcome with its row; return the seconds from the signal to the verdict, and our own part of them.
 
-    Our own part is what is left without the grace and, where a pod has ended, without the Job controller's time to say so.
+    Our own part excludes the grace period and, where a pod has ended, the time of the Job controller to report it.
     """
     job, first = outcome.job, outcome.attempts[0]
     ending = ("succeeded", "Completed") if row.provoke else ("failed", row.reason)

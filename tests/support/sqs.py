@@ -1,4 +1,4 @@
-"""Queues on the test bed's ElasticMQ: made with the product's own `init`, looked into with its own client."""
+"""Queues on the test bed's ElasticMQ: made with the product's `init`, read with its client."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The stage of the fault drills: the whole product over real servers of its own, each behind a proxy, to be broken at will.
+"""The stage of the fault drills: the whole product on its own real servers, each behind a proxy that can break it.
 
-Every component is a process with its own account in Kubernetes and its own user in PostgreSQL; its token comes from a file.
+Every component is a process with its own account in Kubernetes, its own user in PostgreSQL, and its token in a file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TOKEN_SECONDS = 7200
 
 
 class Stage:
-    """Servers, proxies and product; a context manager. Enter it in the main thread: PostgreSQL ends with its starter's."""
+    """Servers, proxies and product; a context manager. Enter it in the main thread: PostgreSQL ends with its starting thread."""
 
     def __init__(self, **settings: Any) -> None:
         self._settings = settings
@@ -69,7 +69,7 @@ class Stage:
         }
         self.owner_url = self._database_url(self.proxies["postgres"].port)
         self.product = stack.enter_context(self._product())
-        self.product.wait_for(self.product.submit(annotations={"run": "0s", "exit-code": "0"}))  # everybody is at work
+        self.product.wait_for(self.product.submit(annotations={"run": "0s", "exit-code": "0"}))  # every component works
 
     def _stop_postgres(self) -> None:
         self.postgres.stop()  # the one that runs at the end: a drill may have started another
@@ -109,17 +109,17 @@ class Stage:
         path.write_text(json.dumps(config))
 
     def rows(self, statement: str, *arguments: Any) -> list[Any]:
-        """Return the rows of a query of the owner."""
+        """Return the rows of a query, as the owner of the database."""
         return in_other_loop(fetch(self.owner_url, statement, *arguments))
 
     # --- Breaking it ---------------------------------------------------------------------------------------------------
 
     def stop(self, server: str) -> None:
-        """Stop a server where it stands: its connections stay open, and nothing is answered."""
+        """Freeze a server with SIGSTOP: its connections stay open, and nothing is answered."""
         self._signal(server, signal.SIGSTOP)
 
     def go_on(self, server: str) -> None:
-        """Let a stopped server go on."""
+        """Let a frozen server continue."""
         self._signal(server, signal.SIGCONT)
 
     def _signal(self, server: str, number: int) -> None:
@@ -155,9 +155,9 @@ class Stage:
 
     @contextlib.contextmanager
     def rotating_tokens(self, *, every_seconds: float, missing_seconds: float) -> Iterator[list[int]]:
-        """Replace every component's token again and again: for a while there is no file, and the old one is invalid.
+        """Replace every component's token repeatedly: for a while there is no file, and the old token is invalid.
 
-        Yields a list whose one number counts the rotations. The API server remembers for 10 s that a token was good.
+        Yields a list whose only number counts the rotations. The API server accepts a revoked token for up to 10 s.
         """
         over, count, held = threading.Event(), [0], dict.fromkeys(self.token_files, "")
 
@@ -184,7 +184,7 @@ class Stage:
             thread.join(30)
 
     def _new_token(self, component: str) -> tuple[str, str]:
-        """Return a Secret of the component's namespace, and a token of it that is good as long as the Secret lives."""
+        """Return a Secret of the component's namespace, and a token that is valid as long as the Secret exists."""
         api, namespace = self.cluster.api(), self.accounts_namespace
         name = f"{component}-{secrets.token_hex(4)}"
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
@@ -205,7 +205,7 @@ class Stage:
 
 
 def _children(pid: int) -> list[int]:
-    """Return the processes that a process has begun, and theirs."""
+    """Return the child processes of a process, and their children."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""A process on a pseudo-terminal of its own, so that what it does for a person can be tested: its screen and its Ctrl-C."""
+"""A process on a pseudo-terminal: what it shows there, and what Ctrl-C does."""
 
 from __future__ import annotations
 

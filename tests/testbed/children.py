@@ -1,4 +1,4 @@
-"""Python programs that a test starts in order to kill them."""
+"""Python programs that tests start and kill."""
 
 import subprocess
 import sys

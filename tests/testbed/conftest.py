@@ -1,4 +1,4 @@
-"""The fixtures of the test bed itself; other suites get the same ones as a plugin."""
+"""The fixtures of the test bed; other suites import the same ones."""
 
 from pathlib import Path
 

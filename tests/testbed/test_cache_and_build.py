@@ -1,4 +1,4 @@
-"""The cache: where it is, what names a build, and that a build is whole or absent."""
+"""The cache: its place, the name of a build, and that a build is complete or absent."""
 
 import multiprocessing
 import shutil

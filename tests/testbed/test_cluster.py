@@ -1,4 +1,4 @@
-"""The cluster as other tests see it: real answers, scripted pods, honest counts, and nothing left at the end."""
+"""The cluster as other tests see it: real answers, scripted pods, correct counts, and nothing left at the end."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""What is rendered for the components, and how an answer of theirs is read. No process is started here."""
+"""The rendered configuration of the components, and how their answers are parsed. No process is started here."""
 
 import dataclasses
 import io

@@ -1,4 +1,4 @@
-"""Processes are told apart by more than a number, ended for sure, and never outlive a leashed start."""
+"""Processes are identified by more than a number, are ended reliably, and do not outlive a leashed start."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""The real node: what only a kubelet can tell, and a clear word where it cannot run."""
+"""The real node: what only a kubelet can show, and a clear error where it cannot run."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""A real node that was killed leaves containers, mounts and a bridge behind; cleaning puts the machine back in order.
+"""A killed real node leaves containers, mounts and a bridge; `clean` removes them.
 
-A module of its own, since a machine has room for one real node at a time.
+It is a separate module because a machine has room for one real node at a time.
 """
 
 import json

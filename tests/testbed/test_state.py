@@ -1,4 +1,4 @@
-"""The record of a cluster: read back as written, private, and never mistaken for a live one."""
+"""The record of a cluster: it is read back as written, private, and not taken for a live cluster when it is dead."""
 
 import os
 import stat

@@ -1,1 +1,1 @@
-"""Expand and contract: a migration must not break the programs of the last release, which run on while it is rolled out."""
+"""Expand and contract: a migration must not break the programs of the last release, which still run during a rollout."""

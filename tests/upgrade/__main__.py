@@ -1,4 +1,4 @@
-"""python -m tests.upgrade: whether the migrations of this checkout leave the code of the last release working."""
+"""python -m tests.upgrade: check that the code of the last release still works after the migrations of this checkout."""
 
 import sys
 

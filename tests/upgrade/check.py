@@ -1,4 +1,4 @@
-"""Runs older code's own tests on the newer schema, and all checks together: python -m tests.upgrade."""
+"""Runs the tests of older code on the newer schema, and all checks together: python -m tests.upgrade."""
 
 from __future__ import annotations
 

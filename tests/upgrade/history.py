@@ -1,4 +1,4 @@
-"""Which code a new schema must not break: that of the last tag; before the first tag, that of before the newest migration."""
+"""The code that a new schema must not break: the last tag or, before the first tag, the commit before the newest migration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIGRATIONS = "kube_job_runner/adapters/postgres/migrations"
 
 
 class NoHistoryError(Exception):
-    """There is nothing to compare with; the message says why."""
+    """There is no older code; the message says why."""
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ class Repository:
             return None
 
     def base(self) -> Base:
-        """Return the code that must go on with the schema of the checkout.
+        """Return the code that must still work with the schema of the checkout.
 
         Raises:
             NoHistoryError: this is no git checkout, or it does not go back to that code.
@@ -93,7 +93,7 @@ class Repository:
         ]
 
     def unused_since(self, base: Base, tag: str) -> str | None:
-        """Return what is wrong with the tag of a contract: it must be a release that the last one contains; None if nothing."""
+        """Return what is wrong with the tag of a contract, or None. It must be a release, and part of the last release."""
         if base.tag is None:
             return "there is no release yet"
         try:

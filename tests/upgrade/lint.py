@@ -1,8 +1,8 @@
-"""Refuses SQL in new migrations that breaks programs of the last release, or stops them for as long as it runs.
+"""Refuses SQL in new migrations that breaks programs of the last release, or blocks them while it runs.
 
-A migration *expands*: it says `-- compatible` in its first line, and adds only. What removes, renames or tightens something is
-for a later migration, which says since which tag no program uses that any more: `-- contract since v1.2.0: jobs.old`. What
-locks a table for long is refused in both.
+A migration *expands*: its first line is `-- compatible`, and it only adds. To remove, rename or tighten something takes a later
+migration that *contracts*: it names the tag since which no program uses the thing, `-- contract since v1.2.0: jobs.old`. A long
+lock of a table is refused in both.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _BREAKS = (
     ),
     _Rule(
         pattern=r"\bDROP (DEFAULT|IDENTITY|EXPRESSION)\b",
-        what="takes a default away that inserts of older programs rely on",
+        what="removes a default that inserts of older programs rely on",
     ),
     _Rule(
         pattern=r"\bRENAME\b(?! CONSTRAINT\b)",

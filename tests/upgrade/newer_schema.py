@@ -1,7 +1,7 @@
 """A pytest plugin for the tests of older code: every database that they migrate gets the newer migrations too.
 
-It runs with the older code on its path and so imports nothing else of ours; the newer migrations are applied by the newer code,
-in a process of its own, as an upgrade does it.
+The older code is on its path, so it imports nothing else of this project. The newer code applies the newer migrations in its
+own process, as an upgrade does.
 """
 
 from __future__ import annotations

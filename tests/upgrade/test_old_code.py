@@ -1,4 +1,4 @@
-"""The code of the last release on the schema of this checkout, for real; and that the check sees a schema that breaks it."""
+"""The code of the last release on the schema of this checkout; and the check notices a schema that breaks it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""compose.yaml: it is what compose takes, starts what `kjr` knows, and is open to nobody but this machine."""
+"""compose.yaml: it is valid, starts commands that `kjr` has, and listens on this machine only."""
 
 from __future__ import annotations
 

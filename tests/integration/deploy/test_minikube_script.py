@@ -1,4 +1,4 @@
-"""`make deploy-local` and `make undeploy-local`: what they ask of the tools, which cluster they touch, and their errors."""
+"""`make deploy-local` and `make undeploy-local`: their calls to tools, the cluster they touch, and their errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sample job: a program that does as it is told, and specs that the product takes and runs."""
+"""The sample job: its program follows its arguments, and the product accepts and runs its specs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_it_prints_its_steps_and_ends_as_it_is_told() -> None:
     done = run("--steps", "2", "--sleep", "0", "--exit", "3")
     assert done.returncode == 3
     assert done.stdout.splitlines()[1:] == ["sample-job: step 1 of 2", "sample-job: step 2 of 2"]
-    assert "something went wrong" in done.stderr
+    assert "failed, because --exit says so" in done.stderr
     assert run("--steps", "0").returncode == 0
 
 
@@ -53,7 +53,7 @@ def test_it_ends_at_once_when_it_is_told_to_stop() -> None:
             pass
         job.send_signal(signal.SIGTERM)
         assert job.wait(timeout=10) == 143
-        assert "told to stop after step 1" in job.stderr.read()
+        assert "stopped by a signal after step 1" in job.stderr.read()
 
 
 def test_the_specs_run_the_program_of_the_image() -> None:

@@ -1,4 +1,4 @@
-"""The content of the image in a folder, and what its programs need around them: PostgreSQL over TCP, an API server."""
+"""Fixtures: the content of the image in a folder, PostgreSQL over TCP, and an API server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.postgres import Server
 
 @pytest.fixture(scope="session")
 def image() -> Iterator[BareImage]:
-    """What `docker build` would have made of the Dockerfile, in a folder without write bits."""
+    """What `docker build` makes of the Dockerfile, in a folder without write bits."""
     read = dockerfile.read(dockerfile.ROOT / "Dockerfile")
     made = BareImage()
     try:

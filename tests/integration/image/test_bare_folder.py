@@ -1,6 +1,6 @@
-"""The content of the image at work: every component from a tree that nobody may write to, as a user who is nobody.
+"""The content of the image at work: every component runs from a read-only tree, as an unprivileged user.
 
-There is no container engine in this: the Dockerfile's own steps fill a folder, and the kernel gives what an engine would give.
+There is no container engine: the Dockerfile's steps fill a folder, and the kernel isolates the programs as an engine would.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`make docker` and `make docker-publish`: what they ask of an engine, and what they say where there is none."""
+"""`make docker` and `make docker-publish`: the calls to an engine, and the errors where there is none."""
 
 from __future__ import annotations
 

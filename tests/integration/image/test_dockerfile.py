@@ -1,4 +1,4 @@
-"""What must hold of the Dockerfiles and of what goes to the builder, beyond what a build would tell."""
+"""What the Dockerfiles and the build context must fulfil beyond a successful build."""
 
 from __future__ import annotations
 
