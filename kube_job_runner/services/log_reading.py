@@ -17,6 +17,7 @@ from kube_job_runner.domain.decide import log_wait
 from kube_job_runner.domain.errors import KjrError, NotFound
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.logs.chunks import decode_body
+from kube_job_runner.domain.logs.stamps import stamp_of
 from kube_job_runner.domain.logs.view import Place, Renderer, View
 from kube_job_runner.domain.states import TERMINAL
 from kube_job_runner.ports import Clock, ContainerLog, JobReader, LogKey, LogReader, LogState
@@ -181,7 +182,7 @@ class LogService:
         view = View(
             timestamps=request.timestamps,
             grep=request.grep,
-            since_stamp=_stamp(request.since) if request.since is not None else 0,
+            since_stamp=max(1, stamp_of(request.since)) if request.since is not None else 0,
         )
         if request.after is not None:
             return Renderer(view, start=request.after, resumed=True)
@@ -205,10 +206,6 @@ class LogService:
 
 def _framed(text: bytes, place: Place) -> bytes:
     return f"{place} {len(text)}\n".encode() + text
-
-
-def _stamp(moment: datetime) -> int:
-    return max(1, int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000)
 
 
 def _over(job: Job, attempt: Attempt | None, wanted: int) -> bool:

@@ -9,17 +9,10 @@ from __future__ import annotations
 import bisect
 import contextlib
 from array import array
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
-from kube_job_runner.domain.logs.stamps import format_stamp
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def stamp_of(moment: datetime) -> int:
-    """Return a time in nanoseconds since 1970."""
-    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+from kube_job_runner.domain.logs.stamps import format_stamp, stamp_of
 
 
 class Times:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 
 from kube_job_runner.domain.logs.stamps import NO_STAMP, Piece
 
-_CANDIDATES_MAX = 10_000
-_TORN_MAX_BYTES = 1024 * 1024
+_CANDIDATES_MAX = 10_000  # later starts to try once lines have matched: equal stamps must not cost quadratic time
+_TORN_MAX_BYTES = 1024 * 1024  # of a first line that is held back
 
 
 class Resume:

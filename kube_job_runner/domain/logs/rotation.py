@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from kube_job_runner.domain.logs.stamps import NO_STAMP, Piece
+from kube_job_runner.domain.logs.stamps import NO_STAMP, Piece, stamp_of
 
 _SECOND = 1_000_000_000
 
@@ -73,8 +73,8 @@ class Rotation:
         self._connection_bytes = 0
         self._arrived_seconds = at_seconds
         self._last_stamp = 0
-        self._opened_stamp = _stamp(now)
-        self._started_stamp = _stamp(started_at)
+        self._opened_stamp = _whole_second(now)
+        self._started_stamp = _whole_second(started_at)
 
     def receive(self, size_bytes: int) -> None:
         """Count bytes that arrived over this connection."""
@@ -159,8 +159,8 @@ class Rotation:
         return Part(pieces, file_missing)
 
 
-def _stamp(moment: datetime | None) -> int:
-    return int(moment.timestamp()) * _SECOND if moment is not None else 0
+def _whole_second(moment: datetime | None) -> int:
+    return stamp_of(moment.replace(microsecond=0)) if moment is not None else 0
 
 
 def fast_rotation(pieces: Sequence[Piece], *, last_stamp: int, since_stamp: int, bytes_per_second: float = 0.0) -> int:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import functools
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 NO_STAMP = -1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PREFIX_MAX = 40
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)")
 
@@ -52,6 +53,11 @@ def format_stamp(stamp: int) -> bytes:
     """Return a time in nanoseconds since 1970 as the kubelet writes it, in UTC."""
     seconds, nanoseconds = divmod(stamp, 1_000_000_000)
     return b"%s.%09dZ" % (_second_text(seconds).encode(), nanoseconds)
+
+
+def stamp_of(moment: datetime) -> int:
+    """Return a time in nanoseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 class StampParser:

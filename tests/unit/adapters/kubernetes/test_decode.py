@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube_job_runner.adapters.kubernetes import object_facts
 from kube_job_runner.adapters.kubernetes.decode import JOBS, PODS
 from kube_job_runner.adapters.kubernetes.object_facts import UNKNOWN_ID
 from kube_job_runner.domain.facts import JobFacts, PodFacts
@@ -273,30 +272,6 @@ def test_f29_injected_containers_come_along_and_init_containers_are_marked() -> 
     ]
     assert facts.containers[1].restarts == 2
     assert facts.containers[2].started_at == datetime(2026, 11, 24, 22, 37, 14, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        (None, ""),
-        ("", ""),
-        ("plain", "plain"),
-        ("a\0b", "ab"),
-        ("x" * 4096, "x" * 4096),
-        ("x" * 4097, "x" * 4093 + "…"),
-        ("é" * 3000, "é" * 2046 + "…"),
-    ],
-)
-def test_s31_messages_are_cut_and_without_nul(text: str | None, wanted: str) -> None:
-    assert object_facts.clean(text) == wanted
-    assert len(object_facts.clean(text).encode()) <= object_facts.MESSAGE_MAX_BYTES
-
-
-@given(st.text())
-def test_s31_whatever_a_pod_writes_fits_the_store(text: str) -> None:
-    cleaned = object_facts.clean(text * 50)
-    assert "\0" not in cleaned
-    assert len(cleaned.encode()) <= object_facts.MESSAGE_MAX_BYTES
 
 
 @pytest.mark.parametrize(
