@@ -43,7 +43,6 @@ BEHAVIOURS = {
     "client/test_following.py": "both clients",
     "client/test_sdk.py": "both clients",
     "client/test_waiting.py": "both clients",
-    "docs/test_check.py": "the check of the documentation",
     "domain/decide/test_lifecycle_matrix.py": "every state against every trigger",
     "domain/failures/test_corpus.py": "the whole table against messages from the field",
     "domain/decide/test_permutations.py": "observations in any order",
@@ -91,7 +90,7 @@ def test_the_folders_are_those_of_the_architecture_page() -> None:
 @pytest.mark.parametrize("test", TESTS)
 def test_a_test_module_has_the_name_of_what_it_tests(test: str) -> None:
     room, _, name = test.rpartition("/")
-    subject = PACKAGE / room / name.removeprefix("test_")
+    subject = (ROOT if room == "docs" else PACKAGE) / room / name.removeprefix("test_")
     exists = subject.is_file() or subject.with_suffix("").is_dir()
     assert exists == (test not in BEHAVIOURS and test not in TO_MOVE), "a list names it without need" if exists else ""
 

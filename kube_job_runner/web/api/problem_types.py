@@ -110,26 +110,3 @@ def explain(error: Exception) -> RequestProblem | None:
         delay_seconds = max(1, min(round(error.delay_seconds), 3600))
         return RequestProblem(kind, headers=((b"retry-after", b"%d" % delay_seconds),))
     return None
-
-
-def reference_page() -> str:
-    """Return the reference page of all problems, in Markdown."""
-    lines = [
-        "# Problems",
-        "",
-        "Every error answer is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, `instance`, `code`,",
-        "`request_id`, `retryable` and `errors`. `code` is stable; the texts are for people. `retryable` says whether the same",
-        "request may succeed later, unchanged. `errors` holds the faults of the request, each with a JSON `pointer` and a",
-        "`detail`. `in` says what the pointer leads into when that is not the body: `query`, `header`, or `spec` for the spec",
-        "of a rerun. The server serves each page below under its `type`.",
-        "",
-        "| code | status | retryable | title |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| [`{kind.code}`](#{kind.code}) | {kind.status} | {'yes' if kind.retryable else 'no'} | {kind.title} |"
-        for kind in ALL_PROBLEMS
-    ]
-    for kind in ALL_PROBLEMS:
-        lines += ["", f"## {kind.code}", "", f"{kind.status}: {kind.title}.", "", kind.meaning, "", kind.remedy]
-    return "\n".join(lines) + "\n"

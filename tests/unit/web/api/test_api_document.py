@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from kube_job_runner.web.api import reference
+from docs import api_pages
 from kube_job_runner.web.api.problem_types import ALL_PROBLEMS
 
 ROOT = Path(__file__).parents[4]
@@ -53,7 +53,7 @@ def _references(node: Any) -> set[str]:
 
 
 def test_the_document_is_whole() -> None:
-    document = json.loads(reference.files()["docs/openapi.json"])
+    document = json.loads(api_pages.files()["docs/openapi.json"])
     operations = [operation for methods in document["paths"].values() for operation in methods.values()]
     ids = [operation["operationId"] for operation in operations]
     assert len(set(ids)) == len(ids) >= 14
@@ -70,7 +70,7 @@ def test_the_document_is_whole() -> None:
 
 
 def test_every_field_and_every_parameter_is_described() -> None:
-    document = json.loads(reference.files()["docs/openapi.json"])
+    document = json.loads(api_pages.files()["docs/openapi.json"])
     bare = []
     for name, schema in document["components"]["schemas"].items():
         fields = schema.get("properties", {})
@@ -82,7 +82,7 @@ def test_every_field_and_every_parameter_is_described() -> None:
 
 
 def test_every_field_of_the_job_spec_has_an_example() -> None:
-    schemas = json.loads(reference.files()["docs/openapi.json"])["components"]["schemas"]
+    schemas = json.loads(api_pages.files()["docs/openapi.json"])["components"]["schemas"]
     parts = ("JobSpec", "Secret", "Resources", "Timeouts", "Retry", "RetryRule", "Toleration", "Volume", "EmptyDir")
     for part in parts:
         assert [field for field, shown in schemas[part]["properties"].items() if "examples" not in shown] == []

@@ -8,11 +8,11 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from docs import job_spec_page
 from kube_job_runner.domain.limits import SpecLimits
 from kube_job_runner.domain.spec import check
 from kube_job_runner.domain.spec.field_types import DnsLabel, about
 from kube_job_runner.domain.spec.model import JobSpec
-from kube_job_runner.web.api import job_spec_page
 
 
 class Part(msgspec.Struct):
