@@ -1,12 +1,11 @@
-"""PostgreSQL: stores, queue and leases, migrations and roles, and the embedded server.
+"""PostgreSQL: stores, queue and leases; migrations and roles; the embedded server.
 
 Where to look:
-- `pool`, `fence`, `direct_connections`, `failure`: connections, the fence of a leader, and what an error means.
-- `schema`, `migrations/`: the tables. `statements`, `queries/`: the named SQL. `rows`: which column is which field.
-- `stores/`: one module per store port. `message_queue`, `wakeup`, `leader_leases`, `database_clock`: the other ports.
-- `grants`, `roles`: the rights of each component.
-- `server_health`, `database_checks`: what readiness and `kjr doctor` check.
-- `embedded/`: the server as a child process.
+- Connections: `pool`, `fence` (of a leader), `direct_connections` (outside the pool), `failure` (what an error means).
+- Schema: `schema` and `migrations/`. SQL: `statements` and `queries/`. Columns and fields: `rows`, made of `columns`.
+- Ports: `stores/` has one module per store; `message_queue`, `wakeup`, `leader_leases`, `database_clock`, `server_health`.
+- Rights: `grants` (the table of rights) and `roles` (GRANTs from it, and the check at start).
+- `database_checks`: the part of `kjr doctor` that is about the database. `embedded/`: the server as a child process.
 """
 
 from __future__ import annotations

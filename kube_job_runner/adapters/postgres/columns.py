@@ -1,7 +1,7 @@
-"""Columns of tables: name, SQL type, and the field of the domain type that each column holds.
+"""Sets of columns: name, SQL type, and the field of the domain type that each column holds.
 
-A set of columns is the one owner of their order. The SQL text of its lists, the parameters of a statement and the reading of
-rows are all made from it, so that two columns can never be swapped in one of them.
+A set owns the order of its columns. The lists in the SQL text, the parameters of a statement and the readers of rows are all
+made from it. So two columns cannot be swapped in one of them.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Row(Protocol):
 class Column(msgspec.Struct, frozen=True):
     """One column. `field` is the attribute that it holds, by default the one of its name.
 
-    `encode` makes the parameter from the field's value, `decode` the field's value from the column's; None leaves it as it
-    is. A column of the primary key is never updated.
+    `encode` turns the value of the field into a parameter, `decode` turns the value of the column into that of the field. None
+    leaves the value as it is. A column of the primary key (`key`) is never updated.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Column(msgspec.Struct, frozen=True):
 
     @property
     def attribute(self) -> str:
-        """The attribute that the column holds."""
+        """The name of the attribute."""
         return self.field or self.name
 
     def encoded(self, values: Sequence[Any]) -> Sequence[Any]:
@@ -51,8 +51,8 @@ class Column(msgspec.Struct, frozen=True):
     def folded(self, values: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
         """Return a parameter for the value that all rows share, and an array parameter for values that differ.
 
-        One of them is empty, the other is used: `unnest` pads an empty array with NULL, and `filled` puts the shared value in
-        its place. It halves the cost of a submit, where most columns are shared.
+        One of the two is empty. `unnest` pads an empty array with NULL, and `filled` replaces NULL with the shared value. It
+        halves the cost of a submit, where most columns are shared.
         """
         if values and values[0] is not None and values.count(values[0]) == len(values):
             return self.encoded(values[:1])[0], []
@@ -86,10 +86,10 @@ class Columns(Generic[T]):
         return [shared for shared, _ in folded], [values for _, values in folded]
 
     def reader(self, type_: type[T], *, prefix: str = "", **others: Callable[[Row], Any]) -> Callable[[Row], T]:
-        """Return a function that makes a `type_` of a row, whose columns may have a prefix.
+        """Return a function that makes a `type_` from a row, whose columns may have a prefix.
 
-        `others` make the fields that are more than one column, from the whole row. The function is compiled, as those of a
-        dataclass are, because every row that is loaded passes through it.
+        `others` make the fields that consist of several columns. Each is called with the whole row. The function is compiled,
+        like those of a dataclass, because every row that is loaded passes through it.
         """
         scope: dict[str, Any] = {"type_": type_}
         parts = []
@@ -107,7 +107,7 @@ class Columns(Generic[T]):
 
 
 class _Text:
-    """One statement: it gives numbers to the parameters that its markers stand for."""
+    """One statement while its markers are replaced. It numbers the parameters."""
 
     def __init__(self, statement: str, sets: Mapping[str, Columns[Any]]) -> None:
         self._sets = sets
@@ -118,7 +118,7 @@ class _Text:
         return f"${self._number}"
 
     def expand(self, marker: re.Match[str]) -> str:
-        """Return the list that a marker stands for."""
+        """Return the list for a marker."""
         columns, alias = self._sets[marker[1]].columns, marker[3]
         match marker[2]:
             case "names":
@@ -137,12 +137,17 @@ class _Text:
 
 
 def expand(statement: str, sets: Mapping[str, Columns[Any]]) -> str:
-    """Return a statement with the lists that its markers stand for.
+    """Return a statement with each marker replaced by a list of columns.
 
-    A marker is `{SET.names}`, `{SET.arrays}` (one array parameter per column), `{SET.filled}` (the columns, with a parameter
-    in the place of NULL), `{SET.set:ALIAS}` (assignments from that alias, without the key) or `{SET.prefixed:ALIAS}` (the
-    columns of that alias, renamed to `ALIAS_name`). Parameters take the numbers after the highest one that the statement
-    itself names, in the order in which the markers stand.
+    | marker | list |
+    |---|---|
+    | `{SET.names}` | the names |
+    | `{SET.arrays}` | one array parameter per column, for `unnest` |
+    | `{SET.filled}` | the columns, with NULL replaced by one parameter per column |
+    | `{SET.set:ALIAS}` | `name = ALIAS.name` for each column that is not part of the key |
+    | `{SET.prefixed:ALIAS}` | `ALIAS.name AS ALIAS_name` |
+
+    The parameters get the numbers after the highest one in the statement itself, in the order of the markers.
 
     Raises:
         KeyError: there is no such set.

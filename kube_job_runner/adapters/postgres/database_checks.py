@@ -51,22 +51,22 @@ async def _rights_and_queue(connection: Direct) -> list[CheckResult]:
     user = await connection.fetchval("SELECT current_user")
     if lacking:
         text = ", ".join(f"{row['right']} on {row['table']}" for row in lacking)
-        remedy = "a role of one component need not have it; else GRANT it, or connect as another role"
+        remedy = "the role of a single component may not need it; otherwise GRANT it, or connect as another role"
         return [warn("database rights", f"the role {user} lacks {text}", remedy)]
     found = [ok("database rights", f"the role {user} may read and send")]
     queue = await connection.fetchrow(_QUEUE)
     assert queue is not None
     if queue["oldest"] > 120:
-        text = f"the oldest message waits for {queue['oldest']:.0f} s"
+        text = f"the oldest message has waited for {queue['oldest']:.0f} s"
         found.append(warn("queue", text, "see docs/runbooks/KjrMessagesOld.md"))
     elif queue["dead"]:
         found.append(warn("queue", f"{queue['dead']} dead letters", "see docs/runbooks/KjrDeadLetters.md"))
     else:
-        found.append(ok("queue", f"the oldest message waits for {queue['oldest']:.0f} s; no dead letters"))
+        found.append(ok("queue", f"the oldest message has waited for {queue['oldest']:.0f} s; no dead letters"))
     return found
 
 
 def _skew(name: str, seconds: float) -> CheckResult:
     if seconds > CLOCK_SKEW_SECONDS:
-        return warn(name, f"{seconds:.0f} s from the clock here", "synchronise both clocks (NTP)")
+        return warn(name, f"{seconds:.0f} s from the clock here", "synchronize both clocks (NTP)")
     return ok(name, f"within {seconds:.1f} s")

@@ -1,4 +1,4 @@
-"""The database's clock, for what is dated before it reaches the database."""
+"""The database's clock, for times that are set before they reach the database."""
 
 from __future__ import annotations
 
@@ -11,31 +11,24 @@ _TIME = "SELECT clock_timestamp() AS now"
 
 
 class DatabaseClock:
-    """What the database's clock said last, and what has passed since then by the monotonic clock.
+    """`SyncedClock` on PostgreSQL: the database's last answer, and the time since then by the monotonic clock.
 
-    A machine's own clock may be wrong, or be set while we run. Until the first `sync` it is all there is. It is off by as
-    much as an answer takes, and as the database's machine has corrected its clock since.
+    The clock of a machine may be wrong, or may be set while we run. Only until the first `sync`, this clock uses it. Its
+    error is the time that an answer takes, plus what the database's machine has corrected since.
     """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._said = datetime.now(UTC)
-        self._heard_at = self.monotonic()
+        self._answer = datetime.now(UTC)
+        self._answered_at = self.monotonic()
 
     async def sync(self) -> None:
-        """Ask for the time.
-
-        Raises:
-            DatabaseUnavailable: there is no answer; what was said last still goes on.
-        """
         row = await self._pool.fetchrow(_TIME)
         assert row is not None
-        self._said, self._heard_at = row["now"], self.monotonic()
+        self._answer, self._answered_at = row["now"], self.monotonic()
 
     def now(self) -> datetime:
-        """Return the time in UTC."""
-        return self._said + timedelta(seconds=self.monotonic() - self._heard_at)
+        return self._answer + timedelta(seconds=self.monotonic() - self._answered_at)
 
     def monotonic(self) -> float:
-        """Return seconds that never step back."""
         return time.monotonic()

@@ -1,6 +1,6 @@
-"""Connections outside the pool: one for a single task, and one that is kept for a purpose of its own.
+"""Connections outside the pool: one for a single task, and one that is kept open for one purpose.
 
-What must work while the pool is full, such as a lease or a health check, has its own connection.
+Leases and the health check must work while the pool is full, so each has its own connection.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class KeptConnection:
         self._one_at_a_time = asyncio.Lock()
 
     async def use(self, work: Callable[[Direct], Awaitable[T]]) -> T:
-        """Return the result of `work(connection)`, which has `answer_seconds` for it, connecting included.
+        """Return the result of `work(connection)`. Connecting and work together may take `answer_seconds`.
 
         Raises:
             DatabaseUnavailable: there was no answer in time.
-            KjrError: as `failure.translate` says.
+            KjrError: see `failure.translate`.
         """
         with failure.translated():
             async with self._one_at_a_time:

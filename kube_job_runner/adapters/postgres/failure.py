@@ -1,4 +1,7 @@
-"""What an error of PostgreSQL, of asyncpg or of the socket means to us: the only place that knows SQLSTATEs."""
+"""Errors of PostgreSQL, asyncpg and sockets, translated to errors of the domain. Only this module knows SQLSTATEs.
+
+Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from kube_job_runner.domain import errors
 
 READ_ONLY = "25006"
 NO_RIGHT = "42501"
-_RETRY = frozenset({"40001", "40P01"})  # serialization failure, deadlock: the transaction may simply run again
+_RETRY = frozenset({"40001", "40P01"})  # serialization failure, deadlock: the transaction may run again
 _WRONG_SETTINGS = ("28", "3D000")  # authorization; no such database
 # Connection, resources, operator intervention (shutdown, cannot connect now), I/O errors of the server, read-only.
 _UNAVAILABLE = ("08", "53", "57P", "58", READ_ONLY)
@@ -21,24 +24,24 @@ _NO_SCHEMA = frozenset({"42P01", "42703", "42883"})  # no such table, column, fu
 
 
 def sqlstate(error: BaseException) -> str:
-    """Return the SQLSTATE of an error of the server, or an empty string."""
+    """Return the SQLSTATE of an error that the server sent, or an empty string."""
     return str(getattr(error, "sqlstate", None) or "")
 
 
 def retryable(error: BaseException) -> bool:
-    """Whether the whole transaction may run again at once."""
+    """Return whether the whole transaction may run again at once."""
     return sqlstate(error) in _RETRY
 
 
 def broken(error: BaseException) -> bool:
-    """Whether the connection that raised this must not be used again."""
+    """Return whether the connection that raised this error must not be used again."""
     if sqlstate(error) == NO_RIGHT:
         return False
     return sqlstate(error) == READ_ONLY or isinstance(translate(error), errors.DatabaseUnavailable)
 
 
 def translate(error: BaseException) -> BaseException:
-    """Return what to raise in place of `error`: an error of the domain; one that is not the database's is returned as is."""
+    """Return the error of the domain to raise instead of `error`. An error that is not the database's is returned unchanged."""
     if isinstance(error, errors.KjrError):
         return error
     state = sqlstate(error)
@@ -47,7 +50,7 @@ def translate(error: BaseException) -> BaseException:
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return errors.DatabaseUnavailable("the database did not answer in time")
     if isinstance(error, asyncpg.DataError | asyncpg.exceptions.ClientConfigurationError):
-        return errors.PermanentError(f"the database driver refused a value: {error}")
+        return errors.PermanentError(f"the database driver rejected a value: {error}")
     if isinstance(error, OSError | asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError):
         return errors.DatabaseUnavailable(f"the database does not answer: {str(error) or type(error).__name__}")
     return error
@@ -56,20 +59,20 @@ def translate(error: BaseException) -> BaseException:
 def _of_server(error: BaseException, state: str) -> errors.KjrError:
     said = f"{error} (SQLSTATE {state})"
     if state.startswith(_WRONG_SETTINGS):
-        return errors.ConfigurationError(f"the database refuses us: {said}; check KJR_DATABASE_URL")
+        return errors.ConfigurationError(f"the database rejected the connection: {said}; check KJR_DATABASE_URL")
     if state.startswith(_UNAVAILABLE):
-        return errors.DatabaseUnavailable(f"the database cannot serve: {said}")
+        return errors.DatabaseUnavailable(f"the database is not available: {said}")
     if state.startswith(_TEMPORARY):
-        return errors.TemporaryError(f"the database gave up: {said}")
+        return errors.TemporaryError(f"the database interrupted the statement: {said}")
     if state == NO_RIGHT:
         return lacks_right(error, "of KJR_DATABASE_URL")
     if state in _NO_SCHEMA:
-        return errors.DatabaseUnavailable(f"the schema does not fit this program: {said}; run `kjr migrate`")
-    return errors.PermanentError(f"the database refused: {said}")
+        return errors.DatabaseUnavailable(f"the schema does not match this program: {said}; run `kjr migrate`")
+    return errors.PermanentError(f"the database rejected the statement: {said}")
 
 
 def lacks_right(error: BaseException, role: str) -> errors.DatabaseUnavailable:
-    """Return what to raise for SQLSTATE 42501. It passes as soon as the right is granted, so nothing is given up for it."""
+    """Return what to raise for SQLSTATE 42501. It is temporary: it ends as soon as somebody grants the right."""
     return errors.DatabaseUnavailable(
         f"the database role {role} lacks a right: {error}; run `kjr migrate --roles` as the owner of the tables, and make "
         f"{role} a member of its component's role"
@@ -78,7 +81,7 @@ def lacks_right(error: BaseException, role: str) -> errors.DatabaseUnavailable:
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Raise the domain's errors for those of the database that the body raises."""
+    """Translate the errors that the body raises; see `translate`."""
     try:
         yield
     except Exception as error:

@@ -38,7 +38,12 @@ class FencedPool(Pool):
         async def fenced(connection: Connection) -> _T:
             if await connection.fetchval(SQL["fence"], self._fence.component, self._fence.epoch) is None:
                 metrics.fenced_writes.labels(self._fence.component).inc()
-                _log.warning("a write was refused", component=self._fence.component, epoch=self._fence.epoch)
+                _log.warning(
+                    "a write was refused",
+                    action="lease.fence",
+                    component=self._fence.component,
+                    epoch=self._fence.epoch,
+                )
                 raise lost(self._fence)
             return await work(connection)
 

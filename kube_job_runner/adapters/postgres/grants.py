@@ -1,8 +1,8 @@
-"""Which component needs which right in PostgreSQL, and why: the only place that says so.
+"""The rights of each component in PostgreSQL, with the reason for each. No other module knows them.
 
-`roles.py` turns this table into GRANTs and into the check at start; the reference page is made from it; a test compares it
-with the database, right by right. Rights on columns are given where a table holds both what a component writes and what it
-must never write: the state of a job is the messages-processor's, a cancel request the web server's.
+`roles.py` makes GRANTs and the check at start from this table. The reference page is written from it, and a test compares it
+with the database, right by right. A right names columns where a component may write only some of them: only the
+messages-processor writes the state of a job, and only the web-server writes a cancel request.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import msgspec
 
 ALL = ("*",)
-"""All columns of a table, those of later migrations too."""
+"""All columns of a table, including those of later migrations."""
 
 Columns = tuple[str, ...]
 
 
 class Rights(msgspec.Struct, frozen=True, kw_only=True):
-    """What a role may do with one table: the columns that each verb may name, and why it needs them."""
+    """The rights of a role on one table: the columns for each verb, and why it needs them."""
 
     why: str
     select: Columns = ()
@@ -25,7 +25,7 @@ class Rights(msgspec.Struct, frozen=True, kw_only=True):
     delete: bool = False
 
     def columns(self) -> dict[str, Columns]:
-        """Return the verbs that are allowed, with their columns; DELETE has none of its own."""
+        """Return the verbs that are allowed, with their columns. DELETE is always for the whole row."""
         verbs = {
             "SELECT": self.select,
             "INSERT": self.insert,
@@ -36,7 +36,7 @@ class Rights(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Role(msgspec.Struct, frozen=True, kw_only=True):
-    """The rights of one component, by table; and the functions that it may call."""
+    """The rights of one component by table, and the functions that it may call."""
 
     duty: str
     tables: dict[str, Rights]
@@ -59,10 +59,10 @@ TABLES = (
     "tokens",
     "transitions",
 )
-"""All tables; a partition has no right of its own, because PostgreSQL asks for those of its parent."""
+"""All tables. Partitions are not listed: PostgreSQL checks the rights on the parent."""
 
 FUNCTIONS = ("maintain_transition_partitions(integer)",)
-"""The functions that a role may need to call."""
+"""The functions that some role calls."""
 
 _SEND: Columns = ("available_at", "priority", "body")
 _LEASE: Columns = ("available_at", "lease_token", "deliveries")

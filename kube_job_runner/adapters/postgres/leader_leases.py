@@ -1,7 +1,7 @@
 """Leases of components: acquire, renew, release.
 
-They have their own connection. A full pool then costs nobody a lease, and a standby sees at once that the holder's connection
-has ended.
+They have their own connection. So a full pool costs nobody a lease, and a standby sees at once that the connection of the
+holder has ended.
 """
 
 from __future__ import annotations
@@ -24,17 +24,14 @@ class PostgresLeases:
         self._connection = KeptConnection(url, name="kube-job-runner leases", answer_seconds=ANSWER_SECONDS)
 
     async def acquire(self, component: str, *, holder: str, lease_seconds: float) -> Fence | None:
-        """Take the lease when nobody holds it; None when somebody does."""
         epoch = await self._fetchval("acquire", component, holder, lease_seconds)
         return None if epoch is None else Fence(component=component, epoch=epoch)
 
     async def renew(self, fence: Fence, *, lease_seconds: float) -> None:
-        """Hold the lease for `lease_seconds` from now."""
         if await self._fetchval("renew", fence.component, fence.epoch, lease_seconds) is None:
             raise fences.lost(fence)
 
     async def release(self, fence: Fence) -> None:
-        """Give the lease back; one that another process has taken is left alone."""
         await self._fetchval("release", fence.component, fence.epoch)
 
     async def close(self) -> None:

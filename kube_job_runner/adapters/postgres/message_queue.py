@@ -1,7 +1,8 @@
 """The queue on PostgreSQL: the outbox row is the message.
 
-`available_at` is both "not before" and the end of a lease, exactly as SQS's visibility timeout; a message that nobody
-acknowledges simply becomes receivable again. All times are the database's, so clocks of workers do not matter.
+`available_at` is both the earliest time to receive a message and the end of a lease, like the visibility timeout of SQS. A
+message that nobody acknowledges can be received again after its lease. All times are the database's, so the clocks of workers
+do not matter.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _HINT = ["kjr_messages"]
 
 
 class PostgresQueue:
-    """`MessageQueue` on PostgreSQL. `poll_seconds` bounds how late a delayed message, or one without a hint, is seen."""
+    """`MessageQueue` on PostgreSQL. It sees a delayed message, or one without a hint, within `poll_seconds`."""
 
     transactional = True
     receive_seconds = RECEIVE_SECONDS
@@ -37,16 +38,13 @@ class PostgresQueue:
         self._poll_seconds = poll_seconds
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
-        """Send messages; on return they are durable."""
+        """Send messages, with one hint if one of them may be received now."""
         if messages:
             hint = _HINT if any(message.delay_seconds <= 0 for message in messages) else []
             await self._pool.fetch(SQL["send"], hint, *rows.MESSAGES.encode(messages))
 
     async def receive(self, *, limit: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
-        """Return up to `limit` messages, waiting up to `wait_seconds` for the first; they are hidden for `visibility_seconds`.
-
-        A caller that is cancelled in the middle leaves nothing hidden: what it leased is given back.
-        """
+        """Return up to `limit` messages. If the caller is cancelled, the messages that it leased are given back."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_seconds
         while True:
@@ -75,25 +73,23 @@ class PostgresQueue:
         ]
 
     async def ack(self, receipts: Collection[str]) -> None:
-        """Remove received messages. A receipt that is no longer valid is ignored."""
         if receipts:
             await self._pool.execute(SQL["ack"], *receipt_columns(receipts))
 
     async def extend(self, receipts: Collection[str], *, visibility_seconds: float) -> None:
-        """Hide received messages for `visibility_seconds` from now (0 gives them back at once). Stale receipts are ignored."""
         if receipts:
             hint = _HINT if visibility_seconds <= 0 else []
             await self._pool.fetch(SQL["extend"], *receipt_columns(receipts), visibility_seconds, hint)
 
     async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:
-        """Take messages out of circulation, kept with their error for a person to look at."""
+        """Move messages to `dead_letters`, with at most 10,000 characters of the error."""
         receipts = [delivery.receipt for delivery in deliveries]
         text = rows.text(error.encode(errors="replace").decode())[:ERROR_MAX_CHARACTERS]
         await self._pool.execute(SQL["dead_letter"], *receipt_columns(receipts), text)
 
 
 def receipt_columns(receipts: Iterable[str]) -> tuple[list[int], list[uuid.UUID]]:
-    """Return the message ids and the lease tokens of receipts, by id: all who lock messages do it in one order."""
+    """Return the message ids and the lease tokens of receipts, sorted by id: all who lock messages use this order."""
     parsed = sorted(_parsed(receipts))
     return [number for number, _ in parsed], [token for _, token in parsed]
 
@@ -101,6 +97,6 @@ def receipt_columns(receipts: Iterable[str]) -> tuple[list[int], list[uuid.UUID]
 def _parsed(receipts: Iterable[str]) -> Iterable[tuple[int, uuid.UUID]]:
     for receipt in receipts:
         number, _, token = receipt.partition(":")
-        with contextlib.suppress(ValueError):  # not a receipt of ours: as good as stale
+        with contextlib.suppress(ValueError):  # not our receipt: ignored like a stale one
             if 0 < int(number) < 2**63:
                 yield int(number), uuid.UUID(token)

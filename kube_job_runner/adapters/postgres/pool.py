@@ -1,4 +1,4 @@
-"""Connections: bounded waits, the domain's errors, one more try after a deadlock, and no leak when a caller is cancelled."""
+"""The pool of connections: bounded waits, errors of the domain, retries after a deadlock, and no leak after a cancel."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Pool:
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, transaction: bool = False) -> T:
         """Return the result of `work(connection)`, in a transaction if asked for.
 
-        A transaction that lost a deadlock or a serialization race runs again, so `work` must be safe to repeat. Once begun
-        it runs to its end even when the caller is cancelled: a commit is never cut in the middle, and the connection
-        always comes back.
+        A transaction that lost a deadlock or a serialization race runs again, so `work` must be safe to repeat. Once it has
+        begun, it runs to its end, even if the caller is cancelled. So a commit is never interrupted, and the connection
+        always returns to the pool.
 
         Raises:
             DatabaseUnavailable: the database does not answer, or no connection was free in time.
-            TemporaryError, PermanentError, ConfigurationError: as `failure.translate` says.
+            TemporaryError, PermanentError, ConfigurationError: see `failure.translate`.
         """
         try:
             return await self._run(work, transaction=transaction)
@@ -71,7 +71,7 @@ class Pool:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._working.discard(task)
         if not task.cancelled():
-            task.exception()  # looked at: a cancelled caller does not, and the loop would complain
+            task.exception()  # retrieved, because a cancelled caller does not, and the loop would warn
 
     async def _acquire(self) -> Connection:
         try:
@@ -85,10 +85,10 @@ class Pool:
                 return await self._tried(connection, work, transaction=transaction)
         except BaseException as error:
             if not isinstance(error, Exception) or failure.broken(error):
-                with contextlib.suppress(asyncpg.InterfaceError):  # it ended by itself, and the pool knows
+                with contextlib.suppress(asyncpg.InterfaceError):  # it has ended already, and the pool knows
                     connection.terminate()
             if failure.sqlstate(error) == failure.READ_ONLY:
-                await self._pool.expire_connections()  # the others talk to the same demoted server
+                await self._pool.expire_connections()  # the other connections lead to the same demoted server
             if failure.sqlstate(error) == failure.NO_RIGHT:
                 raise failure.lacks_right(error, connection.get_settings().session_authorization) from error
             raise
@@ -118,13 +118,13 @@ class Pool:
         return await self.run(lambda connection: connection.fetchrow(statement, *arguments))
 
     async def execute(self, statement: str, *arguments: Any) -> int:
-        """Run one statement; return how many rows it touched."""
+        """Run one statement; return how many rows it changed."""
         status = await self.run(lambda connection: connection.execute(statement, *arguments))
         last = str(status).rpartition(" ")[2]
         return int(last) if last.isdigit() else 0
 
     async def close(self) -> None:
-        """Let what is in flight end, then close all connections; within a bound."""
+        """Let the work in flight end, then close all connections. Both have a time limit."""
         if self._working:
             await asyncio.wait(self._working, timeout=_CLOSE_SECONDS)
         metrics.db_connections_max.dec(self._size)
@@ -150,7 +150,7 @@ async def _once(connection: Connection, work: Callable[[Connection], Awaitable[T
 
 
 async def _keep(_connection: object) -> None:
-    """Reset nothing when a connection comes back: no statement of ours changes its session, and a reset is a round trip."""
+    """Skip the reset of a returned connection: our statements do not change its session, and a reset costs a round trip."""
 
 
 async def open_pool(
@@ -175,9 +175,9 @@ async def open_pool(
                 "application_name": "kube-job-runner",
                 "statement_timeout": str(int(statement_seconds * 1000)),
                 "idle_in_transaction_session_timeout": "60000",
-                # The queue grows from nothing to a million rows within one cached plan's life.
+                # The queue can grow from zero to a million rows while one cached plan lives.
                 "plan_cache_mode": "force_custom_plan",
-                # What we look up is in memory or on a disk without a head; the default of 4 reads tables end to end.
+                # Our rows are in memory or on an SSD. With the default of 4, the planner prefers to scan whole tables.
                 "random_page_cost": "1.1",
                 "jit": "off",
             },

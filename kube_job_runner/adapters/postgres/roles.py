@@ -1,7 +1,7 @@
-"""One role of the database for each component: made and granted from `grants.ROLES`, and checked when a component starts.
+"""Database roles: one per component, created and granted from `grants.ROLES`, and checked when a component starts.
 
-The roles are groups that nobody can log in as; an operator's users are made members of them. Granting is idempotent and takes
-back what is no longer in the table, in one transaction, so that running components never meet a moment without rights.
+The roles cannot log in; an operator makes users members of them. A grant is idempotent, and it also revokes what is no longer
+in the table. It is one transaction, so running components never lack a right in between.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kube_job_runner.domain import errors
 from kube_job_runner.domain.backoff import Backoff
 
 _TRIES = 5
-# Roles belong to the whole server: somebody may make or change the same one at the same time, from another database.
+# Roles belong to the whole server. Another database of it may create or change the same role at the same time.
 _RACES = frozenset({"XX000", "42710", "23505", "40001", "40P01"})
 _SHOWN = 5
 _BY_AN_ADMINISTRATOR = (
@@ -30,7 +30,7 @@ SELECT c.relname AS name FROM unnest($1::text[]) t JOIN pg_class c ON c.oid = to
 WHERE NOT pg_has_role(c.relowner, 'USAGE') ORDER BY c.relname"""
 
 Need = tuple[str, str, str]
-"""What is needed: a verb, a column (empty: the whole table or function), and the table or function."""
+"""A needed right: the verb, the column (empty: the whole table or function), and the table or function."""
 
 _LACKING = """
 SELECT n.verb, n.col, n.object
@@ -51,7 +51,7 @@ def name_of(component: str, prefix: str) -> str:
 
 
 def statements(prefix: str) -> list[str]:
-    """Return the SQL that makes and grants all roles, in the schema that comes first in the search path."""
+    """Return the SQL that creates and grants all roles, in the first schema of the search path."""
     found = []
     for component, role in ROLES.items():
         found += _statements(name_of(component, prefix), role)
@@ -76,10 +76,10 @@ def _statements(name: str, role: Role) -> list[str]:
 
 
 def script(prefix: str) -> str:
-    """Return the same as one script for psql, for whoever may create roles where we may not."""
+    """Return the same statements as one script for psql, for an administrator who may create roles."""
     lines = [
-        "-- The roles of kube-job-runner's components. Run it as the owner of the tables or a superuser, in the database of",
-        "-- KJR_DATABASE_URL, after `kjr migrate`; again after each upgrade. Then, for the user that a component logs in as:",
+        "-- The roles of kube-job-runner's components. Run it as the owner of the tables or as a superuser, in the database of",
+        "-- KJR_DATABASE_URL, after `kjr migrate`, and again after each upgrade. Then, for the user of a component:",
         f"--   GRANT {name_of('web-server', prefix)} TO its_user;",
         "BEGIN;",
         *(f"{statement};" for statement in statements(prefix)),
@@ -89,10 +89,10 @@ def script(prefix: str) -> str:
 
 
 async def grant(url: str, *, prefix: str) -> list[str]:
-    """Make the roles that are missing and grant all of them exactly their rights; return their names. The schema must be there.
+    """Create the missing roles, and grant each role exactly its rights; return their names. The schema must exist.
 
     Raises:
-        ConfigurationError: whom the URL logs in may not create a role, or does not own the tables.
+        ConfigurationError: the user of the URL may not create a role, or does not own the tables.
         DatabaseUnavailable: the database does not answer.
     """
     async with connected(url, name="kjr migrate --roles") as connection:  # its end releases the lock
@@ -104,7 +104,7 @@ async def grant(url: str, *, prefix: str) -> list[str]:
 async def _granted(connection: Direct, prefix: str) -> None:
     user = connection.get_settings().session_authorization
     foreign = await connection.fetch(_FOREIGN, list(TABLES))
-    if foreign:  # a GRANT of what is not ours to grant may be a mere warning
+    if foreign:  # PostgreSQL may answer a GRANT without the right to grant with a warning only
         names = ", ".join(row["name"] for row in foreign)
         raise errors.ConfigurationError(f"the database role {user} does not own {names}: {_BY_AN_ADMINISTRATOR}")
     retries = Backoff(first_seconds=0.05, max_seconds=0.2)
@@ -115,7 +115,7 @@ async def _granted(connection: Direct, prefix: str) -> None:
                     await connection.execute(statement)
         except asyncpg.InsufficientPrivilegeError as error:
             raise errors.ConfigurationError(
-                f"the database role {user} may not make or grant the roles {prefix}*: {error}; {_BY_AN_ADMINISTRATOR}"
+                f"the database role {user} may not create or grant the roles {prefix}*: {error}; {_BY_AN_ADMINISTRATOR}"
             ) from error
         except asyncpg.PostgresError as error:
             if failure.sqlstate(error) not in _RACES or tried == _TRIES - 1:
@@ -138,9 +138,9 @@ def needs(components: Iterable[str]) -> list[Need]:
 
 
 async def lacking(pool: Pool, components: Iterable[str], *, prefix: str) -> str | None:
-    """Return what the role that we are logged in as lacks for these components, with the remedy; None when it lacks nothing.
+    """Return what our role lacks for these components, with the remedy; None: it lacks nothing.
 
-    A table that is not there yet is the business of the schema's check.
+    A table that does not exist yet is ignored: the check of the schema reports it.
     """
     components = list(components)
     row = await pool.fetchrow("SELECT current_user::text AS role, current_schema() AS schema")

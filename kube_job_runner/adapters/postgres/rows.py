@@ -21,7 +21,7 @@ _encoder = msgspec.json.Encoder()
 _verdict = msgspec.json.Decoder(Verdict)
 _spec = msgspec.json.Decoder(JobSpec)
 
-# A NUL is the one character that PostgreSQL cannot hold, in text or in jsonb; Kubernetes passes on what programs wrote.
+# PostgreSQL cannot store NUL, neither in text nor in jsonb. Kubernetes passes on what programs wrote, so it can occur.
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _SHOWN = "\N{REPLACEMENT CHARACTER}"
 
@@ -33,7 +33,7 @@ def as_json(value: Any) -> str:
 
 
 def text(value: str) -> str:
-    """Return a text as PostgreSQL can hold it."""
+    """Return a text as PostgreSQL can store it."""
     return value.replace("\0", _SHOWN) if "\0" in value else value
 
 
@@ -79,7 +79,7 @@ JOB_COMMON = JOBS.only(
 )
 """The columns of a new job that most jobs of a submit share."""
 JOB_DUE = JOBS.only("due_at")
-"""Shared by most, too, but the submit may change it."""
+"""Most jobs of a submit share it too, but the statement may change it."""
 JOB_CHANGES = JOBS.only(
     *("id", "state", "version", "attempt", "due_at", "admitted_at", "started_at", "finished_at", "next_check_at"),
     *("reason", "explanation", "exit_code"),
@@ -135,7 +135,7 @@ ATTEMPTS: Columns[Attempt] = Columns(
     _json("facts", AttemptFacts),
 )
 _LOG_PROGRESS: Columns[Attempt] = Columns(Column("logs", "text"), Column("logs_lost", "text"))
-"""What `attempt_logs` says of an attempt; read together with it, and written by the log-collector."""
+"""What `attempt_logs` says about an attempt. It is read together with the attempt, and the log-collector writes it."""
 
 # --- Messages and logs ---
 
@@ -144,7 +144,7 @@ MESSAGES: Columns[messages.Outgoing] = Columns(
     Column("priority", "smallint"),
     Column("body", "bytea", field="message", encode=messages.encode),
 )
-"""The input of a send. It is no table: the database turns the delay into a time."""
+"""The input of a send, not a table: the database turns the delay into a time."""
 LOG_WRITES: Columns[LogWrite] = Columns(
     Column("job_id", "uuid", field="key", encode=operator.itemgetter(0)),
     Column("attempt", "integer", field="key", encode=operator.itemgetter(1)),
@@ -152,7 +152,7 @@ LOG_WRITES: Columns[LogWrite] = Columns(
     Column("lost_reason", "text", encode=text),
     Column("fresh", "boolean"),
 )
-"""The input of a write of the log-collector, but for the chunks."""
+"""The input of a write of the log-collector, without the chunks."""
 CHUNKS: Columns[Chunk] = Columns(
     Column("container", "text", key=True),
     Column("seq", "integer", key=True),
@@ -169,7 +169,7 @@ CHUNKS: Columns[Chunk] = Columns(
     Column("data", "bytea"),
 )
 CHUNK_HEADS: Columns[Chunk] = Columns(*CHUNKS.columns[:-1])
-"""All of a chunk but its data."""
+"""All columns of a chunk except its data."""
 TOKENS: Columns[Token] = Columns(
     Column("token_hash", "bytea", key=True),
     Column("name", "text"),
@@ -192,7 +192,7 @@ SETS: dict[str, Columns[Any]] = {
     "chunks": CHUNKS,
     "chunk_heads": CHUNK_HEADS,
 }
-"""The sets that the statements in `queries/` name."""
+"""The sets that the statements in `queries/` use."""
 
 # --- Readers of rows ---
 

@@ -1,8 +1,8 @@
-"""The schema and its migration runner: numbered SQL files, applied once, by whichever of several starting replicas is first.
+"""The migration runner: numbered SQL files, each applied once. If several replicas start together, the first one applies them.
 
-Each file runs in one transaction with the row that records it; a `*.concurrent.sql` file runs outside one, statement by
-statement, for what PostgreSQL allows only there. A file that was applied must never change (its SHA-256 is compared). An
-expand-only migration, with which older programs can go on, says so in its first line: `-- compatible`.
+Each file runs in one transaction with the row that records it. A `*.concurrent.sql` file runs statement by statement, for
+statements that PostgreSQL refuses in a transaction. An applied file must never change; its SHA-256 is compared. A migration
+that older programs can work with says so in its first line: `-- compatible`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pathlib import Path
 
 import asyncpg
 import msgspec
-import structlog
 
 from kube_job_runner.adapters.postgres.direct_connections import Direct, connected
 from kube_job_runner.domain import errors
 from kube_job_runner.domain.backoff import Backoff
+from kube_job_runner.telemetry import loggers
 
 LOCK_KEY = 0x6B6A72  # "kjr"
 LOCK_TIMEOUT_SECONDS = 300.0
 
-_log = structlog.get_logger(__name__)
+_log = loggers.get_logger(__name__)
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)(\.concurrent)?\.sql")
 
 _CREATE_TABLE = """
@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     compatible boolean     NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
 )"""
-# The owner of what is there; where nothing is, whoever may create.
+# The owner of the tables; without tables, everybody who may create them.
 _MAY_MIGRATE = """
 SELECT coalesce((SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class c WHERE c.oid = to_regclass('schema_migrations')),
                 has_schema_privilege(current_schema(), 'CREATE'), false)"""
@@ -44,7 +44,7 @@ _RECORD = "INSERT INTO schema_migrations (number, name, checksum, compatible) VA
 
 
 class Migration(msgspec.Struct, frozen=True, kw_only=True):
-    """One numbered SQL file. `compatible`: programs that do not know it can work with the schema it leaves."""
+    """One numbered SQL file. `compatible`: a program that does not know it can work with the schema after it."""
 
     number: int
     name: str
@@ -58,7 +58,7 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def compatible(self) -> bool:
-        """Whether the first line says so."""
+        """Whether the first line says that it is."""
         return self.sql.startswith("-- compatible")
 
 
@@ -72,7 +72,7 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def known(folder: Path | None = None) -> tuple[Migration, ...]:
-    """Return the migrations that this program carries, or those of a folder, in order."""
+    """Return the migrations of this program, or those of a folder, in order."""
     found = []
     for entry in (folder or resources.files("kube_job_runner.adapters.postgres").joinpath("migrations")).iterdir():
         match = _NAME.fullmatch(entry.name)
@@ -86,7 +86,7 @@ def known(folder: Path | None = None) -> tuple[Migration, ...]:
 
 
 def problem(applied: Sequence[Applied], migrations: Sequence[Migration]) -> str | None:
-    """Return why a program with these migrations cannot work with a schema that has those; None when it can."""
+    """Return why a program with these migrations cannot work with a schema to which `applied` was applied; None: it can."""
     by_number = {migration.number: migration for migration in migrations}
     for row in applied:
         mine = by_number.pop(row.number, None)
@@ -100,7 +100,7 @@ def problem(applied: Sequence[Applied], migrations: Sequence[Migration]) -> str 
 
 
 async def read_applied(connection: Direct) -> list[Applied]:
-    """Return what was applied, in order; nothing when the schema was never made."""
+    """Return the applied migrations, in order; none if the schema was never made."""
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
         return []
     rows = await connection.fetch("SELECT number, name, checksum, compatible FROM schema_migrations ORDER BY number")
@@ -108,7 +108,7 @@ async def read_applied(connection: Direct) -> list[Applied]:
 
 
 async def may_migrate(url: str) -> bool:
-    """Whether the role of that URL may change the schema at all; a component's own role may not.
+    """Return whether the role of that URL may change the schema. The role of a component may not.
 
     Raises:
         DatabaseUnavailable: the database does not answer.
@@ -119,13 +119,13 @@ async def may_migrate(url: str) -> bool:
 
 
 async def migrate(url: str, *, migrations: Sequence[Migration] | None = None) -> list[str]:
-    """Bring the schema up to date; return the names of the migrations applied. Safe to run several times at once.
+    """Apply the missing migrations; return their names. Several processes may call it at the same time.
 
     Raises:
-        ConfigurationError: a migration was edited after it was applied, the schema is newer than this program, or the
-            server is older than PostgreSQL 15, or the role may not change the schema.
+        ConfigurationError: a migration was edited after it was applied, the schema is newer than this program, the server is
+            older than PostgreSQL 15, or the role may not change the schema.
         DatabaseUnavailable: the database does not answer.
-        PermanentError: a migration failed; its transaction changed nothing.
+        PermanentError: a migration failed; its transaction was rolled back.
     """
     async with connected(url, name="kjr migrate") as connection:
         try:
@@ -158,10 +158,10 @@ async def _migrate(connection: Direct, migrations: Sequence[Migration]) -> list[
 
 
 async def lock(connection: Direct) -> None:
-    """Take the lock of those who change the schema, by asking again and again.
+    """Take the lock for changes of the schema, by polling.
 
-    Waiting inside `pg_advisory_lock()` would hold a snapshot, for which CREATE INDEX CONCURRENTLY of the lock's holder
-    waits in turn: both for ever, unseen by the deadlock detector.
+    A wait in `pg_advisory_lock()` would hold a snapshot, and CREATE INDEX CONCURRENTLY of the lock's holder would wait for that
+    snapshot. Both would wait forever, because the deadlock detector does not see it.
     """
     deadline = asyncio.get_running_loop().time() + LOCK_TIMEOUT_SECONDS
     retries = Backoff(first_seconds=0.1, max_seconds=1.0, factor=1.5)
@@ -172,7 +172,7 @@ async def lock(connection: Direct) -> None:
 
 
 async def _apply(connection: Direct, migration: Migration) -> None:
-    _log.info("applying migration", number=migration.number, name=migration.name)
+    _log.info("applying a migration", action="migration.apply", number=migration.number, name=migration.name)
     record = (migration.number, migration.name, migration.checksum, migration.compatible)
     if migration.concurrent:
         for statement in statements(migration.sql):
@@ -180,13 +180,13 @@ async def _apply(connection: Direct, migration: Migration) -> None:
         await connection.execute(_RECORD, *record)
         return
     async with connection.transaction():
-        # A migration that cannot get its lock must not make everybody queue behind it.
+        # While a migration waits for its lock, everybody else queues behind it. So it must not wait for long.
         await connection.execute("SET LOCAL lock_timeout = '20s'")
         await connection.execute(migration.sql)
         await connection.execute(_RECORD, *record)
 
 
 def statements(sql: str) -> list[str]:
-    """Return the statements of a `.concurrent.sql` file: each ends with a semicolon at the end of a line."""
+    """Return the statements of a `.concurrent.sql` file. Each ends with a semicolon at the end of a line."""
     text = "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
     return [part.strip() for part in re.split(r";\s*(?:\n|$)", text) if part.strip()]

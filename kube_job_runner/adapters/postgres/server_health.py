@@ -21,7 +21,6 @@ class PostgresHealth:
         self._probe = KeptConnection(url, name="kube-job-runner health", answer_seconds=CHECK_SECONDS)
 
     async def check(self) -> dict[str, str | None]:
-        """Return the readiness checks `database` and `schema`."""
         try:
             return await self._probe.use(_check)
         except Exception as error:  # noqa: BLE001 - a health check reports every problem; it never raises

@@ -1,8 +1,8 @@
-"""Hints that something was committed, over LISTEN/NOTIFY. They make waiting short; polling makes it right.
+"""Hints that something was committed, by LISTEN/NOTIFY. Hints make waiting short; correctness comes from polling.
 
-One connection per process listens. It is watched by a heartbeat, because a half-open connection says nothing, and made
-anew with backoff; after each gap every waiter gets a hint, since one may have been missed. Behind a transaction pooler
-no hint ever comes: then everybody lives by polling.
+One connection per process listens. A heartbeat checks it, because a half-open connection gives no sign. A lost connection is
+opened again with backoff, and then every waiter gets a hint, because one may have been missed. Behind a transaction pooler no
+hint ever arrives, and everybody polls.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _log = loggers.get_logger(__name__)
 
 
 class _Topic:
-    """Counts hints, so that one that comes between two waits of a task is not lost."""
+    """The hints of one topic. They are counted, so that a hint between two waits of a task is not lost."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -39,14 +39,17 @@ class _Topic:
         self.seen: weakref.WeakKeyDictionary[asyncio.Task[Any], int] = weakref.WeakKeyDictionary()
 
     def hint(self) -> None:
-        """Wake all who wait."""
+        """Wake all waiting tasks."""
         self.count += 1
         self.last_at = asyncio.get_running_loop().time()
         self.changed.set()
         self.changed = asyncio.Event()
 
     def unseen(self, task: asyncio.Task[Any]) -> bool:
-        """Whether a hint came since the task's last wait; for its first wait, just now (after it read, most likely)."""
+        """Return whether a hint came since the last wait of a task.
+
+        Before its first wait, a hint of the last second counts: the task may have read the database before it.
+        """
         seen = self.seen.get(task)
         if seen is None:
             return asyncio.get_running_loop().time() - self.last_at < _JUST_NOW_SECONDS
@@ -65,7 +68,7 @@ class PostgresWakeup:
         """Set while the connection listens."""
 
     def start(self) -> None:
-        """Begin to listen, in a task of its own."""
+        """Begin to listen, in a new task."""
         self._task = asyncio.create_task(self._run(), name="postgres-wakeup")
 
     async def close(self) -> None:
@@ -76,7 +79,6 @@ class PostgresWakeup:
                 await self._task
 
     async def wait(self, topic: Topic, *, timeout_seconds: float) -> bool:
-        """Wait for the next hint on a topic (messages to receive; jobs changed); False when the time is over."""
         state = self._topics[topic]
         task = asyncio.current_task()
         assert task is not None
@@ -96,11 +98,15 @@ class PostgresWakeup:
             started = asyncio.get_running_loop().time()
             try:
                 await self._listen()
-            except Exception as error:  # noqa: BLE001 - whatever broke, waiters poll and we try again
+            except Exception as error:  # noqa: BLE001 - waiters poll meanwhile, and every error is retried
                 if asyncio.get_running_loop().time() - started > self._heartbeat_seconds:
                     retries.reset()
                 meaning = failure.translate(error)
-                _log.warning("the listening connection is lost", error=str(meaning) or type(meaning).__name__)
+                _log.warning(
+                    "the connection for hints was lost",
+                    action="wakeup.listen",
+                    error=str(meaning) or type(meaning).__name__,
+                )
             finally:
                 self.listening.clear()
             await asyncio.sleep(retries.next())
@@ -115,7 +121,7 @@ class PostgresWakeup:
             for channel in CHANNELS:
                 await connection.add_listener(channel, self._heard)
             self.listening.set()
-            for topic in self._topics.values():  # what came before we listened
+            for topic in self._topics.values():  # a hint may have come before we listened
                 topic.hint()
             while not lost.is_set():
                 with contextlib.suppress(TimeoutError):

@@ -31,7 +31,7 @@ async def test_a_database_that_is_well(pg: Postgres, database_url: str) -> None:
 async def test_a_schema_that_is_behind_and_a_queue_that_is_late(pg: Postgres, database_url: str) -> None:
     await execute(database_url, "INSERT INTO messages (body, available_at) VALUES ('', now() - interval '10 minutes')")
     (queue,) = [result for result in await postgres.run_checks(database_url) if result.name == "queue"]
-    assert (queue.level, queue.text) == ("warn", "the oldest message waits for 600 s")
+    assert (queue.level, queue.text) == ("warn", "the oldest message has waited for 600 s")
     await execute(database_url, "DELETE FROM messages")
     dead = "INSERT INTO dead_letters (message_id, sent_at, deliveries, priority, body, error) VALUES (1, now(), 1, 1, '', '')"
     await execute(database_url, dead)

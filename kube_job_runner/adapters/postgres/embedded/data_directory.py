@@ -1,4 +1,4 @@
-"""The data directory of the embedded PostgreSQL: its layout, its locks, and what a killed process may leave in it."""
+"""The data directory of the embedded PostgreSQL: its layout, its locks, and what a killed process leaves behind."""
 
 from __future__ import annotations
 
@@ -13,27 +13,36 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import structlog
-
 from kube_job_runner.domain import errors
+from kube_job_runner.telemetry import loggers
 
-PORT = 5432  # of the socket's name alone
+PORT = 5432  # only a part of the name of the socket
 ORPHAN_SECONDS = 60.0
 _SOCKET_PATH_MAX_BYTES = 103  # sun_path: 108 with its NUL on Linux, 104 on macOS
 _NO_SUCH_PID = 2**31 - 2  # above pid_max of every system
 
-_log = structlog.get_logger(__name__)
+_log = loggers.get_logger(__name__)
 
 
 def stop_process(pid: int, *, gone: Callable[[], bool], timeout_seconds: float) -> None:
-    """Stop a PostgreSQL server: SIGINT (fast, clean); after the bound SIGQUIT (recovers at the next start), then SIGKILL."""
+    """Stop a PostgreSQL server: SIGINT, then SIGQUIT, then SIGKILL.
+
+    SIGINT is a fast, clean shutdown, and has `timeout_seconds`. After SIGQUIT the next start recovers from the log.
+    Source: https://www.postgresql.org/docs/current/server-shutdown.html
+    """
     for number, seconds in ((signal.SIGINT, timeout_seconds), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
         deadline = time.monotonic() + seconds
         while not gone():
             if time.monotonic() > deadline:
-                _log.warning("postgres does not stop", pid=pid, signal=number.name, waited_seconds=seconds)
+                _log.warning(
+                    "PostgreSQL does not stop",
+                    action="postgres.stop",
+                    pid=pid,
+                    signal=number.name,
+                    waited_seconds=seconds,
+                )
                 break
             time.sleep(0.01)
         else:
@@ -52,13 +61,13 @@ class Layout:
         self._short_sockets = self.home / "socket-folder"
         self._lock: int | None = None
 
-    # --- the first lock ---
+    # --- The first lock: a flock of ours ---
 
     def lock(self) -> None:
-        """Take the directory for this process.
+        """Lock the directory for this process.
 
         Raises:
-            ConfigurationError: another process has it, or it cannot be written.
+            ConfigurationError: another process has the lock, or the directory cannot be written.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -71,7 +80,7 @@ class Layout:
             holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
             raise errors.ConfigurationError(
-                f"the data directory {self.root} is in use by process {holder}: stop it, or give another directory "
+                f"the data directory {self.root} is in use by process {holder}: stop it, or choose another directory "
                 "with --data or KJR_DATA_DIR"
             ) from None
         os.ftruncate(descriptor, 0)
@@ -80,12 +89,12 @@ class Layout:
         self.home.mkdir(mode=0o700, exist_ok=True)
 
     def unlock(self) -> None:
-        """Give the directory free."""
+        """Release the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    # --- the second lock ---
+    # --- The second lock: postmaster.pid of PostgreSQL ---
 
     def _pid_lines(self) -> list[str]:
         try:
@@ -94,29 +103,37 @@ class Layout:
             return []
 
     def ready(self, pid: int) -> bool:
-        """Whether the server of that pid says that it takes connections (the last line of postmaster.pid)."""
+        """Return whether the server of that pid accepts connections (line 8 of postmaster.pid)."""
         lines = self._pid_lines()
         return len(lines) >= 8 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"
 
     def running_sockets(self) -> Path | None:
-        """Return the socket folder of the server that runs on this data, or None (line 5 of postmaster.pid)."""
+        """Return the socket folder of the server that runs on this data (line 5 of postmaster.pid), or None."""
         lines = self._pid_lines()
         if len(lines) < 8 or lines[7].strip() != "ready" or not self._is_server(abs(int(lines[0] or "0"))):
             return None
         return Path(lines[4].strip())
 
     def stop_orphan(self) -> None:
-        """Stop a server whose parent was killed, and make a dead server's pid file harmless. Only under our own lock."""
+        """Stop a server whose parent was killed, and make the pid file of a dead server harmless.
+
+        The caller has our own lock.
+        """
         lines = self._pid_lines()
         if not lines or not lines[0].strip().lstrip("-").isdigit():
             return
         pid = abs(int(lines[0]))
         if self._is_server(pid):
-            _log.info("stopping the PostgreSQL that a killed process left behind", pid=pid, data_dir=str(self.root))
+            _log.info(
+                "stopping the PostgreSQL that a killed process left behind",
+                action="postgres.stop",
+                pid=pid,
+                data_dir=str(self.root),
+            )
             stop_process(pid, gone=lambda: not self._is_server(pid), timeout_seconds=ORPHAN_SECONDS)
         elif pid != _NO_SUCH_PID:
-            # The pid may belong to someone else by now (always so in containers), and PostgreSQL would refuse to start.
-            # The file itself stays: its shared memory id is how PostgreSQL finds backends that still run.
+            # Another process may have that pid now, in containers always, and PostgreSQL would refuse to start. The file
+            # stays: PostgreSQL finds backends that still run by the shared memory id in it.
             lines[0] = str(_NO_SUCH_PID)
             with contextlib.suppress(FileNotFoundError):
                 self._pid_file.write_text("\n".join(lines))
@@ -133,7 +150,9 @@ class Layout:
             try:
                 if (proc / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
                     return False
-                return (proc / "cwd").resolve(strict=True) == self.data.resolve()  # a server lives in its data folder
+                return (proc / "cwd").resolve(
+                    strict=True
+                ) == self.data.resolve()  # a server's working directory is its data folder
             except OSError:
                 return False
         if Path("/proc/self").exists():
@@ -143,10 +162,10 @@ class Layout:
         )
         return "postgres" in answer.stdout and str(self.data) in answer.stdout
 
-    # --- the cluster ---
+    # --- The data ---
 
     def major(self) -> int | None:
-        """Return the major version that made the data, or None when there are none."""
+        """Return the major version that created the data; None: there are no data."""
         try:
             return int((self.data / "PG_VERSION").read_text())
         except (FileNotFoundError, ValueError):
@@ -160,7 +179,7 @@ class Layout:
         return folder
 
     def adopt(self, fresh: Path) -> None:
-        """Make a finished folder the data folder, durably."""
+        """Rename a finished folder to the data folder, durably."""
         fresh.rename(self.data)
         descriptor = os.open(self.home, os.O_RDONLY)
         try:
@@ -169,7 +188,7 @@ class Layout:
             os.close(descriptor)
 
     def give_to(self, uid: int) -> None:
-        """Make all files those of `uid`, when they are another's (we ran as another user before)."""
+        """Give all files to `uid`. They belong to somebody else if we ran as another user before."""
         if os.geteuid() != 0 or self.home.stat().st_uid == uid:
             return
         for folder, _, files in os.walk(self.home):
@@ -177,10 +196,10 @@ class Layout:
             for name in files:
                 os.chown(Path(folder) / name, uid, -1, follow_symlinks=False)
 
-    # --- sockets and log ---
+    # --- Sockets and log ---
 
     def remove_leftovers(self) -> None:
-        """Remove sockets (and their lock files, whose pid may be another's by now) of a server that is gone."""
+        """Remove the sockets of a server that is gone, with their lock files: another process may have their pid now."""
         shutil.rmtree(self.home / "run", ignore_errors=True)
         shutil.rmtree(self.home / "data.new", ignore_errors=True)
         try:
@@ -192,7 +211,7 @@ class Layout:
         self._short_sockets.unlink(missing_ok=True)
 
     def socket_folder(self) -> Path:
-        """Return a new 0700 folder for the socket: ours, or a temporary one when our path is too long for a socket."""
+        """Return a new 0700 folder for the socket: `run`, or a temporary folder if its path is too long for a socket."""
         folder = self.home / "run"
         if len(os.fsencode(folder / f".s.PGSQL.{PORT}")) <= _SOCKET_PATH_MAX_BYTES:
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -205,13 +224,13 @@ class Layout:
         return short
 
     def rotate_log(self, max_bytes: int) -> None:
-        """Keep one older log when the present one has grown past `max_bytes`."""
+        """Rename the log if it is larger than `max_bytes`. One older log is kept."""
         with contextlib.suppress(FileNotFoundError):
             if self.log.stat().st_size > max_bytes:
                 self.log.replace(self.log.with_suffix(".log.1"))
 
     def log_tail(self) -> str:
-        """Return the last lines of the server's log, as one line."""
+        """Return the last lines of the server's log, joined to one line."""
         try:
             text = self.log.read_bytes()[-2000:].decode(errors="replace")
         except OSError:

@@ -1,8 +1,9 @@
-"""Becomes `postgres` or `initdb`: run as a script, in a process of its own, so that it may change what it is.
+"""A script that becomes `postgres` or `initdb`. It runs in a new process, so that it can change its identity.
 
-It ties the server's life to ours (Linux: PR_SET_PDEATHSIG, so that even a SIGKILL of the parent stops it by SIGINT, which
-PostgreSQL takes as a fast, clean shutdown), and leaves the user that PostgreSQL refuses to run as: root, or a uid without
-a passwd entry. It imports nothing of ours: it starts in some 15 ms under `python -I -S`.
+It ties the life of the server to ours: on Linux, PR_SET_PDEATHSIG sends SIGINT to the server when the parent ends, even by
+SIGKILL, and PostgreSQL then shuts down fast and cleanly. It also changes a user that PostgreSQL refuses to run as: root, or a
+uid without an entry in /etc/passwd. It imports no other module of ours, so that it starts within about 15 ms under
+`python -I -S`.
 
 Usage: launcher.py PARENT_PID IDENTITY PROGRAM [ARGUMENT...]; IDENTITY is `plain`, `namespace` or `setuid`.
 """
@@ -15,7 +16,7 @@ import signal
 import sys
 
 NOBODY = 65534
-NO_NAMESPACE = 71  # exit code: this machine does not let us make a user namespace
+NO_NAMESPACE = 71  # exit code: this machine does not allow a new user namespace
 
 _CLONE_NEWUSER = 0x10000000
 _PR_SET_PDEATHSIG = 1
@@ -30,7 +31,7 @@ def _write(path: str, text: str) -> None:
 
 
 def enter_namespace() -> None:
-    """Become `nobody` in a new user namespace: outside, files and signals stay those of the user we are."""
+    """Become `nobody` in a new user namespace. Outside of it, files and signals still belong to the present user."""
     uid, gid = os.geteuid(), os.getegid()
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
@@ -40,23 +41,26 @@ def enter_namespace() -> None:
 
 
 def become_nobody() -> None:
-    """Give up root for good."""
+    """Change from root to `nobody`, for good."""
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
 
 
 def die_with_parent(parent: int) -> None:
-    """Ask the kernel for SIGINT when the parent's thread ends; must come after every change of credentials."""
+    """Ask the kernel to send SIGINT when the parent's thread ends.
+
+    It must come after every change of credentials, because such a change clears the request (prctl(2), PR_SET_PDEATHSIG).
+    """
     if not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
-    if os.getppid() != parent:  # it died before we asked
+    if os.getppid() != parent:  # it ended before the request
         sys.exit(1)
 
 
 def main(arguments: list[str]) -> None:
-    """Change identity, tie our life to the parent, and become the program."""
+    """Change the identity, tie our life to the parent's, and become the program."""
     parent, identity, program = int(arguments[0]), arguments[1], arguments[2]
     if identity == "namespace":
         try:

@@ -1,8 +1,8 @@
-"""A real PostgreSQL as our child process: the default store where no database URL is configured.
+"""The embedded PostgreSQL: start, stop and find it.
 
-Its data live in `<data_dir>/postgres/`: `data` (the cluster), `run` (the socket), `server.log`. Two locks keep a second
-owner out: a flock on `<data_dir>/lock` held as long as the server lives, and PostgreSQL's own `postmaster.pid`. Nothing
-listens on TCP; whoever can open the 0700 socket folder is the owner of the data already, so the socket asks no password.
+Its files are in `<data_dir>/postgres/`: `data` (the tables), `run` (the socket) and `server.log`. Two locks exclude a second
+owner: a flock on `<data_dir>/lock`, held while the server runs, and PostgreSQL's own `postmaster.pid`. The server does not
+listen on TCP. Only the owner of the data can open the socket folder (mode 0700), so the socket needs no password.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ import time
 import urllib.parse
 from pathlib import Path
 
-import structlog
-
 from kube_job_runner.adapters.postgres.embedded import binaries, data_directory, launcher
 from kube_job_runner.domain import errors
 
@@ -27,15 +25,13 @@ USER = "kjr"
 DATABASE = "postgres"
 LOG_MAX_BYTES = 10 * 1024 * 1024
 STOP_SECONDS = 30.0
-START_SECONDS = 600.0  # recovery after a crash reads the log anew; a bound only against a server that hangs
-LINGER_SECONDS = 30.0  # how long the backends of a killed server may take to notice and end
+START_SECONDS = 600.0  # recovery after a crash takes long; this is a limit for a server that hangs
+LINGER_SECONDS = 30.0  # how long the backends of a killed server may take to notice it and end
 LINGER_PAUSE_SECONDS = 0.1
-
-_log = structlog.get_logger(__name__)
 
 _LINGERING = "pre-existing shared memory block"
 
-# Durable first: no setting here may trade a lost commit for speed.
+# Durability comes first: no setting here may lose a commit in exchange for speed.
 _OPTIONS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -46,7 +42,7 @@ _OPTIONS = {
     "max_connections": "100",
     "max_wal_size": "2GB",
     "jit": "off",
-    "max_parallel_workers_per_gather": "0",  # short queries only; and containers give /dev/shm 64 MB
+    "max_parallel_workers_per_gather": "0",  # our queries are short, and /dev/shm of a container has 64 MB
 }
 
 
@@ -58,7 +54,7 @@ class EmbeddedServer:
         self._process = process
         self._stopping = threading.Lock()
         self.url = _url(sockets)
-        """A URL for asyncpg, over the unix socket."""
+        """The URL for asyncpg, over the unix socket."""
 
     @property
     def pid(self) -> int:
@@ -67,11 +63,14 @@ class EmbeddedServer:
 
     @property
     def running(self) -> bool:
-        """Whether the server process lives."""
+        """Whether the server process runs."""
         return self._process.poll() is None
 
     def stop(self, *, timeout_seconds: float = STOP_SECONDS) -> None:
-        """Stop the server (fast, clean), harder after `timeout_seconds`, and give the data directory free. Repeatable."""
+        """Stop the server, and release the data directory. It may be called again.
+
+        The shutdown is fast and clean. If it takes longer than `timeout_seconds`, the server is killed.
+        """
         with self._stopping:
             if self.running:
                 data_directory.stop_process(self.pid, gone=lambda: not self.running, timeout_seconds=timeout_seconds)
@@ -80,16 +79,16 @@ class EmbeddedServer:
 
 
 def start(data_dir: Path, *, identity: str | None = None) -> EmbeddedServer:
-    """Start PostgreSQL on `<data_dir>/postgres`, made first if need be; return when it takes connections.
+    """Start PostgreSQL on `<data_dir>/postgres`, which is created if needed; return when it accepts connections.
 
-    Blocking; call it from the main thread, whose end is (on Linux) the end of the server. `identity` forces how to leave
-    the root user (`plain`, `namespace`, `setuid`); None finds out.
+    It blocks. Call it from the main thread: on Linux, the server ends with the thread that started it. `identity` says how to
+    leave the root user (`plain`, `namespace`, `setuid`); None chooses.
 
     Raises:
-        ConfigurationError: another process uses the directory, no PostgreSQL can be run here, or it refused to start.
+        ConfigurationError: another process uses the directory, there is no PostgreSQL to run, or it did not start.
     """
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("the embedded PostgreSQL lives as long as the thread that starts it: use the main thread")
+        raise RuntimeError("the embedded PostgreSQL runs as long as the thread that starts it: use the main thread")
     layout = data_directory.Layout(data_dir)
     layout.lock()
     try:
@@ -100,7 +99,7 @@ def start(data_dir: Path, *, identity: str | None = None) -> EmbeddedServer:
 
 
 def running_url(data_dir: Path) -> str | None:
-    """Return the URL of the server that another process runs on this data directory, or None when there is none."""
+    """Return the URL of the server that another process runs on this data directory, or None."""
     layout = data_directory.Layout(data_dir)
     sockets = layout.running_sockets()
     return None if sockets is None else _url(sockets)
@@ -127,15 +126,15 @@ def _start_locked(layout: data_directory.Layout, identity: str) -> EmbeddedServe
 
 
 class _NoNamespaceError(Exception):
-    """The machine lets us make no user namespace."""
+    """The machine does not allow a new user namespace."""
 
 
 class _BackendsLingerError(errors.ConfigurationError):
-    """Processes of a server that was killed still hold its shared memory; they end by themselves."""
+    """Backends of a killed server still hold its shared memory. They end by themselves."""
 
 
 def _run_alone(layout: data_directory.Layout, found: binaries.Binaries, *, identity: str) -> EmbeddedServer:
-    """Run the server, as soon as nothing is left of one that was killed."""
+    """Run the server, after the backends of a killed one have ended."""
     deadline = time.monotonic() + LINGER_SECONDS
     while True:
         try:
@@ -172,7 +171,7 @@ def _run(layout: data_directory.Layout, found: binaries.Binaries, *, identity: s
         os.chown(sockets, launcher.NOBODY, launcher.NOBODY)
     options = [f"--{key}={value}" for key, value in (_OPTIONS | {"unix_socket_directories": str(sockets)}).items()]
     layout.rotate_log(LOG_MAX_BYTES)
-    # A session of its own: Ctrl-C in a terminal must reach us first, and the server only when we stop it.
+    # A new session: Ctrl-C in a terminal must reach only us, and we then stop the server.
     with layout.log.open("ab") as log:
         process = subprocess.Popen(
             _command(identity, found.postgres, "-D", str(layout.data), *options),
@@ -194,13 +193,13 @@ def _run(layout: data_directory.Layout, found: binaries.Binaries, *, identity: s
 
 
 def _environment() -> dict[str, str]:
-    # PG* variables of the user speak of other servers; LC_* must not decide how text sorts.
+    # PG* variables of the user are about other servers, and LC_* must not change the sort order.
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PG", "LC_", "LANG"))}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
 
 
 def _initialise(layout: data_directory.Layout, found: binaries.Binaries, *, identity: str) -> None:
-    """Make the cluster beside its place and rename it, so that a kill half-way leaves nothing that looks whole."""
+    """Create the data in another folder, and rename it at the end: a kill in between leaves no incomplete data folder."""
     fresh = layout.fresh()
     if identity == "setuid":
         os.chown(fresh, launcher.NOBODY, launcher.NOBODY)
@@ -227,13 +226,13 @@ def _initialise(layout: data_directory.Layout, found: binaries.Binaries, *, iden
 
 def _initdb_failed(layout: data_directory.Layout, text: str, *, identity: str) -> str:
     said = " ".join(text.split())[-500:]
-    return f"could not make the embedded database in {layout.root}: {said}.{_hint(identity)}"
+    return f"could not create the embedded database in {layout.root}: {said}.{_hint(identity)}"
 
 
 def _hint(identity: str) -> str:
     if identity != "setuid":
         return ""
-    return " It runs as user nobody here, who must be able to reach that folder and the PostgreSQL binaries."
+    return " It runs as the user nobody here, who must be able to reach that folder and the PostgreSQL binaries."
 
 
 def _await_ready(layout: data_directory.Layout, process: subprocess.Popen[bytes], *, identity: str) -> None:

@@ -1,16 +1,16 @@
 -- name: writable
--- Whether this server takes writes.
+-- Whether this server accepts writes.
 SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::boolean AS writable
 
 -- name: live_jobs
--- Jobs that have not ended, by state, counted up to a limit each.
+-- Jobs that have not ended, by state, each counted up to a limit.
 SELECT s.state, (SELECT count(*) FROM (SELECT FROM jobs j WHERE j.state = s.state AND j.state <> 'succeeded' LIMIT $1) c)
     AS jobs
 FROM unnest(ARRAY['queued', 'starting', 'running', 'stopping']) AS s (state)
 
 -- name: jobs_by_queue
--- Jobs that have not ended, by queue and state: those that wait from their index alone, up to a limit; those in flight, which
--- the limits of admission bound, from their rows.
+-- Jobs that have not ended, by queue and state. Waiting jobs are counted from their index alone, up to a limit. Jobs in
+-- flight are few, because the limits of admission bound them.
 SELECT queue, state, count(*) AS jobs FROM (
     (SELECT queue, 'queued' AS state FROM jobs
      WHERE state = 'queued' AND admitted_at IS NULL AND cancel_requested_at IS NULL LIMIT $1)
@@ -28,7 +28,7 @@ CROSS JOIN LATERAL unnest(s.most_common_vals::text::text[], s.most_common_freqs)
 WHERE c.oid = 'jobs'::regclass AND v.state IN ('succeeded', 'failed', 'cancelled')
 
 -- name: messages
--- How many messages there are (counted up to a limit), how long the oldest receivable one waits, and the dead letters.
+-- The number of messages (counted up to a limit), how long the oldest receivable one has waited, and the dead letters.
 SELECT (SELECT count(*) FROM (SELECT FROM messages LIMIT $1) m) AS messages,
        coalesce((SELECT extract(epoch FROM now() - min(due.available_at)) FROM (
            SELECT (SELECT m.available_at FROM messages m WHERE m.priority = p.priority ORDER BY m.available_at LIMIT 1)

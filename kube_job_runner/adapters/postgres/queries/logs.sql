@@ -1,7 +1,9 @@
+-- A marker in braces stands for a list of columns or parameters; see `columns.expand`.
+
 -- name: claim
--- Lease what is to be done: ended attempts, and live ones to be followed (being stopped, read, or running for so long).
--- It walks the attempts whose log is not complete, and no others; that a pod has ended before its attempt is decided is not
--- looked for in its facts here, which would have to be unpacked for every running attempt in each round.
+-- Lease work: attempts that have ended, and live ones to be followed (stopping, read, or running for long enough). Only
+-- attempts whose log is not complete are read. Whether a pod has ended before its attempt is decided is not read from its
+-- facts here: they would be unpacked for every running attempt in each round.
 WITH open AS (
     SELECT l.job_id, l.attempt, l.wanted_at, a.started_at, a.decided_at,
            (a.decided_at IS NOT NULL AND j.state <> 'stopping') OR a.gone_at IS NOT NULL AS ended,
@@ -9,7 +11,8 @@ WITH open AS (
     FROM attempt_logs l
     JOIN attempts a ON a.job_id = l.job_id AND a.number = l.attempt
     JOIN jobs j ON j.id = l.job_id
-    WHERE l.done_at IS NULL AND (l.leased_until IS NULL OR l.leased_until <= clock_timestamp()) AND (a.pod_name <> '' OR a.decided_at IS NOT NULL)
+    WHERE l.done_at IS NULL AND (l.leased_until IS NULL OR l.leased_until <= clock_timestamp())
+      AND (a.pod_name <> '' OR a.decided_at IS NOT NULL)
 ), picked AS (
     (SELECT job_id, attempt FROM open WHERE ended ORDER BY decided_at LIMIT $3)
     UNION ALL
@@ -27,7 +30,7 @@ FROM locked WHERE l.job_id = locked.job_id AND l.attempt = locked.attempt
 RETURNING l.job_id, l.attempt
 
 -- name: work
--- How attempts stand whose log is being collected.
+-- The state of attempts whose log is being collected.
 SELECT l.job_id, l.attempt, l.status, l.lost_reason, a.namespace, a.pod_name, a.decided_at, a.facts,
        j.traceparent, clock_timestamp() AS now,
        (a.decided_at IS NOT NULL AND j.state <> 'stopping') OR a.gone_at IS NOT NULL
@@ -65,16 +68,17 @@ UPDATE attempt_logs l SET leased_until = clock_timestamp() + $4 * interval '1 se
 FROM held WHERE l.job_id = held.job_id AND l.attempt = held.attempt
 
 -- name: stored
--- What is stored of a container, without the data but of the last chunk.
+-- The stored chunks of a container; the data only of the last chunk, if it may grow.
 SELECT {chunk_heads.names}, CASE WHEN NOT sealed THEN data END AS data
 FROM log_chunks WHERE job_id = $1 AND attempt = $2 AND container = $3 ORDER BY seq
 
 -- name: chunks_since
--- The chunks with lines that are not older.
-SELECT {chunks.names} FROM log_chunks WHERE job_id = $1 AND attempt = $2 AND container = $3 AND last_stamp >= $4 AND mark = '' ORDER BY seq
+-- The chunks with lines that are not older than a stamp.
+SELECT {chunks.names} FROM log_chunks
+WHERE job_id = $1 AND attempt = $2 AND container = $3 AND last_stamp >= $4 AND mark = '' ORDER BY seq
 
 -- name: hold
--- Of these attempts, lock and mark those whose lease is held; a status that ends the work gives the lease back.
+-- Lock and update those of these attempts whose lease is held. A status that ends the work gives the lease back.
 WITH input AS MATERIALIZED (
     SELECT * FROM unnest({log_writes.arrays}) AS i ({log_writes.names})
 ), held AS MATERIALIZED (
@@ -98,7 +102,7 @@ SELECT * FROM unnest($1::uuid[], $2::integer[], {chunks.arrays})
 ON CONFLICT (job_id, attempt, container, seq) DO UPDATE SET {chunks.set:excluded}
 
 -- name: drop_chunks
--- Remove chunks that the cap leaves out.
+-- Remove chunks that the size limit leaves out.
 DELETE FROM log_chunks c
 USING unnest($1::uuid[], $2::integer[], $3::text[], $4::integer[]) AS d (job_id, attempt, container, seq)
 WHERE c.job_id = d.job_id AND c.attempt = d.attempt AND c.container = d.container AND c.seq = d.seq
@@ -113,12 +117,12 @@ WHERE a.delete_requested_at IS NULL AND a.gone_at IS NULL AND a.decided_at IS NO
   AND (j.state = 'stopping' OR (k.done AND a.decided_at <= clock_timestamp() - $4 * interval '1 second'))
 
 -- name: log_state
--- How the log of an attempt stands.
+-- The state of the log of an attempt.
 SELECT version, status, lost_reason, removed_at, coalesce(fresh_at >= wanted_at, false) AS fresh
 FROM attempt_logs WHERE job_id = $1 AND attempt = $2
 
 -- name: want_log
--- Note that somebody reads a log that is not complete, unless that was noted just now; and wake the collector.
+-- Record that somebody reads a log that is not complete, and wake the collector.
 WITH wanted AS (
     UPDATE attempt_logs SET wanted_at = clock_timestamp() WHERE job_id = $1 AND attempt = $2 AND done_at IS NULL
     RETURNING job_id
@@ -126,26 +130,27 @@ WITH wanted AS (
 SELECT pg_notify('kjr_jobs', '') FROM wanted
 
 -- name: containers
--- The containers of which something is stored.
+-- The containers of an attempt with stored chunks.
 SELECT container, max(first_line + lines - 1) FILTER (WHERE mark = '') AS lines,
        max(first_byte + bytes) FILTER (WHERE mark = '') AS bytes
 FROM log_chunks WHERE job_id = $1 AND attempt = $2 GROUP BY container ORDER BY container
 
 -- name: chunk_of_line
--- The last chunk in which a line that early begins.
+-- The last chunk that begins at or before a line.
 SELECT seq FROM log_chunks
 WHERE job_id = $1 AND attempt = $2 AND container = $3 AND mark = '' AND first_line <= $4 AND lines > 0
 ORDER BY seq DESC LIMIT 1
 
 -- name: chunk_of_stamp
--- The first chunk with a line that is not older.
+-- The first chunk with a line that is not older than a stamp.
 SELECT seq FROM log_chunks
 WHERE job_id = $1 AND attempt = $2 AND container = $3 AND mark = '' AND last_stamp >= $4
 ORDER BY seq LIMIT 1
 
 -- name: read_chunks
 -- Chunks with their data.
-SELECT {chunks.names} FROM log_chunks WHERE job_id = $1 AND attempt = $2 AND container = $3 AND seq >= $4 ORDER BY seq LIMIT $5
+SELECT {chunks.names} FROM log_chunks
+WHERE job_id = $1 AND attempt = $2 AND container = $3 AND seq >= $4 ORDER BY seq LIMIT $5
 
 -- name: log_versions
 -- The versions of logs that somebody waits for.
@@ -153,7 +158,7 @@ SELECT l.job_id, l.attempt, l.version FROM attempt_logs l
 JOIN unnest($1::uuid[], $2::integer[]) AS k (job_id, attempt) USING (job_id, attempt)
 
 -- name: old_chunks
--- Remove chunks of jobs that ended long ago and have left the cluster.
+-- Remove chunks of jobs that ended long ago.
 WITH old AS (
     SELECT c.job_id, c.attempt, c.container, c.seq
     FROM (SELECT j.id FROM jobs j
@@ -168,13 +173,13 @@ WHERE c.job_id = old.job_id AND c.attempt = old.attempt AND c.container = old.co
 RETURNING c.job_id, c.attempt, c.container, c.seq, c.mark
 
 -- name: logs_to_expire
--- Logs that have been complete for so long, the oldest first.
+-- Logs that have been complete for long enough, the oldest first.
 SELECT job_id, attempt FROM attempt_logs
 WHERE done_at < now() - $1 * interval '1 second' AND done_at IS NOT NULL AND removed_at IS NULL
 ORDER BY done_at LIMIT $2 FOR UPDATE SKIP LOCKED
 
 -- name: expire_chunks
--- Remove chunks of logs, a bounded number of them.
+-- Remove chunks of logs, at most so many.
 WITH old AS MATERIALIZED (
     SELECT c.job_id, c.attempt, c.container, c.seq
     FROM unnest($1::uuid[], $2::integer[]) AS k (job_id, attempt)
@@ -186,7 +191,7 @@ WHERE c.job_id = old.job_id AND c.attempt = old.attempt AND c.container = old.co
 RETURNING c.job_id, c.attempt, c.container, c.seq, c.mark
 
 -- name: mark_expired
--- Note of logs without a chunk that they were removed.
+-- Record that logs were removed, for those that have no chunk left.
 UPDATE attempt_logs l SET removed_at = now(), version = l.version + 1
 FROM unnest($1::uuid[], $2::integer[]) AS k (job_id, attempt)
 WHERE l.job_id = k.job_id AND l.attempt = k.attempt

@@ -1,6 +1,8 @@
+-- A marker in braces stands for a list of columns or parameters; see `columns.expand`.
+
 -- name: load
--- Jobs with their specs where these may be needed and all attempts, as of one snapshot, with the one clock; one row even
--- when there is no job, for the clock's sake.
+-- Jobs with all their attempts, and with the specs of queued jobs, as of one snapshot and with the time of the database.
+-- There is one row even without a job, for the time.
 SELECT n.now, j.*, s.spec AS encoded_spec,
        {attempts.prefixed:a}, coalesce(l.status, '') AS a_logs, coalesce(l.lost_reason, '') AS a_logs_lost
 FROM (SELECT clock_timestamp() AS now) n
@@ -10,18 +12,19 @@ LEFT JOIN attempts a ON a.job_id = j.id
 LEFT JOIN attempt_logs l ON l.job_id = a.job_id AND l.attempt = a.number
 
 -- name: lock_jobs
--- Lock the rows of a batch, always in the same order, and tell their versions.
+-- Lock the rows of a batch, always in the same order, and return their versions.
 SELECT id, version FROM jobs WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
 
 -- name: apply
--- Write all that was decided in a batch but the attempts, acknowledge its messages, send the new ones and the hints.
+-- Write everything that was decided in a batch except the attempts. Acknowledge its messages, and send the new ones and the
+-- hints.
 WITH changed AS (
     UPDATE jobs j SET {job_changes.set:c}
     FROM unnest({job_changes.arrays}) AS c ({job_changes.names})
     WHERE j.id = c.id
 ), history AS (
     INSERT INTO transitions ({transitions.names}) SELECT * FROM unnest({transitions.arrays})
-), strange AS (
+), evidence AS (
     INSERT INTO anomalies ({anomalies.names}) SELECT * FROM unnest({anomalies.arrays})
     ON CONFLICT DO NOTHING
 ), sent AS (
@@ -35,8 +38,8 @@ WITH changed AS (
 SELECT pg_notify(channel, '') FROM unnest($3::text[]) AS n (channel)
 
 -- name: put_attempts
--- Write attempts, new or changed. One that has printed, or may have, is put on the log-collector's list; why the wait for
--- its log was given up is noted there by the commit that sends the delete.
+-- Write attempts, new or changed. An attempt that has printed something, or may have, is put on the list of the
+-- log-collector. If the wait for its log was given up, the reason is recorded there by the commit that sends the delete.
 WITH input AS MATERIALIZED (
     SELECT * FROM unnest({attempts.arrays}, $1::boolean[], $2::text[]) AS a ({attempts.names}, logged, logs_lost)
 ), listed AS (
@@ -51,16 +54,18 @@ INSERT INTO attempts ({attempts.names}) SELECT {attempts.names} FROM input
 ON CONFLICT (job_id, number) DO UPDATE SET {attempts.set:excluded}
 
 -- name: lock_admissions
--- One admission at a time, until the end of the transaction. A statement of its own: the next one's snapshot must be taken
--- when the lock is held, or it would not see what the holder before admitted. A holder that is lost on the way is cut off soon.
+-- Allow one admission at a time, until the end of the transaction. It is a separate statement: the snapshot of the next one
+-- must be taken after the lock, or it would not see what the last holder admitted. A holder that stops in the middle is
+-- disconnected soon.
 SELECT set_config('idle_in_transaction_session_timeout', '5s', true),
        pg_advisory_xact_lock(hashtextextended('kjr admission', 0))
 
 -- name: admit
--- Admit waiting jobs that are due, the most urgent and oldest first, as far as the limits allow; with their specs. Queues and
--- the priorities in each are found by skipping from one to the next, and of each only as many rows are read as there is room
--- for: neither a full queue with a million rows nor retries that are not due yet are walked over. Ids go on as arrays, because
--- the planner takes those for short: of a LIMIT that it cannot know it expects a tenth of the table, and reads all of it.
+-- Admit waiting jobs that are due, the most urgent and oldest first, as far as the limits allow; return them with their
+-- specs. The queues, and the priorities in each queue, are found by skipping from one to the next, and only as many rows of
+-- each are read as there is room for. So neither a full queue with a million rows nor retries that are not due yet are
+-- scanned. Ids are passed on as arrays, because the planner expects those to be short. For a LIMIT that it does not know, it
+-- expects a tenth of the table and reads all of it.
 WITH RECURSIVE in_flight AS MATERIALIZED (
     SELECT queue, count(*) AS jobs FROM jobs
     WHERE admitted_at IS NOT NULL AND state IN ('queued', 'starting', 'running', 'stopping') GROUP BY queue

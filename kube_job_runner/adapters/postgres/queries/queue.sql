@@ -1,5 +1,7 @@
+-- A marker in braces stands for a list of columns or parameters; see `columns.expand`.
+
 -- name: send
--- Put messages on the queue; hint only when one of them may be received now.
+-- Put messages on the queue, with hints on the given channels.
 WITH sent AS (
     INSERT INTO messages (available_at, priority, body)
     SELECT now() + m.delay_seconds * interval '1 second', m.priority, m.body
@@ -8,8 +10,8 @@ WITH sent AS (
 SELECT pg_notify(channel, '') FROM unnest($1::text[]) AS n (channel)
 
 -- name: receive
--- Lease messages: hide them until the lease's end, and mark them with its token. Each priority is read on its own, so that
--- the many hidden or delayed messages of a high one are never walked over to reach a low one.
+-- Lease messages: hide them until the end of the lease, and mark them with its token. Each priority is read separately, so
+-- that many hidden or delayed messages of a high priority are not scanned to reach a low one.
 WITH RECURSIVE levels AS (
     (SELECT priority FROM messages ORDER BY priority DESC LIMIT 1)
     UNION ALL
@@ -29,12 +31,12 @@ FROM picked WHERE m.id = picked.id
 RETURNING m.id, m.body, m.deliveries
 
 -- name: ack
--- Remove messages whose lease is still the one given.
+-- Remove messages whose lease is still the given one.
 DELETE FROM messages m USING unnest($1::bigint[], $2::uuid[]) AS a (id, token)
 WHERE m.id = a.id AND m.lease_token = a.token
 
 -- name: extend
--- Move the end of leases that are still the ones given; zero seconds gives the messages back.
+-- Move the end of leases that are still the given ones. Zero seconds gives the messages back.
 WITH held AS (
     SELECT m.id FROM messages m JOIN unnest($1::bigint[], $2::uuid[]) AS a (id, token)
         ON m.id = a.id AND m.lease_token = a.token
@@ -45,7 +47,7 @@ WITH held AS (
 SELECT pg_notify(channel, '') FROM unnest($4::text[]) AS n (channel)
 
 -- name: dead_letter
--- Take messages out of circulation, with their error.
+-- Move messages to the dead letters, with their error.
 WITH dead AS (
     DELETE FROM messages m USING unnest($1::bigint[], $2::uuid[]) AS a (id, token)
     WHERE m.id = a.id AND m.lease_token = a.token RETURNING m.*

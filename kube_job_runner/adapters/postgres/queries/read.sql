@@ -3,11 +3,11 @@
 SELECT * FROM jobs WHERE id = $1
 
 -- name: get_spec
--- The encoded spec of a job.
+-- The JSON text of the spec of a job.
 SELECT spec FROM job_specs WHERE job_id = $1
 
 -- name: list_attempts
--- The attempts of a job, oldest first.
+-- The attempts of a job, the oldest first.
 SELECT a.*, CASE WHEN l.removed_at IS NULL THEN coalesce(l.status, '') ELSE 'lost' END AS logs,
        CASE WHEN l.removed_at IS NULL THEN coalesce(l.lost_reason, '')
             ELSE to_char(l.removed_at AT TIME ZONE 'UTC', '"removed by retention on "YYYY-MM-DD') END AS logs_lost
@@ -15,7 +15,7 @@ FROM attempts a LEFT JOIN attempt_logs l ON l.job_id = a.job_id AND l.attempt = 
 WHERE a.job_id = $1 ORDER BY a.number
 
 -- name: list_transitions
--- The history of a job, oldest first.
+-- The history of a job, the oldest first.
 SELECT * FROM transitions WHERE job_id = $1 ORDER BY version, at
 
 -- name: versions
@@ -23,8 +23,8 @@ SELECT * FROM transitions WHERE job_id = $1 ORDER BY version, at
 SELECT id, version FROM jobs WHERE id = ANY($1::uuid[])
 
 -- name: queue_standing
--- How many jobs are ahead of a waiting job in its queue, counted up to a limit, and how many are in flight. Those of its own
--- priority and those of higher ones are a range of the index each: it is never read past the job.
+-- How many jobs are ahead of a waiting job in its queue, counted up to a limit, and how many are in flight. The jobs ahead
+-- are two ranges of the index: those of its own priority, and those of higher ones. So nothing behind the job is read.
 SELECT m.queue,
        (SELECT count(*) FROM (
            (SELECT FROM jobs j
@@ -43,6 +43,7 @@ SELECT m.queue,
         WHERE j.admitted_at IS NOT NULL AND j.state IN ('queued', 'starting', 'running', 'stopping')) AS total_in_flight
 FROM jobs m
 WHERE m.id = $1 AND m.state = 'queued' AND m.admitted_at IS NULL AND m.cancel_requested_at IS NULL AND m.due_at <= now()
+
 -- name: list_anomalies
--- What contradicts the terminal state of a job, oldest first.
+-- The evidence that contradicts the terminal state of a job, the oldest first.
 SELECT * FROM anomalies WHERE job_id = $1 ORDER BY at, attempt, kind

@@ -12,7 +12,7 @@ WHERE cluster_uid IS NOT NULL AND gone_at IS NULL AND (job_id, number) > ($1::uu
 ORDER BY job_id, number LIMIT $3
 
 -- name: claims
--- What the rows say of some attempts.
+-- What the rows say about some attempts.
 SELECT k.job_id, k.number, j.state IN ('succeeded', 'failed', 'cancelled') AS job_ended, j.attempt AS job_attempt,
        a.cluster_uid, a.gone_at IS NOT NULL AS gone
 FROM unnest($1::uuid[], $2::integer[]) AS k (job_id, number)

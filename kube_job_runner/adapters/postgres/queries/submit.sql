@@ -1,9 +1,12 @@
+-- A marker in braces stands for a list of columns or parameters; see `columns.expand`.
+
 -- name: insert_jobs
--- Store jobs with their specs, first transitions and one message for all, but those whose idempotency key is taken: all of
--- a submit in one statement. Tells which keys it took, by their jobs. It waits for another transaction that holds one of the
--- keys, in the keys' order. A job stored before is left as it is, so that a call whose answer was lost may be made again.
--- The state, version and attempt that a job begins with are defaults of the tables: the role of this statement may name none.
--- What is due at once is due by our clock, which the caller's may be ahead of: it would wait for the next round otherwise.
+-- Store jobs with their specs, first transitions and one message for all, except those whose idempotency key is taken. It is
+-- one statement for a whole submit. It returns which keys it took, by their jobs, and waits for another transaction that
+-- holds one of the keys; keys are always taken in the same order. A job that was stored before is left as it is, so a caller
+-- that got no answer can make the same call again. The first state, version and attempt of a job are defaults of the tables:
+-- the role that runs this statement may not set them. A job that is due at once is due by the database's clock. The caller's
+-- clock may be ahead, and the job would wait for the next round.
 WITH input AS MATERIALIZED (
     SELECT {job_identities.names}, {job_common.filled}, {job_due.filled}, spec, key, request_hash, response
     FROM unnest({job_identities.arrays}, {job_common.arrays}, {job_due.arrays},
@@ -50,6 +53,6 @@ WHERE id = $1 AND state NOT IN ('succeeded', 'failed', 'cancelled')
 RETURNING *
 
 -- name: send_cancel
--- The message of a cancel request, with the hints.
+-- Send the message of a cancel request, with the hints.
 WITH sent AS (INSERT INTO messages (priority, body) VALUES ($1, $2))
 SELECT pg_notify('kjr_messages', ''), pg_notify('kjr_jobs', '')

@@ -1,12 +1,12 @@
 -- name: due_jobs
--- Jobs whose next look is due: take them, and look again later should the check be lost.
+-- Take jobs whose next check is due. They are checked again later, in case this check is lost.
 WITH due AS (
     SELECT id FROM jobs WHERE next_check_at <= now() ORDER BY next_check_at LIMIT $1 FOR UPDATE SKIP LOCKED
 )
 UPDATE jobs j SET next_check_at = now() + $2 * interval '1 second' FROM due WHERE j.id = due.id RETURNING j.id
 
 -- name: expire_idempotency_keys
--- Forget old idempotency keys.
+-- Remove old idempotency keys.
 WITH old AS (
     SELECT owner, key FROM idempotency_keys WHERE created_at < now() - $1 * interval '1 second'
     ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -14,7 +14,7 @@ WITH old AS (
 DELETE FROM idempotency_keys k USING old WHERE k.owner = old.owner AND k.key = old.key
 
 -- name: old_jobs
--- Jobs that ended long ago and whose cluster jobs are all gone.
+-- Jobs that ended long ago, and of which no cluster job and no log is left.
 SELECT j.id FROM jobs j
 WHERE j.finished_at < now() - $1 * interval '1 second' AND j.state IN ('succeeded', 'failed', 'cancelled')
   AND NOT EXISTS (SELECT FROM attempts a WHERE a.job_id = j.id AND a.cluster_uid IS NOT NULL AND a.gone_at IS NULL)
@@ -22,7 +22,7 @@ WHERE j.finished_at < now() - $1 * interval '1 second' AND j.state IN ('succeede
 ORDER BY j.finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
 
 -- name: delete_jobs
--- Remove jobs with all that belongs to them.
+-- Remove jobs with all their rows.
 WITH l AS (DELETE FROM attempt_logs WHERE job_id = ANY($1::uuid[])),
      a AS (DELETE FROM attempts WHERE job_id = ANY($1::uuid[])),
      s AS (DELETE FROM job_specs WHERE job_id = ANY($1::uuid[])),
@@ -31,8 +31,8 @@ WITH l AS (DELETE FROM attempt_logs WHERE job_id = ANY($1::uuid[])),
 DELETE FROM jobs WHERE id = ANY($1::uuid[])
 
 -- name: old_transitions
--- Of the next transitions in the order of their jobs' ids, which is that of their submits, remove those of jobs that ended long
--- ago, with all the history of these jobs. The walk ends at the ids of that time: a job that ended before was submitted before.
+-- Walk over the transitions by job id, which is the order of the submits. Remove the whole history of jobs on this page that
+-- ended long ago. The walk ends at the ids of that time, because a job is submitted before it ends.
 WITH page AS MATERIALIZED (
     SELECT job_id FROM transitions
     WHERE job_id > $3 AND job_id < (
@@ -49,16 +49,16 @@ SELECT (SELECT count(*) FROM page) AS seen, (SELECT job_id FROM page ORDER BY jo
        (SELECT count(*) FROM gone) AS deleted
 
 -- name: old_dead_letters
--- Remove old dead letters; their numbers rise with their age.
+-- Remove old dead letters. Their numbers increase with time.
 WITH page AS MATERIALIZED (SELECT id, died_at FROM dead_letters ORDER BY id LIMIT $2)
 DELETE FROM dead_letters d USING page p WHERE d.id = p.id AND p.died_at < now() - $1 * interval '1 second'
 
 -- name: vacuum_behind
--- The table with the most dead rows among those of which at least half as many are dead as live.
+-- The table with the most dead rows, among those with at least half as many dead rows as live ones.
 SELECT relname FROM pg_stat_user_tables
 WHERE schemaname = current_schema() AND n_dead_tup > $1 AND n_dead_tup > n_live_tup / 2 AND relname <> 'messages'
 ORDER BY n_dead_tup DESC LIMIT 1
 
 -- name: maintain_partitions
--- Make the partitions of the coming months, drop empty old ones.
+-- Create the partitions of the coming months, and drop empty old ones.
 SELECT maintain_transition_partitions()

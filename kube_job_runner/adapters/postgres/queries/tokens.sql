@@ -9,7 +9,7 @@ VALUES ($1, $2, $3, coalesce($4, now()), $5, $6)
 ON CONFLICT (token_hash) DO NOTHING
 
 -- name: list_tokens
--- All tokens, newest first.
+-- All tokens, the newest first.
 SELECT * FROM tokens ORDER BY created_at DESC, name
 
 -- name: revoke_token

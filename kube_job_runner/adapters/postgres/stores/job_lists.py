@@ -1,7 +1,7 @@
-"""Lists of jobs: which fixed pieces of SQL a filter becomes. Values are parameters, always.
+"""Lists of jobs: the SQL for a filter, made from fixed pieces. Values are always parameters.
 
-Each state asked for is a page of its own from the index on (state, id), merged by the outer LIMIT: so a page costs the
-same at any depth, however few jobs of a state lie among millions.
+Each requested state is one page from the index on (state, id). The pages are merged by the outer LIMIT. So a page costs the same
+at any depth, even if few jobs among millions have the state.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _SKEW_SECONDS = 60.0  # between the clock that made an id and `created_at`
 
 
 class _Arguments:
-    """Parameters, numbered as they come."""
+    """Parameters, numbered in the order in which they are added."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
 
     def add(self, value: Any) -> str:
-        """Take a value; return its placeholder."""
+        """Add a value; return its placeholder."""
         self.values.append(value)
         return f"${len(self.values)}"
 
@@ -42,7 +42,7 @@ def query(wanted: JobFilter) -> tuple[str, list[Any]]:
     page = "SELECT * FROM jobs WHERE {} ORDER BY id DESC LIMIT {}"
     if not states:
         return page.format(where, limit), arguments.values
-    # The state is a literal, not a parameter: the index leaves `succeeded` out, and must be provable to fit.
+    # The state is a literal, not a parameter: the index leaves out `succeeded`, and the planner must see that it applies.
     pages = [page.format(f"{where} AND state = '{state.value}'", limit) for state in dict.fromkeys(states)]
     if len(pages) == 1:
         return pages[0], arguments.values
@@ -71,7 +71,7 @@ def _plain(wanted: JobFilter, arguments: _Arguments) -> list[str]:
 
 
 def _times(wanted: JobFilter, arguments: _Arguments) -> list[str]:
-    """A time is a range of ids (they are UUIDv7), which any index on ids can use, and then the exact time."""
+    """Return conditions for a range of times, and for the range of ids around it: ids are UUIDv7, so every index can help."""
     conditions = []
     if wanted.created_after is not None:
         conditions.append(f"created_at > {arguments.add(wanted.created_after)}")
@@ -88,9 +88,9 @@ def _first_id(at: dt.datetime, shift_seconds: float) -> uuid.UUID:
 
 
 def _label(arguments: _Arguments, key: str, operator: str, *, values: tuple[str, ...]) -> str:
-    """One label requirement, as Kubernetes means it: `notin` also holds where the label is missing."""
+    """Return the condition for one label requirement. As in Kubernetes, `notin` also matches jobs without the label."""
     if operator == "in":
-        # `@>` is what the index knows; `labels <> '{}'` is the index's own condition.
+        # The index supports `@>`, and its own condition is `labels <> '{}'`.
         either = " OR ".join(f"labels @> {arguments.add(rows.as_json({key: value}))}::jsonb" for value in values)
         return f"(labels <> '{{}}' AND ({either or 'false'}))"
     if operator == "exists":

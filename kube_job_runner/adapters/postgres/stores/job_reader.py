@@ -1,4 +1,4 @@
-"""What the web server reads."""
+"""Reads of the web-server: jobs, lists, records, versions."""
 
 from __future__ import annotations
 
@@ -17,47 +17,39 @@ SQL = statements.load("read")
 
 
 class PostgresJobReader:
-    """`RecordReader` on PostgreSQL."""
+    """`WebReader` on PostgreSQL."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def get_job(self, job_id: UUID) -> Job | None:
-        """Return the job, or None."""
         row = await self._pool.fetchrow(SQL["get_job"], job_id)
         return None if row is None else rows.job(row)
 
     async def get_spec(self, job_id: UUID) -> bytes | None:
-        """Return the encoded spec of a job, or None."""
         row = await self._pool.fetchrow(SQL["get_spec"], job_id)
         return None if row is None else row["spec"]
 
     async def list_jobs(self, query: JobFilter) -> list[Job]:
-        """Return jobs newest first (by id, which sorts by submit time), at most `query.limit`, older than `before_id`."""
         statement, arguments = job_lists.query(query)
         return [rows.job(row) for row in await self._pool.fetch(statement, *arguments)]
 
     async def list_attempts(self, job_id: UUID) -> list[Attempt]:
-        """Return the attempts of a job, oldest first."""
         return [rows.attempt(row) for row in await self._pool.fetch(SQL["list_attempts"], job_id)]
 
     async def list_transitions(self, job_id: UUID) -> list[Transition]:
-        """Return the transitions of a job, oldest first."""
         return [rows.transition(row) for row in await self._pool.fetch(SQL["list_transitions"], job_id)]
 
     async def list_anomalies(self, job_id: UUID) -> list[Anomaly]:
-        """Return the evidence that contradicts a job's terminal state, oldest first."""
         return [rows.anomaly(row) for row in await self._pool.fetch(SQL["list_anomalies"], job_id)]
 
     async def versions(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
-        """Return the present version of each of these jobs; unknown ids are left out. One query for any number."""
         if not job_ids:
             return {}
         found = await self._pool.fetch(SQL["versions"], list(job_ids))
         return {row["id"]: row["version"] for row in found}
 
     async def queue_standing(self, job_id: UUID, limits: AdmissionLimits) -> QueueStanding | None:
-        """Return where a job that waits for admission stands; None when it does not wait, or is not due yet."""
         row = await self._pool.fetchrow(SQL["queue_standing"], job_id, POSITION_MAX)
         if row is None:
             return None

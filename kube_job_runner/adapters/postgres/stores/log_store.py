@@ -1,4 +1,4 @@
-"""Logs on PostgreSQL: the list of the log-collector, and chunks, with their bodies or as the index of an object store."""
+"""Logs: the work list of the log-collector, and chunks, with their bodies or as the index of an object store."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ class PostgresLogStore:
     async def claim(
         self, *, token: UUID, lease_seconds: float, ended_limit: int, follow_limit: int, follow_after_seconds: float
     ) -> list[LogWork]:
-        """Lease what is to be done; see `ports.LogCollectStore.claim`."""
         claimed = await self._pool.fetch(
             SQL["claim"], token, lease_seconds, ended_limit, follow_limit, follow_after_seconds
         )
@@ -42,7 +41,6 @@ class PostgresLogStore:
         return await self._work([(row["job_id"], row["attempt"]) for row in claimed], token)
 
     async def renew(self, keys: Collection[LogKey], *, token: UUID, lease_seconds: float) -> list[LogWork]:
-        """Extend the leases that are still held, and tell how those attempts stand now."""
         if not keys:
             return []
         if lease_seconds > 0:
@@ -53,19 +51,16 @@ class PostgresLogStore:
         return [_work(row) for row in await self._pool.fetch(SQL["work"], *_keys(keys), token)]
 
     async def release(self, keys: Collection[LogKey], *, token: UUID, delay_seconds: float) -> None:
-        """Give leases back, to be claimed again after a delay."""
         if keys:
             await self._pool.execute(SQL["release"], *_keys(keys), token, delay_seconds)
 
     async def stored(self, key: LogKey, container: str) -> StoredLog:
-        """Return what is stored of a container, to go on from there."""
         chunks = tuple(rows.chunk(row) for row in await self._pool.fetch(SQL["stored"], *key, container))
         last = chunks[-1] if chunks else None
         body = decode_body(last.data) if last is not None and last.data is not None else None
         return StoredLog(chunks=chunks, last=body)
 
     async def stamps_since(self, key: LogKey, container: str, stamp: int) -> list[int]:
-        """Return the stamps of the stored lines that are not older than `stamp`, in their order."""
         found: list[int] = []
         for chunk in await self.chunks_since(key, container, stamp):
             if chunk.data is not None:
@@ -79,8 +74,6 @@ class PostgresLogStore:
     async def append(
         self, writes: Sequence[LogWrite], *, token: UUID, cleanup_delay_seconds: float
     ) -> frozenset[LogKey]:
-        """Store all that in one commit; see `ports.LogCollectStore.append`."""
-
         async def work(connection: Connection) -> frozenset[LogKey]:
             locked = await connection.fetch(SQL["hold"], token, *rows.LOG_WRITES.encode(writes))
             held = frozenset((row["job_id"], row["attempt"]) for row in locked)
@@ -111,7 +104,6 @@ class PostgresLogStore:
     # --- Readers ---
 
     async def log_state(self, key: LogKey) -> LogState | None:
-        """Return how the log of an attempt stands, or None."""
         row = await self._pool.fetchrow(SQL["log_state"], *key)
         if row is None:
             return None
@@ -124,18 +116,15 @@ class PostgresLogStore:
         )
 
     async def want_log(self, key: LogKey) -> None:
-        """Note that somebody reads a log that is not complete, and wake the log-collector."""
         await self._pool.fetch(SQL["want_log"], *key)
 
     async def containers(self, key: LogKey) -> list[ContainerLog]:
-        """Return the containers of which something is stored."""
         return [
             ContainerLog(container=row["container"], lines=row["lines"] or 0, total_bytes=row["bytes"] or 0)
             for row in await self._pool.fetch(SQL["containers"], *key)
         ]
 
     async def find_chunk(self, key: LogKey, container: str, *, line: int = 0, stamp: int = 0) -> int:
-        """Return the number of the first chunk that holds line `line` or later, or anything printed since `stamp`."""
         if line > 0:
             row = await self._pool.fetchrow(SQL["chunk_of_line"], *key, container, line)
         else:
@@ -143,12 +132,10 @@ class PostgresLogStore:
         return 0 if row is None else int(row["seq"])
 
     async def read_chunks(self, key: LogKey, container: str, *, from_seq: int, limit: int) -> list[Chunk]:
-        """Return chunks with their data, in order, from number `from_seq` on."""
         found = await self._pool.fetch(SQL["read_chunks"], *key, container, from_seq, limit)
         return [rows.chunk(row) for row in found]
 
     async def log_versions(self, keys: Collection[LogKey]) -> dict[LogKey, int]:
-        """Return the present version of each of these logs; unknown ones are left out."""
         if not keys:
             return {}
         found = await self._pool.fetch(SQL["log_versions"], *_keys(keys))
@@ -157,20 +144,18 @@ class PostgresLogStore:
     # --- The sweeper ---
 
     async def delete_old_logs(self, *, older_than_seconds: float, limit: int) -> int:
-        """Remove chunks of jobs that ended so long ago, at most `limit`; return how many."""
         return len(await self.take_old_chunks(older_than_seconds=older_than_seconds, limit=limit))
 
     async def take_old_chunks(self, *, older_than_seconds: float, limit: int) -> list[TakenChunk]:
-        """Remove such chunks and tell which."""
+        """Remove chunks of jobs that ended that long ago, at most `limit`; return which."""
         return _taken(await self._pool.fetch(SQL["old_chunks"], older_than_seconds, limit))
 
     async def expire_logs(self, *, older_than_seconds: float, limit: int) -> LogsExpired:
-        """Remove logs that have been complete for so long, at most `limit` logs and chunks, and note when; their jobs stay."""
         expired, _ = await self.take_expired(older_than_seconds=older_than_seconds, limit=limit)
         return expired
 
     async def take_expired(self, *, older_than_seconds: float, limit: int) -> tuple[LogsExpired, list[TakenChunk]]:
-        """Do that, and tell which chunks were removed."""
+        """Remove logs as `expire_logs` does; return also which chunks were removed."""
 
         async def work(connection: Connection) -> tuple[LogsExpired, list[TakenChunk]]:
             old = await connection.fetch(SQL["logs_to_expire"], older_than_seconds, limit)
@@ -178,7 +163,7 @@ class PostgresLogStore:
                 return LogsExpired(logs=0, chunks=0), []
             keys = [[row["job_id"] for row in old], [row["attempt"] for row in old]]
             taken = _taken(await connection.fetch(SQL["expire_chunks"], *keys, limit))
-            # A statement of its own: it must see what the one before removed.
+            # A separate statement, because it must see what the one before has removed.
             marked = await connection.execute(SQL["mark_expired"], *keys)
             return LogsExpired(logs=int(marked.rpartition(" ")[2]), chunks=len(taken)), taken
 
@@ -186,7 +171,7 @@ class PostgresLogStore:
 
 
 TakenChunk = tuple[LogKey, str, int, bool]
-"""A chunk that was removed: attempt, container, number, and whether it had a body and is no mark."""
+"""A chunk that was removed: attempt, container, number, and whether it had a body. A mark has none."""
 
 
 def _taken(gone: Iterable[Row]) -> list[TakenChunk]:

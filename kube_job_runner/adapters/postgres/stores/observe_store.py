@@ -16,7 +16,6 @@ class PostgresObserveStore:
         self._pool = pool
 
     async def known_cluster_jobs(self) -> list[KnownClusterJob]:
-        """Return the cluster jobs with a uid that are not recorded as gone."""
         return [
             KnownClusterJob(
                 job_id=row["job_id"], attempt=row["number"], namespace=row["namespace"], cluster_uid=row["cluster_uid"]

@@ -1,4 +1,4 @@
-"""What the messages-processor does with the store: load a batch of jobs, commit what was decided; and what watchers read."""
+"""Work of the messages-processor in the store: load a batch of jobs, commit what was decided, admit waiting jobs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ class PostgresProcessStore:
         self._pool = pool
 
     async def load(self, job_ids: Collection[UUID]) -> Snapshot:
-        """Return these jobs with all their attempts; the spec only of jobs in `queued`. Unknown ids are left out."""
         found = await self._pool.fetch(SQL["load"], list(job_ids))
         attempts: dict[UUID, list[Any]] = {}
         for row in found:
@@ -34,7 +33,6 @@ class PostgresProcessStore:
         return _snapshot(found, attempts, rows.loaded_attempt)
 
     async def admit(self, limits: AdmissionLimits, *, limit: int, lease_seconds: float) -> Snapshot:
-        """Admit up to `limit` waiting jobs that are due, as far as the limits allow, and return them with their specs."""
         names, maxima = list(limits.queues), list(limits.queues.values())
 
         async def work(connection: Connection) -> Snapshot:
@@ -52,7 +50,6 @@ class PostgresProcessStore:
         return await self._pool.run(work, transaction=True)
 
     async def commit(self, changes: Sequence[Change], *, receipts: Mapping[UUID, Sequence[str]]) -> set[UUID]:
-        """Apply the changes whose version still fits, in one transaction; return the ids of the jobs applied."""
         if not changes and not receipts:
             return set()
 
@@ -74,7 +71,7 @@ class PostgresProcessStore:
 def _snapshot(
     found: Sequence[Any], attempts: Mapping[UUID, Sequence[Any]], read_attempt: Callable[[Any], Attempt]
 ) -> Snapshot:
-    """Return the jobs of rows with the clock and the spec beside them; rows without a job are there for the clock only."""
+    """Return the snapshot of rows that have a job, its spec and the time. A row without a job is there for the time only."""
     first: dict[UUID, Any] = {}
     for row in found:
         if row["id"] is not None:

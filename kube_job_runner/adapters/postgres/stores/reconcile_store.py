@@ -1,4 +1,4 @@
-"""What the comparison of the store with the cluster needs: who we are, and which cluster jobs should exist."""
+"""Reads for the comparison of the store with the cluster: our identity, and the cluster jobs that should exist."""
 
 from __future__ import annotations
 
@@ -21,14 +21,12 @@ class PostgresReconcileStore:
         self._pool = pool
 
     async def installation_id(self) -> str:
-        """Return the id of the installation that this database belongs to."""
         row = await self._pool.fetchrow(SQL["installation"])
         if row is None:
             raise ConfigurationError("the table `installation` is empty: INSERT INTO installation DEFAULT VALUES")
         return str(row["id"])
 
     async def recorded_cluster_jobs(self, *, after: tuple[UUID, int] | None, limit: int) -> list[RecordedClusterJob]:
-        """Return a page of the cluster jobs that are not recorded as gone."""
         rows = await self._pool.fetch(SQL["recorded_cluster_jobs"], *(after or _FIRST), limit)
         return [
             RecordedClusterJob(
@@ -43,7 +41,6 @@ class PostgresReconcileStore:
         ]
 
     async def claims(self, attempts: Collection[tuple[UUID, int]]) -> dict[tuple[UUID, int], Claim]:
-        """Return what the rows say of these attempts now; those of jobs that have no row are left out."""
         keys = list(attempts)
         rows = await self._pool.fetch(SQL["claims"], [key[0] for key in keys], [key[1] for key in keys])
         return {

@@ -1,4 +1,4 @@
-"""What the web server writes: jobs, at most one for an idempotency key, and cancel requests."""
+"""Writes of the web-server: jobs, at most one per idempotency key, and cancel requests."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ SQL = statements.load("submit")
 READ = statements.load("read")
 
 Key: TypeAlias = tuple[str, str]
-"""The owner and their idempotency key."""
+"""The owner of a job, and the idempotency key."""
 
 
 class _Stored(msgspec.Struct, frozen=True):
-    """What is stored under a key: the job it made, for which request, and what was answered."""
+    """What is stored under a key: its job, the hash of its request, and the answer."""
 
     job_id: UUID
     request_hash: bytes
     response: bytes
     first: Submission | None = None
-    """The submission of this very call that took the key, or None."""
+    """The submission of this call that got the key; None: an earlier call got it."""
 
     def outcome(self, submission: Submission) -> SubmitOutcome:
-        """Return what becomes of a submission with this key."""
+        """Return the outcome of a submission with this key."""
         if self.first is submission:
             return _created(submission)
         if self.request_hash != submission.request_hash:
@@ -46,7 +46,6 @@ class PostgresSubmitStore:
         self._pool = pool
 
     async def insert_jobs(self, submissions: Sequence[Submission]) -> list[SubmitOutcome]:
-        """Store jobs, specs, first transitions and one `Submitted` message in one commit; outcomes in the same order."""
         if not submissions:
             return []
         first: dict[Key, Submission] = {}
@@ -57,12 +56,12 @@ class PostgresSubmitStore:
         stored: dict[Key, _Stored] = {}
         while new:
             stored |= await self._insert(new)
-            # A key that was taken, and forgotten before it could be read, is free: tried again.
+            # A key that was taken, and expired before it could be read, is free again.
             new = [submission for key, submission in first.items() if key not in stored]
         return [_created(s) if (key := _key(s)) is None else stored[key].outcome(s) for s in submissions]
 
     async def _insert(self, submissions: Sequence[Submission]) -> dict[Key, _Stored]:
-        """Store submissions of different keys, each whose key is free; return what is stored under the keys."""
+        """Store the submissions whose key is free; all keys are different. Return what is stored under the keys."""
         row = await self._pool.fetchrow(SQL["insert_jobs"], *_parameters(submissions))
         taken = set(row["taken"] or ()) if row else set()
         stored: dict[Key, _Stored] = {}
@@ -84,8 +83,6 @@ class PostgresSubmitStore:
     async def request_cancel(
         self, job_id: UUID, *, by: str, reason: str, grace_seconds: int | None = None
     ) -> Job | None:
-        """Record a cancel request, if there is none yet and the job has not ended, with its message; return the job."""
-
         async def work(connection: Connection) -> Any:
             row = await connection.fetchrow(
                 SQL["request_cancel"], job_id, rows.text(by), rows.text(reason), grace_seconds

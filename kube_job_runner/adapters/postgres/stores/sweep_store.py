@@ -1,4 +1,4 @@
-"""What the sweeper does with the store: checks that are due, and removal of what is old. Each call is one bounded batch."""
+"""Work of the sweeper in the store: checks that are due, and removal of old rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SQL = statements.load("sweep")
 SEND = statements.load("queue")["send"]
 PARTITIONS_SECONDS = 6 * 3600.0
 DEAD_ROWS = 100_000
-"""Fewer dead rows than this are never worth a pause: vacuum is not started for them at once."""
+"""Vacuum is not behind with fewer dead rows than this: PostgreSQL does not start it for each of them."""
 _FIRST = UUID(int=0)
 
 _log = loggers.get_logger(__name__)
@@ -33,8 +33,6 @@ class PostgresSweepStore:
         self._transitions_after = _FIRST
 
     async def send_due_checks(self, *, limit: int, rearm_seconds: float) -> int:
-        """Send a `Check` for jobs whose `next_check_at` has passed and move that time by `rearm_seconds`."""
-
         async def work(connection: Connection) -> int:
             due = await connection.fetch(SQL["due_jobs"], limit, rearm_seconds)
             if due:
@@ -45,12 +43,9 @@ class PostgresSweepStore:
         return await self._pool.run(work, transaction=True)
 
     async def expire_idempotency_keys(self, *, older_than_seconds: float, limit: int) -> int:
-        """Remove idempotency keys of that age."""
         return await self._pool.execute(SQL["expire_idempotency_keys"], older_than_seconds, limit)
 
     async def delete_old_jobs(self, *, older_than_seconds: float, limit: int) -> int:
-        """Remove terminal jobs of that age, with specs, attempts and transitions, whose cluster jobs are all gone."""
-
         async def work(connection: Connection) -> int:
             old = await connection.fetch(SQL["old_jobs"], older_than_seconds, limit)
             if old:
@@ -61,7 +56,6 @@ class PostgresSweepStore:
         return await self._pool.run(work, transaction=True)
 
     async def delete_old_transitions(self, *, older_than_seconds: float, limit: int) -> HistoryRemoved:
-        """Remove the history of jobs that ended so long ago: of those among the next `limit` transitions, on a walk over all."""
         row = await self._pool.fetchrow(SQL["old_transitions"], older_than_seconds, limit, self._transitions_after)
         assert row is not None
         more = row["seen"] >= limit
@@ -69,16 +63,15 @@ class PostgresSweepStore:
         return HistoryRemoved(deleted=row["deleted"], more=more)
 
     async def delete_old_dead_letters(self, *, older_than_seconds: float, limit: int) -> int:
-        """Remove dead letters of that age."""
         return await self._pool.execute(SQL["old_dead_letters"], older_than_seconds, limit)
 
     async def vacuum_behind(self, *, dead_rows: int = DEAD_ROWS) -> str | None:
-        """Return the table that vacuum has not cleaned up behind us, if there is one: the worst, by the server's statistics."""
+        """Return the table, by the server's statistics, with the most dead rows, if there are more than `dead_rows`."""
         row = await self._pool.fetchrow(SQL["vacuum_behind"], dead_rows)
         return None if row is None else str(row["relname"])
 
     async def _maintain_partitions(self) -> None:
-        """Keep partitions of the history ahead of time. Late is harmless: rows then land in the default partition."""
+        """Make the partitions of the coming months. If it is late, rows go to the default partition; that is harmless."""
         if time.monotonic() - self._partitions_at < PARTITIONS_SECONDS:
             return
 
@@ -89,6 +82,10 @@ class PostgresSweepStore:
         try:
             await self._pool.run(work, transaction=True)
         except (TemporaryError, PermanentError, asyncpg.PostgresError) as error:
-            _log.warning("partitions not maintained; tried again at the next sweep", error=str(error))
+            _log.warning(
+                "partitions were not maintained; the next sweep tries again",
+                action="partitions.maintain",
+                error=str(error),
+            )
         else:
             self._partitions_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""API tokens: their hashes, and whether they may be used now."""
+"""API tokens."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ class PostgresTokenStore:
         self._pool = pool
 
     async def find_token(self, token_hash: bytes) -> Token | None:
-        """Return the token with that hash if it may be used now (not revoked, not expired), by the database's clock."""
         row = await self._pool.fetchrow(SQL["find_token"], token_hash)
         return None if row is None else rows.token(row)
 
     async def add_token(self, token: Token) -> None:
-        """Store a token; one of the same name and hash is left as it is."""
         await self._pool.execute(
             SQL["add_token"],
             token.token_hash,
@@ -33,9 +31,7 @@ class PostgresTokenStore:
         )
 
     async def list_tokens(self) -> list[Token]:
-        """Return all tokens, newest first."""
         return [rows.token(row) for row in await self._pool.fetch(SQL["list_tokens"])]
 
     async def revoke_token(self, name: str) -> int:
-        """Revoke all tokens of that name; return how many."""
         return await self._pool.execute(SQL["revoke_token"], name)
