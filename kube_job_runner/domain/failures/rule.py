@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import signal as signals
-from collections.abc import Iterable, Mapping
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -111,46 +112,26 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return codes.reason_code(self.rule.category)
 
 
+class Ruling(NamedTuple):
+    """What a row says about its signal: the verdict, the category, and the class of the time that the signal may last."""
+
+    verdict: Action
+    category: str
+    grace: Grace = ""
+
+
+fail_now = functools.partial(Ruling, "fail_now")
+fail_after_grace = functools.partial(Ruling, "fail_after_grace")
+retry_free = functools.partial(Ruling, "retry_free")
+wait = functools.partial(Ruling, "wait")
+application = functools.partial(Ruling, "application")
+
+
 def grace_seconds(rule: Rule, graces: Mapping[str, float] = GRACES_SECONDS) -> float:
     """Return how long the signal of a rule may last: the rule's own time, or the time of its class in `graces`."""
     if rule.grace_seconds is not None:
         return rule.grace_seconds
     return graces.get(rule.grace, GRACES_SECONDS[rule.grace])
-
-
-def row(
-    name: str,
-    pattern: str = "",
-    *,
-    where: Where,
-    reasons: Iterable[str] = (),
-    exit_codes: Iterable[int] = (),
-    without_names: bool = False,
-    category: str,
-    verdict: Action,
-    grace: Grace = "",
-    explanation: str,
-    source: str,
-    refusal: Refusal | None = None,
-) -> Rule:
-    """Return a rule. The pattern is searched anywhere in a message, in any case and across lines.
-
-    A module fixes with `functools.partial` what its rows share.
-    """
-    return Rule(
-        name=name,
-        where=where,
-        reasons=frozenset(reasons),
-        pattern=re.compile(pattern, re.IGNORECASE | re.DOTALL) if pattern else None,
-        exit_codes=frozenset(exit_codes),
-        without_names=without_names,
-        category=category,
-        verdict=verdict,
-        grace=grace,
-        explanation=explanation,
-        source=source,
-        refusal=refusal,
-    )
 
 
 def finding(rule: Rule, message: str, *, reason: str = "", exit_code: int | None = None, **place: object) -> Finding:

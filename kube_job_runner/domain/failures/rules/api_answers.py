@@ -10,269 +10,195 @@ from __future__ import annotations
 import functools
 
 from kube_job_runner.domain.failures import refusals
-from kube_job_runner.domain.failures.rule import Rule, row
+from kube_job_runner.domain.failures.rule import Rule, fail_after_grace, fail_now, retry_free, wait
+from kube_job_runner.domain.failures.rules.rule_rows import by_reason, row
 
-_api = functools.partial(row, where="api")
+_text = functools.partial(row, where="api")
+_reason = functools.partial(by_reason, where="api")
 
 RULES: tuple[Rule, ...] = (
-    _api(
+    _text(
         "api-too-large",
-        r"request (entity )?(is )?too large|larger than max|exceeds the limit .{0,40}bytes|limit is \d{6,}|"
-        r"size limit|may not be more than \d+ bytes|must have at most \d+ bytes",
-        category="request_invalid",
-        verdict="fail_now",
-        explanation=(
-            "The job is too large for the cluster: {message}. Move large values out of its environment and arguments."
-        ),
-        source="apiserver and etcd request limits (3 MiB, 1.5 MiB)",
+        r"request (entity )?(is )?too large|larger than max|exceeds the limit .{0,40}bytes|limit is \d{6,}|size limit|"
+        r"may not be more than \d+ bytes|must have at most \d+ bytes",
+        fail_now("request_invalid"),
+        "The job is too large for the cluster: {message}. Move large values out of its environment and arguments.",
+        "apiserver and etcd request limits (3 MiB, 1.5 MiB)",
         refusal=refusals.SPEC_REJECTED,
     ),
-    _api(
+    _text(
         "webhook-broken",
-        r"fail(ed|ing) (to call|calling) (\S+ )?webhook.*(has prevented the request from succeeding|"
-        r"allowed\W{1,6}false)",
-        category="admission_unavailable",
-        verdict="fail_after_grace",
-        grace="admission",
-        explanation=("An admission webhook of the cluster answers with an error: {message}. Its operator must fix it."),
-        source="apiserver admission/plugin/webhook; client-go GenericServerResponse",
+        r"fail(ed|ing) (to call|calling) (\S+ )?webhook.*(has prevented the request from succeeding|allowed\W{1,6}false)",
+        fail_after_grace("admission_unavailable", "admission"),
+        "An admission webhook of the cluster answers with an error: {message}. Its operator must fix it.",
+        "apiserver admission/plugin/webhook; client-go GenericServerResponse",
     ),
-    _api(
+    _text(
         "webhook-denied",
-        r"denied the request|denied request|admission webhook .{0,300}denied|"
-        r"ValidatingAdmissionPolicy .{0,300}denied",
-        category="admission_denied",
-        verdict="fail_now",
-        explanation=(
-            "A policy of the cluster refused the job: {message}. Change the job so that the policy allows it."
-        ),
-        source="apiserver webhook/errors/statuserror.go; policy/validating",
+        r"denied the request|denied request|admission webhook .{0,300}denied|ValidatingAdmissionPolicy .{0,300}denied",
+        fail_now("admission_denied"),
+        "A policy of the cluster refused the job: {message}. Change the job so that the policy allows it.",
+        "apiserver webhook/errors/statuserror.go; policy/validating",
         refusal=refusals.ADMISSION_DENIED,
     ),
-    _api(
+    _text(
         "webhook-unreachable",
         r"fail(ed|ing) (to call|calling) (\S+ )?webhook|no endpoints available for service|conversion webhook|"
         r"webhook.{0,300}(timed? ?out|deadline|refused|unavailable|no such host|x509|EOF)",
-        category="admission_unavailable",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation=(
-            "An admission webhook of the cluster does not answer, so the job could not be created: {message}. "
-            "The create is retried."
-        ),
-        source="apiserver admission/plugin/webhook, failurePolicy Fail",
+        retry_free("admission_unavailable", "infrastructure"),
+        "An admission webhook of the cluster does not answer, so the job could not be created: {message}. The create is retried.",
+        "apiserver admission/plugin/webhook, failurePolicy Fail",
     ),
-    _api(
+    _text(
         "admission-not-ready",
         r"not yet ready to handle request|no API token found for service account|caches? not synchronized",
-        category="api_unavailable",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation="The API server is still starting up: {message}. The request is retried.",
-        source="apiserver admission initializer, serviceaccount admission",
+        retry_free("api_unavailable", "infrastructure"),
+        "The API server is still starting up: {message}. The request is retried.",
+        "apiserver admission initializer, serviceaccount admission",
     ),
-    _api(
+    _text(
         "quota-spec",
         r"failed quota|insufficient quota to (match|consume)",
-        category="admission_denied",
-        verdict="fail_now",
-        explanation=(
-            "A quota of the namespace needs values that the job does not set: {message}. "
-            "Set the requests and limits that it names."
-        ),
-        source="apiserver plugin/resourcequota, resource_access.go and controller.go",
+        fail_now("admission_denied"),
+        "A quota of the namespace needs values that the job does not set: {message}. Set the requests and limits that it names.",
+        "apiserver plugin/resourcequota, resource_access.go and controller.go",
     ),
-    _api(
+    _text(
         "quota-zero",
         r"exceeded quota.*limited: [^\s=]*=0(?![.\d])",
-        category="quota_exceeded",
-        verdict="fail_after_grace",
-        grace="infrastructure",
-        explanation=(
-            "A quota of the namespace sets a limit of 0 for something that the job needs: {message}. "
-            "Have the quota raised."
-        ),
-        source="apiserver plugin/resourcequota/controller.go",
+        fail_after_grace("quota_exceeded", "infrastructure"),
+        "A quota of the namespace sets a limit of 0 for something that the job needs: {message}. Have the quota raised.",
+        "apiserver plugin/resourcequota/controller.go",
         refusal=refusals.QUOTA_EXCEEDED,
     ),
-    _api(
+    _text(
         "quota-full",
         r"exceeded quota|status unknown for quota|quota.{0,60}exceeded|exceeds quota",
-        category="quota_exceeded",
-        verdict="wait",
-        explanation="The quota of the namespace is used up: {message}. The job waits until other jobs have ended.",
-        source="apiserver plugin/resourcequota/controller.go",
+        wait("quota_exceeded"),
+        "The quota of the namespace is used up: {message}. The job waits until other jobs have ended.",
+        "apiserver plugin/resourcequota/controller.go",
         refusal=refusals.QUOTA_EXCEEDED,
     ),
-    _api(
+    _text(
         "quota-busy",
         r"resource ?quota.{0,80}(timed? ?out|timeout)|cannot be fulfilled on resourcequotas",
-        category="api_unavailable",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation="The API server could not count the quota in time: {message}. The request is retried.",
-        source="apiserver plugin/resourcequota/controller.go",
+        retry_free("api_unavailable", "infrastructure"),
+        "The API server could not count the quota in time: {message}. The request is retried.",
+        "apiserver plugin/resourcequota/controller.go",
         refusal=refusals.QUOTA_EXCEEDED,
     ),
-    _api(
+    _text(
         "pod-security",
         r"violates PodSecurity|PodSecurityPolicy|security context constraint|\bscc\b",
-        category="admission_denied",
-        verdict="fail_now",
-        explanation=(
-            "The security standard of the namespace forbids the pod of the job: {message}. "
-            "Change its security settings, or use another namespace."
-        ),
-        source="pod-security-admission; OpenShift security context constraints",
+        fail_now("admission_denied"),
+        "The security standard of the namespace forbids the pod of the job: {message}. "
+        "Change its security settings, or use another namespace.",
+        "pod-security-admission; OpenShift security context constraints",
     ),
-    _api(
+    _text(
         "service-account-missing",
         r"service ?accounts? \S{0,300} ?not found|error looking up service account|"
         r"service account .{0,300}(was )?not found|\b(secret|configmap)s? \"\S{1,300}\" not found",
-        category="config_missing",
-        verdict="fail_after_grace",
-        grace="config",
-        explanation=(
-            "The job refers to an object that is missing in its namespace: {message}. Create it, or correct the name."
-        ),
-        source="apiserver plugin serviceaccount admission",
+        fail_after_grace("config_missing", "config"),
+        "The job refers to an object that is missing in its namespace: {message}. Create it, or correct the name.",
+        "apiserver plugin serviceaccount admission",
     ),
-    _api(
+    _text(
         "namespace-missing",
         r"namespaces? \S{1,300} not found|namespaces? .{0,300} does not exist",
-        category="config_missing",
-        verdict="fail_now",
-        explanation="The namespace of the job does not exist: {message}. Create it, or use another namespace.",
-        source="apiserver plugin namespace/lifecycle admission",
+        fail_now("config_missing"),
+        "The namespace of the job does not exist: {message}. Create it, or use another namespace.",
+        "apiserver plugin namespace/lifecycle admission",
     ),
-    _api(
+    _text(
         "namespace-terminating",
         r"because it is being terminated",
-        category="admission_denied",
-        verdict="fail_now",
-        explanation="The namespace of the job is being deleted: {message}. Use another namespace.",
-        source="apiserver plugin namespace/lifecycle admission",
+        fail_now("admission_denied"),
+        "The namespace of the job is being deleted: {message}. Use another namespace.",
+        "apiserver plugin namespace/lifecycle admission",
         refusal=refusals.NAMESPACE_TERMINATING,
     ),
-    _api(
+    _text(
         "rbac",
         r"cannot \w+ resource|cannot (create|get|list|watch|delete|patch|update|impersonate) |is not allowed to|"
         r"attempting to grant .{0,40}privileges",
-        category="admission_denied",
-        verdict="fail_now",
-        explanation="This installation lacks a right in the cluster: {message}. Its operator must grant it.",
-        source="apiserver authorization, responsewriters/errors.go",
+        fail_now("admission_denied"),
+        "This installation lacks a right in the cluster: {message}. Its operator must grant it.",
+        "apiserver authorization, responsewriters/errors.go",
         refusal=refusals.FORBIDDEN,
     ),
-    _api(
+    _text(
         "api-conflict",
         r"the object has been modified|object is being deleted|operation cannot be fulfilled|StorageError|"
         r"precondition failed|try again later",
-        category="api_unavailable",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation="Somebody else changed the same object at that moment: {message}. The request is retried.",
-        source="apiserver registry/generic, storage conflicts",
+        retry_free("api_unavailable", "infrastructure"),
+        "Somebody else changed the same object at that moment: {message}. The request is retried.",
+        "apiserver registry/generic, storage conflicts",
     ),
-    _api(
+    _text(
         "api-name-taken",
         r"already exists",
-        category="name_taken",
-        verdict="fail_now",
-        explanation="An object with that name exists in the cluster and does not belong to this job: {message}.",
-        source="apiserver registry/generic AlreadyExists",
+        fail_now("name_taken"),
+        "An object with that name exists in the cluster and does not belong to this job: {message}.",
+        "apiserver registry/generic AlreadyExists",
     ),
-    _api(
+    _text(
         "request-invalid",
         r" is invalid: |invalid value|required value|unknown field|strict decoding error|cannot unmarshal|"
-        r"could not find the requested resource|no matches for kind|error (decoding|parsing|converting)|"
-        r"unsupported value|field is immutable|must be (a|an|one|no|less|greater|specified|unique|valid)\b|"
-        r"duplicate value|cannot be handled as a|the provided .{0,40} is not|unrecognized type|is not a known|"
-        r"converting \(|failed to parse",
-        category="request_invalid",
-        verdict="fail_now",
-        explanation=(
-            "The cluster does not accept the job as it is written: {message}. Correct the field that it names."
-        ),
-        source="apiserver validation and decoding",
+        r"could not find the requested resource|no matches for kind|error (decoding|parsing|converting)|unsupported value|"
+        r"field is immutable|must be (a|an|one|no|less|greater|specified|unique|valid)\b|duplicate value|cannot be handled as a|"
+        r"the provided .{0,40} is not|unrecognized type|is not a known|converting \(|failed to parse",
+        fail_now("request_invalid"),
+        "The cluster does not accept the job as it is written: {message}. Correct the field that it names.",
+        "apiserver validation and decoding",
     ),
-    _api(
+    _text(
         "admission-refused",
         r" is forbidden: |is forbidden\b.{0,40}:|pod rejected|not allowed by policy",
-        category="admission_denied",
-        verdict="fail_now",
-        explanation="A rule of the cluster refused the job: {message}. Change the job so that the rule allows it.",
-        source="apiserver admission plugins: LimitRanger, Priority, RuntimeClass, NodeRestriction and others",
+        fail_now("admission_denied"),
+        "A rule of the cluster refused the job: {message}. Change the job so that the rule allows it.",
+        "apiserver admission plugins: LimitRanger, Priority, RuntimeClass, NodeRestriction and others",
     ),
-    _api(
+    _text(
         "api-unavailable",
         r"etcd|leader changed|(request )?timed? ?out|timeout|deadline ?exceeded|context cancell?ed|"
         r"connection (refused|reset|lost|closed)|\bEOF\b|broken pipe|GOAWAY|too many requests|please try again|"
         r"could not be completed|server (is )?(currently )?(unable|overloaded|busy)|server was unable|"
-        r"apiserver (not ready|is (shutting|starting))|shutting down|internal server error|bad gateway|"
-        r"service unavailable|gateway time|no such host|no route to host|unreachable|stream error|dial tcp|"
-        r"i/o timeout|TLS handshake|x509|http2:|unauthorized|asked for the client to provide credentials|"
-        r"token (has )?expired|the server rejected our request|an error on the server|raft|mvcc|"
-        r"database space exceeded",
-        category="api_unavailable",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation="The API server of the cluster could not do it now: {message}. The request is retried.",
-        source="apiserver, etcd, client-go and net/http error texts",
+        r"apiserver (not ready|is (shutting|starting))|shutting down|internal server error|bad gateway|service unavailable|"
+        r"gateway time|no such host|no route to host|unreachable|stream error|dial tcp|i/o timeout|TLS handshake|x509|http2:|"
+        r"unauthorized|asked for the client to provide credentials|token (has )?expired|the server rejected our request|"
+        r"an error on the server|raft|mvcc|database space exceeded",
+        retry_free("api_unavailable", "infrastructure"),
+        "The API server of the cluster could not do it now: {message}. The request is retried.",
+        "apiserver, etcd, client-go and net/http error texts",
     ),
-    _api(
+    _reason(
         "api-reason-unavailable",
-        reasons=(
-            "InternalError",
-            "ServerTimeout",
-            "Timeout",
-            "TooManyRequests",
-            "ServiceUnavailable",
-            "Conflict",
-            "Expired",
-            "Unauthorized",
-            "StoreReadError",
-            "Gone",
-            "Unknown",
-        ),
-        category="api_unavailable",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation=(
-            "The API server of the cluster could not do it now ({reason}): {message}. The request is retried."
-        ),
-        source="meta/v1 StatusReason",
+        "InternalError ServerTimeout Timeout TooManyRequests ServiceUnavailable Conflict Expired Unauthorized "
+        "StoreReadError Gone Unknown",
+        retry_free("api_unavailable", "infrastructure"),
+        "The API server of the cluster could not do it now ({reason}): {message}. The request is retried.",
+        "meta/v1 StatusReason",
     ),
-    _api(
+    _reason(
         "api-reason-name-taken",
-        reasons=("AlreadyExists",),
-        category="name_taken",
-        verdict="fail_now",
-        explanation="An object with that name exists in the cluster and does not belong to this job: {message}.",
-        source="meta/v1 StatusReason",
+        "AlreadyExists",
+        fail_now("name_taken"),
+        "An object with that name exists in the cluster and does not belong to this job: {message}.",
+        "meta/v1 StatusReason",
     ),
-    _api(
+    _reason(
         "api-reason-invalid",
-        reasons=(
-            "Invalid",
-            "BadRequest",
-            "RequestEntityTooLarge",
-            "UnsupportedMediaType",
-            "MethodNotAllowed",
-            "NotAcceptable",
-            "NotFound",
-        ),
-        category="request_invalid",
-        verdict="fail_now",
-        explanation="The cluster does not accept the job as it is written ({reason}): {message}. Correct the job.",
-        source="meta/v1 StatusReason",
+        "Invalid BadRequest RequestEntityTooLarge UnsupportedMediaType MethodNotAllowed NotAcceptable NotFound",
+        fail_now("request_invalid"),
+        "The cluster does not accept the job as it is written ({reason}): {message}. Correct the job.",
+        "meta/v1 StatusReason",
     ),
-    _api(
+    _reason(
         "api-reason-forbidden",
-        reasons=("Forbidden",),
-        category="admission_denied",
-        verdict="fail_now",
-        explanation="A rule of the cluster refused the job: {message}. Change the job so that the rule allows it.",
-        source="meta/v1 StatusReason",
+        "Forbidden",
+        fail_now("admission_denied"),
+        "A rule of the cluster refused the job: {message}. Change the job so that the rule allows it.",
+        "meta/v1 StatusReason",
     ),
 )

@@ -7,160 +7,121 @@ from __future__ import annotations
 
 import functools
 
-from kube_job_runner.domain.failures.rule import Rule, row
-from kube_job_runner.domain.failures.rules.shared import NODE_FAULT
+from kube_job_runner.domain.failures.rule import Rule, application, fail_after_grace, fail_now, retry_free
+from kube_job_runner.domain.failures.rules.rule_rows import NODE_FAULT, row
 
-MAKE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+MAKE = "CreateContainerConfigError CreateContainerError RunContainerError"
 make = functools.partial(row, where="container.waiting", reasons=MAKE)
-node_fault = functools.partial(make, category="runtime_error", verdict="retry_free", grace="infrastructure")
+
+
+def node_fault(name: str, pattern: str, explanation: str, source: str) -> Rule:
+    """Return the row of a fault that is the node's own."""
+    return make(name, pattern, retry_free("runtime_error", "infrastructure"), explanation + NODE_FAULT, source)
+
 
 RULES: tuple[Rule, ...] = (
-    node_fault(
+    make(
         "config-cache-late",
         r"failed to sync (secret|configmap) cache|have not yet been read at least once|"
         r"informer.{0,40}not.{0,10}synced|no relationship found between node",
-        explanation=(
-            "Node {node} has not yet received the configuration of container {container}: {message}. "
-            "The node retries by itself."
-        ),
-        source="kubelet kubelet_pods.go, configmap and secret managers; node authorizer",
+        retry_free("runtime_error", "infrastructure"),
+        "Node {node} has not yet received the configuration of container {container}: {message}. The node retries by itself.",
+        "kubelet kubelet_pods.go, configmap and secret managers; node authorizer",
     ),
     make(
         "config-missing",
-        r"\b(secret|configmap)s? \S{0,300} ?not found|couldn't find key|"
-        r"references? non-?existent (secret|config)( map)? key|"
+        r"\b(secret|configmap)s? \S{0,300} ?not found|couldn't find key|references? non-?existent (secret|config)( map)? key|"
         r"(secret|configmap) .{0,200}(does not exist|doesn't exist)|serviceaccounts? \S{1,300} not found",
-        category="config_missing",
-        verdict="fail_after_grace",
-        grace="config",
-        explanation=(
-            "Container {container} refers to an object that is missing: {message}. "
-            "Create it in the namespace of the job, or correct the name."
-        ),
-        source="kubelet kubelet_pods.go, makeEnvironmentVariables",
+        fail_after_grace("config_missing", "config"),
+        "Container {container} refers to an object that is missing: {message}. "
+        "Create it in the namespace of the job, or correct the name.",
+        "kubelet kubelet_pods.go, makeEnvironmentVariables",
     ),
     make(
         "runs-as-root",
         r"runAsNonRoot|run as root|RunAsUser.{0,60}(root|forbid)|non-root",
-        category="security_policy",
-        verdict="fail_now",
-        explanation=(
-            "The platform forbids root, and container {container} would run as root, or its image names no user: "
-            "{message}. Give the image a numeric user, or set one."
-        ),
-        source="kubelet security_context_others.go, verifyRunAsNonRoot",
+        fail_now("security_policy"),
+        "The platform forbids root, and container {container} would run as root, or its image names no user: "
+        "{message}. Give the image a numeric user, or set one.",
+        "kubelet security_context_others.go, verifyRunAsNonRoot",
     ),
     node_fault(
         "profile-tool",
         r"apparmor_parser (version|resolves)|get apparmor_parser",
-        explanation=(
-            "Node {node} cannot use its own AppArmor tools for container {container}: {message}." + NODE_FAULT
-        ),
-        source="containerd contrib/apparmor",
+        "Node {node} cannot use its own AppArmor tools for container {container}: {message}.",
+        "containerd contrib/apparmor",
     ),
     make(
         "profile-unnamed",
         r"empty localhost \w+ profile",
-        category="security_policy",
-        verdict="fail_now",
-        explanation=(
-            "The security profile of container {container} has no name: {message}. Name it, or choose another profile."
-        ),
-        source="containerd internal/cri spec opts",
+        fail_now("security_policy"),
+        "The security profile of container {container} has no name: {message}. Name it, or choose another profile.",
+        "containerd internal/cri spec opts",
     ),
     make(
         "security-profile-missing",
         r"apparmor|seccomp|selinux|localhost profile",
-        category="security_policy",
-        verdict="fail_after_grace",
-        grace="config",
-        explanation=(
-            "Node {node} cannot apply the security profile of container {container}: {message}. "
-            "Load the profile onto the nodes, or choose another profile."
-        ),
-        source="containerd internal/cri spec opts; runc apparmor and seccomp; kubelet seccomp profile paths",
+        fail_after_grace("security_policy", "config"),
+        "Node {node} cannot apply the security profile of container {container}: {message}. "
+        "Load the profile onto the nodes, or choose another profile.",
+        "containerd internal/cri spec opts; runc apparmor and seccomp; kubelet seccomp profile paths",
     ),
     make(
         "memory-floor",
         r"init was OOM-?killed|memory limit too low\?|unable to set memory limit to|OOM.?killed",
-        category="out_of_memory",
-        verdict="application",
-        explanation=(
-            "Container {container} ran out of memory before its command began: {message}. "
-            "Raise its memory limit (resources.memory)."
-        ),
-        source="runc process_linux.go, OOM at init",
+        application("out_of_memory"),
+        "Container {container} ran out of memory before its command began: {message}. Raise its memory limit (resources.memory).",
+        "runc process_linux.go, OOM at init",
     ),
     make(
         "memory-limit-invalid",
         r"minimum memory limit|memory limit .{0,80}(too low|at least)|set memory limit .{0,80}too (low|small)|"
         r"cpu.{0,40}(quota|shares|period).{0,40}(invalid|too (low|small)|out of range)|invalid (cpu|memory)",
-        category="config_invalid",
-        verdict="fail_now",
-        explanation=(
-            "The resources of container {container} are below the minimum of the runtime: {message}. Raise them."
-        ),
-        source="moby daemon/daemon_unix.go; CRI-O minimum memory",
+        fail_now("config_invalid"),
+        "The resources of container {container} are below the minimum of the runtime: {message}. Raise them.",
+        "moby daemon/daemon_unix.go; CRI-O minimum memory",
     ),
     make(
         "subpath",
         r"(create|prepare|make|clean) subPath|subPath .{0,60}volumeMount",
-        category="volume_unavailable",
-        verdict="retry_free",
-        grace="volume",
-        explanation=(
-            "Node {node} could not prepare a directory on a volume of container {container}: {message}. "
-            "The volume may be broken or read-only. A new attempt is free."
-        ),
-        source="kubelet kubelet_pods.go, makeMounts; details are hidden on purpose",
+        retry_free("volume_unavailable", "volume"),
+        "Node {node} could not prepare a directory on a volume of container {container}: {message}. "
+        "The volume may be broken or read-only. A new attempt is free.",
+        "kubelet kubelet_pods.go, makeMounts; details are hidden on purpose",
     ),
     make(
         "volume-not-mounted",
         r"cannot find volume \S+ to mount|hasn't been mounted|unmounted volumes|stale (NFS )?file handle|"
         r"transport endpoint is not connected|mkdir \"?/\S+ file exists|"
-        r"/volumes/kubernetes\.io~\S+ .{0,300}(host is down|input/output error|no route to host|permission denied|"
-        r"timed out)",
-        category="volume_unavailable",
-        verdict="retry_free",
-        grace="volume",
-        explanation=(
-            "A volume of container {container} is not ready on node {node}: {message}. A new attempt is free."
-        ),
-        source="kubelet kubelet_pods.go, makeMounts; kernel ESTALE and ENOTCONN",
+        r"/volumes/kubernetes\.io~\S+ .{0,300}(host is down|input/output error|no route to host|permission denied|timed out)",
+        retry_free("volume_unavailable", "volume"),
+        "A volume of container {container} is not ready on node {node}: {message}. A new attempt is free.",
+        "kubelet kubelet_pods.go, makeMounts; kernel ESTALE and ENOTCONN",
     ),
     node_fault(
         "snapshot-lost",
         r"^(?!.*no space left on device).*(failed to stat parent|/snapshots/\d+/\S* no such file|unpacking image|"
         r"failed to extract layer|content digest \S+ not found|error creating overlay mount|"
         r"does not match provided manifest digest)",
-        explanation="Node {node} lost a part of the image of container {container}: {message}." + NODE_FAULT,
-        source="containerd snapshots and content store; containers/storage; moby overlay2",
+        "Node {node} lost a part of the image of container {container}: {message}.",
+        "containerd snapshots and content store; containers/storage; moby overlay2",
     ),
     make(
         "host-path-missing",
         r"bind source path does not exist|hostPath type check failed|failed to stat \S+: stat|"
         r"failed to resolve symlink|source path .{0,200}(does not exist|not found)|"
         r"\" spec: (l?stat|open) (?!/dev/)\S+: no such file|failed to mkdir \S+: mkdir|failed to evaluate symlinks",
-        category="volume_missing",
-        verdict="fail_after_grace",
-        grace="config",
-        explanation=(
-            "Container {container} mounts a directory that does not exist on node {node}: {message}. "
-            "Create it, or correct the path."
-        ),
-        source="containerd internal/cri WithMounts; CRI-O addOCIBindMounts; moby volume/mounts validate",
+        fail_after_grace("volume_missing", "config"),
+        "Container {container} mounts a directory that does not exist on node {node}: {message}. Create it, or correct the path.",
+        "containerd internal/cri WithMounts; CRI-O addOCIBindMounts; moby volume/mounts validate",
     ),
     make(
         "mount-source-missing",
         r"^\s*(failed to )?(l?stat|open) \S+: .{0,80}no such file",
-        reasons=("CreateContainerConfigError",),
-        category="volume_missing",
-        verdict="fail_after_grace",
-        grace="config",
-        explanation=(
-            "A volume of container {container} points to a directory that does not exist on node {node}: {message}. "
-            "Create it, or correct the path."
-        ),
-        source="kubelet kubelet_pods.go, makeMounts: the command is not looked at yet",
+        fail_after_grace("volume_missing", "config"),
+        "A volume of container {container} points to a directory that does not exist on node {node}: {message}. "
+        "Create it, or correct the path.",
+        "kubelet kubelet_pods.go, makeMounts: the command is not looked at yet",
+        reasons="CreateContainerConfigError",
     ),
 )

@@ -11,26 +11,25 @@ import functools
 
 import msgspec
 
-from kube_job_runner.domain.failures.rule import Rule, row
+from kube_job_runner.domain.failures.rule import Rule, application, fail_after_grace, fail_now, retry_free
 from kube_job_runner.domain.failures.rules import container_config, container_launch
 from kube_job_runner.domain.failures.rules.container_config import MAKE
 from kube_job_runner.domain.failures.rules.container_launch import OCI
-from kube_job_runner.domain.failures.rules.shared import NODE_FAULT
+from kube_job_runner.domain.failures.rules.rule_rows import NODE_FAULT, by_reason, row
 
 _CAUSES = (*container_config.RULES, *container_launch.RULES)
-_ENDED = frozenset({"StartError", "ContainerCannotRun"})
+_ENDED = "StartError ContainerCannotRun"
 
-_start = functools.partial(row, where="container.waiting")
+_text = functools.partial(row, where="container.waiting")
+_reason = functools.partial(by_reason, where="container.waiting")
 
-_RUNTIME_REFUSED = _start(
+_RUNTIME_REFUSED = _text(
     "runtime-refused",
     r"OCI runtime|shim task|containerd task|unable to start container process|container create failed",
-    reasons=("CreateContainerError", "RunContainerError"),
-    category="runtime_error",
-    verdict="retry_free",
-    grace="infrastructure",
-    explanation="The runtime of node {node} failed to start container {container}: {message}." + NODE_FAULT,
-    source=OCI,
+    retry_free("runtime_error", "infrastructure"),
+    "The runtime of node {node} failed to start container {container}: {message}." + NODE_FAULT,
+    OCI,
+    reasons="CreateContainerError RunContainerError",
 )
 
 
@@ -40,7 +39,7 @@ def _ended(rule: Rule) -> Rule:
         rule,
         name=f"start-{rule.name}",
         where="container.terminated",
-        reasons=_ENDED,
+        reasons=frozenset(_ENDED.split()),
         # The container has ended: nothing is left to wait for.
         verdict="fail_now" if rule.verdict == "fail_after_grace" else rule.verdict,
         grace="",
@@ -50,100 +49,72 @@ def _ended(rule: Rule) -> Rule:
 RULES: tuple[Rule, ...] = (
     *_CAUSES,
     _RUNTIME_REFUSED,
-    _start(
+    _text(
         "container-refused",
         r"\S",
+        fail_after_grace("config_invalid", "runtime"),
+        "Node {node} cannot create container {container} with these settings: {message}. Correct the job.",
+        "kubelet kuberuntime_container.go",
         reasons=MAKE,
-        category="config_invalid",
-        verdict="fail_after_grace",
-        grace="runtime",
-        explanation=(
-            "Node {node} cannot create container {container} with these settings: {message}. Correct the job."
-        ),
-        source="kubelet kuberuntime_container.go",
     ),
-    _start(
+    _reason(
         "container-refused-silently",
-        reasons=MAKE,
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation=(
-            "Node {node} could not create container {container} and does not say why ({reason})." + NODE_FAULT
-        ),
-        source="kubelet kuberuntime_container.go",
+        MAKE,
+        retry_free("runtime_error", "infrastructure"),
+        "Node {node} could not create container {container} and does not say why ({reason})." + NODE_FAULT,
+        "kubelet kuberuntime_container.go",
     ),
-    _start(
+    _reason(
         "start-hook",
-        reasons=("PostStartHookError",),
-        category="config_invalid",
-        verdict="fail_now",
-        explanation="The postStart hook of container {container} failed ({message}). Correct the hook.",
-        source="kubelet lifecycle/handlers.go; the output is hidden so that no secret leaks",
+        "PostStartHookError",
+        fail_now("config_invalid"),
+        "The postStart hook of container {container} failed ({message}). Correct the hook.",
+        "kubelet lifecycle/handlers.go; the output is hidden so that no secret leaks",
     ),
-    _start(
+    _reason(
         "read-only-mounts",
-        reasons=("RROUnsupported",),
-        category="config_invalid",
-        verdict="fail_now",
-        explanation=(
-            "Container {container} asks for recursive read-only mounts, which the runtime of node {node} does not "
-            "have: {message}."
-        ),
-        source="cri-api pkg/errors ErrRROUnsupported",
+        "RROUnsupported",
+        fail_now("config_invalid"),
+        "Container {container} asks for recursive read-only mounts, which the runtime of node {node} does not have: {message}.",
+        "cri-api pkg/errors ErrRROUnsupported",
     ),
-    _start(
+    _reason(
         "node-hook",
-        reasons=("PreCreateHookError", "PreStartHookError"),
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation=(
-            "Node {node} could not assign CPU, memory or a device to container {container}: {message}." + NODE_FAULT
-        ),
-        source="kubelet kuberuntime_container.go, internal lifecycle",
+        "PreCreateHookError PreStartHookError",
+        retry_free("runtime_error", "infrastructure"),
+        "Node {node} could not assign CPU, memory or a device to container {container}: {message}." + NODE_FAULT,
+        "kubelet kuberuntime_container.go, internal lifecycle",
     ),
-    _start(
+    _reason(
         "crash-loop",
-        reasons=("CrashLoopBackOff",),
-        category="application_exit",
-        verdict="application",
-        explanation="Container {container} ends again and again soon after its start: {message}. Its log says why.",
-        source="kubelet kuberuntime_manager.go, doBackOff",
+        "CrashLoopBackOff",
+        application("application_exit"),
+        "Container {container} ends again and again soon after its start: {message}. Its log says why.",
+        "kubelet kuberuntime_manager.go, doBackOff",
     ),
-    _start(
+    _reason(
         "sandbox",
-        reasons=(
-            "CreatePodSandboxError",
-            "ConfigPodSandboxError",
-            "KillPodSandboxError",
-            "NetworkNotReady",
-            "SandboxChanged",
-        ),
-        category="sandbox_failed",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation="Node {node} could not set up the network or the sandbox of the pod: {message}." + NODE_FAULT,
-        source="kubelet container/sync_result.go",
+        "CreatePodSandboxError ConfigPodSandboxError KillPodSandboxError NetworkNotReady SandboxChanged",
+        retry_free("sandbox_failed", "infrastructure"),
+        "Node {node} could not set up the network or the sandbox of the pod: {message}." + NODE_FAULT,
+        "kubelet container/sync_result.go",
     ),
-    _start(
+    _reason(
         "node-cannot-stop",
-        reasons=("KillContainerError", "RemoveContainerError", "ContainerRestoreError", "CheckpointError"),
-        category="runtime_error",
-        verdict="retry_free",
-        grace="infrastructure",
-        explanation="Node {node} could not stop an earlier container: {message}." + NODE_FAULT,
-        source="kubelet container/sync_result.go",
+        "KillContainerError RemoveContainerError ContainerRestoreError CheckpointError",
+        retry_free("runtime_error", "infrastructure"),
+        "Node {node} could not stop an earlier container: {message}." + NODE_FAULT,
+        "kubelet container/sync_result.go",
     ),
-    *(_ended(rule) for rule in _CAUSES if rule.reasons == MAKE),  # the others come before anything is started
+    # Causes with fewer reasons come before anything is started.
+    *(_ended(rule) for rule in _CAUSES if rule.reasons == set(MAKE.split())),
     _ended(_RUNTIME_REFUSED),
-    row(
+    by_reason(
         "start-refused",
+        _ENDED,
+        fail_now("start_failed"),
+        "Container {container} could not be started: {message}.",
+        "kubelet kuberuntime_container.go; runc and crun messages",
         where="container.terminated",
-        reasons=_ENDED,
-        category="start_failed",
-        verdict="fail_now",
-        explanation="Container {container} could not be started: {message}.",
-        source="kubelet kuberuntime_container.go; runc and crun messages",
     ),
 )

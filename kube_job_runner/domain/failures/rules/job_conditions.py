@@ -4,68 +4,53 @@ from __future__ import annotations
 
 import functools
 
-from kube_job_runner.domain.failures.rule import Rule, row
+from kube_job_runner.domain.failures.rule import Rule, application, fail_now, retry_free
+from kube_job_runner.domain.failures.rules.rule_rows import by_reason, row
 
-_job = functools.partial(row, where="job.condition")
+_reason = functools.partial(by_reason, where="job.condition")
+_policy = functools.partial(row, where="job.condition", reasons="PodFailurePolicy")
 
 RULES: tuple[Rule, ...] = (
-    _job(
+    _reason(
         "job-deadline",
-        reasons=("DeadlineExceeded",),
-        category="deadline_exceeded",
-        verdict="application",
-        explanation=(
-            "The cluster job was active for longer than its deadline ({message}). "
-            "Raise the run timeout, or let the job do less."
-        ),
-        source="batch/v1 types.go",
+        "DeadlineExceeded",
+        application("deadline_exceeded"),
+        "The cluster job was active for longer than its deadline ({message}). Raise the run timeout, or let the job do less.",
+        "batch/v1 types.go",
     ),
-    _job(
+    _policy(
         "job-policy-disruption",
         r"has condition DisruptionTarget",
-        reasons=("PodFailurePolicy",),
-        category="disrupted",
-        verdict="retry_free",
-        explanation=(
-            "The pod was moved off its node, and the pod failure policy of the job ended it: {message}. "
-            "A new attempt is free."
-        ),
-        source="job controller pod_failure_policy.go",
+        retry_free("disrupted"),
+        "The pod was moved off its node, and the pod failure policy of the job ended it: {message}. A new attempt is free.",
+        "job controller pod_failure_policy.go",
     ),
-    _job(
+    _policy(
         "job-policy-signal",
         r"exit code (129|1[3-8]\d|19[0-2])\b",
-        reasons=("PodFailurePolicy",),
-        category="killed_by_signal",
-        verdict="application",
-        explanation=(
-            "A signal killed a container, and the pod failure policy of the job ended it: {message}. "
-            "Read the last lines of its log."
-        ),
-        source="job controller pod_failure_policy.go",
+        application("killed_by_signal"),
+        "A signal killed a container, and the pod failure policy of the job ended it: {message}. Read the last lines of its log.",
+        "job controller pod_failure_policy.go",
     ),
-    _job(
+    _reason(
         "job-policy",
-        reasons=("PodFailurePolicy",),
-        category="application_exit",
-        verdict="fail_now",
-        explanation="The pod failure policy of the job forbids another try: {message}.",
-        source="job controller pod_failure_policy.go",
+        "PodFailurePolicy",
+        fail_now("application_exit"),
+        "The pod failure policy of the job forbids another try: {message}.",
+        "job controller pod_failure_policy.go",
     ),
-    _job(
+    _reason(
         "job-indexes",
-        reasons=("MaxFailedIndexesExceeded", "FailedIndexes"),
-        category="application_exit",
-        verdict="application",
-        explanation="Too many indexes of the job failed: {message}. The logs of their pods say why.",
-        source="batch/v1 types.go, indexed Jobs",
+        "MaxFailedIndexesExceeded FailedIndexes",
+        application("application_exit"),
+        "Too many indexes of the job failed: {message}. The logs of their pods say why.",
+        "batch/v1 types.go, indexed Jobs",
     ),
-    _job(
+    _reason(
         "job-backoff",
-        reasons=("BackoffLimitExceeded",),
-        category="unknown",
-        verdict="application",
-        explanation="The pod of the job failed, and nothing more is known about it ({message}).",
-        source="batch/v1 types.go: says nothing about the cause",
+        "BackoffLimitExceeded",
+        application("unknown"),
+        "The pod of the job failed, and nothing more is known about it ({message}).",
+        "batch/v1 types.go: says nothing about the cause",
     ),
 )

@@ -1,186 +1,206 @@
-"""Rows for pods that the node or the cluster ended or rejected: the reason in the status of the pod."""
+"""Rows for pods that the node or the cluster ended or rejected: the reason in the status, or the condition `DisruptionTarget`."""
 
 from __future__ import annotations
 
 import functools
 
-from kube_job_runner.domain.failures.rule import Rule, row
-from kube_job_runner.domain.failures.rules.shared import NOT_THE_JOB
+from kube_job_runner.domain.failures.rule import Rule, application, fail_after_grace, fail_now, retry_free
+from kube_job_runner.domain.failures.rules.rule_rows import NOT_THE_JOB, by_reason, row
 
-STORAGE_LIMIT = r"exceed(s|ed) (the|its) (total |local )?(ephemeral.storage )?(limit|local ephemeral storage limit)"
+_STORAGE_LIMIT = r"exceed(s|ed) (the|its) (total |local )?(ephemeral.storage )?(limit|local ephemeral storage limit)"
 
-_pod = functools.partial(row, where="pod.status")
+_pod = functools.partial(by_reason, where="pod.status")
+_pod_text = functools.partial(row, where="pod.status")
+_disruption = functools.partial(by_reason, where="pod.condition")
+_disruption_text = functools.partial(row, where="pod.condition")
 
 RULES: tuple[Rule, ...] = (
-    _pod(
+    _pod_text(
         "storage-limit",
-        STORAGE_LIMIT,
-        reasons=("Evicted",),
-        category="ephemeral_storage_exceeded",
-        verdict="application",
-        explanation=(
-            "The pod wrote more than its storage limit and was evicted from node {node}: {message}. "
-            "Raise the limit (resources.ephemeral_storage), or write less."
-        ),
-        source="kubelet eviction/helpers.go, local limits",
+        _STORAGE_LIMIT,
+        application("ephemeral_storage_exceeded"),
+        "The pod wrote more than its storage limit and was evicted from node {node}: {message}. "
+        "Raise the limit (resources.ephemeral_storage), or write less.",
+        "kubelet eviction/helpers.go, local limits",
+        reasons="Evicted",
     ),
-    _pod(
+    _pod_text(
         "node-replaced",
         r"^Evicted pod|\b(drifted|drain(ed|ing)?|consolidat\w+|underutilized|spot interruption)\b",
-        reasons=("Evicted",),
-        category="disrupted",
-        verdict="retry_free",
-        explanation="Node {node} is being replaced, so the pod was moved off it: {message}." + NOT_THE_JOB,
-        source="Karpenter disruption; kubectl drain",
+        retry_free("disrupted"),
+        "Node {node} is being replaced, so the pod was moved off it: {message}." + NOT_THE_JOB,
+        "Karpenter disruption; kubectl drain",
+        reasons="Evicted",
     ),
     _pod(
         "node-pressure",
-        reasons=("Evicted",),
-        category="node_pressure_evicted",
-        verdict="retry_free",
-        explanation="Node {node} was low on a resource and evicted the pod: {message}." + NOT_THE_JOB,
-        source="kubelet eviction/helpers.go, eviction_manager.go",
+        "Evicted",
+        retry_free("node_pressure_evicted"),
+        "Node {node} was low on a resource and evicted the pod: {message}." + NOT_THE_JOB,
+        "kubelet eviction/helpers.go, eviction_manager.go",
     ),
     _pod(
         "pod-deadline",
-        reasons=("DeadlineExceeded",),
-        category="deadline_exceeded",
-        verdict="application",
-        explanation=(
-            "The pod ran longer than its deadline in the cluster: {message}. "
-            "Raise the run timeout, or let the job do less."
-        ),
-        source="kubelet active_deadline.go",
+        "DeadlineExceeded",
+        application("deadline_exceeded"),
+        "The pod ran longer than its deadline in the cluster: {message}. Raise the run timeout, or let the job do less.",
+        "kubelet active_deadline.go",
     ),
     _pod(
         "pod-oom",
-        reasons=("OOMKilled",),
-        category="out_of_memory",
-        verdict="application",
-        explanation=("The pod used more memory than its limit: {message}. Raise resources.memory, or use less memory."),
-        source="kubectl's summary of container states",
+        "OOMKilled",
+        application("out_of_memory"),
+        "The pod used more memory than its limit: {message}. Raise resources.memory, or use less memory.",
+        "kubectl's summary of container states",
     ),
     _pod(
         "node-shutdown",
-        reasons=("Terminated", "Shutdown", "NodeShutdown"),
-        category="node_shutdown",
-        verdict="retry_free",
-        explanation=(
-            "Node {node} was shut down (for maintenance, or a spot machine was taken back): {message}." + NOT_THE_JOB
-        ),
-        source="kubelet nodeshutdown, 1.20 and later",
+        "Terminated Shutdown NodeShutdown",
+        retry_free("node_shutdown"),
+        "Node {node} was shut down (for maintenance, or a spot machine was taken back): {message}." + NOT_THE_JOB,
+        "kubelet nodeshutdown, 1.20 and later",
     ),
     _pod(
         "node-contact-lost",
-        reasons=("NodeLost",),
-        category="node_lost",
-        verdict="retry_free",
-        explanation=(
-            "Contact with node {node} was lost: {message}. The container may still run there. A new attempt is free."
-        ),
-        source="node lifecycle controller, pkg/util/node",
+        "NodeLost",
+        retry_free("node_lost"),
+        "Contact with node {node} was lost: {message}. The container may still run there. A new attempt is free.",
+        "node lifecycle controller, pkg/util/node",
     ),
     _pod(
         "critical-pod",
-        reasons=("Preempting", "Preempted"),
-        category="preempted",
-        verdict="retry_free",
-        explanation="Node {node} removed the pod to make room for a critical system pod: {message}." + NOT_THE_JOB,
-        source="kubelet preemption.go",
+        "Preempting Preempted",
+        retry_free("preempted"),
+        "Node {node} removed the pod to make room for a critical system pod: {message}." + NOT_THE_JOB,
+        "kubelet preemption.go",
     ),
-    _pod(
+    _pod_text(
         "profile-disabled",
         r"not enabled|not supported|invalid|disabled",
-        reasons=("AppArmor",),
-        category="security_policy",
-        verdict="fail_now",
-        explanation=(
-            "Node {node} cannot enforce the AppArmor profile of the pod: {message}. "
-            "Use nodes with AppArmor, or no profile."
-        ),
-        source="kubelet, pkg/security/apparmor/validate.go",
+        fail_now("security_policy"),
+        "Node {node} cannot enforce the AppArmor profile of the pod: {message}. Use nodes with AppArmor, or no profile.",
+        "kubelet, pkg/security/apparmor/validate.go",
+        reasons="AppArmor",
     ),
     _pod(
         "profile-not-loaded",
-        reasons=("AppArmor",),
-        category="security_policy",
-        verdict="fail_after_grace",
-        grace="config",
-        explanation=(
-            "Node {node} does not have the AppArmor profile of the pod: {message}. Load the profile onto the nodes."
-        ),
-        source="kubelet, pkg/security/apparmor/validate.go",
+        "AppArmor",
+        fail_after_grace("security_policy", "config"),
+        "Node {node} does not have the AppArmor profile of the pod: {message}. Load the profile onto the nodes.",
+        "kubelet, pkg/security/apparmor/validate.go",
     ),
     _pod(
         "sysctl-forbidden",
-        reasons=("SysctlForbidden",),
-        category="security_policy",
-        verdict="fail_now",
-        explanation=(
-            "Node {node} does not allow a kernel setting that the pod asks for: {message}. "
-            "Allow it on the nodes, or leave it out."
-        ),
-        source="kubelet sysctl/allowlist.go",
+        "SysctlForbidden",
+        fail_now("security_policy"),
+        "Node {node} does not allow a kernel setting that the pod asks for: {message}. Allow it on the nodes, or leave it out.",
+        "kubelet sysctl/allowlist.go",
     ),
     _pod(
         "node-lacks-feature",
-        reasons=(
-            "PodOSNotSupported",
-            "PodOSSelectorNodeLabelDoesNotMatch",
-            "SupplementalGroupsPolicyNotSupported",
-            "InitContainerRestartPolicyForbidden",
-            "PodFeatureUnsupported",
-            "UserNamespacesUnsupported",
-            "PodLevelResourcesUnsupported",
-            "NodeDeclaredFeaturesPredicate",
-        ),
-        category="node_rejected",
-        verdict="fail_now",
-        explanation=(
-            "Node {node} lacks a feature that the pod needs and rejected it: {message}. Choose nodes that have it."
-        ),
-        source="kubelet lifecycle/predicate.go",
+        "PodOSNotSupported PodOSSelectorNodeLabelDoesNotMatch SupplementalGroupsPolicyNotSupported "
+        "InitContainerRestartPolicyForbidden PodFeatureUnsupported UserNamespacesUnsupported "
+        "PodLevelResourcesUnsupported NodeDeclaredFeaturesPredicate",
+        fail_now("node_rejected"),
+        "Node {node} lacks a feature that the pod needs and rejected it: {message}. Choose nodes that have it.",
+        "kubelet lifecycle/predicate.go",
     ),
     _pod(
         "node-rejected",
-        reasons=(
-            "UnexpectedAdmissionError",
-            "NodeAffinity",
-            "NodeName",
-            "NodePorts",
-            "TaintToleration",
-            "NodeUnschedulable",
-            "PodToleratesNodeTaints",
-            "NodeResourcesFit",
-            "TopologyAffinityError",
-            "SMTAlignmentError",
-            "AdmissionFailed",
-            "InvalidNodeInfo",
-            "UnknownReason",
-            "UnexpectedPredicateFailureType",
-            "VolumeAttachmentLimitExceeded",
-            "HostPortConflict",
-        ),
-        category="node_rejected",
-        verdict="retry_free",
-        explanation="Node {node} rejected the pod before any container ran ({reason}): {message}." + NOT_THE_JOB,
-        source="kubelet lifecycle/predicate.go, cm/topologymanager, cm/devicemanager",
+        "UnexpectedAdmissionError NodeAffinity NodeName NodePorts TaintToleration NodeUnschedulable "
+        "PodToleratesNodeTaints NodeResourcesFit TopologyAffinityError SMTAlignmentError AdmissionFailed "
+        "InvalidNodeInfo UnknownReason UnexpectedPredicateFailureType VolumeAttachmentLimitExceeded HostPortConflict",
+        retry_free("node_rejected"),
+        "Node {node} rejected the pod before any container ran ({reason}): {message}." + NOT_THE_JOB,
+        "kubelet lifecycle/predicate.go, cm/topologymanager, cm/devicemanager",
     ),
-    _pod(
+    _pod_text(
         "node-out-of-resource",
         r"(pod was rejected|didn't have enough (resource|capacity)|predicate \S+ failed|which is unexpected|"
         r"was not admitted|cannot be allocated)",
-        category="node_rejected",
-        verdict="retry_free",
-        explanation="Node {node} rejected the pod before any container ran ({reason}): {message}." + NOT_THE_JOB,
-        source="kubelet lifecycle/predicate.go, OutOf<resource>",
+        retry_free("node_rejected"),
+        "Node {node} rejected the pod before any container ran ({reason}): {message}." + NOT_THE_JOB,
+        "kubelet lifecycle/predicate.go, OutOf<resource>",
     ),
     _pod(
         "node-out-of",
-        reasons=tuple(f"OutOf{what}" for what in ("cpu", "memory", "pods", "ephemeral-storage", "storage", "disk")),
-        category="node_rejected",
-        verdict="retry_free",
-        explanation="Node {node} had no room for the pod and rejected it ({reason}): {message}." + NOT_THE_JOB,
-        source="kubelet lifecycle/predicate.go, OutOf<resource>",
+        "OutOfcpu OutOfmemory OutOfpods OutOfephemeral-storage OutOfstorage OutOfdisk",
+        retry_free("node_rejected"),
+        "Node {node} had no room for the pod and rejected it ({reason}): {message}." + NOT_THE_JOB,
+        "kubelet lifecycle/predicate.go, OutOf<resource>",
+    ),
+    # Why the cluster ended a pod: the condition `DisruptionTarget`.
+    _disruption(
+        "disruption-preempted",
+        "PreemptionByScheduler PreemptionByKubeScheduler",
+        retry_free("preempted"),
+        "The pod was removed from node {node} to make room for a pod with higher priority: {message}." + NOT_THE_JOB,
+        "KEP-3329 DisruptionTarget; scheduler preemption",
+    ),
+    _disruption(
+        "disruption-node-gone",
+        "DeletionByPodGC",
+        retry_free("node_lost"),
+        "Node {node} no longer exists: {message}." + NOT_THE_JOB,
+        "KEP-3329 DisruptionTarget; podgc controller",
+    ),
+    _disruption_text(
+        "disruption-node-deleted",
+        r"\bnode (no longer exists|was deleted|is gone)\b",
+        retry_free("node_lost"),
+        "Node {node} no longer exists: {message}." + NOT_THE_JOB,
+        "GKE DeletionByGCPControllerManager, and others like it: each cloud has its own reason",
+    ),
+    _disruption_text(
+        "disruption-shutdown",
+        r"shut",
+        retry_free("node_shutdown"),
+        "Node {node} was shut down: {message}." + NOT_THE_JOB,
+        "kubelet nodeshutdown",
+        reasons="TerminationByKubelet",
+    ),
+    _disruption_text(
+        "disruption-storage-limit",
+        _STORAGE_LIMIT,
+        application("ephemeral_storage_exceeded"),
+        "The pod wrote more than its storage limit and was evicted from node {node}: {message}. "
+        "Raise the limit (resources.ephemeral_storage), or write less.",
+        "kubelet eviction/helpers.go, local limits",
+        reasons="TerminationByKubelet",
+    ),
+    _disruption_text(
+        "disruption-critical-pod",
+        r"preempt|critical pod",
+        retry_free("preempted"),
+        "Node {node} removed the pod to make room for a critical system pod: {message}." + NOT_THE_JOB,
+        "kubelet preemption.go",
+        reasons="TerminationByKubelet",
+    ),
+    _disruption_text(
+        "disruption-node-pressure",
+        r"low on resource|had condition|pressure|evict",
+        retry_free("node_pressure_evicted"),
+        "Node {node} was low on a resource and evicted the pod: {message}." + NOT_THE_JOB,
+        "kubelet eviction_manager.go",
+        reasons="TerminationByKubelet",
+    ),
+    _disruption(
+        "disruption",
+        "DeletionByTaintManager DeletionByDeviceTaintManager EvictionByEvictionAPI TerminationByKubelet",
+        retry_free("disrupted"),
+        "The pod was moved off node {node} (drain, taint or eviction): {message}." + NOT_THE_JOB,
+        "KEP-3329 DisruptionTarget",
+    ),
+)
+
+# Tried after the rows of the scheduler: they name no Kubernetes reason.
+OTHERS: tuple[Rule, ...] = (
+    _disruption_text(
+        "disruption-other",
+        r"^(?!containers with ).*\b(evict|preempt|delet|drain|taint|terminat|reclaim|descheduler?|disrupt|shut)(s|"
+        r"ed|ing|ion|ting|e|ted|ments?)?\b",
+        retry_free("disrupted"),
+        "The pod was moved off node {node} ({reason}): {message}." + NOT_THE_JOB,
+        "KEP-3329 DisruptionTarget, reasons of other controllers",
     ),
 )
