@@ -1,4 +1,4 @@
-"""The behaviour of every store of logs, on PostgreSQL alone and with its bodies in an object store."""
+"""`LogStore`: on PostgreSQL alone, and with its bodies in an object store."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 from tests.upgrade.check import ROOT, TESTS, found, run_old_code, static_faults
 from tests.upgrade.history import MIGRATIONS, Base, NoHistoryError, Repository
 
-READER = ("tests/contract/**/test_store_reader.py",)
+READER = ("tests/contract/**/test_*reader*.py",)
 
 
 @pytest.fixture(scope="module")

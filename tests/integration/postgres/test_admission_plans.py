@@ -1,4 +1,4 @@
-"""Admission and the place in line read what they need and no more, with a full queue of 120,000 jobs in the way."""
+"""Plans of admission and of the place in the queue: they read only what they need, while 120,000 jobs wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: keeps its data through every end of ours, and takes one owner at a time."""
+"""The embedded PostgreSQL: it keeps its data however we end, and has one owner at a time."""
 
 from __future__ import annotations
 

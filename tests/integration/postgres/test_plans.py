@@ -1,4 +1,4 @@
-"""Every query that runs hot uses the index made for it: on a table of some thousand rows, a wrong plan is not slow yet."""
+"""Plans of hot statements: each uses the index that was made for it. A small table would hide a wrong plan."""
 
 from __future__ import annotations
 

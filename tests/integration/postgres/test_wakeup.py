@@ -1,4 +1,4 @@
-"""Hints: after every commit that matters, across a lost connection, and never lost between two waits."""
+"""Hints: after each commit, after a lost connection, and between two waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults of the database and of callers: what is reported, that nothing leaks, and that service comes back."""
+"""Failures of the database and of callers: the reported error, no leaks, and recovery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leases of components: one holder at a time, on the database's clock, and no write of anybody who held it before."""
+"""Leases and the fence: one holder at a time by the database's clock, and no write of a former holder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Migrations: once each, whoever comes first; never edited; never behind the back of an older program."""
+"""Migrations: each runs once and is never edited, and an older program notices a newer schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The product's own statements under the roles: each component connected as its role, from submit to retention."""
+"""The whole product under the roles: each component connects as its own role, from submit to retention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ProcessStore` and `ObserveStore`: load a batch, apply what still fits in one commit, and what a watcher must know."""
+"""`ProcessStore` and `ObserveStore`: load a batch, commit the changes that still fit, and list the known cluster jobs."""
 
 from __future__ import annotations
 

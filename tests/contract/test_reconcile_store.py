@@ -1,4 +1,4 @@
-"""`ReconcileStore`: one identity for each database, what should be in the cluster, and who claims what is."""
+"""`ReconcileStore`: one identity per database, the cluster jobs that should exist, and claims."""
 
 from __future__ import annotations
 

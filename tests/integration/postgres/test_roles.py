@@ -1,4 +1,4 @@
-"""What each component's role may do in the database: exactly what the table of grants says, right by right, and no more."""
+"""The rights of each component in the database: exactly those of the table of grants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`SweepStore`, `TokenStore` and `Health`: what is due, what is old, who may enter, and how things stand."""
+"""`SweepStore`: checks that are due, and removal of old rows."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import pytest
 from kube_job_runner.adapters.postgres import Postgres
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.job import Anomaly
-from kube_job_runner.domain.messages import Check, Outgoing
+from kube_job_runner.domain.messages import Check
 from kube_job_runner.domain.states import State
-from kube_job_runner.ports import Token
 from tests.support.postgres import age, execute, fetch, finish, make_attempt, make_change, make_submission, store_jobs
 
 pytestmark = pytest.mark.asyncio
@@ -102,53 +101,3 @@ async def test_history_has_partitions_ahead_and_never_refuses_a_row(pg: Postgres
     assert len(found) == 3  # the default one, and the two months to come: this month's rows stay where they are
     await finish(pg, job, State.FAILED)
     assert len(await pg.job_reader.list_transitions(job.id)) == 2
-
-
-async def test_tokens_are_found_by_their_hash_until_revoked_or_expired(pg: Postgres) -> None:
-    tokens = [
-        Token(name="ci", token_hash=b"1" * 32, prefix="kjr_1", created_at=PAST),
-        Token(name="ci", token_hash=b"2" * 32, prefix="kjr_2", expires_at=FUTURE),
-        Token(name="old", token_hash=b"3" * 32, prefix="kjr_3", created_at=PAST - timedelta(days=1), expires_at=PAST),
-        Token(name="dead", token_hash=b"4" * 32, prefix="kjr_4", created_at=PAST, revoked_at=PAST),
-    ]
-    for token in tokens:
-        await pg.token_store.add_token(token)
-    await pg.token_store.add_token(Token(name="ci", token_hash=b"1" * 32, prefix="other"))
-    assert await pg.token_store.find_token(b"1" * 32) == tokens[0]
-    found = await pg.token_store.find_token(b"2" * 32)
-    assert found is not None
-    assert found.created_at is not None
-    for unusable in (b"3" * 32, b"4" * 32, b"5" * 32, b""):
-        assert await pg.token_store.find_token(unusable) is None
-    assert [token.prefix for token in await pg.token_store.list_tokens()] == ["kjr_2", "kjr_1", "kjr_4", "kjr_3"]
-    assert await pg.token_store.revoke_token("ci") == 2
-    assert await pg.token_store.revoke_token("ci") == 0
-    assert await pg.token_store.find_token(b"1" * 32) is None
-
-
-async def test_health_and_depth(pg: Postgres, database_url: str) -> None:
-    assert await pg.health.check() == {"database": None, "schema": None}
-    jobs = [(await store_jobs(pg, make_submission()))[0] for _ in range(6)]
-    await finish(pg, jobs[0])
-    await finish(pg, jobs[1])
-    await pg.process_store.commit([make_change(jobs[2], State.RUNNING)], receipts={})
-    await execute(database_url, "UPDATE messages SET available_at = now() - interval '90 seconds' WHERE id % 2 = 0")
-    await pg.queue.send([Outgoing(message=Check(job_id=jobs[0].id), delay_seconds=600)])
-    (dead,) = await pg.queue.receive(limit=1, wait_seconds=0, visibility_seconds=9)
-    await pg.queue.dead_letter([dead], error="x")
-    await execute(database_url, "ANALYZE jobs")
-    depth = await pg.health.depth()
-    assert depth.jobs_by_state == {"queued": 3, "starting": 0, "running": 1, "stopping": 0, "succeeded": 2}
-    assert depth.jobs_by_queue == {("default", "queued"): 3}, "what is set running by hand was never admitted"
-    await execute(database_url, "UPDATE jobs SET admitted_at = now() WHERE state = 'running'")
-    assert (await pg.health.depth()).jobs_by_queue == {("default", "queued"): 3, ("default", "running"): 1}
-    assert depth.outbox_oldest_seconds == depth.oldest_message_seconds
-    assert depth.messages == 6
-    assert 80 < depth.oldest_message_seconds < 200
-    assert depth.dead_letters == 1
-
-
-async def test_depth_of_nothing(pg: Postgres) -> None:
-    depth = await pg.health.depth()
-    assert set(depth.jobs_by_state.values()) == {0}
-    assert (depth.messages, depth.oldest_message_seconds, depth.dead_letters) == (0, 0.0, 0)

@@ -1,4 +1,4 @@
-"""`SubmitStore`: what is stored in one commit, one job for a key, and cancel requests."""
+"""`SubmitStore`: one commit per submit, one job per key, and cancel requests."""
 
 from __future__ import annotations
 

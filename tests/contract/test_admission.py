@@ -1,4 +1,4 @@
-"""`ProcessStore.admit` and `JobReader.queue_standing`: limits that hold exactly (I11), the order, and the place in line."""
+"""`ProcessStore.admit` and `JobReader.queue_standing`: exact limits (I11), the order of admission, and the place in the queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database's clock: what a web server dates its jobs with, whatever its machine's clock says."""
+"""The database's clock: it dates jobs, whatever the clock of the machine says."""
 
 from __future__ import annotations
 
