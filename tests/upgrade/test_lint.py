@@ -27,7 +27,7 @@ def faults(sql: str, *, first: str = "-- compatible\n", wrong_tag: str | None = 
         ("ALTER TABLE jobs ALTER attempt SET DATA TYPE bigint;", "changes a type"),
         ("ALTER TYPE mood RENAME VALUE 'a' TO 'b';", "changes a type"),
         ("ALTER TABLE jobs ALTER COLUMN exit_code SET NOT NULL;", "forbids NULL"),
-        ("ALTER TABLE jobs ALTER COLUMN reason DROP DEFAULT;", "takes a default away"),
+        ("ALTER TABLE jobs ALTER COLUMN reason DROP DEFAULT;", "removes a default"),
         ("ALTER TABLE jobs ADD COLUMN a text NOT NULL;", "cannot fill: ADD COLUMN A TEXT NOT NULL"),
         ("ALTER TABLE jobs ADD COLUMN a int DEFAULT 1, ADD b text NOT NULL;", "cannot fill: ADD B TEXT NOT NULL"),
         ("ALTER TABLE jobs ADD COLUMN a uuid DEFAULT gen_random_uuid();", "rewrites the table"),
