@@ -14,12 +14,11 @@ from kube_job_runner.domain.failures import codes
 from kube_job_runner.domain.job import Anomaly, Attempt, Verdict
 from kube_job_runner.domain.states import State
 from kube_job_runner.services.explainer import Explainer, Explanation, Judged
-from kube_job_runner.web.api.job_view import JobPath, Time
+from kube_job_runner.web.api.job_view import Cause, JobPath, Time
 from kube_job_runner.web.api.problem_types import DOWN
 from kube_job_runner.web.kit.handling import Call, Nothing, Reply
 from kube_job_runner.web.kit.operations import Operation
 
-Cause = Literal["permanent", "application", "infrastructure"]
 ChargedTo = Literal["attempts", "infrastructure"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -18,6 +18,7 @@ from kube_job_runner.domain.states import State
 from kube_job_runner.web.validation.fault import Fault
 
 Time = Annotated[datetime, Meta(tz=True)]
+Cause = Literal["permanent", "application", "infrastructure"]
 
 
 class JobPath(msgspec.Struct, frozen=True):

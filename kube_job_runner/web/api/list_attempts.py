@@ -10,7 +10,7 @@ from msgspec import Meta
 from kube_job_runner.domain.job import Attempt
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import JobReader
-from kube_job_runner.web.api.job_view import JobPath, Time, existing
+from kube_job_runner.web.api.job_view import Cause, JobPath, Time, existing
 from kube_job_runner.web.api.problem_types import DOWN
 from kube_job_runner.web.kit.handling import Call, Nothing, Reply
 from kube_job_runner.web.kit.operations import Operation
@@ -24,10 +24,7 @@ class VerdictView(msgspec.Struct, frozen=True, kw_only=True):
     explanation: Annotated[str, Meta(description="One sentence with the cause and what to do.")]
     exit_code: Annotated[int | None, Meta(description="The exit code of the container, if it has one.")]
     signal: Annotated[int | None, Meta(description="The number of the signal that killed the container, if one did.")]
-    cause: Annotated[
-        Literal["permanent", "application", "infrastructure"] | None,
-        Meta(description="Whose failure it is; null for an attempt that did not fail."),
-    ]
+    cause: Annotated[Cause | None, Meta(description="Whose failure it is; null when the attempt did not fail.")]
     rule: Annotated[str | None, Meta(description="The row of the failure table that matched.")]
 
 

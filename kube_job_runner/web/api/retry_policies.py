@@ -20,8 +20,9 @@ from kube_job_runner.domain.spec.model import JobSpec, Resources, Retry
 from kube_job_runner.domain.states import State
 from kube_job_runner.services import simulator
 from kube_job_runner.services.simulator import Simulated, Simulator
-from kube_job_runner.web.api.explain_job import Cause, ChargedTo
+from kube_job_runner.web.api.explain_job import ChargedTo
 from kube_job_runner.web.api.job_specs import StrictQuery
+from kube_job_runner.web.api.job_view import Cause
 from kube_job_runner.web.api.problem_types import DOWN
 from kube_job_runner.web.kit.handling import Call, Nothing, Reply
 from kube_job_runner.web.kit.operations import Operation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,8 +12,9 @@ import pytest_asyncio
 
 from kube_job_runner import ports
 from kube_job_runner.components import probes
-from kube_job_runner.domain.errors import DatabaseUnavailable
+from kube_job_runner.domain.errors import ConfigurationError, DatabaseUnavailable
 from kube_job_runner.services.readiness import Readiness
+from kube_job_runner.web import server as web_server
 from tests.support.product import free_port
 
 pytestmark = pytest.mark.asyncio
@@ -115,3 +117,15 @@ async def test_anything_else_is_not_found(server: Server, request_: bytes) -> No
 async def test_a_head_that_is_too_long_is_cut_off(server: Server) -> None:
     assert (await server.get(b"GET /" + b"x" * 20_000 + b"\r\n\r\n"))[0] == 0
     assert (await server.get(b"GET /livez HTTP/1.1\r\n\r\n"))[0] == 200
+
+
+async def test_a_connection_is_closed_after_its_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_server, "_PROBE_SECONDS", 0.1)
+    assert await server.get(b"GET /livez HTTP/1.1\r\n") == (0, "")
+
+
+async def test_a_port_in_use_is_said_with_its_remedy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        readiness = Readiness(FakeHealth(), FakeClock())
+        with pytest.raises(ConfigurationError, match="KJR_METRICS_PORT"):
+            await probes.run(readiness, host="127.0.0.1", port=taken.getsockname()[1], stop=asyncio.Event())
