@@ -52,39 +52,12 @@ if TYPE_CHECKING:
     from kube_job_runner.client.aio import AsyncClient
 
 __all__ = [
-    "ApiError",
-    "AsyncClient",
-    "Attempt",
-    "BatchAnswer",
-    "Client",
-    "ClientError",
-    "Conflict",
-    "Connection",
-    "ConnectionFailed",
-    "Explanation",
-    "FieldError",
-    "Forbidden",
-    "IdempotencyMismatch",
-    "InvalidRequest",
-    "Job",
-    "JobCancelled",
-    "JobFailed",
-    "LogChunk",
-    "NotConfigured",
-    "NotFound",
-    "Phase",
-    "Problem",
-    "RateLimited",
-    "RetryPolicy",
-    "ServerError",
-    "Simulation",
-    "Timeline",
-    "Transition",
-    "Unauthorized",
-    "UnexpectedAnswer",
-    "WaitTimeout",
-    "discover",
-]
+    "ApiError", "AsyncClient", "Attempt", "BatchAnswer", "Client", "ClientError", "Conflict", "Connection",
+    "ConnectionFailed", "Explanation", "FieldError", "Forbidden", "IdempotencyMismatch", "InvalidRequest",
+    "Job", "JobCancelled", "JobFailed", "LogChunk", "NotConfigured", "NotFound", "Phase", "Problem",
+    "RateLimited", "RetryPolicy", "ServerError", "Simulation", "Timeline", "Transition", "Unauthorized",
+    "UnexpectedAnswer", "WaitTimeout", "discover",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

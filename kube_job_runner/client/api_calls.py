@@ -1,17 +1,21 @@
-"""The HTTP calls of the API without I/O: the request of each call, and the types of its answer. Both clients share them."""
+"""The HTTP calls of the API without I/O: the request of each call, and the reader of its answer. Both clients share them."""
 
 from __future__ import annotations
 
+import functools
+import os
+import re
+import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypedDict, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 import kube_job_runner
-from kube_job_runner.client import errors, models, tracing
+from kube_job_runner.client import errors, models
 
 USER_AGENT = f"kjr/{kube_job_runner.__version__}"
 BATCH_MAX = 1000
@@ -20,26 +24,44 @@ LONG_POLL_SLACK_SECONDS = 15.0
 CALL_TIMEOUT_SECONDS = 30.0
 FOLLOW_IDLE_SECONDS = 300.0
 
+AnswerT = TypeVar("AnswerT")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
 _encoder = msgspec.json.Encoder()
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, relative to the base URL of the server. `timeout_seconds` limits each read of the answer."""
+class Call(msgspec.Struct, Generic[AnswerT], frozen=True, kw_only=True):
+    """A request, relative to the base URL of the server. `read` makes the value of a call from the body of its answer.
 
-    method: str
+    `timeout_seconds` limits each read of the answer.
+    """
+
     path: str
+    read: Callable[[bytes], AnswerT]
+    method: str = "GET"
     params: dict[str, str] = {}
     headers: dict[str, str] = {}
     body: bytes | None = None
     timeout_seconds: float = CALL_TIMEOUT_SECONDS
 
 
+class JobFilters(TypedDict, total=False):
+    """The filters of a list of jobs. `labels` is a Kubernetes label selector or a mapping."""
+
+    state: str | Sequence[str] | None
+    queue: str | None
+    labels: str | Mapping[str, str] | None
+    name: str | None
+    created_after: datetime | None
+    created_before: datetime | None
+    reason: str | None
+    rerun_of: str | None
+    namespace: str | None
+
+
 def common_headers(token: str | None) -> dict[str, str]:
     """Return the headers of every request."""
     headers = {"User-Agent": USER_AGENT, "X-Kjr-Version": kube_job_runner.__version__, "Accept": "application/json"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    return headers
+    return headers | ({"Authorization": f"Bearer {token}"} if token else {})
 
 
 def new_idempotency_key() -> str:
@@ -51,201 +73,194 @@ def _job_path(job_id: str, tail: str = "") -> str:
     return f"/v1/jobs/{quote(job_id, safe='')}{tail}"
 
 
-def _json(method: str, path: str, value: Any, **headers: str) -> Call:
-    return Call(
-        method=method, path=path, body=_encoder.encode(value), headers={"Content-Type": "application/json", **headers}
-    )
+def _post(
+    path: str, value: Any, read: Callable[[bytes], AnswerT], *, key: str | None = None, strict: bool = False
+) -> Call[AnswerT]:
+    headers = {"Content-Type": "application/json"}
+    if key is not None:
+        headers |= {"Idempotency-Key": key, **_trace_headers()}
+    params = {"strict": "true"} if strict else {}
+    return Call(method="POST", path=path, params=params, headers=headers, body=_encoder.encode(value), read=read)
 
 
-def merge_spec(spec: dict[str, Any] | None, fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the spec of a submit: the mapping, with the keyword arguments on top. Arguments that are None are left out.
+def _trace_headers() -> dict[str, str]:
+    """Return the header `traceparent` (W3C Trace Context) of the current span, else of TRACEPARENT, or no header."""
+    found = os.environ.get("TRACEPARENT", "")
+    trace: Any = sys.modules.get("opentelemetry.trace")  # not imported here: a program without it has no span
+    if trace is not None and (span := trace.get_current_span().get_span_context()).is_valid:
+        found = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags & 1:02x}"
+    return {"traceparent": found} if _TRACEPARENT.fullmatch(found) else {}
+
+
+def submit(spec: dict[str, Any] | None, fields: dict[str, Any], key: str | None, *, strict: bool) -> Call[models.Job]:
+    """Store one job: the spec, with the fields on top. Fields that are None are left out.
 
     Raises:
         TypeError: neither holds anything.
     """
-    merged = {**(spec or {}), **{key: value for key, value in fields.items() if value is not None}}
+    merged = {**(spec or {}), **{name: value for name, value in fields.items() if value is not None}}
     if not merged:
         raise TypeError("submit needs a spec, or its fields as keyword arguments: submit(image=..., command=[...])")
-    return merged
+    return _post("/v1/jobs", merged, _one(models.Job), key=key or new_idempotency_key(), strict=strict)
 
 
-def submit(spec: Mapping[str, Any], idempotency_key: str, *, strict: bool) -> Call:
-    """Store one job."""
-    return _submit("/v1/jobs", spec, idempotency_key, strict=strict)
+def batches(
+    specs: Sequence[Mapping[str, Any]], key: str | None, *, strict: bool
+) -> Iterator[Call[list[models.BatchAnswer]]]:
+    """Store jobs, up to `BATCH_MAX` with each call. Each job gets its own answer."""
+    key = key or new_idempotency_key()
+    for start in range(0, len(specs), BATCH_MAX):
+        part = list(specs[start : start + BATCH_MAX])
+        read = functools.partial(_read_batch, count=len(part))
+        yield _post("/v1/jobs:batch", {"jobs": part}, read, key=f"{key}/{start}" if start else key, strict=strict)
 
 
-def submit_many(specs: Sequence[Mapping[str, Any]], idempotency_key: str, *, strict: bool) -> Call:
-    """Store up to `BATCH_MAX` jobs. Each gets its own answer."""
-    return _submit("/v1/jobs:batch", {"jobs": list(specs)}, idempotency_key, strict=strict)
-
-
-def _submit(path: str, body: Any, idempotency_key: str, *, strict: bool) -> Call:
-    call = _json("POST", path, body, **{"Idempotency-Key": idempotency_key}, **tracing.headers())
-    return msgspec.structs.replace(call, params={"strict": "true"}) if strict else call
-
-
-def get(job_id: str) -> Call:
+def get(job_id: str) -> Call[models.Job]:
     """Read one job."""
-    return Call(method="GET", path=_job_path(job_id))
+    return Call(path=_job_path(job_id), read=_one(models.Job))
 
 
-def poll(job_id: str, *, since: int, wait_seconds: float) -> Call:
+def poll(job_id: str, *, since: int, wait_seconds: float) -> Call[models.Job]:
     """Read one job once its version is above `since`, or after `wait_seconds`."""
-    return Call(
-        method="GET",
-        path=_job_path(job_id),
-        params={"wait": f"{wait_seconds:g}s", "since": str(since)},
-        timeout_seconds=wait_seconds + LONG_POLL_SLACK_SECONDS,
-    )
+    params = {"wait": f"{wait_seconds:g}s", "since": str(since)}
+    timeout = wait_seconds + LONG_POLL_SLACK_SECONDS
+    return Call(path=_job_path(job_id), params=params, timeout_seconds=timeout, read=_one(models.Job))
 
 
-def list_page(filters: Mapping[str, Any], *, limit: int, cursor: str | None) -> Call:
-    """Read one page of jobs, newest first."""
-    params = {"limit": str(limit)}
+def list_page(filters: JobFilters, *, limit: int, cursor: str | None) -> Call[tuple[list[models.Job], str | None]]:
+    """Read one page of jobs, newest first, and the cursor of the next page if there is one.
+
+    Raises:
+        TypeError: there is no such filter.
+    """
+    if unknown := filters.keys() - JobFilters.__annotations__.keys():
+        raise TypeError(f"list has no filter {min(unknown)!r}")
+    params = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
     for name, value in filters.items():
         if value is None or value == () or value == "":
             continue
         if isinstance(value, datetime):
             params[name] = value.isoformat()
-        elif isinstance(value, str):
-            params[name] = value
         elif isinstance(value, Mapping):
             params[name] = ",".join(f"{key}={item}" for key, item in value.items())
-        elif isinstance(value, Iterable):
+        elif isinstance(value, Iterable) and not isinstance(value, str):
             params[name] = ",".join(str(item) for item in value)
         else:
             params[name] = str(value)
-    if cursor:
-        params["cursor"] = cursor
-    return Call(method="GET", path="/v1/jobs", params=params)
+    return Call(path="/v1/jobs", params=params, read=_read_page)
 
 
-def cancel(job_id: str, reason: str, grace_seconds: int | None = None) -> Call:
+def cancel(job_id: str, reason: str, grace_seconds: int | None) -> Call[models.Job]:
     """Cancel a job."""
     body: dict[str, Any] = {"reason": reason} if reason else {}
     if grace_seconds is not None:
         body["grace_seconds"] = grace_seconds
-    return _json("POST", _job_path(job_id, ":cancel"), body)
+    return _post(_job_path(job_id, ":cancel"), body, _one(models.Job))
 
 
-def rerun(job_id: str, changes: Mapping[str, Any] | None, idempotency_key: str, *, force: bool) -> Call:
+def rerun(job_id: str, changes: Mapping[str, Any] | None, key: str | None, *, force: bool) -> Call[models.Job]:
     """Store a new job with the spec of another one, and with changes."""
-    body: dict[str, Any] = {"set": dict(changes or {})}
-    if force:
-        body["force"] = True
-    headers = {"Idempotency-Key": idempotency_key, **tracing.headers()}
-    return _json("POST", _job_path(job_id, ":rerun"), body, **headers)
+    body = {"set": dict(changes or {})} | ({"force": True} if force else {})
+    return _post(_job_path(job_id, ":rerun"), body, _one(models.Job), key=key or new_idempotency_key())
 
 
 def simulate(
     policy: Mapping[str, Any], *, jobs: Sequence[str], failures: Sequence[Mapping[str, Any]], memory: str | None
-) -> Call:
-    """Simulate a retry policy."""
-    body: dict[str, Any] = {"policy": dict(policy), "jobs": list(jobs), "failures": list(failures)}
-    if memory is not None:
-        body["memory"] = memory
-    return _json("POST", "/v1/retry-policies:simulate", {key: value for key, value in body.items() if value != []})
+) -> Call[list[models.Simulation]]:
+    """Simulate a retry policy, for jobs in the order of the answer."""
+    body = {"policy": dict(policy), "jobs": list(jobs), "failures": list(failures), "memory": memory}
+    given = {key: value for key, value in body.items() if value is not None and value != []}
+    return _post("/v1/retry-policies:simulate", given, _several(models.Simulation, "simulations"))
 
 
-def part(job_id: str, name: str) -> Call:
-    """Read `transitions`, `attempts`, `spec`, `timeline` or `explanation` of a job."""
-    return Call(method="GET", path=_job_path(job_id, "/" + name))
+def explanation(job_id: str) -> Call[models.Explanation]:
+    """Read the explanation of a job."""
+    return Call(path=_job_path(job_id, "/explanation"), read=_one(models.Explanation))
 
 
-def logs(job_id: str, *, follow: bool, attempt: int | None, params: Mapping[str, str]) -> Call:
+def timeline(job_id: str) -> Call[models.Timeline]:
+    """Read the timeline of a job."""
+    return Call(path=_job_path(job_id, "/timeline"), read=_read_timeline)
+
+
+def parts(job_id: str, name: str, type_: type[models.RecordT]) -> Call[list[models.RecordT]]:
+    """Read the `transitions` or the `attempts` of a job, oldest first."""
+    return Call(path=_job_path(job_id, f"/{name}"), read=_several(type_, name))
+
+
+def spec(job_id: str) -> Call[dict[str, Any]]:
+    """Read the stored spec of a job."""
+    return Call(path=_job_path(job_id, "/spec"), read=_decode)
+
+
+def logs(job_id: str, *, follow: bool, attempt: int | None, params: dict[str, str]) -> Call[bytes]:
     """Read the log of one attempt as raw bytes. `params` come from a `LogCursor`."""
-    params = dict(params)
-    if follow:
-        params["follow"] = "true"
-    if attempt is not None:
-        params["attempt"] = str(attempt)
-    headers = {"Accept": "text/plain, */*", "Accept-Encoding": "identity"}
-    timeout = FOLLOW_IDLE_SECONDS if follow else CALL_TIMEOUT_SECONDS
-    return Call(method="GET", path=_job_path(job_id, "/logs"), params=params, headers=headers, timeout_seconds=timeout)
+    given = {"follow": "true" if follow else None, "attempt": None if attempt is None else str(attempt)}
+    return Call(
+        path=_job_path(job_id, "/logs"),
+        params=params | {name: value for name, value in given.items() if value is not None},
+        headers={"Accept": "text/plain, */*", "Accept-Encoding": "identity"},
+        timeout_seconds=FOLLOW_IDLE_SECONDS if follow else CALL_TIMEOUT_SECONDS,
+        read=bytes,
+    )
 
 
-def version() -> Call:
+def version() -> Call[dict[str, Any]]:
     """Read the server's version."""
-    return Call(method="GET", path="/v1/version")
+    return Call(path="/v1/version", read=_decode)
 
 
 def problem_of(status: int, body: bytes) -> models.Problem:
     """Return the problem of an error answer. If the body is not a problem (from a proxy, for example), make one from its text."""
     try:
         raw = msgspec.json.decode(body, type=dict[str, Any])
-        problem = models.read(models.Problem, {**raw, "status": status})
+        return models.read(models.Problem, {**raw, "status": status})
     except (ValueError, TypeError):
         text = body[:500].decode("utf-8", "replace").strip()
         return models.Problem(status=status, title=f"HTTP {status}", detail=f"HTTP {status}: {text}" if text else "")
-    return problem
 
 
-def decode(body: bytes) -> dict[str, Any]:
-    """Return the JSON object of an answer.
+# --- readers of answers: they raise `UnexpectedAnswer` for an answer of another shape ---
 
-    Raises:
-        UnexpectedAnswer: the answer is not a JSON object.
-    """
+
+def _decode(body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except ValueError as error:
         raise errors.UnexpectedAnswer(f"the answer is not a JSON object ({error}); is the server URL right?") from None
 
 
-def read_job(body: bytes) -> models.Job:
-    """Return the job of an answer."""
-    return _read(models.Job, decode(body))
+def _one(type_: type[models.RecordT]) -> Callable[[bytes], models.RecordT]:
+    return lambda body: _record(type_, _decode(body))
 
 
-def read_page(body: bytes) -> tuple[list[models.Job], str | None]:
-    """Return the jobs of a page, and the cursor of the next page if there is one."""
-    raw = decode(body)
-    return [_read(models.Job, item) for item in _items(raw, "jobs")], raw.get("next_cursor") or None
+def _several(type_: type[models.RecordT], name: str) -> Callable[[bytes], list[models.RecordT]]:
+    return lambda body: [_record(type_, item) for item in _items(_decode(body), name)]
 
 
-def read_transitions(body: bytes) -> list[models.Transition]:
-    """Return the transitions of an answer, oldest first."""
-    return [_read(models.Transition, item) for item in _items(decode(body), "transitions")]
+def _read_page(body: bytes) -> tuple[list[models.Job], str | None]:
+    raw = _decode(body)
+    return [_record(models.Job, item) for item in _items(raw, "jobs")], raw.get("next_cursor") or None
 
 
-def read_attempts(body: bytes) -> list[models.Attempt]:
-    """Return the attempts of an answer, oldest first."""
-    return [_read(models.Attempt, item) for item in _items(decode(body), "attempts")]
+def _read_timeline(body: bytes) -> models.Timeline:
+    raw = _decode(body)
+    phases = [_record(models.Phase, item) for item in _items(raw, "phases")]
+    return msgspec.structs.replace(_record(models.Timeline, {**raw, "phases": []}), phases=phases, raw=raw)
 
 
-def read_timeline(body: bytes) -> models.Timeline:
-    """Return the timeline of an answer."""
-    raw = decode(body)
-    phases = [_read(models.Phase, item) for item in _items(raw, "phases")]
-    return msgspec.structs.replace(_read(models.Timeline, {**raw, "phases": []}), phases=phases, raw=raw)
-
-
-def read_explanation(body: bytes) -> models.Explanation:
-    """Return the explanation of an answer."""
-    return _read(models.Explanation, decode(body))
-
-
-def read_simulations(body: bytes) -> list[models.Simulation]:
-    """Return the simulations of an answer, in the order of the jobs in the request."""
-    return [_read(models.Simulation, item) for item in _items(decode(body), "simulations")]
-
-
-def read_batch(body: bytes, count: int) -> list[models.BatchAnswer]:
-    """Return the answers of a batch, in the order of its jobs."""
-    items = _items(decode(body), "results", "jobs", "items")
+def _read_batch(body: bytes, *, count: int) -> list[models.BatchAnswer]:
+    items = _items(_decode(body), "results", "jobs", "items")
     if len(items) != count:
         raise errors.UnexpectedAnswer(f"the batch had {count} jobs, the answer has {len(items)}")
-    answers = []
-    for item in items:
-        job, problem = item.get("job"), item.get("problem")
-        answers.append(
-            models.BatchAnswer(
-                status=int(item.get("status") or 0),
-                job=_read(models.Job, job) if isinstance(job, dict) else None,
-                problem=_read(models.Problem, problem) if isinstance(problem, dict) else None,
-            )
+    return [
+        models.BatchAnswer(
+            status=int(item.get("status") or 0),
+            job=_record(models.Job, item["job"]) if isinstance(item.get("job"), dict) else None,
+            problem=_record(models.Problem, item["problem"]) if isinstance(item.get("problem"), dict) else None,
         )
-    return answers
+        for item in items
+    ]
 
 
 def _items(raw: Mapping[str, Any], *names: str) -> list[dict[str, Any]]:
@@ -256,7 +271,7 @@ def _items(raw: Mapping[str, Any], *names: str) -> list[dict[str, Any]]:
     raise errors.UnexpectedAnswer(f"the answer has no list {names[0]!r}; is the server URL right?")
 
 
-def _read(type_: type[models.RecordT], raw: Mapping[str, Any]) -> models.RecordT:
+def _record(type_: type[models.RecordT], raw: Mapping[str, Any]) -> models.RecordT:
     try:
         return models.read(type_, raw)
     except ValueError as error:

@@ -105,15 +105,11 @@ class WaitTimeout(ClientError, TimeoutError):
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
-    400: InvalidRequest,
+    **dict.fromkeys((400, 411, 413, 415, 422), InvalidRequest),
     401: Unauthorized,
     403: Forbidden,
     404: NotFound,
     409: Conflict,
-    411: InvalidRequest,
-    413: InvalidRequest,
-    415: InvalidRequest,
-    422: InvalidRequest,
     429: RateLimited,
 }
 

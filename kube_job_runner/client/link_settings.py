@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import httpx2
 import msgspec
 
-from kube_job_runner.client import api_calls, connection
-from kube_job_runner.client.retry import RetryPolicy
-from kube_job_runner.client.tries import OnRetry, Tries, socket_options
+from kube_job_runner.client import api_calls
+from kube_job_runner.client.connection import Connection
+from kube_job_runner.client.retry import OnRetry, RetryPolicy, Tries
 
 
-class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings of a link. `retry` limits a single call, `outage` limits a wait or a followed log."""
+class LinkSettings(msgspec.Struct, frozen=True):
+    """Settings of a link. `retry` limits a single call, `outage_seconds` a wait or a followed log."""
 
-    connection: connection.Connection
+    connection: Connection
     retry: RetryPolicy
-    outage: RetryPolicy
+    outage_seconds: float
     on_retry: OnRetry | None
     monotonic: Callable[[], float]
 
     def tries(self, *, patient: bool = False) -> Tries:
-        """Return the tries of one call. A patient call uses `outage`."""
-        policy = self.outage if patient else self.retry
-        return Tries(self.connection, policy, on_retry=self.on_retry, monotonic=self.monotonic)
+        """Return the tries of one call. A patient call survives an outage."""
+        policy = self.retry
+        if patient:
+            policy = RetryPolicy(budget_seconds=max(self.outage_seconds, policy.budget_seconds))
+        return Tries(self.connection, policy, self.on_retry, self.monotonic)
 
     def transport_options(self) -> dict[str, Any]:
         """Return the options of the HTTP transport."""
         return {
             "verify": self.connection.url.startswith("https:"),
             "trust_env": not self.connection.loopback,
-            "socket_options": socket_options(),
+            "socket_options": [*_socket_options()],
         }
 
     def client_options(self) -> dict[str, Any]:
@@ -43,25 +47,21 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def discover(
-    server: str | None,
-    token: str | None,
-    *,
-    retry: RetryPolicy | None,
-    outage_seconds: float,
-    on_retry: OnRetry | None,
-    monotonic: Callable[[], float],
-) -> LinkSettings:
-    """Return the settings for the named server, or for the server that is found.
+def request_options(call: api_calls.Call[Any]) -> dict[str, Any]:
+    """Return the options of a request. Connecting has a shorter timeout than reading."""
+    return {
+        "method": call.method,
+        "url": call.path,
+        "params": call.params,
+        "headers": call.headers,
+        "content": call.body,
+        "timeout": httpx2.Timeout(call.timeout_seconds, connect=min(10.0, call.timeout_seconds)),
+    }
 
-    Raises:
-        NotConfigured: no server is known.
-    """
-    retry = retry or RetryPolicy()
-    return LinkSettings(
-        connection=connection.discover(server, token),
-        retry=retry,
-        outage=RetryPolicy(budget_seconds=max(outage_seconds, retry.budget_seconds)),
-        on_retry=on_retry,
-        monotonic=monotonic,
-    )
+
+def _socket_options() -> Iterable[tuple[int, int, int]]:
+    """Return TCP keep-alive options. They detect a lost peer within a minute, even on a silent stream."""
+    yield socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPALIVE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            yield socket.IPPROTO_TCP, getattr(socket, name), value

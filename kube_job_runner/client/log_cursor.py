@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
-from typing import Literal
-
-import msgspec
+from typing import Literal, TypedDict, Unpack
 
 from kube_job_runner.client.errors import ApiError
 from kube_job_runner.client.models import Job, LogChunk
@@ -28,19 +26,27 @@ _PATIENCE_MISSING_SECONDS = 2.0
 Step = Literal["stream", "wait", "end"]
 
 
-class LogView(msgspec.Struct, frozen=True, kw_only=True):
+class LogView(TypedDict, total=False):
     """The part of a log to show. `since` is a duration before now (`10m`) or an RFC 3339 time, `grep` a plain text."""
 
-    since: str | None = None
-    grep: str | None = None
-    container: str | None = None
-    timestamps: bool = False
+    since: str | None
+    grep: str | None
+    container: str | None
+    timestamps: bool
 
-    def params(self) -> dict[str, str]:
-        """Return the parameters of the request."""
-        given = {"since": self.since, "grep": self.grep, "container": self.container}
-        params = {name: value for name, value in given.items() if value is not None}
-        return params | ({"timestamps": "true"} if self.timestamps else {})
+
+class LogOptions(LogView, total=False):
+    """The log to show: the part, its last `tail` lines, and the number of the attempt."""
+
+    tail: int | None
+    attempt: int | None
+
+
+def _view_params(
+    since: str | None = None, grep: str | None = None, container: str | None = None, timestamps: bool = False
+) -> dict[str, str]:
+    given = {"since": since, "grep": grep, "container": container, "timestamps": "true" if timestamps else None}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 class _Frames:
@@ -72,7 +78,7 @@ class _Frames:
 class LogCursor:
     """The position of a reader in the logs of a job's attempts."""
 
-    def __init__(self, *, attempt: int | None, tail: int | None, view: LogView | None = None) -> None:
+    def __init__(self, *, attempt: int | None = None, tail: int | None = None, **view: Unpack[LogView]) -> None:
         self.pinned = attempt
         self.attempt = attempt or 0
         self.complete = False
@@ -80,7 +86,7 @@ class LogCursor:
         self.gap = False
         """Whether a log was shorter than before, because it was rotated or its pod was replaced."""
         self._tail = tail
-        self._view = view or LogView()
+        self._view = _view_params(**view)
         self._frames: _Frames | None = None
         self._place = ""
         self._beyond_bytes = 0
@@ -124,7 +130,7 @@ class LogCursor:
     def open(self) -> dict[str, str]:
         """Prepare for a new stream, and return the parameters of its request."""
         self.complete, self._error = False, None
-        params = self._view.params() | {"frames": "true"}
+        params = self._view | {"frames": "true"}
         self._frames = None
         self._skip_bytes, self._search = 0, None
         if self._place:
@@ -147,8 +153,7 @@ class LogCursor:
         """Take a piece of the stream. Return the new bytes in it, or None."""
         if self._frames is not None:
             return self._new(b"".join(self._framed(data)))
-        data = self._after_anchor(data) if self._search is not None else self._skipped(data)
-        return self._new(data)
+        return self._new(self._skipped(data) if self._search is None else self._after_anchor(self._search, data))
 
     def _framed(self, data: bytes) -> Iterator[bytes]:
         assert self._frames is not None
@@ -206,10 +211,7 @@ class LogCursor:
         self._delivered_bytes, self._anchor = 0, b""
         self._place, self._beyond_bytes = "", 0
 
-    def _after_anchor(self, data: bytes) -> bytes:
-        search = self._search
-        if search is None:
-            return data
+    def _after_anchor(self, search: bytearray, data: bytes) -> bytes:
         search += data
         found = search.find(self._anchor)
         if found < 0:

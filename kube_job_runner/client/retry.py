@@ -1,4 +1,4 @@
-"""The retry policy of the client: whether a call is retried, and after how many seconds.
+"""Retries of the client, without I/O: whether a call is retried, and after how many seconds. Both clients use them.
 
 Every call can be repeated. Reads change nothing, a submit has an idempotency key, and a second cancel changes nothing. So a
 lost answer is retried like a refused connection.
@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import email.utils
 import random
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import httpx2
 import msgspec
+
+from kube_job_runner.client import api_calls, errors, models
+from kube_job_runner.client.connection import Connection
+
+OnRetry = Callable[[str, float], None]
+"""Called before each retry, with the reason (a sentence) and the wait in seconds."""
 
 RETRIED_STATUSES = frozenset({408, 429, 502, 503, 504})
 
@@ -59,3 +68,90 @@ def parse_retry_after(value: str | None, *, now: Callable[[], datetime] = lambda
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - now()).total_seconds())
+
+
+@dataclass
+class Tries:
+    """Counts the tries of one call. Its methods return the seconds to wait before the next try, or raise."""
+
+    connection: Connection
+    policy: RetryPolicy
+    on_retry: OnRetry | None
+    monotonic: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the failures so far, because the connection works."""
+        self._failures = 0
+        self._started = self.monotonic()
+
+    def after_answer(self, response: httpx2.Response) -> float:
+        """Handle an answer that is not a success. Its body must have been read.
+
+        Raises:
+            ApiError: the call cannot be retried, or the budget is used up.
+            UnexpectedAnswer: this API does not give such an answer (a redirect, for example).
+        """
+        if response.status_code < 400:
+            place = response.headers.get("location", "")
+            raise errors.UnexpectedAnswer(f"HTTP {response.status_code} {place}: is the server URL right?")
+        problem = api_calls.problem_of(response.status_code, response.content)
+        error = errors.of_problem(problem)
+        if not _retried(problem):
+            raise error
+        after = parse_retry_after(response.headers.get("retry-after"))
+        return self._next(f"the server answered {response.status_code}", error, after)
+
+    def after_fault(self, fault: httpx2.HTTPError) -> float:
+        """Handle a connection error.
+
+        Raises:
+            ConnectionFailed: the call cannot be retried, or the budget is used up.
+        """
+        text = f"cannot reach {self.connection.url}: {_describe(fault)}"
+        error = errors.ConnectionFailed(text)
+        if not isinstance(fault, httpx2.TransportError) or _hopeless(fault):
+            raise error from fault
+        return self._next(text, error, None, cause=fault)
+
+    def _next(
+        self, why: str, error: errors.ClientError, after_seconds: float | None, *, cause: Exception | None = None
+    ) -> float:
+        self._failures += 1
+        delay = decide(
+            self.policy,
+            failures=self._failures,
+            elapsed_seconds=self.monotonic() - self._started,
+            retry_after_seconds=after_seconds,
+        )
+        if delay is None:
+            raise error from cause
+        if self.on_retry is not None:
+            self.on_retry(why, delay)
+        return delay
+
+
+def _retried(problem: models.Problem) -> bool:
+    if problem.status in RETRIED_STATUSES:
+        return problem.retryable is not False
+    return problem.retryable is True and problem.status >= 500
+
+
+def _describe(fault: BaseException) -> str:
+    *_, first = _causes(fault)
+    return str(fault) or str(first) or type(fault).__name__
+
+
+def _hopeless(fault: BaseException) -> bool:
+    if isinstance(fault, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
+        return True
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(fault))
+
+
+def _causes(fault: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = fault
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -8,8 +8,8 @@ import httpx2
 
 from kube_job_runner.client import api_calls, errors, models
 from kube_job_runner.client.aio.link import AsyncLink
-from kube_job_runner.client.log_cursor import LogCursor
-from kube_job_runner.client.tries import Tries
+from kube_job_runner.client.log_cursor import LineSplitter, LogCursor
+from kube_job_runner.client.retry import Tries
 
 
 async def read_chunks(
@@ -21,7 +21,7 @@ async def read_chunks(
         NotFound: there is no such job, or it has no log.
     """
     attempts = link.settings.tries(patient=follow)
-    job = await link.get(job_id)
+    job = await link.send(api_calls.get(job_id))
     while True:
         step = cursor.step(job)
         if step == "end":
@@ -37,7 +37,17 @@ async def read_chunks(
             cursor.check()
             return
         if not over:
-            job = await _settle(link, job, cursor) if cursor.replied else await link.get(job.id, patient=True)
+            job = await _settle(link, job, cursor)
+
+
+async def read_lines(chunks: AsyncIterator[models.LogChunk]) -> AsyncIterator[str]:
+    """Yield the lines of a log."""
+    lines = LineSplitter()
+    async for chunk in chunks:
+        for line in lines.feed(chunk):
+            yield line
+    for line in lines.flush():
+        yield line
 
 
 async def _read_stream(
@@ -71,6 +81,8 @@ async def _read_stream(
 
 async def _settle(link: AsyncLink, job: models.Job, cursor: LogCursor) -> models.Job:
     """Return the job once its record shows the end of the attempt, or once the log must be read again."""
+    if not cursor.replied:
+        return await link.send(api_calls.get(job.id), patient=True)
     monotonic = link.settings.monotonic
     deadline = monotonic() + cursor.patience_seconds
     while not cursor.over(job):

@@ -7,8 +7,8 @@ from contextlib import AbstractAsyncContextManager
 
 import httpx2
 
-from kube_job_runner.client import api_calls, models, tries
-from kube_job_runner.client.link_settings import LinkSettings
+from kube_job_runner.client import api_calls, models
+from kube_job_runner.client.link_settings import LinkSettings, request_options
 
 UNCHANGED_PAUSE_SECONDS = 1.0
 
@@ -19,56 +19,43 @@ class AsyncLink:
     def __init__(
         self,
         settings: LinkSettings,
-        *,
         transport: httpx2.AsyncBaseTransport | None,
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self.settings = settings
         self.sleep = sleep
-        self._http = httpx2.AsyncClient(
-            transport=transport or httpx2.AsyncHTTPTransport(**settings.transport_options()),
-            **settings.client_options(),
-        )
+        transport = transport or httpx2.AsyncHTTPTransport(**settings.transport_options())
+        self._http = httpx2.AsyncClient(transport=transport, **settings.client_options())
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
-    async def send(self, call: api_calls.Call, *, patient: bool = False) -> bytes:
-        """Make a call, with retries, and return the body of its answer. A patient call survives an outage.
+    async def send(self, call: api_calls.Call[api_calls.AnswerT], *, patient: bool = False) -> api_calls.AnswerT:
+        """Make a call, with retries, and return its value. A patient call survives an outage.
 
         Raises:
             ApiError: the server refused the call.
             ConnectionFailed: the server did not answer in time.
+            UnexpectedAnswer: the answer has another shape.
         """
         attempts = self.settings.tries(patient=patient)
         while True:
             try:
-                answer = await self._http.request(
-                    call.method,
-                    call.path,
-                    params=call.params,
-                    headers=call.headers,
-                    content=call.body,
-                    timeout=tries.timeouts(call),
-                )
+                answer = await self._http.request(**request_options(call))
             except httpx2.HTTPError as fault:
                 delay = attempts.after_fault(fault)
             else:
                 if answer.is_success:
-                    return answer.content
+                    return call.read(answer.content)
                 delay = attempts.after_answer(answer)
             await self.sleep(delay)
-
-    async def get(self, job_id: str, *, patient: bool = False) -> models.Job:
-        """Return a job as it is now."""
-        return api_calls.read_job(await self.send(api_calls.get(job_id), patient=patient))
 
     async def poll(self, job: models.Job, wait_seconds: float) -> models.Job:
         """Return a job once it has changed, or as it is after `wait_seconds`."""
         started = self.settings.monotonic()
         call = api_calls.poll(job.id, since=job.version, wait_seconds=wait_seconds)
-        seen = api_calls.read_job(await self.send(call, patient=True))
+        seen = await self.send(call, patient=True)
         if seen.version == job.version and not seen.terminal:
             # A draining server, or a proxy that cuts long requests, answers early. That must not become a busy loop.
             early = min(UNCHANGED_PAUSE_SECONDS, wait_seconds) - (self.settings.monotonic() - started)
@@ -76,8 +63,6 @@ class AsyncLink:
                 await self.sleep(early)
         return seen
 
-    def stream(self, call: api_calls.Call) -> AbstractAsyncContextManager[httpx2.Response]:
+    def stream(self, call: api_calls.Call[bytes]) -> AbstractAsyncContextManager[httpx2.Response]:
         """Open a call whose answer is read piece by piece. It is not retried here."""
-        return self._http.stream(
-            call.method, call.path, params=call.params, headers=call.headers, timeout=tries.timeouts(call)
-        )
+        return self._http.stream(**request_options(call))

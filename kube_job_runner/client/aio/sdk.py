@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import httpx2
 
-from kube_job_runner.client import api_calls, errors, link_settings, models
+from kube_job_runner.client import api_calls, connection, errors, models
 from kube_job_runner.client.aio import following
 from kube_job_runner.client.aio.link import AsyncLink
-from kube_job_runner.client.log_cursor import LineSplitter, LogCursor, LogView
-from kube_job_runner.client.retry import RetryPolicy
-from kube_job_runner.client.tries import OnRetry
+from kube_job_runner.client.link_settings import LinkSettings
+from kube_job_runner.client.log_cursor import LogCursor, LogOptions
+from kube_job_runner.client.retry import OnRetry, RetryPolicy
 
-Jobs = list[models.Job]
 Answers = list[models.BatchAnswer]
 Attempts = list[models.Attempt]
 Transitions = list[models.Transition]
@@ -48,11 +46,10 @@ class AsyncClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        settings = link_settings.discover(
-            server, token, retry=retry, outage_seconds=outage_seconds, on_retry=on_retry, monotonic=monotonic
-        )
+        found = connection.discover(server, token)
+        settings = LinkSettings(found, retry or RetryPolicy(), outage_seconds, on_retry, monotonic)
         self._monotonic = monotonic
-        self._link = AsyncLink(settings, transport=transport, sleep=sleep)
+        self._link = AsyncLink(settings, transport, sleep)
 
     @property
     def server(self) -> str:
@@ -62,9 +59,7 @@ class AsyncClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
@@ -91,21 +86,16 @@ class AsyncClient:
             IdempotencyMismatch: the key was used for another spec.
             ConnectionFailed: it is unknown whether the job was stored; submit it again with the same key.
         """
-        key = idempotency_key or api_calls.new_idempotency_key()
-        return api_calls.read_job(
-            await self._link.send(api_calls.submit(api_calls.merge_spec(spec, fields), key, strict=strict))
-        )
+        return await self._link.send(api_calls.submit(spec, fields, idempotency_key, strict=strict))
 
     async def submit_many(
         self, specs: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None, strict: bool = False
     ) -> Answers:
         """Submit any number of jobs in batches. Return an answer for each, in order; a refused job does not raise."""
-        key = idempotency_key or api_calls.new_idempotency_key()
         answers: Answers = []
-        for start in range(0, len(specs), api_calls.BATCH_MAX):
-            part = specs[start : start + api_calls.BATCH_MAX]
-            body = await self._link.send(api_calls.submit_many(part, f"{key}/{start}" if start else key, strict=strict))
-            answers.extend(api_calls.read_batch(body, len(part)))
+        for call in api_calls.batches(specs, idempotency_key, strict=strict):
+            part = await self._link.send(call)
+            answers.extend(part)
         return answers
 
     async def get(self, job_id: str) -> models.Job:
@@ -114,51 +104,24 @@ class AsyncClient:
         Raises:
             NotFound: there is no job with this id.
         """
-        return await self._link.get(job_id)
+        return await self._link.send(api_calls.get(job_id))
 
     async def list(
-        self,
-        *,
-        state: str | Sequence[str] | None = None,
-        queue: str | None = None,
-        labels: str | Mapping[str, str] | None = None,
-        name: str | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        reason: str | None = None,
-        rerun_of: str | None = None,
-        namespace: str | None = None,
-        limit: int | None = None,
-        page_size: int = 100,
+        self, *, limit: int | None = None, page_size: int = 100, **filters: Unpack[api_calls.JobFilters]
     ) -> AsyncIterator[models.Job]:
         """Yield jobs, newest first, at most `limit`. `labels` is a Kubernetes label selector or a mapping.
 
         `reason` selects jobs that failed for this reason (with `state`: jobs in that state with this reason). `rerun_of`
         selects the reruns of a job.
         """
-        filters = {
-            "state": state,
-            "queue": queue,
-            "labels": labels,
-            "name": name,
-            "created_after": created_after,
-            "created_before": created_before,
-            "reason": reason,
-            "rerun_of": rerun_of,
-            "namespace": namespace,
-        }
+        left = sys.maxsize if limit is None else limit
         cursor: str | None = None
-        left = limit
-        while left is None or left > 0:
-            size = page_size if left is None else min(page_size, left)
-            jobs, cursor = api_calls.read_page(
-                await self._link.send(api_calls.list_page(filters, limit=size, cursor=cursor))
-            )
+        while left > 0:
+            page = api_calls.list_page(filters, limit=min(page_size, left), cursor=cursor)
+            jobs, cursor = await self._link.send(page)
             for job in jobs[:left]:
                 yield job
-            left = None if left is None else left - len(jobs)
-            if cursor is None:
-                return
+            left = left - len(jobs) if cursor else 0
 
     async def cancel(self, job_id: str, reason: str = "", *, grace_seconds: int | None = None) -> models.Job:
         """Cancel a job. Its state is `cancelled` only once nothing of it is running any more.
@@ -169,7 +132,7 @@ class AsyncClient:
         Raises:
             Conflict: the job has ended already.
         """
-        return api_calls.read_job(await self._link.send(api_calls.cancel(job_id, reason, grace_seconds)))
+        return await self._link.send(api_calls.cancel(job_id, reason, grace_seconds))
 
     async def rerun(
         self,
@@ -187,16 +150,15 @@ class AsyncClient:
             Conflict: the job has not ended, and `force` is not set.
             InvalidRequest: a change is invalid, or the spec is no longer allowed.
         """
-        key = idempotency_key or api_calls.new_idempotency_key()
-        return api_calls.read_job(await self._link.send(api_calls.rerun(job_id, changes, key, force=force)))
+        return await self._link.send(api_calls.rerun(job_id, changes, idempotency_key, force=force))
 
     async def explain(self, job_id: str) -> models.Explanation:
         """Return what happened to a job, or why it still waits: one sentence, with the evidence."""
-        return api_calls.read_explanation(await self._link.send(api_calls.part(job_id, "explanation")))
+        return await self._link.send(api_calls.explanation(job_id))
 
     async def timeline(self, job_id: str) -> models.Timeline:
         """Return the phases of all attempts of a job, oldest first."""
-        return api_calls.read_timeline(await self._link.send(api_calls.part(job_id, "timeline")))
+        return await self._link.send(api_calls.timeline(job_id))
 
     async def simulate(
         self,
@@ -212,30 +174,30 @@ class AsyncClient:
         memory of the first attempt in a series of failures.
         """
         call = api_calls.simulate(policy, jobs=jobs, failures=failures, memory=memory)
-        return api_calls.read_simulations(await self._link.send(call))
+        return await self._link.send(call)
 
     async def transitions(self, job_id: str) -> Transitions:
         """Return the state changes of a job, oldest first."""
-        return api_calls.read_transitions(await self._link.send(api_calls.part(job_id, "transitions")))
+        return await self._link.send(api_calls.parts(job_id, "transitions", models.Transition))
 
     async def attempts(self, job_id: str) -> Attempts:
         """Return the attempts of a job, oldest first."""
-        return api_calls.read_attempts(await self._link.send(api_calls.part(job_id, "attempts")))
+        return await self._link.send(api_calls.parts(job_id, "attempts", models.Attempt))
 
     async def spec(self, job_id: str) -> dict[str, Any]:
         """Return the stored spec of a job."""
-        return api_calls.decode(await self._link.send(api_calls.part(job_id, "spec")))
+        return await self._link.send(api_calls.spec(job_id))
 
     async def version(self) -> dict[str, Any]:
         """Return the versions of the server and of its API."""
-        return api_calls.decode(await self._link.send(api_calls.version()))
+        return await self._link.send(api_calls.version())
 
     # --- waiting ---
 
     async def changes(self, job_id: str, *, timeout: float | None = None) -> AsyncIterator[models.Job]:
         """Yield the job now and after each change, until it has ended or `timeout` seconds have passed."""
         deadline = None if timeout is None else self._monotonic() + timeout
-        job = await self._link.get(job_id, patient=True)
+        job = await self._link.send(api_calls.get(job_id), patient=True)
         yield job
         while not job.terminal:
             wait = float(api_calls.LONG_POLL_SECONDS)
@@ -274,19 +236,8 @@ class AsyncClient:
 
     # --- logs ---
 
-    async def logs(
-        self,
-        job_id: str,
-        *,
-        follow: bool = False,
-        tail: int | None = None,
-        attempt: int | None = None,
-        since: str | None = None,
-        grep: str | None = None,
-        container: str | None = None,
-        timestamps: bool = False,
-    ) -> AsyncIterator[str]:
-        """Yield the lines of a job's log. `attempt` is a number; by default it is the newest attempt.
+    def logs(self, job_id: str, *, follow: bool = False, **options: Unpack[LogOptions]) -> AsyncIterator[str]:
+        """Yield the lines of a job's log: the last `tail` ones, or all. The default of `attempt` is the newest one.
 
         With `follow`, the method waits for the start of the job, continues through later attempts, reconnects after a lost
         connection, and ends only when the job (or the given attempt) has ended. `since` is a duration before now (`10m`) or
@@ -296,35 +247,10 @@ class AsyncClient:
         Raises:
             NotFound: there is no such job, or it has no log.
         """
-        lines = LineSplitter()
-        async for chunk in self.log_chunks(
-            job_id,
-            follow=follow,
-            tail=tail,
-            attempt=attempt,
-            since=since,
-            grep=grep,
-            container=container,
-            timestamps=timestamps,
-        ):
-            for line in lines.feed(chunk):
-                yield line
-        for line in lines.flush():
-            yield line
+        return following.read_lines(self.log_chunks(job_id, follow=follow, **options))
 
     def log_chunks(
-        self,
-        job_id: str,
-        *,
-        follow: bool = False,
-        tail: int | None = None,
-        attempt: int | None = None,
-        since: str | None = None,
-        grep: str | None = None,
-        container: str | None = None,
-        timestamps: bool = False,
+        self, job_id: str, *, follow: bool = False, **options: Unpack[LogOptions]
     ) -> AsyncIterator[models.LogChunk]:
         """Yield the same log as `logs`, as raw bytes."""
-        view = LogView(since=since, grep=grep, container=container, timestamps=timestamps)
-        cursor = LogCursor(attempt=attempt, tail=tail, view=view)
-        return following.read_chunks(self._link, job_id, cursor, follow=follow)
+        return following.read_chunks(self._link, job_id, LogCursor(**options), follow=follow)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import httpx2
 
 from kube_job_runner.client import api_calls, errors, models
-from kube_job_runner.client.log_cursor import LogCursor
+from kube_job_runner.client.log_cursor import LineSplitter, LogCursor
+from kube_job_runner.client.retry import Tries
 from kube_job_runner.client.sync.link import Link
-from kube_job_runner.client.tries import Tries
 
 
 def read_chunks(link: Link, job_id: str, cursor: LogCursor, *, follow: bool) -> Iterator[models.LogChunk]:
@@ -20,7 +20,7 @@ def read_chunks(link: Link, job_id: str, cursor: LogCursor, *, follow: bool) -> 
         NotFound: there is no such job, or it has no log.
     """
     attempts = link.settings.tries(patient=follow)
-    job = link.get(job_id)
+    job = link.send(api_calls.get(job_id))
     while True:
         step = cursor.step(job)
         if step == "end":
@@ -35,7 +35,17 @@ def read_chunks(link: Link, job_id: str, cursor: LogCursor, *, follow: bool) -> 
             cursor.check()
             return
         if not over:
-            job = _settle(link, job, cursor) if cursor.replied else link.get(job.id, patient=True)
+            job = _settle(link, job, cursor)
+
+
+def read_lines(chunks: Iterator[models.LogChunk]) -> Iterator[str]:
+    """Yield the lines of a log."""
+    lines = LineSplitter()
+    for chunk in chunks:
+        for line in lines.feed(chunk):
+            yield line
+    for line in lines.flush():
+        yield line
 
 
 def _read_stream(
@@ -69,6 +79,8 @@ def _read_stream(
 
 def _settle(link: Link, job: models.Job, cursor: LogCursor) -> models.Job:
     """Return the job once its record shows the end of the attempt, or once the log must be read again."""
+    if not cursor.replied:
+        return link.send(api_calls.get(job.id), patient=True)
     monotonic = link.settings.monotonic
     deadline = monotonic() + cursor.patience_seconds
     while not cursor.over(job):

@@ -100,6 +100,12 @@ def test_a_list_ends_with_the_last_page(client: Driver, script: Script) -> None:
     assert len(client.call("list")) == 1
 
 
+def test_a_list_refuses_a_filter_that_does_not_exist(client: Driver, script: Script) -> None:
+    with pytest.raises(TypeError, match="stat"):
+        client.call("list", stat="failed")
+    assert script.requests == []
+
+
 def test_parts_of_a_job(client: Driver, script: Script) -> None:
     transition = {"to_state": "queued", "from_state": None, "at": "2026-01-01T00:00:00Z", "version": 1, "attempt": 0}
     script.add(
