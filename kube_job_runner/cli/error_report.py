@@ -24,32 +24,26 @@ def report(error: Exception, current: invocation.Invocation) -> int | None:
     return exitcodes.NO_EXIT_CODE if current.waiting else code
 
 
+_CODES = (
+    ("client.errors", "NotConfigured", exitcodes.USAGE),
+    ("client.errors", "NotFound", exitcodes.NOT_FOUND),
+    ("client.errors", "Unauthorized", exitcodes.UNAUTHORIZED),
+    ("client.errors", "Forbidden", exitcodes.UNAUTHORIZED),
+    ("client.errors", "ClientError", exitcodes.ERROR),
+    ("settings", "SettingsError", exitcodes.USAGE),
+    ("domain.errors", "ConfigurationError", exitcodes.USAGE),
+    ("domain.errors", "KjrError", exitcodes.ERROR),
+)
+"""The exit codes of the errors by module and class; the first that fits counts."""
+
+
 def _code(error: Exception) -> int | None:
     if isinstance(error, CommandFailed):
         return error.exit_code
-    if "kube_job_runner.client.errors" in sys.modules:
-        from kube_job_runner.client import errors
-
-        if isinstance(error, errors.NotConfigured):
-            return exitcodes.USAGE
-        if isinstance(error, errors.NotFound):
-            return exitcodes.NOT_FOUND
-        if isinstance(error, errors.Unauthorized | errors.Forbidden):
-            return exitcodes.UNAUTHORIZED
-        if isinstance(error, errors.ClientError):
-            return exitcodes.ERROR
-    return _server_code(error)
-
-
-def _server_code(error: Exception) -> int | None:
-    settings = sys.modules.get("kube_job_runner.settings")
-    if settings is not None and isinstance(error, settings.SettingsError):
-        return exitcodes.USAGE
-    domain = sys.modules.get("kube_job_runner.domain.errors")
-    if domain is not None and isinstance(error, domain.ConfigurationError):
-        return exitcodes.USAGE
-    if domain is not None and isinstance(error, domain.KjrError):
-        return exitcodes.ERROR
+    for module, name, code in _CODES:
+        found = sys.modules.get(f"kube_job_runner.{module}")  # not imported here: an error that was raised has been
+        if found is not None and isinstance(error, getattr(found, name)):
+            return code
     return None
 
 

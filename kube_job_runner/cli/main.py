@@ -57,11 +57,9 @@ class LazyGroup(click.Group):
     """A group that imports a command only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
         name = ALIASES.get(cmd_name, cmd_name)
         verb = COMMANDS.get(name)
         if verb is None:
@@ -81,7 +79,6 @@ class LazyGroup(click.Group):
             return _reader_gone()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of commands."""
         for group in ("Jobs", "Server"):
             with formatter.section(group):
                 formatter.write_dl([(name, verb.summary) for name, verb in COMMANDS.items() if verb.group == group])

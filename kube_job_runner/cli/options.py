@@ -14,7 +14,6 @@ from kube_job_runner.cli.terminal import durations
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FORMATS = ("table", "wide", "json", "jsonl", "yaml", "name", "id")
-STATES = ("queued", "starting", "running", "stopping", "succeeded", "failed", "cancelled")
 
 
 class Duration(click.ParamType[float]):
@@ -23,7 +22,6 @@ class Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the seconds."""
         if isinstance(value, int | float):
             return float(value)
         try:
@@ -38,7 +36,6 @@ class KeyValue(click.ParamType[tuple[str, str]]):
     name = "key=value"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """Return the pair."""
         key, separator, text = str(value).partition("=")
         if not separator or not key:
             self.fail(f"{value!r} is not a pair; write it like KEY=VALUE", param, ctx)

@@ -35,7 +35,7 @@ class AttachedRun:
     on_interrupt: str | None = None
     job: Job | None = None
     _log: str = "none"
-    _shown: progress.Progress = field(default_factory=progress.Silent)
+    _shown: progress.Progress = field(default_factory=progress.Progress)
 
     def run(self, submit: Callable[[], Job]) -> int:
         """Submit the job, follow it to its end, and return the exit code."""
@@ -47,7 +47,7 @@ class AttachedRun:
             try:
                 return self._follow()
             finally:
-                self._shown.finish(self.job)
+                self._shown.finish()
                 self.invocation.ending = True
 
     def _follow(self) -> int:
@@ -94,7 +94,7 @@ class AttachedRun:
 
     def _finish(self, job: Job, *, log_cut: bool) -> int:
         self._writer.end_line()
-        self._shown.finish(job)
+        self._shown.finish()
         if log_cut:
             self.invocation.note(f"kjr: the log is not complete yet; read the rest with: kjr logs {text.line(job.id)}")
         self._write_object(job)
@@ -106,7 +106,7 @@ class AttachedRun:
             output.write_jobs([job], self.invocation, single=True)
 
     def _lost(self, error: Exception) -> int:
-        self._shown.finish(self.job)
+        self._shown.finish()
         if self.job is not None:
             self._write_object(self.job)
             self.invocation.say(
@@ -122,7 +122,7 @@ class AttachedRun:
     # --- interrupts ---
 
     def _interrupted(self, number: int) -> int:
-        self._shown.finish(self.job)
+        self._shown.finish()
         self._writer.end_line()
         mode = self.on_interrupt or ("detach" if interactive() else "cancel")
         if mode == "detach" and self._asked_twice(number):

@@ -23,8 +23,6 @@ LOG_DRAIN_SECONDS = 10.0
 
 
 class Submitted(NamedTuple):
-    """The job is stored."""
-
     job: Job
 
 
@@ -35,8 +33,6 @@ class Changed(NamedTuple):
 
 
 class Logged(NamedTuple):
-    """A piece of log."""
-
     chunk: LogChunk
 
 
@@ -53,8 +49,6 @@ class Failed(NamedTuple):
 
 
 class Signalled(NamedTuple):
-    """SIGINT or SIGTERM arrived."""
-
     number: int
 
 

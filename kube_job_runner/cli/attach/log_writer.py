@@ -20,11 +20,12 @@ class LogWriter:
         self._text = text.LogText()
         self._attempt = 0
         self._at_line_start = True
-        self._gone = False
+        self.reader_gone = False
+        """Whether the reader has closed the pipe."""
 
     def write(self, chunk: LogChunk) -> None:
         """Write a chunk. If the reader has closed the pipe, drop the rest; the job is still followed."""
-        if self._gone:
+        if self.reader_gone:
             return
         if self._attempt and chunk.attempt != self._attempt:
             self.end_line()
@@ -32,16 +33,11 @@ class LogWriter:
         try:
             self._write(chunk.data)
         except BrokenPipeError:
-            self._gone = True
-
-    @property
-    def reader_gone(self) -> bool:
-        """Whether the reader has closed the pipe."""
-        return self._gone
+            self.reader_gone = True
 
     def end_line(self) -> None:
         """On a terminal, end an unfinished line of the log, so that the next message starts on a new line."""
-        if self._raw is None and not self._at_line_start and not self._gone:
+        if self._raw is None and not self._at_line_start and not self.reader_gone:
             self._put("\n")
 
     def _write(self, data: bytes) -> None:

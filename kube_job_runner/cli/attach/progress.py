@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from kube_job_runner.cli.invocation import Invocation, color_allowed, interactive
 from kube_job_runner.cli.terminal import durations, text
@@ -14,91 +13,63 @@ if TYPE_CHECKING:
     from kube_job_runner.client import Job
 
 
-class Progress(Protocol):
-    """Shows the progress of a job."""
+class Progress:
+    """Shows the progress of a job. This one shows nothing."""
 
     def show(self, job: Job) -> None:
         """Show the job's current state."""
-        ...
 
     def pause(self) -> None:
         """Stop drawing, because the log starts now."""
-        ...
 
-    def finish(self, job: Job | None) -> None:
-        """Show how the job ended, and stop drawing."""
-        ...
+    def finish(self) -> None:
+        """Stop drawing, because nothing more is shown."""
 
 
-class Silent:
-    """Shows nothing."""
+class Lines(Progress):
+    """One plain line per change, for files and the logs of other systems. The lines may be mixed with a log."""
 
-    def show(self, job: Job) -> None:
-        """Show nothing."""
-
-    def pause(self) -> None:
-        """Do nothing."""
-
-    def finish(self, job: Job | None) -> None:
-        """Show nothing."""
-
-
-class Lines:
-    """One plain line per change, for files and the logs of other systems."""
-
-    def __init__(self, invocation: Invocation, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, invocation: Invocation) -> None:
         self._invocation = invocation
-        self._monotonic = monotonic
         self._phase = ""
-        self._since = monotonic()
+        self._since = time.monotonic()
 
     def show(self, job: Job) -> None:
-        """Write a line if the state or the attempt has changed."""
         phase = phase_of(job)
         if phase == self._phase:
             return
-        now = self._monotonic()
+        now = time.monotonic()
         before = f" after {durations.show(now - self._since)} {self._phase}" if self._phase else ""
         self._phase, self._since = phase, now
         self._invocation.note(f"kjr: job {text.line(job.id)} {text.line(phase)}{before}")
 
-    def pause(self) -> None:
-        """Do nothing: lines may be mixed with a log."""
 
-    def finish(self, job: Job | None) -> None:
-        """Do nothing: `show` has written the last line."""
+class LiveLine(Progress):
+    """One line that is redrawn until the log starts. Then it stays as it is."""
 
-
-class LiveLine:
-    """One line that is redrawn until the log starts."""
-
-    def __init__(self, *, colored: bool, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, colored: bool) -> None:
         self._colored = colored
-        self._monotonic = monotonic
         self._line: PhaseLine | None = None
         self._last = ""
 
     def show(self, job: Job) -> None:
-        """Draw the state."""
         if job.terminal or job.state == self._last == "running":
             return
         if self._line is None:
             from kube_job_runner.cli.terminal import live
 
-            self._line = live.PhaseLine(colored=self._colored, monotonic=self._monotonic)
+            self._line = live.PhaseLine(colored=self._colored, monotonic=time.monotonic)
         self._last = job.state
         self._line.enter(text.line(phase_of(job)), text.line(job.explanation or ""))
         if job.state == "running":
             self.pause()
 
     def pause(self) -> None:
-        """Leave the line as it is."""
         if self._line is not None:
             self._line.close(ended=self._last != "running")
             self._line = None
 
-    def finish(self, job: Job | None) -> None:
-        """Leave the line as it is."""
+    def finish(self) -> None:
         self.pause()
 
 
@@ -111,7 +82,7 @@ def phase_of(job: Job) -> str:
 def choose(invocation: Invocation) -> Progress:
     """Return the progress display that fits stderr."""
     if invocation.quiet:
-        return Silent()
+        return Progress()
     if interactive():
         return LiveLine(colored=color_allowed(invocation.color))
     return Lines(invocation)

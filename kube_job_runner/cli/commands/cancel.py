@@ -20,14 +20,7 @@ _GRACE_MAX_SECONDS = 3600
 
 @click.command("cancel")
 @click.argument("references", nargs=-1, metavar="ID...")
-@click.option(
-    "-l",
-    "--label",
-    "selectors",
-    multiple=True,
-    metavar="SELECTOR",
-    help="Cancel all unfinished jobs with these labels.",
-)
+@click.option("-l", "--label", multiple=True, metavar="SELECTOR", help="Cancel all unfinished jobs with these labels.")
 @click.option("--reason", default="", help="Reason, for the job's record.")
 @click.option(
     "--grace", type=options.DURATION, help="Time between SIGTERM and SIGKILL. [default: as in the job's spec]"
@@ -40,7 +33,7 @@ _GRACE_MAX_SECONDS = 3600
 def command(
     references: tuple[str, ...],
     *,
-    selectors: tuple[str, ...],
+    label: tuple[str, ...],
     reason: str,
     grace: float | None,
     force: bool,
@@ -51,13 +44,13 @@ def command(
 
     With -l, the number of jobs is shown for confirmation first.
     """
-    if bool(references) == bool(selectors):
+    if bool(references) == bool(label):
         raise click.UsageError("give either ids or -l SELECTOR")
     grace_seconds = _grace_seconds(grace, force=force)
     current = invocation.current()
     with current.client() as client:
-        if selectors:
-            jobs = _selected(client, ",".join(selectors))
+        if label:
+            jobs = list(client.list(labels=",".join(label), state=_LIVE, page_size=500))
             if not _confirmed(current, jobs, yes=yes):
                 return 1 if jobs else 0
         else:
@@ -72,13 +65,13 @@ def command(
 
 
 def _grace_seconds(grace: float | None, *, force: bool) -> int | None:
-    if force and grace is not None:
-        raise click.UsageError("give either --grace or --force; --force means --grace 0")
+    if grace is None:
+        return 0 if force else None
     if force:
-        return 0
-    if grace is not None and (grace != int(grace) or grace > _GRACE_MAX_SECONDS):
+        raise click.UsageError("give either --grace or --force; --force means --grace 0")
+    if grace != int(grace) or grace > _GRACE_MAX_SECONDS:
         raise click.UsageError("--grace: must be a whole number of seconds, at most 1h")
-    return None if grace is None else int(grace)
+    return int(grace)
 
 
 def _report_outlook(current: invocation.Invocation, jobs: list[Job]) -> None:
@@ -87,10 +80,6 @@ def _report_outlook(current: invocation.Invocation, jobs: list[Job]) -> None:
         outlook = (job.cancel or {}).get("outlook")
         if outlook:
             current.note(f"kjr: job {text.line(job.id)} is {text.line(job.state)}. {text.line(outlook)}")
-
-
-def _selected(client: Client, selector: str) -> list[Job]:
-    return list(client.list(labels=selector, state=_LIVE, page_size=500))
 
 
 def _confirmed(current: invocation.Invocation, jobs: list[Job], *, yes: bool) -> bool:

@@ -21,11 +21,8 @@ LINE_MAX_BYTES = 1024 * 1024
 
 @click.command("classify")
 @click.argument("file", type=click.File("rb"), default="-")
-@click.option(
-    "--rules",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="YAML or JSON file with your own rules, tried first. [env: KJR_FAILURE_RULES]",
-)
+@click.option("--rules", type=click.Path(path_type=Path, dir_okay=False),
+              help="YAML or JSON file with your own rules, tried first. [env: KJR_FAILURE_RULES]")  # fmt: skip
 def command(file: BinaryIO, rules: Path | None) -> int:
     """Classify messages: read one JSON record per line from FILE or stdin, write one JSON line for each.
 
@@ -43,13 +40,12 @@ def command(file: BinaryIO, rules: Path | None) -> int:
     wrong = 0
     for number, line in _lines(file):
         try:
-            record = _record(line)
-            answer = _answer(record, table, graces)
+            answer = _answer(_record(line), table, graces)
         except ValueError as error:
             wrong += 1
-            _say(number, error)
-            continue
-        _write(answer)
+            click.echo(f"kjr: line {number}: {text.line(error)}", err=True)
+        else:
+            click.echo(text.json_safe(json.dumps(answer, ensure_ascii=False)))
     return 1 if wrong else 0
 
 
@@ -95,21 +91,13 @@ def _answer(record: dict[str, Any], table: failures.Table, graces: Mapping[str, 
     )
     if found is None:
         explanation = "No rule matches. This is never fatal: the job waits until its start timeout."
-        answer |= {"category": "unknown", "verdict": "wait", "grace_seconds": 0.0, "reason": "Unknown", "rule": None}
-        return answer | {"explanation": explanation}
-    answer |= {
+        known = {"category": "unknown", "verdict": "wait", "grace_seconds": 0.0, "reason": "Unknown", "rule": None}
+        return answer | known | {"explanation": explanation}
+    return answer | {
         "category": found.category,
         "verdict": found.verdict,
         "grace_seconds": failures.grace_seconds(found.rule, graces),
         "reason": found.reason,
         "rule": found.rule.name,
+        "explanation": found.explanation,
     }
-    return answer | {"explanation": found.explanation}
-
-
-def _write(answer: dict[str, Any]) -> None:
-    click.echo(text.json_safe(json.dumps(answer, ensure_ascii=False)))
-
-
-def _say(number: int, error: ValueError) -> None:
-    click.echo(f"kjr: line {number}: {text.line(error)}", err=True)

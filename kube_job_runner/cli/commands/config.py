@@ -20,14 +20,15 @@ _SECRET = re.compile(r"://[^/@]*@")
 @click.group("config", invoke_without_command=True)
 @options.output("table", "json", "jsonl", "yaml")
 @click.pass_context
-def command(ctx: click.Context) -> int:
+def command(ctx: click.Context) -> None:
     """Print every setting of the server: variable, default, meaning, and the value if it is set here."""
-    return 0 if ctx.invoked_subcommand is not None else _print_reference()
+    if ctx.invoked_subcommand is None:
+        _print_reference()
 
 
 @command.command("show", short_help="Print the settings in force here.")
 @click.option("--changed", is_flag=True, help="Only settings that differ from their default.")
-def show(changed: bool) -> int:
+def show(changed: bool) -> None:
     """Print the settings in force here, one NAME=VALUE per line. Passwords in URLs are hidden."""
     from kube_job_runner import settings as settings_module
 
@@ -35,7 +36,6 @@ def show(changed: bool) -> int:
     found = settings_module.changed(current) if changed else settings_module.shown(current)
     for name, value in found.items():
         click.echo(text.line(f"{name}={value}"))
-    return 0
 
 
 @command.command("check", short_help="Check the settings here.")
@@ -64,17 +64,16 @@ def check() -> int:
     return 1 if faults else 0
 
 
-def _print_reference() -> int:
+def _print_reference() -> None:
     current = invocation.current()
     entries = reference()
     if current.output != "table":
         output.write_objects(entries, current.output)
-        return 0
+        return
     for entry in entries:
         value = f"   (set: {entry['value']})" if entry["value"] is not None else ""
         click.echo(f"{entry['name']}  [default: {entry['default']}]{value}")
         click.echo(f"    {entry['meaning']}")
-    return 0
 
 
 def reference() -> list[dict[str, Any]]:
@@ -84,14 +83,10 @@ def reference() -> list[dict[str, Any]]:
     entries = []
     for setting in settings.SETTINGS.values():
         given = os.environ.get(setting.variable)
-        entries.append(
-            {
-                "name": setting.variable,
-                "default": _default(setting.field),
-                "meaning": _meanings(setting.group_type).get(setting.field.name, ""),
-                "value": None if not given else _SECRET.sub("://***@", given),
-            }
-        )
+        value = _SECRET.sub("://***@", given) if given else None
+        meaning = _meanings(setting.group_type).get(setting.field.name, "")
+        name, default = setting.variable, _default(setting.field)
+        entries.append({"name": name, "default": default, "meaning": meaning, "value": value})
     return entries
 
 

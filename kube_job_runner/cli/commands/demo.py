@@ -66,23 +66,11 @@ def _run(client: Client) -> list[Job]:
 
 
 def _show(jobs: list[Job], current: invocation.Invocation) -> None:
-    columns = [
-        tables.Column("NAME"),
-        tables.Column("STATE"),
-        tables.Column("REASON"),
-        tables.Column("EXIT CODE", right=True),
-        tables.Column("DURATION", right=True),
-    ]
-    rows = [
-        [
-            text.line(job.name),
-            job.state,
-            text.line(job.reason or ""),
-            "-" if job.exit_code is None else str(job.exit_code),
-            output.run_time(job) or "-",
-        ]
-        for job in jobs
-    ]
+    columns = tables.columns("NAME", "STATE", "REASON", ">EXIT CODE", ">DURATION")
+    rows = []
+    for job in jobs:
+        code = "-" if job.exit_code is None else job.exit_code
+        rows.append(tables.cells(job.name, job.state, job.reason, code, output.run_time(job) or "-"))
     click.echo()
     output.write_table(columns, rows, current, state_column=1)
     for job in jobs:

@@ -19,13 +19,11 @@ def command(components: tuple[str, ...]) -> int:
     from kube_job_runner import settings as settings_module
     from kube_job_runner.bootstrap import commands
 
-    failed = False
     for name in settings_module.unknown_variables():
         click.echo(f"[!]settings: {name} is unknown{settings_module.suggestion(name)}")
-    settings = settings_module.load()
-    for result in commands.doctor(settings, components):
-        failed = failed or result.level == "fail"
+    results = commands.doctor(settings_module.load(), components)
+    for result in results:
         click.echo(text.line(f"{_MARKS[result.level]}{result.name}: {result.text}"))
         if result.remedy:
             click.echo(text.line(f"   to do: {result.remedy}"))
-    return 1 if failed else 0
+    return 1 if any(result.level == "fail" for result in results) else 0

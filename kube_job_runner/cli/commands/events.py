@@ -14,15 +14,9 @@ from kube_job_runner.cli.terminal import durations, output, tables, text
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job, Phase, Timeline, Transition
 
-_COLUMNS = (
-    tables.Column("TIME (UTC)"),
-    tables.Column("ATTEMPT", right=True),
-    tables.Column("STATE"),
-    tables.Column("PHASE"),
-    tables.Column("TOOK", right=True),
-    tables.Column("WHY"),
-)
+_COLUMNS = tables.columns("TIME (UTC)", ">ATTEMPT", "STATE", "PHASE", ">TOOK", "WHY")
 _WIDTHS = (19, 7, 11, 9, 8, 0)
+"""Widths of followed events. They are fixed, because later rows are not known yet."""
 
 
 class _Event(NamedTuple):
@@ -39,17 +33,18 @@ class _Event(NamedTuple):
 @click.option("-f", "--follow", is_flag=True, help="Continue until the job has ended.")
 @options.output("table", "json", "jsonl", "yaml")
 @options.connection
-def command(reference: str, *, follow: bool) -> int:
+def command(reference: str, *, follow: bool) -> None:
     """Show what happened to a job: its state changes, and the phases of its attempts with their durations."""
     current = invocation.current()
     if follow and current.output in ("json", "yaml"):
         raise click.UsageError(f"-f cannot be used with -o {current.output}; -o jsonl writes one event per line")
     with current.client() as client:
         job = job_reference.resolve(client, reference)
-        return _follow(client, current, job) if follow else _show(client, current, job)
+        show = _follow if follow else _show
+        show(client, current, job)
 
 
-def _show(client: Client, current: invocation.Invocation, job: Job) -> int:
+def _show(client: Client, current: invocation.Invocation, job: Job) -> None:
     transitions = client.transitions(job.id)
     if not transitions:  # every job has at least the one of its submit
         click.echo("kjr: retention removed the state changes of this job; its phases are kept", err=True)
@@ -58,12 +53,11 @@ def _show(client: Client, current: invocation.Invocation, job: Job) -> int:
         output.write_table(_COLUMNS, [event.cells for event in events], current)
     else:
         output.write_objects([event.raw for event in events], current.output)
-    return 0
 
 
-def _follow(client: Client, current: invocation.Invocation, job: Job) -> int:
+def _follow(client: Client, current: invocation.Invocation, job: Job) -> None:
     if current.output == "table":
-        click.echo(_line([column.title for column in _COLUMNS]))
+        click.echo(tables.aligned([column.title for column in _COLUMNS], _WIDTHS, _COLUMNS))
     seen: set[tuple[str, ...]] = set()
     for changed in client.changes(job.id):
         for event in _ordered(client.transitions(changed.id), client.timeline(changed.id)):
@@ -71,10 +65,9 @@ def _follow(client: Client, current: invocation.Invocation, job: Job) -> int:
                 continue
             seen.add(event.key)
             if current.output == "table":
-                click.echo(_line(event.cells))
+                click.echo(tables.aligned(event.cells, _WIDTHS, _COLUMNS))
             else:
                 output.write_json(event.raw, indent=0)
-    return 0
 
 
 def _ordered(transitions: Sequence[Transition], timeline: Timeline) -> list[_Event]:
@@ -82,14 +75,6 @@ def _ordered(transitions: Sequence[Transition], timeline: Timeline) -> list[_Eve
     events = [_of_transition(transition) for transition in transitions]
     events += [_of_phase(phase, timeline.now) for phase in timeline.phases]
     return sorted(events, key=lambda event: event.at)
-
-
-def _line(cells: Sequence[str]) -> str:
-    """Return a row as one line. The widths are fixed, because later rows are not known yet."""
-    return "  ".join(
-        cell.rjust(width) if column.right else cell.ljust(width)
-        for cell, width, column in zip(cells, _WIDTHS, _COLUMNS, strict=True)
-    ).rstrip()
 
 
 def _of_transition(transition: Transition) -> _Event:

@@ -12,7 +12,6 @@ from kube_job_runner.cli.error_report import CommandFailed
 from kube_job_runner.cli.terminal import explanation, output, text
 
 if TYPE_CHECKING:
-    from kube_job_runner.client import Explanation
     from kube_job_runner.domain.failures.categories.manual import Manual
 
 _LIKE_AN_ID = re.compile(r"@last|[0-9a-f]{6,8}(-[0-9a-f-]*)?", re.IGNORECASE)
@@ -22,42 +21,36 @@ _LIKE_AN_ID = re.compile(r"@last|[0-9a-f]{6,8}(-[0-9a-f-]*)?", re.IGNORECASE)
 @click.argument("what", required=False, metavar="[ID|CODE]")
 @options.output("table", "json", "jsonl", "yaml")
 @options.connection
-def command(what: str | None) -> int:
+def command(what: str | None) -> None:
     """Explain a job (one sentence about what happened or why it waits, then the evidence), or a reason code.
 
     CODE is a reason such as ImageNotFound or image_not_found. Without an argument, all codes are listed.
     """
     if what is None:
-        return list_codes()
-    if _LIKE_AN_ID.fullmatch(what) or not explain_code(what):
-        return _explain_job(what)
-    return 0
+        list_codes()
+    elif _LIKE_AN_ID.fullmatch(what) or not explain_code(what):
+        _explain_job(what)
 
 
-def _explain_job(reference: str) -> int:
+def _explain_job(reference: str) -> None:
     from kube_job_runner.client import errors
 
+    current = invocation.current()
     try:
-        found = _fetch(reference)
+        with current.client() as client:
+            found = client.explain(job_reference.resolve(client, reference).id)
     except (CommandFailed, errors.NotConfigured) as error:
         missing = isinstance(error, errors.NotConfigured) or error.exit_code == exitcodes.NOT_FOUND
         if not missing or _LIKE_AN_ID.fullmatch(reference):
             raise
         raise _unknown(reference) from None
-    current = invocation.current()
-    if current.output != "table":
+    if current.output == "table":
+        output.write_lines(explanation.lines(found), current)
+    else:
         output.write_objects([found.raw], current.output, single=True)
-        return 0
-    output.write_lines(explanation.lines(found), current)
-    return 0
 
 
-def _fetch(reference: str) -> Explanation:
-    with invocation.current().client() as client:
-        return client.explain(job_reference.resolve(client, reference).id)
-
-
-def list_codes() -> int:
+def list_codes() -> None:
     """Print all reason codes with their titles."""
     from kube_job_runner.domain.failures import categories
 
@@ -65,11 +58,10 @@ def list_codes() -> int:
     if current.output != "table":
         rows = [{"code": known.code, "category": known.name, "title": known.title} for known in categories.CATEGORIES]
         output.write_objects(rows, current.output)
-        return 0
+        return
     width = max(len(known.code) for known in categories.CATEGORIES)
     for known in categories.CATEGORIES:
         click.echo(f"{known.code:{width}}  {known.title}")
-    return 0
 
 
 def explain_code(code: str) -> bool:
@@ -83,12 +75,9 @@ def explain_code(code: str) -> bool:
     found = manual.page(category)
     current = invocation.current()
     if current.output != "table":
-        import msgspec
-
-        answer = {"code": category.code, **msgspec.to_builtins(found)}
-        output.write_objects([answer], current.output, single=True)
-        return True
-    click.echo("\n".join(_lines(found)))
+        output.write_objects([{"code": category.code, **output.plain(found)}], current.output, single=True)
+    else:
+        click.echo("\n".join(_lines(found)))
     return True
 
 
@@ -112,9 +101,8 @@ def _lines(found: Manual) -> list[str]:
 def _wrapped(sentence: str, *, item: bool = False) -> list[str]:
     import textwrap
 
-    return textwrap.wrap(
-        sentence, width=100, initial_indent="  - " if item else "", subsequent_indent="    " if item else ""
-    )
+    first, further = ("  - ", "    ") if item else ("", "")
+    return textwrap.wrap(sentence, width=100, initial_indent=first, subsequent_indent=further)
 
 
 def _unknown(code: str) -> Exception:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--attempts", is_flag=True, help="Show only the attempts: what ended each, and which retry budget paid.")
 @options.output()
 @options.connection
-def command(references: tuple[str, ...], *, spec: bool, attempts: bool) -> int:
+def command(references: tuple[str, ...], *, spec: bool, attempts: bool) -> None:
     """Show jobs: state, phases with their durations, attempts, reason, explanation, and the next step."""
     current = invocation.current()
     if spec and attempts:
@@ -41,7 +41,6 @@ def command(references: tuple[str, ...], *, spec: bool, attempts: bool) -> int:
             output.write_objects([_whole(client, job) for job in jobs], current.output, single=True)
         else:
             output.write_jobs(jobs, current)
-    return 0
 
 
 def _show_attempts(client: Client, jobs: list[Job], current: invocation.Invocation) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kube_job_runner.cli import options, server_settings
+from kube_job_runner.cli.terminal import text
 
 if TYPE_CHECKING:
     from kube_job_runner.settings import Settings
@@ -40,8 +41,6 @@ def command(components: tuple[str, ...], *, live: bool, timeout: float, quiet: b
     except (OSError, http.client.HTTPException) as error:
         raise click.ClickException(f"{shown} does not answer: {error}") from None
     if not quiet:
-        from kube_job_runner.cli.terminal import text
-
         click.echo(text.block(body.rstrip("\n")))
     if status != 200:
         click.echo(f"kjr: {shown} answers {status}", err=True)

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from kube_job_runner.cli import invocation, options
+from kube_job_runner.cli import invocation, job_reference, options
 from kube_job_runner.cli.terminal import output
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
 
 WATCH_SECONDS = 2.0
+_STATES = ("queued", "starting", "running", "stopping", "succeeded", "failed", "cancelled")
 
 
 @click.command("list")
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    type=click.Choice(options.STATES),
-    help="Only jobs in this state. May be repeated.",
-)
+@click.option("--state", multiple=True, type=click.Choice(_STATES), help="Only jobs in this state. May be repeated.")
 @click.option("--queue", help="Only jobs in this queue.")
 @click.option("--namespace", help="Only jobs in this Kubernetes namespace.")
-@click.option("-l", "--label", "selectors", multiple=True, metavar="SELECTOR", help="Label selector, as for kubectl.")
+@click.option("-l", "--label", "labels", multiple=True, metavar="SELECTOR", help="Label selector, as for kubectl.")
 @click.option("--name", help="Only jobs with this name.")
 @click.option("--reason", "--cause", metavar="REASON", help="Only jobs that failed for this reason, like OutOfMemory.")
 @click.option("--rerun-of", metavar="ID", help="Only reruns of this job.")
@@ -38,77 +32,56 @@ WATCH_SECONDS = 2.0
 @options.output()
 @options.connection
 def command(
-    *,
-    states: tuple[str, ...],
-    queue: str | None,
-    namespace: str | None,
-    selectors: tuple[str, ...],
-    name: str | None,
-    reason: str | None,
-    rerun_of: str | None,
-    since: float | None,
-    limit: int,
-    watch: bool,
-) -> int:
+    *, labels: tuple[str, ...], rerun_of: str | None, since: float | None, limit: int, watch: bool, **filters: Any
+) -> None:
     """List jobs, newest first."""
     current = invocation.current()
-    filters: dict[str, Any] = {
-        "state": states,
-        "queue": queue,
-        "namespace": namespace,
-        "labels": ",".join(selectors),
-        "name": name,
-        "reason": reason,
-        "created_after": None if since is None else datetime.now(UTC) - timedelta(seconds=since),
-    }
+    filters["labels"] = ",".join(labels)
+    if since is not None:
+        filters["created_after"] = datetime.now(UTC) - timedelta(seconds=since)
     with current.client() as client:
         if rerun_of is not None:
-            from kube_job_runner.cli import job_reference
-
             filters["rerun_of"] = job_reference.resolve(client, rerun_of).id
         if watch:
-            return _watch(client, current, filters, limit)
+            _watch(client, current, filters, limit)
         jobs = _newest(client, filters, limit + 1)
     output.write_jobs(jobs[:limit], current)
     if not jobs:
         current.note("kjr: no jobs match")
     elif len(jobs) > limit and current.output in ("table", "wide"):
         current.note(f"kjr: only the newest {limit} jobs are shown; --limit shows more")
-    return 0
 
 
 def _newest(client: Client, filters: dict[str, Any], limit: int) -> list[Job]:
     return list(client.list(**filters, limit=limit, page_size=500))
 
 
-def _watch(client: Client, current: invocation.Invocation, filters: dict[str, Any], limit: int) -> int:
-    if current.stdout_is_terminal and current.output in ("table", "wide"):
-        return _watch_on_terminal(client, current, filters, limit)
-
+def _watch(client: Client, current: invocation.Invocation, filters: dict[str, Any], limit: int) -> NoReturn:
+    as_table = current.output in ("table", "wide")
+    if current.stdout_is_terminal and as_table:
+        _watch_on_terminal(client, current, filters, limit)
     seen: dict[str, int] = {}
-    for turn in itertools.count():
+    first = True
+    while True:
         changed = [job for job in reversed(_newest(client, filters, limit)) if seen.get(job.id) != job.version]
         seen.update({job.id: job.version for job in changed})
-        if changed and current.output in ("table", "wide"):
-            wide = current.output == "wide"
-            rows = output.job_rows(changed, wide=wide)
-            if turn == 0:
-                output.write_aligned(output.job_columns(wide=wide), rows, state_column=1)
+        if changed and as_table:
+            columns, rows = output.job_table(changed, current)
+            if first:
+                output.write_aligned(columns, rows, state_column=1)
             else:
                 for row in rows:
                     click.echo("  ".join(cell for cell in row if cell))
         elif changed:
             output.write_objects([job.raw for job in changed], "jsonl" if current.output == "json" else current.output)
+        first = False
         time.sleep(WATCH_SECONDS)
-    return 0
 
 
-def _watch_on_terminal(client: Client, current: invocation.Invocation, filters: dict[str, Any], limit: int) -> int:
+def _watch_on_terminal(client: Client, current: invocation.Invocation, filters: dict[str, Any], limit: int) -> NoReturn:
     from kube_job_runner.cli.terminal import live
 
-    wide = current.output == "wide"
     with live.LiveTable(colored=current.colored) as table:
         while True:
-            jobs = _newest(client, filters, limit)
-            table.show(output.job_columns(wide=wide), output.job_rows(jobs, wide=wide))
+            table.show(*output.job_table(_newest(client, filters, limit), current))
             time.sleep(WATCH_SECONDS)

@@ -15,7 +15,7 @@ def command() -> None:
 
 
 @command.command("init")
-def init() -> int:
+def init() -> None:
     """Create the queue, its dead-letter queue and its redrive policy. What exists already is kept."""
     settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
@@ -23,12 +23,11 @@ def init() -> int:
     done = commands.init_queue(settings)
     if done is None:
         click.echo(_IN_DATABASE, err=True)
-        return 0
+        return
     for line in done:
         click.echo(line)
     if not done:
         click.echo("kjr: the queue and its dead-letter queue exist already", err=True)
-    return 0
 
 
 @command.command("check")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,48 +12,20 @@ from kube_job_runner.cli import invocation, job_reference, options
 from kube_job_runner.cli.attach import reports
 from kube_job_runner.cli.terminal import output
 
-_OUTPUTS = ("log", "json", "jsonl", "yaml", "name", "id")
+_TIMEOUTS = {"run": "timeout", "start": "start_timeout", "queue": "queue_timeout"}
 
 
 class RunCommand(click.Command):
     """The command, with a hint for an option that was meant for CMD."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the command line."""
         typed = list(args)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             if "--" in typed:
                 raise
-            message = f"{error.format_message()} Put -- before CMD if CMD has options."
-            raise click.UsageError(message, ctx) from None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunFlags:
-    """The arguments and options that describe the job. Durations are in seconds."""
-
-    image: str
-    command: Sequence[str] = ()
-    entrypoint: bool = False
-    env: Sequence[tuple[str, str]] = ()
-    env_files: Sequence[str] = ()
-    secrets: Sequence[str] = ()
-    labels: Sequence[tuple[str, str]] = ()
-    name: str | None = None
-    queue: str | None = None
-    namespace: str | None = None
-    service_account: str | None = None
-    working_dir: str | None = None
-    cpu: str | None = None
-    memory: str | None = None
-    gpu: int | None = None
-    priority: int | None = None
-    timeout: float | None = None
-    start_timeout: float | None = None
-    queue_timeout: float | None = None
-    retries: int | None = None
+            raise click.UsageError(f"{error.format_message()} Put -- before CMD if CMD has options.", ctx) from None
 
 
 @click.command("run", cls=RunCommand)
@@ -87,7 +58,7 @@ class RunFlags:
     type=click.Choice(["detach", "cancel"]),
     help="What Ctrl-C does. [default: on a terminal it detaches, and twice cancels; elsewhere it cancels]",
 )
-@options.output(*_OUTPUTS, default="log", short_quiet=False)
+@options.output("log", "json", "jsonl", "yaml", "name", "id", default="log", short_quiet=False)
 @options.connection
 def command(
     cmd: tuple[str, ...],
@@ -105,7 +76,7 @@ def command(
     arguments of the image's entrypoint. The last line of stderr says why a job failed.
     """
     current = invocation.current()
-    spec = build_spec(RunFlags(command=cmd, **flags))
+    spec = _build_spec(cmd, flags)
     if assignments:
         from kube_job_runner.cli import set_option
 
@@ -113,8 +84,6 @@ def command(
         set_option.refuse_given(spec, changes)
         spec = set_option.apply(spec, changes)
     if dry_run:
-        from kube_job_runner.cli.terminal import output
-
         output.write_objects([spec], "json" if current.output in ("json", "jsonl") else "yaml", single=True)
         return 0
     from kube_job_runner.client import api_calls
@@ -124,7 +93,11 @@ def command(
     strict = bool(assignments)
     if detach:
         return _detached(current, spec, key, strict=strict)
-    return _attached(current, spec, key, on_interrupt, strict=strict)
+    from kube_job_runner.cli.attach import attached_run
+
+    with current.client(patience=6.0) as client:
+        attached = attached_run.AttachedRun(current, client, key, on_interrupt)
+        return attached.run(lambda: client.submit(spec, idempotency_key=key, strict=strict))
 
 
 def _detached(current: invocation.Invocation, spec: dict[str, Any], key: str, *, strict: bool) -> int:
@@ -137,59 +110,41 @@ def _detached(current: invocation.Invocation, spec: dict[str, Any], key: str, *,
     return 0
 
 
-def _attached(
-    current: invocation.Invocation, spec: dict[str, Any], key: str, on_interrupt: str | None, *, strict: bool
-) -> int:
-    from kube_job_runner.cli.attach import attached_run
-
-    with current.client(patience=6.0) as client:
-        attached = attached_run.AttachedRun(current, client, key, on_interrupt)
-        return attached.run(lambda: client.submit(spec, idempotency_key=key, strict=strict))
-
-
-def build_spec(flags: RunFlags) -> dict[str, Any]:
+def _build_spec(command: Sequence[str], flags: Mapping[str, Any]) -> dict[str, Any]:
     """Return the spec. Options that were not given are absent, so that the server's defaults hold.
 
     Raises:
         UsageError: a value is invalid.
     """
     env: dict[str, str] = {}
-    for name in flags.env_files:
+    for name in flags["env_files"]:
         env.update(_read_env_file(name))
-    env.update(flags.env)
+    env.update(flags["env"])
     spec: dict[str, Any] = {
-        "image": flags.image,
-        "name": flags.name,
-        ("args" if flags.entrypoint else "command"): list(flags.command),
+        "image": flags["image"],
+        "name": flags["name"],
+        ("args" if flags["entrypoint"] else "command"): list(command),
         "env": env,
-        "secrets": [_secret(text) for text in flags.secrets],
-        "labels": dict(flags.labels),
-        "queue": flags.queue,
-        "namespace": flags.namespace,
-        "service_account": flags.service_account,
-        "working_dir": flags.working_dir,
-        "priority": flags.priority,
-        "resources": _given(cpu=flags.cpu, memory=flags.memory, gpu=flags.gpu),
-        "timeouts": _given(
-            run_seconds=_whole(flags.timeout, "--timeout"),
-            start_seconds=_whole(flags.start_timeout, "--start-timeout"),
-            queue_seconds=_whole(flags.queue_timeout, "--queue-timeout"),
-        ),
-        "retry": {} if flags.retries is None else {"attempts": flags.retries + 1},
+        "secrets": [_secret(text) for text in flags["secrets"]],
+        "labels": dict(flags["labels"]),
+        **{name: flags[name] for name in ("queue", "namespace", "service_account", "working_dir", "priority")},
+        "resources": _given({name: flags[name] for name in ("cpu", "memory", "gpu")}),
+        "timeouts": _given({f"{name}_seconds": _whole(flags, option) for name, option in _TIMEOUTS.items()}),
+        "retry": {} if flags["retries"] is None else {"attempts": flags["retries"] + 1},
     }
-    return {key: value for key, value in spec.items() if value not in (None, [], {})}
+    return _given(spec)
 
 
-def _given(**values: Any) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value not in (None, [], {})}
 
 
-def _whole(seconds: float | None, flag: str) -> int | None:
-    if seconds is None:
-        return None
-    if seconds != int(seconds) or seconds < 1:
-        raise click.UsageError(f"{flag}: must be a whole number of seconds, at least 1s")
-    return int(seconds)
+def _whole(flags: Mapping[str, Any], option: str) -> int | None:
+    seconds: float | None = flags[option]
+    if seconds is not None and (seconds != int(seconds) or seconds < 1):
+        flag = option.replace("_", "-")
+        raise click.UsageError(f"--{flag}: must be a whole number of seconds, at least 1s")
+    return None if seconds is None else int(seconds)
 
 
 def _secret(text: str) -> dict[str, str]:

@@ -18,4 +18,4 @@ def command(components: tuple[str, ...]) -> int:
     settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
 
-    return int(commands.serve(settings, list(components)) or 0)
+    return commands.serve(settings, list(components))

@@ -22,7 +22,6 @@ class Failure(click.ParamType[dict[str, Any]]):
     name = "reason[:exit]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
-        """Return the failure as the API takes it."""
         match = _FAILURE.fullmatch(str(value))
         if match is None:
             self.fail(f"{value!r} is not a failure; write it like OutOfMemory or ApplicationExit:3", param, ctx)
@@ -39,7 +38,9 @@ class Failure(click.ParamType[dict[str, Any]]):
 @click.option("--memory", metavar="QUANTITY", help="With --failure: memory of the first attempt, like 1Gi.")
 @options.output("table", "json", "jsonl", "yaml")
 @options.connection
-def command(references: tuple[str, ...], *, file: str, failures: tuple[dict[str, Any], ...], memory: str | None) -> int:
+def command(
+    references: tuple[str, ...], *, file: str, failures: tuple[dict[str, Any], ...], memory: str | None
+) -> None:
     """Show what a retry policy decides after each attempt of past jobs, or after each failure. Nothing is run."""
     from kube_job_runner.cli import specfile
 
@@ -55,11 +56,10 @@ def command(references: tuple[str, ...], *, file: str, failures: tuple[dict[str,
     with current.client() as client:
         ids = [job_reference.resolve(client, reference).id for reference in references]
         found = client.simulate(policy, jobs=ids, failures=failures, memory=memory)
-    if current.output != "table":
-        output.write_objects([one.raw for one in found], current.output, single=True)
-    else:
+    if current.output == "table":
         _write(found, current)
-    return 0
+    else:
+        output.write_objects([one.raw for one in found], current.output, single=True)
 
 
 def _policy(spec: dict[str, Any], memory: str | None, *, of_jobs: bool) -> tuple[dict[str, Any], str | None]:
@@ -76,16 +76,8 @@ def _policy(spec: dict[str, Any], memory: str | None, *, of_jobs: bool) -> tuple
 def _write(found: list[Simulation], current: invocation.Invocation) -> None:
     jobs = [one.job_id or "" for one in found]
     ids = output.short_ids(jobs)
-    columns = [tables.Column("JOB")] if any(jobs) else []
-    columns += [
-        tables.Column("ATTEMPT", right=True),
-        tables.Column("REASON"),
-        tables.Column("EXIT", right=True),
-        tables.Column("CHARGED TO"),
-        tables.Column("THEN"),
-        tables.Column("MEMORY"),
-        tables.Column("WHY"),
-    ]
+    columns = tables.columns("JOB") if any(jobs) else []
+    columns += tables.columns(">ATTEMPT", "REASON", ">EXIT", "CHARGED TO", "THEN", "MEMORY", "WHY")
     rows = []
     for one in found:
         head = [ids[one.job_id or ""]] if any(jobs) else []
@@ -96,21 +88,12 @@ def _write(found: list[Simulation], current: invocation.Invocation) -> None:
 
 
 def _cells(decision: dict[str, Any]) -> list[str]:
-    then = "end"
-    if not decision.get("reached", True):
-        then = "not reached"
-    elif decision.get("retry"):
+    reached = decision.get("reached", True)
+    then = "end" if reached else "not reached"
+    if reached and decision.get("retry"):
         then = f"retry in {durations.show(decision.get('delay_seconds') or 0.0)}"
-    cells = [
-        decision.get("attempt"),
-        decision.get("reason"),
-        decision.get("exit_code"),
-        decision.get("charged_to"),
-        then,
-        decision.get("memory") if decision.get("reached", True) else None,
-        decision.get("why") if decision.get("reached", True) else None,
-    ]
-    return ["" if cell is None else text.line(cell) for cell in cells]
+    known = [decision.get(name) for name in ("attempt", "reason", "exit_code", "charged_to")]
+    return tables.cells(*known, then, *(decision.get(name) if reached else None for name in ("memory", "why")))
 
 
 def _summary(one: Simulation) -> str:

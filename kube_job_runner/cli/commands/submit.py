@@ -11,9 +11,7 @@ from kube_job_runner.cli.attach import reports, waiting
 from kube_job_runner.cli.terminal import output
 
 if TYPE_CHECKING:
-    from kube_job_runner.client import BatchAnswer, Client, Job
-
-_OUTPUTS = ("id", "name", "table", "wide", "json", "jsonl", "yaml")
+    from kube_job_runner.client import Client, Job
 
 
 @click.command("submit")
@@ -25,7 +23,7 @@ _OUTPUTS = ("id", "name", "table", "wide", "json", "jsonl", "yaml")
 @click.option("--strict", is_flag=True, help="Refuse fields that the server does not know. [default: warn]")
 @click.option("--dry-run", is_flag=True, help="Print the specs and submit nothing.")
 @options.idempotency_key
-@options.output(*_OUTPUTS, default="id")
+@options.output("id", "name", "table", "wide", "json", "jsonl", "yaml", default="id")
 @options.connection
 def command(
     files: tuple[str, ...],
@@ -61,6 +59,8 @@ def command(
 def _submit(
     client: Client, specs: list[dict[str, Any]], key: str | None, current: invocation.Invocation, *, strict: bool
 ) -> tuple[list[Job], int]:
+    from kube_job_runner.client import errors
+
     if len(specs) == 1:
         jobs, refused = [client.submit(specs[0], idempotency_key=key, strict=strict)], 0
     else:
@@ -69,7 +69,8 @@ def _submit(
         refused = len(answers) - len(jobs)
         for number, answer in enumerate(answers, start=1):
             if answer.job is None:
-                _report_refused(current, number, answer)
+                why = f"HTTP {answer.status}" if answer.problem is None else errors.of_problem(answer.problem)
+                current.say(f"kjr: job {number} was refused: {why}")
         if refused:
             current.say(f"kjr: {len(jobs)} jobs submitted, {refused} refused")
     for job in jobs:
@@ -77,10 +78,3 @@ def _submit(
     if jobs:
         job_reference.remember(client, jobs[-1].id)
     return jobs, refused
-
-
-def _report_refused(current: invocation.Invocation, number: int, answer: BatchAnswer) -> None:
-    from kube_job_runner.client import errors
-
-    why = str(errors.of_problem(answer.problem)) if answer.problem is not None else f"HTTP {answer.status}"
-    current.say(f"kjr: job {number} was refused: {why}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kube_job_runner.cli import exitcodes, invocation, options, server_settings
-from kube_job_runner.cli.terminal import output, tables, text
+from kube_job_runner.cli.terminal import output, tables
 
 
 @click.group("token")
@@ -15,48 +15,34 @@ def command() -> None:
 
 @command.command("create")
 @click.argument("name")
-def create(name: str) -> int:
+def create(name: str) -> None:
     """Create a token and print it. It is shown only once, because only its hash is stored."""
     settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
 
     click.echo(commands.create_token(settings, name))
-    return 0
 
 
 @command.command("list")
 @options.output("table", "json", "jsonl", "yaml", "name")
-def list_(**_: object) -> int:
+def list_(**_: object) -> None:
     """List the tokens, newest first, without their secrets."""
     settings = server_settings.load()
     from kube_job_runner.bootstrap import commands
 
     current = invocation.current()
-    tokens = [
-        {
-            "name": token.name,
-            "prefix": token.prefix,
-            "created_at": token.created_at,
-            "expires_at": token.expires_at,
-            "revoked_at": token.revoked_at,
-        }
-        for token in commands.list_tokens(settings)
-    ]
+    names = ("name", "prefix", "created_at", "expires_at", "revoked_at")
+    tokens = [{name: getattr(token, name) for name in names} for token in commands.list_tokens(settings)]
     if current.output != "table":
         output.write_objects([output.plain(token) for token in tokens], current.output)
-        return 0
-    columns = [tables.Column(title) for title in ("NAME", "PREFIX", "CREATED", "STATE")]
-    rows = [
-        [
-            text.line(token["name"]),
-            text.line(token["prefix"]),
-            f"{token['created_at']:%Y-%m-%d %H:%M}" if token["created_at"] else "",
-            "revoked" if token["revoked_at"] else "active",
-        ]
-        for token in tokens
-    ]
-    output.write_table(columns, rows, current)
-    return 0
+        return
+    rows = []
+    for token in tokens:
+        created = f"{token['created_at']:%Y-%m-%d %H:%M}" if token["created_at"] else ""
+        rows.append(
+            tables.cells(token["name"], token["prefix"], created, "revoked" if token["revoked_at"] else "active")
+        )
+    output.write_table(tables.columns("NAME", "PREFIX", "CREATED", "STATE"), rows, current)
 
 
 @command.command("revoke")

@@ -14,13 +14,10 @@ if TYPE_CHECKING:
 
 @click.command("up")
 @click.option(
-    "--cluster",
-    type=click.Choice(["local", "kubernetes", "simulated"]),
-    envvar="KJR_CLUSTER",
-    default="local",
+    "--cluster", type=click.Choice(["local", "kubernetes", "simulated"]), envvar="KJR_CLUSTER", default="local",
     show_default=True,
     help="What runs the jobs: child processes of the server (images are not used), a Kubernetes cluster, or a simulation.",
-)
+)  # fmt: skip
 @click.option("--host", help="Address to listen on. [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one. [default: 8080]")
 @click.option("--data", type=click.Path(file_okay=False), help="Folder for the database, the logs and the token.")
@@ -40,7 +37,7 @@ def command(*, cluster: str, host: str | None, port: int | None, data: str | Non
 
     from kube_job_runner.bootstrap import commands
 
-    return int(commands.up(settings, on_ready=on_ready) or 0)
+    return commands.up(settings, on_ready=on_ready)
 
 
 def _print_banner(url: str, token: str, settings: Settings) -> None:

@@ -9,14 +9,14 @@ import click
 
 import kube_job_runner
 from kube_job_runner.cli import invocation, options
-from kube_job_runner.cli.terminal import output
+from kube_job_runner.cli.terminal import output, text
 
 
 @click.command("version")
 @click.option("--client", "client_only", is_flag=True, help="Do not ask the server.")
 @options.output("table", "json", "jsonl", "yaml")
 @options.connection
-def command(*, client_only: bool) -> int:
+def command(*, client_only: bool) -> None:
     """Print the versions of this client and of the server, and warn if they are not compatible."""
     current = invocation.current()
     answer: dict[str, Any] = {"client": kube_job_runner.__version__}
@@ -24,13 +24,10 @@ def command(*, client_only: bool) -> int:
         _ask(current, answer)
     if current.output != "table":
         output.write_objects([answer], current.output, single=True)
-        return 0
+        return
     click.echo(f"client {answer['client']}")
     if answer.get("server"):
-        from kube_job_runner.cli.terminal import text
-
         click.echo(text.line(f"server {answer['server'].get('version', 'unknown')} at {answer['url']}"))
-    return 0
 
 
 def _ask(current: invocation.Invocation, answer: dict[str, Any]) -> None:

@@ -108,16 +108,8 @@ def _attempts(attempts: Sequence[Attempt]) -> Iterator[Line]:
         yield Line("  " + "  ".join(text.line(part) for part in parts if part))
 
 
-ATTEMPT_COLUMNS = (
-    tables.Column("JOB"),
-    tables.Column("ATTEMPT", right=True),
-    tables.Column("REASON"),
-    tables.Column("CAUSE"),
-    tables.Column("EXIT", right=True),
-    tables.Column("CHARGED TO"),
-    tables.Column("RAN", right=True),
-    tables.Column("NODE"),
-    tables.Column("WHAT FOLLOWED"),
+ATTEMPT_COLUMNS = tables.columns(
+    "JOB", ">ATTEMPT", "REASON", "CAUSE", ">EXIT", "CHARGED TO", ">RAN", "NODE", "WHAT FOLLOWED"
 )
 
 
@@ -126,18 +118,11 @@ def attempt_rows(job: Job, attempts: Sequence[dict[str, Any]]) -> list[list[str]
     rows = []
     for attempt in attempts:
         verdict = attempt.get("verdict") or {}
-        cells = [
-            output.short_ids([job.id])[job.id],
-            attempt.get("number"),
-            verdict.get("reason"),
-            verdict.get("cause"),
-            verdict.get("exit_code"),
-            verdict.get("charged_to"),
-            span(attempt.get("started_at"), attempt.get("finished_at")),
-            attempt.get("node"),
-            verdict.get("followed"),
-        ]
-        rows.append(["" if cell is None else text.line(cell) for cell in cells])
+        known = [verdict.get(name) for name in ("reason", "cause", "exit_code", "charged_to")]
+        ran = span(attempt.get("started_at"), attempt.get("finished_at"))
+        job_id = output.short_ids([job.id])[job.id]
+        number, node, followed = attempt.get("number"), attempt.get("node"), verdict.get("followed")
+        rows.append(tables.cells(job_id, number, *known, ran, node, followed))
     return rows
 
 

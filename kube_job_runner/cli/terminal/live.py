@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -12,9 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from kube_job_runner.cli.terminal import durations, tables
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def console(*, stderr: bool = False, colored: bool = True) -> Console:
@@ -39,17 +35,6 @@ def build_table(columns: Sequence[tables.Column], rows: Sequence[Sequence[str]],
         ]
         table.add_row(*cells)
     return table
-
-
-def print_table(
-    columns: Sequence[tables.Column],
-    rows: Sequence[Sequence[str]],
-    *,
-    state_column: int | None,
-    colored: bool,
-) -> None:
-    """Print a table to the terminal."""
-    console(colored=colored).print(build_table(columns, rows, state_column=state_column))
 
 
 class LiveTable:
@@ -110,9 +95,8 @@ class PhaseLine:
         return line
 
     def _render(self) -> RenderableType:
-        text = self._finished()
         elapsed = durations.show(self._monotonic() - self._since)
         self._spinner.update(text=Text.assemble(f"{self._phase} {elapsed}", (f"  {self._note}", "dim")))
         grid = Table.grid(padding=0)
-        grid.add_row(text, self._spinner)
+        grid.add_row(self._finished(), self._spinner)
         return grid

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from kube_job_runner.cli.invocation import Invocation
-from kube_job_runner.cli.terminal import durations, text
-from kube_job_runner.cli.terminal.tables import Column, state_words
+from kube_job_runner.cli.terminal import durations, tables, text
+from kube_job_runner.cli.terminal.tables import Column
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Job
@@ -47,12 +47,8 @@ def write_yaml(documents: Sequence[Any]) -> None:
     """Write YAML documents."""
     import yaml
 
-    dumped = yaml.safe_dump_all(
-        [plain(document) for document in documents],
-        sort_keys=False,
-        allow_unicode=False,
-        explicit_start=len(documents) != 1,
-    )
+    several = len(documents) != 1
+    dumped = yaml.safe_dump_all([plain(one) for one in documents], sort_keys=False, explicit_start=several)
     click.echo(dumped, nl=False)
 
 
@@ -81,9 +77,7 @@ def short_ids(ids: Sequence[str]) -> dict[str, str]:
     shown: dict[str, str] = {}
     for identity in ids:
         length = SHORT_ID_LENGTH
-        while length < len(identity) and any(
-            other != identity and other.startswith(identity[:length]) for other in ids
-        ):
+        while length < len(identity) and sum(other.startswith(identity[:length]) for other in set(ids)) > 1:
             length += 1
         shown[identity] = identity[:length].rstrip("-") if length < len(identity) else identity
     return shown
@@ -102,50 +96,23 @@ def run_time(job: Job, *, now: datetime | None = None) -> str:
     return durations.show((end - job.started_at).total_seconds())
 
 
-def job_columns(*, wide: bool) -> list[Column]:
-    """Return the columns of a table of jobs."""
-    columns = [
-        Column("ID"),
-        Column("STATE"),
-        Column("NAME"),
-        Column("QUEUE"),
-        Column("REASON"),
-        Column("EXIT", right=True),
-        Column("ATTEMPT", right=True),
-        Column("AGE", right=True),
-        Column("DURATION", right=True),
-    ]
-    return [*columns, Column("NAMESPACE"), Column("LABELS"), Column("EXPLANATION")] if wide else columns
-
-
-def job_rows(jobs: Sequence[Job], *, wide: bool) -> list[list[str]]:
-    """Return the cells of a table of jobs. They are safe for a terminal; column 1 is the state."""
+def job_table(jobs: Sequence[Job], invocation: Invocation) -> tuple[list[Column], list[list[str]]]:
+    """Return the columns and rows of a table of jobs. Cells are safe for a terminal; column 1 is the state."""
+    wide = invocation.output == "wide"
+    columns = tables.columns("ID", "STATE", "NAME", "QUEUE", "REASON", ">EXIT", ">ATTEMPT", ">AGE", ">DURATION")
+    if wide:
+        columns += tables.columns("NAMESPACE", "LABELS", "EXPLANATION")
     now = datetime.now(UTC)
     ids = short_ids([job.id for job in jobs])
     rows = []
     for job in jobs:
-        cells = [
-            job.id if wide else ids[job.id],
-            job.state,
-            job.name,
-            job.queue,
-            job.reason or "",
-            "" if job.exit_code is None else str(job.exit_code),
-            str(job.attempt) if job.attempt else "",
-            age(job.created_at, now=now),
-            run_time(job, now=now),
-        ]
+        took, attempt = run_time(job, now=now), job.attempt or None
+        row = [job.state, job.name, job.queue, job.reason, job.exit_code, attempt, age(job.created_at, now=now), took]
         if wide:
             labels = ",".join(f"{key}={value}" for key, value in job.labels.items())
-            cells += [job.namespace, labels, job.explanation or ""]
-        rows.append([text.line(cell) for cell in cells])
-    return rows
-
-
-def job_table(jobs: Sequence[Job], invocation: Invocation) -> None:
-    """Write a table of jobs."""
-    wide = invocation.output == "wide"
-    write_table(job_columns(wide=wide), job_rows(jobs, wide=wide), invocation, state_column=1)
+            row += [job.namespace, labels, job.explanation]
+        rows.append(tables.cells(job.id if wide else ids[job.id], *row))
+    return columns, rows
 
 
 def write_table(
@@ -155,26 +122,23 @@ def write_table(
     if invocation.stdout_is_terminal:
         from kube_job_runner.cli.terminal import live
 
-        live.print_table(columns, rows, state_column=state_column, colored=invocation.colored)
+        table = live.build_table(columns, rows, state_column=state_column)
+        live.console(colored=invocation.colored).print(table)
     else:
         write_aligned(columns, rows, state_column=state_column)
 
 
 def write_aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, state_column: int | None = None) -> None:
     """Write a table as aligned text, for pipes and files. Cells are never shortened."""
-    cells = [[state_words(cell) if at == state_column else cell for at, cell in enumerate(row)] for row in rows]
+    cells = [[tables.state_words(cell) if at == state_column else cell for at, cell in enumerate(row)] for row in rows]
     widths = [max(len(column.title), *(len(row[at]) for row in cells), 0) for at, column in enumerate(columns)]
     for row in [[column.title for column in columns], *cells]:
-        parts = [
-            cell.rjust(width) if column.right else cell.ljust(width)
-            for cell, width, column in zip(row, widths, columns, strict=True)
-        ]
-        click.echo("  ".join(parts).rstrip())
+        click.echo(tables.aligned(row, widths, columns))
 
 
 def write_jobs(jobs: Sequence[Job], invocation: Invocation, *, single: bool = False) -> None:
     """Write jobs in the format of the invocation."""
     if invocation.output in ("table", "wide"):
-        job_table(jobs, invocation)
+        write_table(*job_table(jobs, invocation), invocation, state_column=1)
     else:
         write_objects([job.raw for job in jobs], invocation.output, single=single)

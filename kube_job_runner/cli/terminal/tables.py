@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from kube_job_runner.cli.terminal import text
 
-_ICONS = {
-    "queued": "○",
-    "starting": "◔",
-    "running": "●",
-    "stopping": "◌",
-    "succeeded": "✓",
-    "failed": "✗",
-    "cancelled": "⊘",
+_STATES = {
+    "queued": ("○", "bright_black"),
+    "starting": ("◔", "cyan"),
+    "running": ("●", "blue"),
+    "stopping": ("◌", "yellow"),
+    "succeeded": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "cancelled": ("⊘", "magenta"),
 }
-_COLORS = {
-    "queued": "bright_black",
-    "starting": "cyan",
-    "running": "blue",
-    "stopping": "yellow",
-    "succeeded": "green",
-    "failed": "red",
-    "cancelled": "magenta",
-}
+_UNKNOWN = ("?", "white")
 
 
 class Column(NamedTuple):
     """A column of a table. `right` aligns its cells to the right, as for numbers."""
 
     title: str
-    right: bool = False
+    right: bool
+
+
+def columns(*titles: str) -> list[Column]:
+    """Return columns. `>` before a title aligns its cells to the right."""
+    return [Column(title.removeprefix(">"), title.startswith(">")) for title in titles]
+
+
+def cells(*values: Any) -> list[str]:
+    """Return values as cells that are safe for a terminal. None is an empty cell."""
+    return ["" if value is None else text.line(value) for value in values]
+
+
+def aligned(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
+    """Return the cells of a row as one line of text."""
+    return "  ".join(
+        cell.rjust(width) if column.right else cell.ljust(width)
+        for cell, width, column in zip(row, widths, columns, strict=True)
+    ).rstrip()
 
 
 def state_words(state: str) -> str:
     """Return a state as icon and word, because colour alone is not enough."""
-    return f"{icon(_ICONS.get(state, '?'))} {text.line(state)}".strip()
+    return f"{icon(_STATES.get(state, _UNKNOWN)[0])} {text.line(state)}".strip()
 
 
 def icon(character: str) -> str:
@@ -46,5 +57,4 @@ def icon(character: str) -> str:
 
 
 def state_color(state: str) -> str:
-    """Return the colour of a state."""
-    return _COLORS.get(state, "white")
+    return _STATES.get(state, _UNKNOWN)[1]
