@@ -60,7 +60,6 @@ class Invocation:
 
     @property
     def stdout_is_terminal(self) -> bool:
-        """Whether stdout is a terminal."""
         return sys.stdout.isatty()
 
     @property

@@ -65,7 +65,6 @@ def common_headers(token: str | None) -> dict[str, str]:
 
 
 def new_idempotency_key() -> str:
-    """Return a new, unique idempotency key."""
     return f"kjr-{uuid.uuid4()}"
 
 
@@ -92,7 +91,9 @@ def _trace_headers() -> dict[str, str]:
     return {"traceparent": found} if _TRACEPARENT.fullmatch(found) else {}
 
 
-def submit(spec: dict[str, Any] | None, fields: dict[str, Any], key: str | None, *, strict: bool) -> Call[models.Job]:
+def submit(
+    spec: Mapping[str, Any] | None, fields: Mapping[str, Any], key: str | None, *, strict: bool
+) -> Call[models.Job]:
     """Store one job: the spec, with the fields on top. Fields that are None are left out.
 
     Raises:
@@ -116,7 +117,6 @@ def batches(
 
 
 def get(job_id: str) -> Call[models.Job]:
-    """Read one job."""
     return Call(path=_job_path(job_id), read=_one(models.Job))
 
 
@@ -151,7 +151,6 @@ def list_page(filters: JobFilters, *, limit: int, cursor: str | None) -> Call[tu
 
 
 def cancel(job_id: str, reason: str, grace_seconds: int | None) -> Call[models.Job]:
-    """Cancel a job."""
     body: dict[str, Any] = {"reason": reason} if reason else {}
     if grace_seconds is not None:
         body["grace_seconds"] = grace_seconds
@@ -174,12 +173,10 @@ def simulate(
 
 
 def explanation(job_id: str) -> Call[models.Explanation]:
-    """Read the explanation of a job."""
     return Call(path=_job_path(job_id, "/explanation"), read=_one(models.Explanation))
 
 
 def timeline(job_id: str) -> Call[models.Timeline]:
-    """Read the timeline of a job."""
     return Call(path=_job_path(job_id, "/timeline"), read=_read_timeline)
 
 
@@ -189,7 +186,6 @@ def parts(job_id: str, name: str, type_: type[models.RecordT]) -> Call[list[mode
 
 
 def spec(job_id: str) -> Call[dict[str, Any]]:
-    """Read the stored spec of a job."""
     return Call(path=_job_path(job_id, "/spec"), read=_decode)
 
 
@@ -206,7 +202,6 @@ def logs(job_id: str, *, follow: bool, attempt: int | None, params: dict[str, st
 
 
 def version() -> Call[dict[str, Any]]:
-    """Read the server's version."""
     return Call(path="/v1/version", read=_decode)
 
 

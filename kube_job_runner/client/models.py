@@ -58,7 +58,6 @@ class Job(Record, frozen=True, kw_only=True):
 
     @property
     def succeeded(self) -> bool:
-        """Whether the job has succeeded."""
         return self.state == "succeeded"
 
 

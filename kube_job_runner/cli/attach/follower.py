@@ -134,11 +134,10 @@ class Follower:
 class Deadline:
     """The end of a wait."""
 
-    def __init__(self, seconds: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
-        self._end = monotonic() + seconds
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
 
     @property
     def left_seconds(self) -> float:
         """Seconds left, not below 0."""
-        return max(0.0, self._end - self._monotonic())
+        return max(0.0, self._end - time.monotonic())

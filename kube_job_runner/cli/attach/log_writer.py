@@ -31,7 +31,12 @@ class LogWriter:
             self.end_line()
         self._attempt = chunk.attempt
         try:
-            self._write(chunk.data)
+            if self._raw is None:
+                self._put(self._text.feed(chunk.data))
+            else:
+                self._stream.flush()
+                self._raw.write(chunk.data)
+                self._raw.flush()
         except BrokenPipeError:
             self.reader_gone = True
 
@@ -39,14 +44,6 @@ class LogWriter:
         """On a terminal, end an unfinished line of the log, so that the next message starts on a new line."""
         if self._raw is None and not self._at_line_start and not self.reader_gone:
             self._put("\n")
-
-    def _write(self, data: bytes) -> None:
-        if self._raw is not None:
-            self._stream.flush()
-            self._raw.write(data)
-            self._raw.flush()
-            return
-        self._put(self._text.feed(data))
 
     def _put(self, content: str) -> None:
         if content:

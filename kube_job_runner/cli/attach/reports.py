@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kube_job_runner.cli.invocation import Invocation
-from kube_job_runner.cli.terminal import durations, output, text
+from kube_job_runner.cli.terminal import output, text
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Job
@@ -35,8 +35,3 @@ def end(invocation: Invocation, job: Job) -> None:
     parts = [f"kjr: job {text.line(job.id)} {text.line(job.state)}", job.reason, job.explanation]
     docs = f" (docs: kjr explain {text.line(job.reason)})" if job.state == "failed" and job.reason else ""
     invocation.say(": ".join(text.line(part) for part in parts if part) + docs)
-
-
-def still_running(invocation: Invocation, job: Job, seconds: float) -> None:
-    """Say that a job has not ended within the time to wait."""
-    invocation.say(f"kjr: job {text.line(job.id)} is still {text.line(job.state)} after {durations.show(seconds)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kube_job_runner.cli import exitcodes
 from kube_job_runner.cli.attach import follower, reports
 from kube_job_runner.cli.invocation import Invocation
-from kube_job_runner.cli.terminal import output
+from kube_job_runner.cli.terminal import durations, output, text
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
@@ -81,4 +81,5 @@ def _report(invocation: Invocation, job: Job, timeout: float | None) -> None:
     if job.terminal:
         reports.end(invocation, job)
     else:
-        reports.still_running(invocation, job, timeout or 0.0)
+        state, waited = text.line(job.state), durations.show(timeout or 0.0)
+        invocation.say(f"kjr: job {text.line(job.id)} is still {state} after {waited}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from kube_job_runner.cli import error_report, invocation
 from kube_job_runner.cli.terminal import output, tables, text
 
 if TYPE_CHECKING:
-    from kube_job_runner.client import Client, Job
+    from kube_job_runner.client import Job
 
 START_SECONDS = 60.0
 JOB_SECONDS = 60.0
@@ -47,10 +46,10 @@ def command() -> int:
             current.note(f"kjr: up at {url} after {time.monotonic() - began:.1f} s; running three jobs ...")
             current.server, current.token = url, token
             with current.client() as client:
-                jobs = _run(client)
+                submitted = [client.submit({"image": "busybox", **spec}) for spec, _ in JOBS]
+                jobs = [client.wait(job.id, timeout=JOB_SECONDS, check=False) for job in submitted]
             _show(jobs, current)
-    as_expected = [job.state for job in jobs] == [expected for _, expected in JOBS]
-    if not as_expected:
+    if [job.state for job in jobs] != [expected for _, expected in JOBS]:
         current.say("kjr: the jobs did not end as expected")
         return 1
     current.note(
@@ -58,11 +57,6 @@ def command() -> int:
         "  kjr run busybox -- echo hello   a job, its log and its exit code\n  kjr list; kjr get @last"
     )
     return 0
-
-
-def _run(client: Client) -> list[Job]:
-    submitted = [client.submit({"image": "busybox", **spec}) for spec, _ in JOBS]
-    return [client.wait(job.id, timeout=JOB_SECONDS, check=False) for job in submitted]
 
 
 def _show(jobs: list[Job], current: invocation.Invocation) -> None:
@@ -114,10 +108,9 @@ def _await_connection(process: subprocess.Popen[bytes], data: Path, log_path: Pa
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

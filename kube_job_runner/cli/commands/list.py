@@ -79,9 +79,12 @@ def _watch(client: Client, current: invocation.Invocation, filters: dict[str, An
 
 
 def _watch_on_terminal(client: Client, current: invocation.Invocation, filters: dict[str, Any], limit: int) -> NoReturn:
+    from rich.live import Live
+
     from kube_job_runner.cli.terminal import live
 
-    with live.LiveTable(colored=current.colored) as table:
+    with Live(console=live.console(colored=current.colored), auto_refresh=False) as screen:
         while True:
-            table.show(*output.job_table(_newest(client, filters, limit), current))
+            columns, rows = output.job_table(_newest(client, filters, limit), current)
+            screen.update(live.build_table(columns, rows, state_column=1), refresh=True)
             time.sleep(WATCH_SECONDS)

@@ -37,24 +37,6 @@ def build_table(columns: Sequence[tables.Column], rows: Sequence[Sequence[str]],
     return table
 
 
-class LiveTable:
-    """A table that is redrawn in place."""
-
-    def __init__(self, *, colored: bool) -> None:
-        self._live = Live(console=console(colored=colored), auto_refresh=False, transient=False)
-
-    def __enter__(self) -> LiveTable:
-        self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._live.stop()
-
-    def show(self, columns: Sequence[tables.Column], rows: Sequence[Sequence[str]]) -> None:
-        """Redraw the table."""
-        self._live.update(build_table(columns, rows, state_column=1), refresh=True)
-
-
 class PhaseLine:
     """The phases of a job on one line of stderr. The current phase has a spinner and its duration so far."""
 

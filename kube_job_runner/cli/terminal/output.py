@@ -43,15 +43,6 @@ def write_json(value: Any, *, indent: int = 2) -> None:
     click.echo(text.json_safe(encoded.decode()))
 
 
-def write_yaml(documents: Sequence[Any]) -> None:
-    """Write YAML documents."""
-    import yaml
-
-    several = len(documents) != 1
-    dumped = yaml.safe_dump_all([plain(one) for one in documents], sort_keys=False, explicit_start=several)
-    click.echo(dumped, nl=False)
-
-
 def write_objects(objects: Sequence[dict[str, Any]], form: str, *, single: bool = False) -> None:
     """Write objects as json, jsonl, yaml, name or id. With `single`, json writes one object without a list."""
     if form == "json":
@@ -60,7 +51,10 @@ def write_objects(objects: Sequence[dict[str, Any]], form: str, *, single: bool 
         for item in objects:
             write_json(item, indent=0)
     elif form == "yaml":
-        write_yaml(objects)
+        import yaml
+
+        documents, several = [plain(item) for item in objects], len(objects) != 1
+        click.echo(yaml.safe_dump_all(documents, sort_keys=False, explicit_start=several), nl=False)
     else:
         for item in objects:
             click.echo(text.line(item.get(form) or ""))
@@ -77,15 +71,12 @@ def short_ids(ids: Sequence[str]) -> dict[str, str]:
     shown: dict[str, str] = {}
     for identity in ids:
         length = SHORT_ID_LENGTH
-        while length < len(identity) and sum(other.startswith(identity[:length]) for other in set(ids)) > 1:
+        while length < len(identity) and any(
+            other != identity and other.startswith(identity[:length]) for other in ids
+        ):
             length += 1
         shown[identity] = identity[:length].rstrip("-") if length < len(identity) else identity
     return shown
-
-
-def age(moment: datetime | None, *, now: datetime | None = None) -> str:
-    """Return how long ago a time was."""
-    return "" if moment is None else durations.show(((now or datetime.now(UTC)) - moment).total_seconds())
 
 
 def run_time(job: Job, *, now: datetime | None = None) -> str:
@@ -106,8 +97,9 @@ def job_table(jobs: Sequence[Job], invocation: Invocation) -> tuple[list[Column]
     ids = short_ids([job.id for job in jobs])
     rows = []
     for job in jobs:
-        took, attempt = run_time(job, now=now), job.attempt or None
-        row = [job.state, job.name, job.queue, job.reason, job.exit_code, attempt, age(job.created_at, now=now), took]
+        age = durations.show((now - job.created_at).total_seconds()) if job.created_at else ""
+        took = run_time(job, now=now)
+        row = [job.state, job.name, job.queue, job.reason, job.exit_code, job.attempt or None, age, took]
         if wide:
             labels = ",".join(f"{key}={value}" for key, value in job.labels.items())
             row += [job.namespace, labels, job.explanation]

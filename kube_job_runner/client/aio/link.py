@@ -28,7 +28,6 @@ class AsyncLink:
         self._http = httpx2.AsyncClient(transport=transport, **settings.client_options())
 
     async def close(self) -> None:
-        """Close the connections."""
         await self._http.aclose()
 
     async def send(self, call: api_calls.Call[api_calls.AnswerT], *, patient: bool = False) -> api_calls.AnswerT:

@@ -17,6 +17,7 @@ from kube_job_runner.client.link_settings import LinkSettings
 from kube_job_runner.client.log_cursor import LogCursor, LogOptions
 from kube_job_runner.client.retry import OnRetry, RetryPolicy
 
+JsonObject = Mapping[str, Any]
 Answers = list[models.BatchAnswer]
 Attempts = list[models.Attempt]
 Transitions = list[models.Transition]
@@ -69,12 +70,7 @@ class AsyncClient:
     # --- one call each ---
 
     async def submit(
-        self,
-        spec: dict[str, Any] | None = None,
-        *,
-        idempotency_key: str | None = None,
-        strict: bool = False,
-        **fields: Any,
+        self, spec: JsonObject | None = None, *, idempotency_key: str | None = None, strict: bool = False, **fields: Any
     ) -> models.Job:
         """Submit one job: a spec, or its fields as keyword arguments. The job is stored when this method returns.
 
@@ -89,7 +85,7 @@ class AsyncClient:
         return await self._link.send(api_calls.submit(spec, fields, idempotency_key, strict=strict))
 
     async def submit_many(
-        self, specs: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None, strict: bool = False
+        self, specs: Sequence[JsonObject], *, idempotency_key: str | None = None, strict: bool = False
     ) -> Answers:
         """Submit any number of jobs in batches. Return an answer for each, in order; a refused job does not raise."""
         answers: Answers = []
@@ -135,12 +131,7 @@ class AsyncClient:
         return await self._link.send(api_calls.cancel(job_id, reason, grace_seconds))
 
     async def rerun(
-        self,
-        job_id: str,
-        changes: Mapping[str, Any] | None = None,
-        *,
-        force: bool = False,
-        idempotency_key: str | None = None,
+        self, job_id: str, changes: JsonObject | None = None, *, force: bool = False, idempotency_key: str | None = None
     ) -> models.Job:
         """Submit a new job with the spec of another one. `changes` are values by path, `{"resources.memory": "2Gi"}`.
 
@@ -162,10 +153,10 @@ class AsyncClient:
 
     async def simulate(
         self,
-        policy: Mapping[str, Any],
+        policy: JsonObject,
         *,
         jobs: Sequence[str] = (),
-        failures: Sequence[Mapping[str, Any]] = (),
+        failures: Sequence[JsonObject] = (),
         memory: str | None = None,
     ) -> Simulations:
         """Return the decisions of a retry policy for past jobs, or for a series of failures. Nothing is run.

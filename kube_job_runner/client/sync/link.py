@@ -29,7 +29,6 @@ class Link:
         self._http = httpx2.Client(transport=transport, **settings.client_options())
 
     def close(self) -> None:
-        """Close the connections."""
         self._http.close()
 
     def send(self, call: api_calls.Call[api_calls.AnswerT], *, patient: bool = False) -> api_calls.AnswerT:
