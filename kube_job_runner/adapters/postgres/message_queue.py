@@ -12,7 +12,7 @@ import contextlib
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 
-from kube_job_runner.adapters.postgres import rows, statements
+from kube_job_runner.adapters.postgres import rows, statements, wakeup
 from kube_job_runner.adapters.postgres.pool import Pool
 from kube_job_runner.domain import backoff
 from kube_job_runner.domain.errors import TemporaryError
@@ -23,7 +23,6 @@ SQL = statements.load("queue")
 POLL_SECONDS = 0.5
 RECEIVE_SECONDS = 1.0
 ERROR_MAX_CHARACTERS = 10_000
-_HINT = ["kjr_messages"]
 
 
 class PostgresQueue:
@@ -40,8 +39,7 @@ class PostgresQueue:
     async def send(self, messages: Sequence[Outgoing]) -> None:
         """Send messages, with one hint if one of them may be received now."""
         if messages:
-            hint = _HINT if any(message.delay_seconds <= 0 for message in messages) else []
-            await self._pool.fetch(SQL["send"], hint, *rows.MESSAGES.encode(messages))
+            await self._pool.fetch(SQL["send"], hints(messages), *rows.MESSAGES.encode(messages))
 
     async def receive(self, *, limit: int, wait_seconds: float, visibility_seconds: float) -> list[Delivery]:
         """Return up to `limit` messages. If the caller is cancelled, the messages that it leased are given back."""
@@ -78,14 +76,19 @@ class PostgresQueue:
 
     async def extend(self, receipts: Collection[str], *, visibility_seconds: float) -> None:
         if receipts:
-            hint = _HINT if visibility_seconds <= 0 else []
-            await self._pool.fetch(SQL["extend"], *receipt_columns(receipts), visibility_seconds, hint)
+            given_back = [wakeup.MESSAGES] if visibility_seconds <= 0 else []
+            await self._pool.fetch(SQL["extend"], *receipt_columns(receipts), visibility_seconds, given_back)
 
     async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:
         """Move messages to `dead_letters`, with at most 10,000 characters of the error."""
         receipts = [delivery.receipt for delivery in deliveries]
         text = rows.text(error.encode(errors="replace").decode())[:ERROR_MAX_CHARACTERS]
         await self._pool.execute(SQL["dead_letter"], *receipt_columns(receipts), text)
+
+
+def hints(messages: Iterable[Outgoing]) -> list[str]:
+    """Return the channels to notify of these messages: none if all are delayed."""
+    return [wakeup.MESSAGES] if any(message.delay_seconds <= 0 for message in messages) else []
 
 
 def receipt_columns(receipts: Iterable[str]) -> tuple[list[int], list[uuid.UUID]]:

@@ -19,7 +19,9 @@ from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.ports import Topic
 from kube_job_runner.telemetry import loggers
 
-CHANNELS: dict[str, str] = {"kjr_messages": "messages", "kjr_jobs": "jobs", "kjr_logs": "logs"}
+MESSAGES, JOBS, LOGS = "kjr_messages", "kjr_jobs", "kjr_logs"
+CHANNELS: dict[str, str] = {MESSAGES: "messages", JOBS: "jobs", LOGS: "logs"}
+"""The topic of each channel of NOTIFY. Some statements in `queries/` name a channel too."""
 HEARTBEAT_SECONDS = 15.0
 _ANSWER_SECONDS = 5.0
 _RETRY_SECONDS = 0.2

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.adapters.postgres import rows, statements
+from kube_job_runner.adapters.postgres import message_queue, rows, statements, wakeup
 from kube_job_runner.adapters.postgres.columns import Row
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
 from kube_job_runner.domain import messages
@@ -86,8 +86,8 @@ class PostgresLogStore:
                 keys, bodies = zip(*chunks, strict=True)
                 await connection.execute(SQL["put_chunks"], *zip(*keys, strict=True), *rows.CHUNKS.encode(bodies))
             checks = await self._checks(connection, kept, cleanup_delay_seconds)
-            hints = ["kjr_logs"] if kept else []
-            await connection.fetch(SEND, hints + (["kjr_messages"] if checks else []), *rows.MESSAGES.encode(checks))
+            hints = [*([wakeup.LOGS] if kept else []), *message_queue.hints(checks)]
+            await connection.fetch(SEND, hints, *rows.MESSAGES.encode(checks))
             return held
 
         return await self._pool.run(work, transaction=True)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.adapters.postgres import message_queue, rows, statements
+from kube_job_runner.adapters.postgres import message_queue, rows, statements, wakeup
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
 from kube_job_runner.domain.decide import log_wait
 from kube_job_runner.domain.job import Attempt
@@ -101,9 +101,7 @@ async def _still_fitting(connection: Connection, changes: Sequence[Change]) -> l
 
 def _apply_parameters(changes: Sequence[Change], handled: Iterable[str]) -> list[Any]:
     outgoing = [message for change in changes for message in change.messages]
-    hints = ["kjr_jobs"] if changes else []
-    if any(message.delay_seconds <= 0 for message in outgoing):
-        hints.append("kjr_messages")
+    hints = [*([wakeup.JOBS] if changes else []), *message_queue.hints(outgoing)]
     return [
         *message_queue.receipt_columns(handled),
         hints,

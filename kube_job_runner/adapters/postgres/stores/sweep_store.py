@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from kube_job_runner.adapters.postgres import rows, statements
+from kube_job_runner.adapters.postgres import message_queue, rows, statements
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.errors import PermanentError, TemporaryError
@@ -37,7 +37,7 @@ class PostgresSweepStore:
             due = await connection.fetch(SQL["due_jobs"], limit, rearm_seconds)
             if due:
                 checks = [messages.Outgoing(message=messages.Check(job_id=row["id"])) for row in due]
-                await connection.fetch(SEND, ["kjr_messages"], *rows.MESSAGES.encode(checks))
+                await connection.fetch(SEND, message_queue.hints(checks), *rows.MESSAGES.encode(checks))
             return len(due)
 
         return await self._pool.run(work, transaction=True)
