@@ -105,10 +105,9 @@ def test_kjr_up_of_the_image_needs_its_state_folder_and_nothing_else(image: Bare
         server = image.start("kjr", "up", output=output, state=True, variables=variables)
         try:
             wait_until(
-                lambda: image.run("kjr", "health", variables=variables).returncode == 0,
-                what="the server is ready",
-                timeout_seconds=60,
+                lambda: _answers(f"http://127.0.0.1:{port}/readyz"), what="the server is ready", timeout_seconds=60
             )
+            assert image.run("kjr", "health", variables=variables).returncode == 0
             job = ("run", "--quiet", "busybox", "--", "sh", "-c", "id -u; exit 3")
             done = image.run("kjr", *job, state=True, variables=variables)
         finally:
@@ -119,6 +118,13 @@ def test_kjr_up_of_the_image_needs_its_state_folder_and_nothing_else(image: Bare
     if image.confined:
         assert done.stdout == f"{USER}\n"
     assert image.snapshot() == before
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx2.get(url).status_code == 200
+    except httpx2.TransportError:
+        return False
 
 
 def test_nothing_of_the_image_can_be_written(image: BareImage) -> None:
