@@ -24,7 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_SLOW_FOLDERS = ("upgrade", "integration", "simulation", "contract")
+_SLOW_FOLDERS = ("monitoring", "upgrade", "integration", "simulation", "contract")  # the first may build a program
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,6 +37,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return order.get(folder, len(order))
 
     items.sort(key=place)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, give all files that need the real node to the same process: a machine has room for one of them."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):  # type: ignore[misc]  # it has no types
+        def _split_scope(self, nodeid: str) -> str:
+            path = super()._split_scope(nodeid)
+            return "the real node" if _needs_real_node(config.rootpath / path) else path
+
+    return ByFile(config, log)
+
+
+@functools.cache
+def _needs_real_node(path: Path) -> bool:
+    return "realnode" in path.read_text()
 
 
 @pytest.fixture
