@@ -40,6 +40,7 @@ BEHAVIOURS = {
     "cli/test_reference.py": "a page of reference",
     "client/test_following.py": "both clients",
     "client/test_sdk.py": "both clients",
+    "client/test_tracing.py": "the trace header of both clients",
     "client/test_waiting.py": "both clients",
     "domain/decide/test_lifecycle_matrix.py": "every state against every trigger",
     "domain/failures/test_corpus.py": "the whole table against messages from the field",
