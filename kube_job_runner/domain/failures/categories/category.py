@@ -37,3 +37,18 @@ class Category(msgspec.Struct, frozen=True, kw_only=True):
     def code(self) -> str:
         """The stable public reason code."""
         return codes.reason_code(self.name)
+
+
+def category(
+    whose: Owner, name: str, title: str, happened: str, *remedy: str, verdict: Action | None = None, settings: str = ""
+) -> Category:
+    """Return a category. Several `settings` are separated by spaces."""
+    return Category(
+        name=name,
+        title=title,
+        whose=whose,
+        happened=happened,
+        remedy=remedy,
+        verdict=verdict,
+        settings=tuple(settings.split()),
+    )
