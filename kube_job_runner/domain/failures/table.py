@@ -85,10 +85,4 @@ def _by_place(rules: Iterable[Rule]) -> dict[Where, list[Rule]]:
 
 
 TABLE = Table(RULES)
-
-
-def classify(
-    where: Where, reason: str, message: str, *, exit_code: int | None = None, **place: object
-) -> Finding | None:
-    """Return what the built-in table says about a signal; see `Table.classify`."""
-    return TABLE.classify(where, reason, message, exit_code=exit_code, **place)
+classify = TABLE.classify
