@@ -67,14 +67,14 @@ FUNCTIONS = ("maintain_transition_partitions(integer)",)
 _SEND: Columns = ("available_at", "priority", "body")
 _LEASE: Columns = ("available_at", "lease_token", "deliveries")
 
-_SCHEMA = {"schema_migrations": Rights(select=ALL, why="whether the schema fits the program")}
+_SCHEMA = {"schema_migrations": Rights(select=ALL, why="to check that the schema matches the program")}
 _INSTALLATION = {"installation": Rights(select=ALL, why="the id that marks its objects in the cluster")}
 _LEASES = {
     "component_leases": Rights(
         select=ALL,
         insert=("component", "holder", "session", "expires_at"),
         update=("holder", "epoch", "session", "taken_at", "expires_at"),
-        why="who leads; its row lock is the fence of every write",
+        why="who leads; the lock of this row is the fence of every write",
     )
 }
 
@@ -89,22 +89,26 @@ _WEB_SERVER = Role(
                 *("next_check_at", "rerun_of", "traceparent"),
             ),
             update=("cancel_requested_at", "cancel_by", "cancel_reason", "cancel_grace_seconds", "version"),
-            why="submit and cancel; no state is ever named here: a job begins as its defaults say",
+            why="submit and cancel; the first state of a job is a default of the table",
         ),
-        "job_specs": Rights(select=ALL, insert=ALL, why="submit, and run again"),
-        "transitions": Rights(select=ALL, insert=("job_id", "at"), why="the first step of a job, which is the default"),
-        "messages": Rights(insert=("priority", "body"), why="to say that there is work; none is read"),
+        "job_specs": Rights(select=ALL, insert=ALL, why="submit and rerun"),
+        "transitions": Rights(
+            select=ALL,
+            insert=("job_id", "at"),
+            why="the first transition of a job; its states are defaults of the table",
+        ),
+        "messages": Rights(insert=("priority", "body"), why="to send work; messages are not read"),
         "idempotency_keys": Rights(select=ALL, insert=ALL, why="one key, one job"),
-        "attempts": Rights(select=ALL, why="what became of a job"),
-        "anomalies": Rights(select=ALL, why="what became of a job"),
+        "attempts": Rights(select=ALL, why="to show the attempts of a job"),
+        "anomalies": Rights(select=ALL, why="to explain a job"),
         "attempt_logs": Rights(select=ALL, update=("wanted_at",), why="to wake the log-collector for a reader"),
         "log_chunks": Rights(select=ALL, why="logs for readers"),
-        "tokens": Rights(select=ALL, why="who may enter; tokens are made by the owner of the database"),
+        "tokens": Rights(select=ALL, why="authentication; the owner of the database creates tokens"),
     },
 )
 
 _PROCESSOR = Role(
-    duty="moves jobs; the only one that writes the state of a job after its submit",
+    duty="decides about jobs; nobody else writes the state of a job after its submit",
     tables={
         **_SCHEMA,
         **_INSTALLATION,
@@ -114,22 +118,24 @@ _PROCESSOR = Role(
                 *("state", "version", "attempt", "due_at", "admitted_at", "started_at", "finished_at", "next_check_at"),
                 *("reason", "explanation", "exit_code"),
             ),
-            why="the state, never what was asked for",
+            why="the state of a job, never the request of a user",
         ),
         "job_specs": Rights(select=ALL, why="what is created in the cluster"),
-        "attempts": Rights(select=ALL, insert=ALL, update=ALL, why="what was created, and what was seen of it"),
+        "attempts": Rights(
+            select=ALL, insert=ALL, update=ALL, why="what was created in the cluster, and what was observed"
+        ),
         "attempt_logs": Rights(
             select=ALL,
             insert=("job_id", "attempt", "lost_reason"),
             update=("lost_reason",),
-            why="the list of the log-collector",
+            why="the work list of the log-collector",
         ),
         "transitions": Rights(insert=ALL, why="history, append-only"),
         "anomalies": Rights(insert=ALL, why="evidence against a terminal state, append-only"),
         "messages": Rights(select=ALL, insert=_SEND, update=_LEASE, delete=True, why="the queue"),
         "dead_letters": Rights(
             insert=("message_id", "sent_at", "deliveries", "priority", "body", "error"),
-            why="messages taken out of circulation",
+            why="messages that cannot be handled",
         ),
     },
 )
@@ -140,9 +146,9 @@ _WATCHER_TABLES = {
     **_LEASES,
     "attempts": Rights(
         select=("job_id", "number", "namespace", "cluster_uid", "gone_at"),
-        why="what should be in the cluster, after a relist",
+        why="what should be in the cluster, to compare with a list",
     ),
-    "messages": Rights(insert=_SEND, why="to report what was seen"),
+    "messages": Rights(insert=_SEND, why="to send observations"),
 }
 
 _COLLECTOR = Role(
@@ -151,7 +157,7 @@ _COLLECTOR = Role(
         **_SCHEMA,
         **_INSTALLATION,
         "jobs": Rights(
-            select=("id", "state", "cancel_requested_at", "traceparent"), why="whether a job ends, and its trace"
+            select=("id", "state", "cancel_requested_at", "traceparent"), why="whether a job is stopping, and its trace"
         ),
         "attempts": Rights(
             select=(
@@ -163,7 +169,7 @@ _COLLECTOR = Role(
         "attempt_logs": Rights(
             select=ALL,
             update=("version", "status", "lost_reason", "done_at", "fresh_at", "leased_until", "lease_token"),
-            why="its list",
+            why="its work list",
         ),
         "log_chunks": Rights(select=ALL, insert=ALL, update=ALL, delete=True, why="logs"),
         "messages": Rights(insert=_SEND, why="a check of the job that waited for its log"),
@@ -171,7 +177,7 @@ _COLLECTOR = Role(
 )
 
 _SWEEPER = Role(
-    duty="sends the checks that are due, removes by retention, compares the store with the cluster",
+    duty="sends due checks, removes old rows, compares the store with the cluster",
     functions=("maintain_transition_partitions(integer)",),
     tables={
         **_SCHEMA,
@@ -184,7 +190,7 @@ _SWEEPER = Role(
             ),
             update=("next_check_at",),
             delete=True,
-            why="what is due, what is old, and how much waits",
+            why="due checks, retention, and the depth of the queue",
         ),
         "job_specs": Rights(select=("job_id",), delete=True, why="retention; specs are not read"),
         "attempts": Rights(
@@ -207,26 +213,26 @@ _SWEEPER = Role(
             select=("owner", "key", "created_at"),
             update=("created_at",),
             delete=True,
-            why="retention; a row lock asks for UPDATE on some column, and nothing is updated",
+            why="retention; a row lock needs UPDATE on some column, but nothing is updated",
         ),
         "dead_letters": Rights(select=("id", "died_at"), delete=True, why="retention; bodies are not read"),
         "messages": Rights(
-            select=("id", "priority", "available_at"),
+            select=("priority", "available_at"),
             insert=_SEND,
-            why="checks, what was found missing, and how much waits; bodies are not read",
+            why="to send checks and observations, and to measure the depth of the queue; bodies are not read",
         ),
     },
 )
 
 _RELAY = Role(
-    duty="sends what lies in the outbox to SQS, then deletes it",
+    duty="sends the messages of the outbox to SQS, then deletes them",
     tables={
         **_SCHEMA,
         **_INSTALLATION,
         "messages": Rights(select=ALL, update=_LEASE, delete=True, why="the outbox"),
         "dead_letters": Rights(
             insert=("message_id", "sent_at", "deliveries", "priority", "body", "error"),
-            why="messages that the queue refuses",
+            why="messages that SQS refuses",
         ),
     },
 )
@@ -234,8 +240,8 @@ _RELAY = Role(
 ROLES: dict[str, Role] = {
     "web-server": _WEB_SERVER,
     "messages-processor": _PROCESSOR,
-    "job-status-processor": Role(duty="reports what it saw of Jobs", tables=_WATCHER_TABLES),
-    "pod-events-processor": Role(duty="reports what it saw of Pods and Events", tables=_WATCHER_TABLES),
+    "job-status-processor": Role(duty="sends observations of Jobs", tables=_WATCHER_TABLES),
+    "pod-events-processor": Role(duty="sends observations of Pods and Events", tables=_WATCHER_TABLES),
     "log-collector": _COLLECTOR,
     "sweeper": _SWEEPER,
     "outbox-relay": _RELAY,

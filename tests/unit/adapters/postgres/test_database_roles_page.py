@@ -1,4 +1,4 @@
-"""The reference page of the database's roles is made from the table of grants."""
+"""The reference page of the database roles is written from the table of grants."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kube_job_runner.adapters.postgres.grants import ALL, ROLES, Rights
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "database-roles.md"
 HEAD = """# Database roles
 
-What each component may do in PostgreSQL, and why. `kjr migrate --roles` grants exactly this: what is not listed is refused.
-How to set it up: [Database roles](../how-to/database-roles.md). The names begin with `KJR_DATABASE_ROLE_PREFIX` (`kjr_`).
-This page is made from the table that is granted, which is compared with a database in the tests.
+The rights of each component in PostgreSQL, and why it has them. `kjr migrate --roles` grants exactly these rights.
+For the setup, see [Database roles](../how-to/database-roles.md). The names begin with `KJR_DATABASE_ROLE_PREFIX` (`kjr_`).
+This page is written from the table of rights, and tests compare that table with a database.
 
-The owner of the tables (who runs `kjr migrate` and `kjr token`) has no role here: it may do everything.
+The owner of the tables, who runs `kjr migrate` and `kjr token`, has no role here. It may do everything.
 """
 
 
