@@ -118,7 +118,7 @@ def check(text: str, *indexes: str) -> None:
         pytest.param(READ["list_anomalies"], (SOME[0],), ("anomalies_pkey",), id="list_anomalies"),
         pytest.param(READ["versions"], (SOME,), ("jobs_pkey",), id="versions"),
         pytest.param(SUBMIT["read_keys"], (["owner"], ["key-7"]), ("idempotency_keys_pkey",), id="read_keys"),
-        pytest.param(SUBMIT["request_cancel"], (SOME[0], "", "", None), ("jobs_pkey",), id="request_cancel"),
+        pytest.param(SUBMIT["request_cancel"], (SOME[0], "", "", None, 30), ("jobs_pkey",), id="request_cancel"),
         pytest.param(SWEEP["due_jobs"], (100, 60.0), ("jobs_to_check", "jobs_pkey"), id="due_jobs"),
         pytest.param(
             SWEEP["expire_idempotency_keys"], (13 * 86_400.0, 100), ("idempotency_keys_by_age",), id="expire_keys"

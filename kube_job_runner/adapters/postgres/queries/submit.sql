@@ -49,7 +49,7 @@ SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp()),
     cancel_grace_seconds = $4, version = version + 1
 WHERE id = $1 AND state NOT IN ('succeeded', 'failed', 'cancelled')
   AND (cancel_requested_at IS NULL
-       OR $4 < coalesce(cancel_grace_seconds, (policy ->> 'stop_grace_seconds')::integer, 30))
+       OR $4 < coalesce(cancel_grace_seconds, (policy ->> 'stop_grace_seconds')::integer, $5))
 RETURNING *
 
 -- name: send_cancel

@@ -11,7 +11,7 @@ import msgspec
 from kube_job_runner.adapters.postgres import rows, statements
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
 from kube_job_runner.domain import messages
-from kube_job_runner.domain.job import Job
+from kube_job_runner.domain.job import Job, Policy
 from kube_job_runner.ports import Submission, SubmitOutcome
 
 SQL = statements.load("submit")
@@ -84,8 +84,9 @@ class PostgresSubmitStore:
         self, job_id: UUID, *, by: str, reason: str, grace_seconds: int | None = None
     ) -> Job | None:
         async def work(connection: Connection) -> Any:
+            usual_seconds = Policy().stop_grace_seconds  # the stored policy leaves out defaults
             row = await connection.fetchrow(
-                SQL["request_cancel"], job_id, rows.text(by), rows.text(reason), grace_seconds
+                SQL["request_cancel"], job_id, rows.text(by), rows.text(reason), grace_seconds, usual_seconds
             )
             if row is None:
                 return await connection.fetchrow(READ["get_job"], job_id)
