@@ -68,7 +68,7 @@ def _migrated(url: str, folder: Path) -> settings.Settings:
 
 
 def _unused_kubeconfig(folder: Path) -> Path:
-    """Return a kubeconfig that names a cluster nobody calls: the web server only reads logs from it."""
+    """Return a kubeconfig of a cluster that is never called: the web server only reads logs from it."""
     file = folder / "kubeconfig.json"
     cluster = {"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes the hashed requirement files from uv.lock. The lock itself is not committed: it records the download addresses of
-# whatever package index made it; these files hold versions and hashes alone.
+# Writes the hashed requirement files from uv.lock. The lock itself is not committed: it records the download addresses of one
+# package index. These files hold only versions and hashes.
 set -eu
 uv=$1
 cd "$(dirname "$0")/.."

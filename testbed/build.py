@@ -25,7 +25,7 @@ APPLETS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"
 
 _VERSION_PACKAGE = "k8s.io/component-base/version"
 _, _MINOR, _ = KUBERNETES_VERSION.split(".")
-# Without DWARF the cold build takes an eighth less time, and nobody debugs these programs.
+# Without DWARF the cold build takes an eighth less time, and these programs are not debugged.
 _FLAGS = ("-trimpath", "-tags=netgo,osusergo", "-gcflags=all=-dwarf=false")
 # A server without the stamp calls itself v0.0.0-master.
 _KUBERNETES_LDFLAGS = (

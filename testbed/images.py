@@ -1,7 +1,7 @@
 """Container images made from files of this machine, so that the real node needs no registry.
 
 `localhost/pause:1` keeps a pod's sandbox; `localhost/busybox:1` has a shell for everything else. The tag is not
-`latest`, so the pull policy defaults to IfNotPresent and nobody asks a registry.
+`latest`, so the pull policy defaults to IfNotPresent and no registry is asked.
 """
 
 import hashlib

@@ -26,11 +26,11 @@ def stop(launcher: Launcher) -> None:
     """Removes the real node from its cluster, and all that it made from the machine; without a real node, does nothing."""
     if "containerd" not in launcher.record.processes:
         return
-    with contextlib.suppress(OSError, RuntimeError):  # with the API server down nobody misses the Node
+    with contextlib.suppress(OSError, RuntimeError):  # the API server may be down
         launcher.api()("DELETE", f"/api/v1/nodes/{config.REAL_NODE_NAME}").require(200, 404)
     launcher.end(["kubelet"], grace_seconds=0)
     _delete_containers(NODE_DIR)
-    with cache.file_lock(LOCK):  # once containerd has ended, whoever waits may claim the folder
+    with cache.file_lock(LOCK):  # once containerd has ended, another start may claim the folder
         launcher.end(["containerd"], grace_seconds=5)
         remove(NODE_DIR)
 

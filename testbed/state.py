@@ -54,7 +54,7 @@ class State:
             self.save()
 
     def save(self) -> None:
-        """Atomic, and readable by nobody else: the tokens are in it."""
+        """Writes the file atomically, readable only by us: the tokens are in it."""
         text = json.dumps(asdict(self), indent=1, default=str)
         handle, temporary = tempfile.mkstemp(dir=self.run_dir, prefix=f".{_FILE}-")
         with os.fdopen(handle, "w") as file:

@@ -73,7 +73,7 @@ def test_a_log_that_is_followed_across_rotations_is_there_byte_for_byte(made: Pr
 def test_what_comes_faster_than_it_is_rotated_has_marks_for_what_is_missing(
     made: Product, record_property: Any
 ) -> None:
-    # It is followed when it begins: what is rotated away in a container's first second cannot be told (docs/reference/logs.md).
+    # It is followed from the start: what is rotated away in a container's first second leaves no mark (docs/reference/logs.md).
     read = log_of(made, shell(made, "sleep 3; " + writer(1_250_000)))
     marks, unmarked = holes(read)
     record_property("marks", marks)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture(scope="module", params=["postgres", "sqs"])
 def product_queue(request: pytest.FixtureRequest) -> str:
-    """All of this holds whatever carries the messages."""
+    """All of this holds with each queue."""
     return str(request.param)
 
 

@@ -110,9 +110,10 @@ def test_the_url_of_the_database_says_what_its_server_is_told(deployed: dict[str
         for key, value in deployed["Secret/kube-job-runner-database"]["data"].items()
     }
     [container] = deployed["StatefulSet/postgresql"]["spec"]["template"]["spec"]["containers"]
-    told = {variable["name"]: variable.get("value") for variable in container["env"]}
+    settings = {variable["name"]: variable.get("value") for variable in container["env"]}
     assert (
-        data["url"] == f"postgresql://{told['POSTGRES_USER']}:{data['password']}@postgresql:5432/{told['POSTGRES_DB']}"
+        data["url"]
+        == f"postgresql://{settings['POSTGRES_USER']}:{data['password']}@postgresql:5432/{settings['POSTGRES_DB']}"
     )
 
 

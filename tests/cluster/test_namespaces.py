@@ -22,7 +22,7 @@ def product(kube_cluster: Cluster, pg_server: Server) -> Iterator[Product]:
     """The product for four namespaces: two healthy ones, one without rights, one that does not exist."""
     first, configs = install(kube_cluster)
     suffix = first.removeprefix("jobs-")
-    second = install_into(kube_cluster, f"second-{suffix}", beside=first)
+    second = install_into(kube_cluster, f"second-{suffix}", like=first)
     closed, missing = f"closed-{suffix}", f"missing-{suffix}"
     kube_cluster.create_namespace(closed)
     with running_product(
@@ -88,8 +88,8 @@ def test_a_namespace_without_rights_and_one_that_does_not_exist_degrade_alone(
         assert f"namespace {missing} degraded: " in said
         assert f"namespace {second_of(product)} degraded" not in said
         assert product.metric(component, "kjr_namespace_unlisted") == (4 if component.startswith("pod") else 2)
-    install_into(kube_cluster, missing, beside=product.namespace)
-    grant(kube_cluster, closed, beside=product.namespace)
+    install_into(kube_cluster, missing, like=product.namespace)
+    grant(kube_cluster, closed, like=product.namespace)
     for job_id in waiting.values():
         assert product.wait_for(job_id)["state"] == "succeeded"
     for component in ("job-status-processor", "pod-events-processor"):

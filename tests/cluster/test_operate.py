@@ -239,10 +239,10 @@ def test_a_new_operator_follows_the_page(kube: cluster.Cluster, reader: Reader) 
     (broken,) = follow("4. Break something")
     assert "queued" in broken
     _the_alerts_fire(kube, seen)
-    looked, mended = follow("5. Find it and fix it")
+    looked, fixed = follow("5. Find it and fix it")
     assert "0/0" in looked
     assert "messages-processor" in looked
-    assert "\nlate\n" in mended
+    assert "\nlate\n" in fixed
     (upgraded,) = follow("6. Upgrade")
     assert "\nhello again\n" in upgraded
     assert "superseded" in upgraded
@@ -301,5 +301,5 @@ def _the_alerts_fire(kube: cluster.Cluster, seen: Scraper) -> None:
     assert "docs/runbooks/KjrComponentMissing" in firing["KjrComponentMissing"][0]
     assert '"component":"messages-processor"' in firing["KjrComponentMissing"][0]
     page = (ROOT / "docs" / "runbooks" / "KjrComponentMissing.md").read_text()
-    told = commands(PAGE, "5. Find it and fix it")[0].strip()
-    assert told.replace("messages-processor", "COMPONENT") in page, "the page shows the runbook's own command"
+    first = commands(PAGE, "5. Find it and fix it")[0].strip()
+    assert first.replace("messages-processor", "COMPONENT") in page, "the page shows the runbook's own command"

@@ -203,7 +203,7 @@ ON_THE_REAL_KUBELET = (
 def bed(kube_cluster: Cluster, pg_server: Server) -> Iterator[Bed]:
     """The product as it comes, in a namespace and in two with quotas."""
     namespace, configs = install(kube_cluster)
-    others = [install_into(kube_cluster, f"{namespace}-{kind}", beside=namespace) for kind in ("pods", "jobs")]
+    others = [install_into(kube_cluster, f"{namespace}-{kind}", like=namespace) for kind in ("pods", "jobs")]
     namespaces = ",".join([namespace, *others])
     with (
         running_product(kube_cluster, pg_server, installed=(namespace, configs), namespaces=namespaces) as product,

@@ -245,7 +245,7 @@ ROWS = (
         says=("container main", "/data.txt", "chmod +x"),
     ),
     start_error(
-        "exec format, told by the runtime",
+        "exec format, from the runtime",
         "unable to start container process: exec /tool: exec format error: unknown",
         reason="WrongArchitecture",
         cause="permanent",
@@ -296,7 +296,7 @@ ROWS = (
         ended_as="OOMKilled",
     ),
     ends(
-        "exec format, told by the loader",
+        "exec format, from the loader",
         1,
         reason="WrongArchitecture",
         cause="permanent",
@@ -426,7 +426,7 @@ ROWS = (
         says=("longer than", "Raise the run timeout"),
     ),
     disrupted(
-        "shutdown told by a condition",
+        "shutdown, from a condition",
         "TerminationByKubelet",
         "Pod was terminated in response to imminent node shutdown.",
         reason="NodeShutdown",
@@ -563,7 +563,7 @@ ROWS = (
         says=(f"{START_SECONDS} s", "No node has room", "Insufficient cpu"),
         grace_seconds=START_SECONDS,
     ),
-    # --- what nobody knows is never fatal before its time ---
+    # --- unknown signals are not fatal before the timeout ---
     dataclasses.replace(
         waits(
             "unknown reason",
@@ -597,7 +597,7 @@ def bed(kube_cluster: Cluster, pg_server: Server) -> Iterator[Bed]:
     """The product with short graces, in a namespace whose pods are scripted, and in two that refuse pods."""
     namespace, configs = install(kube_cluster)
     others = {
-        name: install_into(kube_cluster, f"{namespace}-{name}", beside=namespace) for name in ("quota", "restricted")
+        name: install_into(kube_cluster, f"{namespace}-{name}", like=namespace) for name in ("quota", "restricted")
     }
     kube_cluster.kubectl("label", "namespace", namespace, "kjr.test/mutate=1")
     kube_cluster.kubectl("label", "namespace", others["restricted"], "pod-security.kubernetes.io/enforce=restricted")

@@ -235,7 +235,7 @@ ROWS = (
         exit_code=4,
     ),
     Row(
-        name="failed beside a sidecar",
+        name="failed next to a sidecar",
         spec={"command": shell("exit 5")},
         script={"sidecar-command": "trap 'exit 0' TERM; while true; do sleep 0.1; done"},
         signal=terminated,

@@ -56,7 +56,7 @@ class Balancer:
         await end_others()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Refused, or nobody is ready: closed at once. A cancel, when all ends, a server would log as its own fault.
+        # Refused, or no backend is ready: close at once. A cancel at the end must not be logged as a fault.
         passing = (OSError, IndexError, ZeroDivisionError, asyncio.CancelledError)
         with contextlib.closing(writer), contextlib.suppress(*passing):
             ready = self._ready

@@ -241,7 +241,7 @@ class LocalHarness:
 
 
 class SimulatedHarness:
-    """Jobs are scripts, and time passes in steps while somebody waits."""
+    """Jobs are scripts, and time passes in steps while a test waits."""
 
     namespace = "default"
     installation = "installation-1"

@@ -9,43 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
 import re
 import ssl
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-Fault = Callable[["FakeApiServer", "Call", web.Request], Awaitable[web.StreamResponse]]
+from tests.support.api_answers import Call, Fault, drop_content_type, line, open_stream, status
 
 _PATH = re.compile(
     r"^/(?:apis/batch/v1|api/v1)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>jobs|pods|events|nodes)(?:/(?P<name>[^/]+))?(?P<log>/log)?$"
 )
-_NO_CONTENT_TYPE = web.ResponseKey("no-content-type", bool)
 _KINDS = {"jobs": ("batch/v1", "Job"), "pods": ("v1", "Pod"), "events": ("v1", "Event"), "nodes": ("v1", "Node")}
-
-
-@dataclass(kw_only=True)
-class Call:
-    """One request as the server understood it."""
-
-    verb: str
-    resource: str
-    namespace: str | None
-    name: str | None
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: bytes = b""
-
-    @property
-    def json(self) -> Any:
-        """The body, decoded."""
-        return json.loads(self.body)
 
 
 @dataclass(kw_only=True)
@@ -76,14 +55,14 @@ class FakeApiServer:
     def __post_init__(self) -> None:
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
         self._changed = asyncio.Condition()
-        self._closing = asyncio.Event()
+        self.closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self.url = ""
 
     async def __aenter__(self) -> FakeApiServer:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
-        app.on_response_prepare.append(_drop_content_type)
+        app.on_response_prepare.append(drop_content_type)
         self._runner = web.AppRunner(app, shutdown_timeout=0.2, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.ssl_context)
@@ -93,7 +72,7 @@ class FakeApiServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._closing.set()
+        self.closing.set()
         async with self._changed:
             self._changed.notify_all()
         assert self._runner is not None
@@ -136,10 +115,10 @@ class FakeApiServer:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         call = await self._understand(request)
         if call is None:
-            return _status(404, "the server could not find the requested resource", "NotFound")
+            return status(404, "the server could not find the requested resource", "NotFound")
         self.calls.append(call)
         if self.tokens is not None and call.headers.get("Authorization", "").removeprefix("Bearer ") not in self.tokens:
-            return _status(401, "Unauthorized", "Unauthorized")
+            return status(401, "Unauthorized", "Unauthorized")
         faults = self._faults[call.verb]
         if faults:
             return await faults.popleft()(self, call, request)
@@ -181,7 +160,7 @@ class FakeApiServer:
         manifest = call.json
         namespace, name = call.namespace or "", manifest["metadata"]["name"]
         if (call.resource, namespace, name) in self.objects:
-            return _status(409, f'{call.resource}.batch "{name}" already exists', "AlreadyExists")
+            return status(409, f'{call.resource}.batch "{name}" already exists', "AlreadyExists")
         return web.json_response(self._store(call.resource, manifest), status=201)
 
     def _get(self, call: Call) -> web.Response:
@@ -195,7 +174,7 @@ class FakeApiServer:
         wanted = (call.json.get("preconditions") or {}).get("uid") if call.body else None
         if wanted and wanted != found["metadata"]["uid"]:
             text = f"the UID in the precondition ({wanted}) does not match the UID in record"
-            return _status(409, f"Operation cannot be fulfilled: {text}", "Conflict")
+            return status(409, f"Operation cannot be fulfilled: {text}", "Conflict")
         self._drop(call.resource, call.namespace or "", call.name or "")
         return web.json_response(found)
 
@@ -204,7 +183,7 @@ class FakeApiServer:
         if token := call.query.get("continue"):
             version, offset = (int(part) for part in token.split(":"))
             if version < self.compacted:
-                return _status(410, "The provided continue parameter is too old", "Expired")
+                return status(410, "The provided continue parameter is too old", "Expired")
         if self.lag_version is not None:
             version = self.lag_version
         found = [item for item in self._at(call.resource, version) if _selected(item, call)]
@@ -221,9 +200,9 @@ class FakeApiServer:
     async def _watch(self, call: Call, request: web.Request) -> web.StreamResponse:
         since = int(call.query["resourceVersion"])
         if since < self.compacted:
-            return _status(410, f"too old resource version: {since} ({self.compacted})", "Expired")
+            return status(410, f"too old resource version: {since} ({self.compacted})", "Expired")
         response = await open_stream(request)
-        while not self._closing.is_set():
+        while not self.closing.is_set():
             news = [change for change in self.history if change.version > since]
             for change in news:
                 if change.resource == call.resource and _selected(change.object, call):
@@ -282,128 +261,7 @@ class FakeApiServer:
 
     @staticmethod
     def _not_found(call: Call) -> web.Response:
-        return _status(404, f'{call.resource} "{call.name}" not found', "NotFound")
-
-
-def line(type_: str, item: dict[str, Any]) -> bytes:
-    """One line of a watch."""
-    return json.dumps({"type": type_, "object": item}).encode() + b"\n"
-
-
-def bookmark(version: int | str, *, initial: bool = False) -> bytes:
-    """A BOOKMARK line; `initial` is the one that ends the initial events."""
-    metadata: dict[str, Any] = {"resourceVersion": str(version)}
-    if initial:
-        metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
-    return line("BOOKMARK", {"kind": "Job", "apiVersion": "batch/v1", "metadata": metadata, "status": {}})
-
-
-def error_line(code: int, message: str, reason: str = "Expired") -> bytes:
-    """An ERROR line: how a running watch reports that it ends."""
-    return line("ERROR", {"kind": "Status", "status": "Failure", "code": code, "message": message, "reason": reason})
-
-
-async def open_stream(request: web.Request) -> web.StreamResponse:
-    """Begin a chunked answer."""
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    response.enable_chunked_encoding()
-    await response.prepare(request)
-    return response
-
-
-# --- Faults ---
-
-
-def answer(code: int, message: str = "", reason: str = "", **options: Any) -> Fault:
-    """Answer with a Status (options: `details`, `headers`)."""
-
-    async def fault(_server: FakeApiServer, _call: Call, _request: web.Request) -> web.StreamResponse:
-        return _status(code, message, reason, **options)
-
-    return fault
-
-
-def text(code: int, body: str, *, content_type: str | None = "text/plain") -> Fault:
-    """Answer with text, as a proxy in front of the API server does; `content_type=None` sends no Content-Type."""
-
-    async def fault(_server: FakeApiServer, _call: Call, _request: web.Request) -> web.StreamResponse:
-        response = web.Response(status=code, body=body.encode())
-        if content_type is None:
-            response[_NO_CONTENT_TYPE] = True
-        else:
-            response.headers["Content-Type"] = content_type
-        return response
-
-    return fault
-
-
-def reset() -> Fault:
-    """Cut the connection without an answer."""
-
-    async def fault(_server: FakeApiServer, _call: Call, request: web.Request) -> web.StreamResponse:
-        assert request.transport is not None
-        request.transport.abort()
-        return web.Response()
-
-    return fault
-
-
-def hang() -> Fault:
-    """Never answer."""
-
-    async def fault(server: FakeApiServer, _call: Call, _request: web.Request) -> web.StreamResponse:
-        await server._closing.wait()
-        return web.Response(status=503)
-
-    return fault
-
-
-def done_then(fault: Fault) -> Fault:
-    """Carry out the request, then answer as `fault` does."""
-
-    async def combined(server: FakeApiServer, call: Call, request: web.Request) -> web.StreamResponse:
-        await server.normally(call, request)
-        return await fault(server, call, request)
-
-    return combined
-
-
-def stream(*chunks: bytes, then: str = "close") -> Fault:
-    """Begin a stream, send each of `chunks` in its own write, then `close`, go `silent`, or `abort`."""
-
-    async def fault(server: FakeApiServer, _call: Call, request: web.Request) -> web.StreamResponse:
-        response = await open_stream(request)
-        for chunk in chunks:
-            await response.write(chunk)
-            await asyncio.sleep(0)
-        if then == "silent":
-            await server._closing.wait()
-        elif then == "abort":
-            assert request.transport is not None
-            request.transport.abort()
-        return response
-
-    return fault
-
-
-def _status(code: int, message: str, reason: str, **options: Any) -> web.Response:
-    body = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": message,
-        "reason": reason,
-        "code": code,
-    }
-    if options.get("details"):
-        body["details"] = options["details"]
-    return web.json_response(body, status=code, headers=options.get("headers"))
-
-
-async def _drop_content_type(_request: web.Request, response: web.StreamResponse) -> None:
-    if response.get(_NO_CONTENT_TYPE):
-        response.headers.pop("Content-Type", None)
+        return status(404, f'{call.resource} "{call.name}" not found', "NotFound")
 
 
 def _selected(item: dict[str, Any], call: Call) -> bool:

@@ -171,16 +171,16 @@ def install(cluster: Cluster) -> tuple[str, dict[str, Path]]:
     return jobs, configs
 
 
-def install_into(cluster: Cluster, namespace: str, *, beside: str) -> str:
-    """Make another namespace for jobs of the accounts that `install` made for the namespace `beside`; return it."""
+def install_into(cluster: Cluster, namespace: str, *, like: str) -> str:
+    """Make another namespace for jobs of the accounts that `install` made for the namespace `like`; return it."""
     cluster.create_namespace(namespace)
-    grant(cluster, namespace, beside=beside)
+    grant(cluster, namespace, like=like)
     return namespace
 
 
-def grant(cluster: Cluster, namespace: str, *, beside: str) -> None:
-    """Give the accounts that `install` made for the namespace `beside` their rights in another."""
-    accounts = beside.replace("jobs-", "kjr-", 1)
+def grant(cluster: Cluster, namespace: str, *, like: str) -> None:
+    """Give the accounts that `install` made for the namespace `like` their rights in another."""
+    accounts = like.replace("jobs-", "kjr-", 1)
     documents = [
         document
         for document in rbac(accounts_namespace=accounts, jobs_namespace=namespace)

@@ -147,7 +147,7 @@ def statements(sql: str) -> list[str]:
 
 
 def _of_new_table(statement: str, made: set[str]) -> bool:
-    """Whether a statement touches a table only that its own migration made: nobody uses that yet."""
+    """Return whether a statement touches only a table of its own migration, which no program uses yet."""
     table = re.search(r"\bALTER TABLE (?:IF EXISTS )?(?:ONLY )?(\w+)", statement)
     if table is None and re.search(r"\bCREATE (UNIQUE )?INDEX\b", statement):
         table = _ON.search(statement)

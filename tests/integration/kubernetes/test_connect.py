@@ -29,7 +29,8 @@ from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.settings import KubernetesEnvironment
 from kube_job_runner.settings.groups import ClusterSettings
 from tests.integration.kubernetes.certificates import Authority
-from tests.support.fake_apiserver import Call, FakeApiServer, hang
+from tests.support.api_answers import Call, hang
+from tests.support.fake_apiserver import FakeApiServer
 from tests.support.kubernetes import cluster_job, eventually, make_cluster, until_listed
 
 

@@ -13,7 +13,7 @@ from kube_job_runner import ports
 from kube_job_runner.adapters.kubernetes import KubernetesCluster
 from kube_job_runner.domain import names
 from kube_job_runner.domain.errors import ClusterRefused, KjrError, NameTaken, TemporaryError
-from tests.support import fake_apiserver as fake
+from tests.support import api_answers as fake
 from tests.support.fake_apiserver import FakeApiServer
 from tests.support.kubernetes import cluster_job, make_cluster
 

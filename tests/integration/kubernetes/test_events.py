@@ -12,7 +12,7 @@ import pytest
 
 from kube_job_runner.adapters.kubernetes import KubernetesCluster
 from kube_job_runner.ports import Listed, Relisting, SeenEvent, SeenPod, WatchEvent
-from tests.support import fake_apiserver as fake
+from tests.support import api_answers as fake
 from tests.support.fake_apiserver import FakeApiServer
 from tests.support.kubernetes import Sleeps, cluster_job, eventually, make_cluster, pod, take, until_listed
 

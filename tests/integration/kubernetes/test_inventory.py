@@ -19,7 +19,7 @@ from kube_job_runner.domain.messages import Observed
 from kube_job_runner.domain.states import State
 from kube_job_runner.services.reconcile import Found, Reconciler
 from kube_job_runner.settings.groups import SweepSettings
-from tests.support import fake_apiserver as fake
+from tests.support import api_answers as fake
 from tests.support.fake_apiserver import FakeApiServer
 from tests.support.kubernetes import labels, make_cluster, pod
 from tests.support.postgres import finish, make_attempt, make_change, make_submission, store_jobs

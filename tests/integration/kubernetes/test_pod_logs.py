@@ -9,7 +9,7 @@ import pytest
 
 from kube_job_runner.adapters.kubernetes import KubernetesCluster
 from kube_job_runner.domain.errors import ClusterRefused, NotFound, TemporaryError
-from tests.support import fake_apiserver as fake
+from tests.support import api_answers as fake
 from tests.support.fake_apiserver import FakeApiServer
 from tests.support.kubernetes import Sleeps, make_cluster
 

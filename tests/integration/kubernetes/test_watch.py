@@ -13,7 +13,7 @@ from aiohttp import web
 from kube_job_runner.adapters.kubernetes import KubernetesCluster
 from kube_job_runner.domain.facts import PodFacts
 from kube_job_runner.ports import Listed, Relisting, SeenJob, SeenPod, WatchEvent
-from tests.support import fake_apiserver as fake
+from tests.support import api_answers as fake
 from tests.support.fake_apiserver import FakeApiServer
 from tests.support.kubernetes import Sleeps, cluster_job, eventually, labels, make_cluster, pod, take, until_listed
 
