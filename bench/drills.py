@@ -11,26 +11,26 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from bench import table
-from tests.support import drills
+from tests.support import drills, faults
 from tests.support.drills import Outcome, Plan
 from tests.support.stage import Stage
 
-GROUPS = (*drills.SERVERS, "components", "tokens", "clocks")
+GROUPS = (*faults.SERVERS, "components", "tokens", "clocks")
 CLOCK_SECONDS = 600.0
 ROTATION_SECONDS, MISSING_SECONDS = 10.0, 1.0
 Fault = Callable[[], AbstractContextManager[Any]]
 
 
-def faults(stage: Stage, group: str) -> list[tuple[str, Fault]]:
+def drills_of(stage: Stage, group: str) -> list[tuple[str, Fault]]:
     """Return the drills of a group, by name."""
-    if group in drills.SERVERS:
-        return [(f"{group}, {how}", functools.partial(fault, stage, group)) for how, fault in drills.FAULTS.items()]
+    if group in faults.SERVERS:
+        return [(f"{group}, {how}", functools.partial(fault, stage, group)) for how, fault in faults.FAULTS.items()]
     names = stage.product.components
     if group == "components":
-        return [(f"{name}, SIGKILL", functools.partial(drills.component_killed, stage, name)) for name in names]
+        return [(f"{name}, SIGKILL", functools.partial(faults.component_killed, stage, name)) for name in names]
     if group == "clocks":
         return [
-            (f"clock of {name}, {ahead:+.0f} s", functools.partial(drills.clock_off, stage, name, ahead_seconds=ahead))
+            (f"clock of {name}, {ahead:+.0f} s", functools.partial(faults.clock_off, stage, name, ahead_seconds=ahead))
             for name in names
             for ahead in (CLOCK_SECONDS, -CLOCK_SECONDS)
         ]
@@ -51,7 +51,7 @@ def main(*, groups: Sequence[str], fault_seconds: float) -> int:
     broken = 0
     with Stage(cleanup_delay_seconds=5) as stage:
         for group in groups:
-            for name, fault in faults(stage, group):
+            for name, fault in drills_of(stage, group):
                 outcome = drills.run(stage, name, fault, plan)
                 broken += bool(outcome.violations)
                 _show(outcome)

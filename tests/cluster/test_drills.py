@@ -14,7 +14,7 @@ import pytest
 from testbed import elasticmq
 from testbed.pytest_plugin import unavailable
 from tests.cluster.conftest import left_in_cluster
-from tests.support import drills
+from tests.support import drills, faults
 from tests.support.product import wait_until
 from tests.support.stage import Stage
 
@@ -49,10 +49,10 @@ def check(outcome: drills.Outcome, *, submitted: float = PLAN.jobs_per_second * 
     assert outcome.submitted >= submitted
 
 
-@pytest.mark.parametrize("how", drills.FAULTS)
-@pytest.mark.parametrize("server", drills.SERVERS)
+@pytest.mark.parametrize("how", faults.FAULTS)
+@pytest.mark.parametrize("server", faults.SERVERS)
 def test_a_server_is_away(stage: Stage, server: str, how: str) -> None:
-    fault = functools.partial(drills.FAULTS[how], stage, server)
+    fault = functools.partial(faults.FAULTS[how], stage, server)
     outcome = drills.run(stage, f"{server} {how}", fault, PLAN)
     assert outcome.in_flight > 0
     if server == "postgres":
@@ -76,7 +76,7 @@ def test_tokens_are_rotated_and_missing(stage: Stage) -> None:
 
 @pytest.mark.parametrize("component", ["web-server", "messages-processor", "sweeper", "pod-events-processor"])
 def test_the_clock_of_one_process_is_ten_minutes_ahead(stage: Stage, component: str) -> None:
-    fault = functools.partial(drills.clock_off, stage, component, ahead_seconds=TEN_MINUTES)
+    fault = functools.partial(faults.clock_off, stage, component, ahead_seconds=TEN_MINUTES)
     check(drills.run(stage, f"clock of {component}", fault, PLAN))
 
 
