@@ -1,15 +1,16 @@
-"""The rows of a job: the job itself, its attempts, its transitions and its anomalies."""
+"""The rows of a job: the job itself, its attempts, its transitions and its anomalies; and how a spec becomes a job."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
 import msgspec
 
+from kube_job_runner.domain import names
 from kube_job_runner.domain.facts import AttemptFacts
-from kube_job_runner.domain.spec.model import Retry, Timeouts
+from kube_job_runner.domain.spec.model import JobSpec, Retry, Timeouts
 from kube_job_runner.domain.states import TERMINAL, State
 
 LogStatus = Literal["", "following", "stored", "lost"]
@@ -149,6 +150,19 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the job counts against the limits: it is in the cluster, or may be at any moment."""
         return self.admitted_at is not None and not self.terminal
 
+    @property
+    def queue_deadline(self) -> datetime:
+        """Until when a queued job may wait for its next attempt."""
+        return max(self.created_at, self.due_at) + timedelta(seconds=self.policy.timeouts.queue_seconds)
+
+    def start_deadline(self, created_at: datetime) -> datetime:
+        """Return until when an attempt that was created then must have started."""
+        return created_at + timedelta(seconds=self.policy.timeouts.start_seconds)
+
+    def run_deadline(self, started_at: datetime) -> datetime:
+        """Return until when an attempt that started then must have ended."""
+        return started_at + timedelta(seconds=self.policy.timeouts.run_seconds)
+
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One change of a job's state: one history row. `from_state` is None for the submit."""
@@ -172,3 +186,46 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     detail: str
     at: datetime
+
+
+_encode = msgspec.json.Encoder().encode
+_DEFAULT_POLICY = Policy()
+
+
+def new_job(
+    spec: JobSpec,
+    *,
+    owner: str,
+    default_namespace: str,
+    now: datetime,
+    rerun_of: UUID | None = None,
+    traceparent: str | None = None,
+) -> tuple[Job, bytes]:
+    """Return the new job of a checked spec, and the encoded spec that is stored with it."""
+    job = Job(
+        id=names.new_job_id(now),
+        name=spec.name or names.default_job_name(spec.image),
+        queue=spec.queue,
+        namespace=spec.namespace or default_namespace,
+        priority=spec.priority,
+        owner=owner,
+        labels=spec.labels,
+        policy=_policy(spec),
+        created_at=now,
+        due_at=now,
+        next_check_at=now + timedelta(seconds=spec.timeouts.queue_seconds),
+        rerun_of=rerun_of,
+        traceparent=traceparent,
+    )
+    return job, _encode(spec)
+
+
+def _policy(spec: JobSpec) -> Policy:
+    grows = any(rule.action == "grow_memory" for rule in spec.retry.rules)
+    policy = Policy(
+        timeouts=spec.timeouts,
+        retry=spec.retry,
+        memory=(spec.resources.memory or "") if grows else "",
+        stop_grace_seconds=spec.stop_grace_seconds,
+    )
+    return _DEFAULT_POLICY if policy == _DEFAULT_POLICY else policy

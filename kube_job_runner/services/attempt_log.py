@@ -7,20 +7,79 @@ stopped is followed.
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 import msgspec
 
+from kube_job_runner.domain.backoff import Backoff
+from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.job import LogStatus
 from kube_job_runner.domain.logs import containers
 from kube_job_runner.domain.logs.chunks import Chunk
 from kube_job_runner.ports import ClusterLogs, LogCollectStore, LogWork, LogWrite
-from kube_job_runner.services.chunk_writer import ChunkWriter
-from kube_job_runner.services.collect_pace import CollectPace
-from kube_job_runner.services.container_reader import ContainerReader, Lost, WorkInHand
+from kube_job_runner.services.container_reader import CollectPace, ContainerReader, Lost, WorkInHand
+from kube_job_runner.services.group_commit import GroupCommit
 from kube_job_runner.services.log_stream import LogStream
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
+
+_BATCH_WRITES = 200
+_BATCH_BYTES = 4 * 1024 * 1024
+_GATHER_SECONDS = 0.25  # under load, the end of a log waits this long for others that are stored with it
+_RETRY_SECONDS = 0.1
+_RETRY_MAX_SECONDS = 5.0
+
+
+class LogLeaseLost(Exception):
+    """Another collector works on this attempt now, or its log is complete."""
+
+
+class ChunkWriter:
+    """Stores the chunks of many streams, under the leases of one collector (`token`)."""
+
+    def __init__(self, store: LogCollectStore, *, token: UUID, cleanup_delay_seconds: float) -> None:
+        self._store = store
+        self._token = token
+        self._cleanup_delay_seconds = cleanup_delay_seconds
+        self._commits: GroupCommit[LogWrite, bool] = GroupCommit(
+            self._append,
+            name="log-writer",
+            batch_max=_BATCH_WRITES,
+            batch_max_bytes=_BATCH_BYTES,
+            size_bytes=_size_bytes,
+            gather_seconds=_GATHER_SECONDS,
+            can_wait=lambda write: write.status in ("stored", "lost"),
+        )
+
+    async def write(self, write: LogWrite) -> None:
+        """Store a write. Two writes of one attempt must not overlap.
+
+        Raises:
+            LogLeaseLost: nothing was stored, and nothing may be.
+        """
+        if not await self._commits.add(write):
+            raise LogLeaseLost
+        gaps = [chunk for chunk in write.chunks if chunk.mark and not chunk.size_bytes]
+        metrics.log_gaps.inc(len(gaps))
+
+    async def _append(self, writes: list[LogWrite]) -> list[bool]:
+        """Return of each write whether its lease was held, and so whether it was stored."""
+        retries = Backoff(first_seconds=_RETRY_SECONDS, max_seconds=_RETRY_MAX_SECONDS)
+        while True:
+            try:
+                held = await self._store.append(
+                    writes, token=self._token, cleanup_delay_seconds=self._cleanup_delay_seconds
+                )
+            except TemporaryError as error:
+                log.warning("logs not stored; retrying", action="log.store", error=str(error), attempts=len(writes))
+                await asyncio.sleep(retries.next())
+            else:
+                return [write.key in held for write in writes]
+
+
+def _size_bytes(write: LogWrite) -> int:
+    return sum(len(chunk.data) for chunk in write.chunks if chunk.data is not None)
 
 
 class AttemptLog:
@@ -41,7 +100,7 @@ class AttemptLog:
         self.following = not work.ended
         self.done = False
         self.lost = False
-        self._in_hand = WorkInHand(work)
+        self.in_hand = WorkInHand(work)
         self._cluster = cluster
         self._store = store
         self._writer = writer
@@ -56,16 +115,7 @@ class AttemptLog:
     @property
     def work(self) -> LogWork:
         """How the attempt stands now."""
-        return self._in_hand.work
-
-    @property
-    def waiting(self) -> bool:
-        """Whether it only waits before it asks again for the log of an ended container."""
-        return self._in_hand.waiting
-
-    def update(self, work: LogWork) -> None:
-        """Note how the attempt stands now."""
-        self._in_hand.update(work)
+        return self.in_hand.work
 
     async def run(self) -> None:
         """Work until the log is stored or lost.
@@ -87,7 +137,7 @@ class AttemptLog:
     async def _all_containers(self, ticking: asyncio.Task[None]) -> list[Lost]:
         """Read every container, also those that appear later. An error of `ticking` or of a reader ends all."""
         tasks: dict[str, asyncio.Task[Lost | None]] = {}
-        changed = self._in_hand.changed
+        changed = self.in_hand.changed
         try:
             while True:
                 for name in self._names():
@@ -119,7 +169,7 @@ class AttemptLog:
         self._streams[name] = stream
         return ContainerReader(
             stream,
-            self._in_hand,
+            self.in_hand,
             deadline_seconds=self._deadline_seconds,
             pace=self._pace,
             slots=self._slots,
@@ -155,7 +205,7 @@ class AttemptLog:
             await self._write(LogWrite(key=self.work.key, status=status, fresh=fresh, chunks=chunks, drop=dropped))
             self._status = status or self._status
             if fresh:
-                self._in_hand.work = msgspec.structs.replace(self.work, stale=False)
+                self.in_hand.work = msgspec.structs.replace(self.work, stale=False)
 
     async def _write(self, write: LogWrite) -> None:
         # No later write may overtake this one, so a caller that is cancelled waits for it all the same.

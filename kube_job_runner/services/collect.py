@@ -17,9 +17,8 @@ from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.limits import Bounds
 from kube_job_runner.domain.record import trace
 from kube_job_runner.ports import Clock, ClusterLogs, LogCollectStore, LogKey, LogWork, Wakeup
-from kube_job_runner.services.attempt_log import AttemptLog
-from kube_job_runner.services.chunk_writer import ChunkWriter, LogLeaseLost
-from kube_job_runner.services.collect_pace import CollectPace
+from kube_job_runner.services.attempt_log import AttemptLog, ChunkWriter, LogLeaseLost
+from kube_job_runner.services.container_reader import CollectPace
 from kube_job_runner.settings.groups import CollectSettings
 from kube_job_runner.telemetry import loggers, metrics
 
@@ -77,7 +76,7 @@ class Collector:
         metrics.log_follows.set(following)
         metrics.log_follows_max.set(settings.follows_max)
         # Logs of an unreachable node wait most of the time, and must not hold up the others.
-        waiting = sum(attempt.waiting for attempt in self._logs.values() if not attempt.following)
+        waiting = sum(attempt.in_hand.waiting for attempt in self._logs.values() if not attempt.following)
         room = 4 * pace.snapshots_max - (len(self._logs) - following - waiting) - waiting // _WAITING_PER_SLOT
         works = await self._store.claim(
             token=self._token,
@@ -193,6 +192,6 @@ class Collector:
             if attempt is None or task is None:
                 continue
             if key in seen:
-                attempt.update(seen[key])
+                attempt.in_hand.update(seen[key])
             elif renew and not attempt.done:
                 task.cancel()  # the lease ran out: the next holder continues from what is stored

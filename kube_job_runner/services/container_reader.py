@@ -13,11 +13,25 @@ from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import ClusterRefused, NotFound, TemporaryError
 from kube_job_runner.domain.logs import containers
 from kube_job_runner.ports import LogWork
-from kube_job_runner.services.collect_pace import CollectPace
 from kube_job_runner.services.log_stream import LogStream
 from kube_job_runner.telemetry import loggers
 
 log = loggers.get_logger(__name__)
+
+
+class CollectPace(msgspec.Struct, frozen=True, kw_only=True):
+    """How the log-collector works: its lease, its snapshots at once, and the pauses of its loops."""
+
+    lease_seconds: float = 30.0
+    snapshots_max: int = 16
+    poll_seconds: float = 1.0
+    pace_seconds: float = 0.25
+    first_flush_seconds: float = 0.1
+    flush_seconds: float = 0.3
+    quiet_flush_seconds: float = 2.0
+    retry_seconds: float = 0.5
+    retry_max_seconds: float = 10.0
+
 
 _LOOK_SECONDS = 1.0
 

@@ -5,6 +5,7 @@ Everything comes from rows, so a job can be explained long after its cluster obj
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -12,17 +13,73 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain import failures
-from kube_job_runner.domain.decide import admission, next_attempt, retries
+from kube_job_runner.domain.decide import admission, retries
 from kube_job_runner.domain.decide.retries import Budget, Plan
 from kube_job_runner.domain.errors import NotFound, TemporaryError
 from kube_job_runner.domain.failures import Table
 from kube_job_runner.domain.job import Anomaly, Attempt, Job
 from kube_job_runner.domain.limits import DEFAULT_ADMISSION, AdmissionLimits
+from kube_job_runner.domain.logs.chunks import decode_body
 from kube_job_runner.domain.record import sentence, timeline
 from kube_job_runner.domain.record.timeline import Phase
 from kube_job_runner.domain.states import State
-from kube_job_runner.ports import Clock, RecordReader
-from kube_job_runner.services.evidence import LastLines
+from kube_job_runner.ports import Clock, LogReader, RecordReader
+
+LINE_MAX_BYTES = 2000
+_CHUNKS_AT_ONCE = 4
+
+
+class LastLines:
+    """Reads the ends of stored logs. A long line is cut after `LINE_MAX_BYTES`."""
+
+    def __init__(self, logs: LogReader) -> None:
+        self._logs = logs
+
+    async def read(self, job_id: UUID, attempt: int, container: str, limit: int) -> Sequence[str]:
+        """Return the last lines that a container of the attempt wrote, at most `limit`, oldest first.
+
+        Raises:
+            TemporaryError: the store of the logs does not answer.
+        """
+        key = (job_id, attempt)
+        stored = await self._logs.containers(key)
+        total = next((one.lines for one in stored if one.container == container), 0)
+        if total == 0:
+            return []
+        seq = await self._logs.find_chunk(key, container, line=max(1, total - limit + 1))
+        tail = _Tail(limit)
+        while True:
+            chunks = await self._logs.read_chunks(key, container, from_seq=seq, limit=_CHUNKS_AT_ONCE)
+            for chunk in chunks:
+                if chunk.mark:
+                    tail.add(f"\n[{chunk.mark}]\n".encode())
+                elif chunk.data is not None:
+                    tail.add(decode_body(chunk.data).content)
+            if len(chunks) < _CHUNKS_AT_ONCE:
+                return tail.lines()
+            seq = chunks[-1].seq + 1
+
+
+class _Tail:
+    """Keeps the last lines of the added content. Each line is cut, so memory is bounded."""
+
+    def __init__(self, limit: int) -> None:
+        self._lines: deque[bytes] = deque(maxlen=limit)
+        self._open = b""
+
+    def add(self, content: bytes) -> None:
+        *whole, rest = content.split(b"\n")
+        for line in whole:
+            self._lines.append((self._open + line[:LINE_MAX_BYTES])[:LINE_MAX_BYTES])
+            self._open = b""
+        self._open = (self._open + rest[:LINE_MAX_BYTES])[:LINE_MAX_BYTES]
+
+    def lines(self) -> list[str]:
+        if self._open:
+            self._lines.append(self._open)
+        # A progress bar overwrites its own line: keep what a terminal would show last.
+        return [line.rstrip(b"\r").rsplit(b"\r", 1)[-1].decode("utf-8", "replace") for line in self._lines]
+
 
 LAST_LINES = 50
 
@@ -139,7 +196,7 @@ def followed(job: Job, attempts: Mapping[int, Attempt], number: int) -> Plan | N
         return None
     if number > job.attempt:
         return Plan(retry=False, why="it was made while the job ended, and removed at once")
-    plan = next_attempt.plan(job, attempts, attempt.verdict, number=number)
+    plan = retries.after(job, attempts, attempt.verdict, number=number)
     if (
         plan.retry
         and job.state in (State.CANCELLED, State.STOPPING)

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain import names
-from kube_job_runner.domain.decide import log_wait
+from kube_job_runner.domain.decide import cleanup
 from kube_job_runner.domain.errors import KjrError, NotFound
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.logs.chunks import decode_body
@@ -229,11 +229,11 @@ def _no_log(job: Job, attempt: Attempt | None, wanted: int) -> str:
         ended = f": the job is {job.state} after {job.attempt} attempt(s)" if job.attempt else ""
         never = job.explanation or f"the job is {job.state}, reason {job.reason or 'none'}"
         return f"there is no attempt {wanted}{ended or ': ' + never}"
-    if log_wait.pod_unseen(attempt):
+    if cleanup.pod_unseen(attempt):
         if attempt.delete_requested_at is None and attempt.gone_at is None:
             return f"the pod of attempt {wanted} was not seen yet; its log can still come until its Job is removed"
         return f"the log of attempt {wanted} is lost: its pod was never seen"
-    if not log_wait.log_expected(attempt):
+    if not cleanup.log_expected(attempt):
         verdict = attempt.verdict
         reason = f" ({verdict.reason}: {verdict.explanation})" if verdict else ""
         return f"attempt {wanted} never started, so it wrote no log{reason}"

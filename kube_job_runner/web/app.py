@@ -23,13 +23,11 @@ from kube_job_runner.ports import (
     WebReader,
 )
 from kube_job_runner.services.change_hub import ChangeHub
-from kube_job_runner.services.evidence import LastLines
-from kube_job_runner.services.explainer import Explainer
-from kube_job_runner.services.intake import Intake
+from kube_job_runner.services.explainer import Explainer, LastLines
+from kube_job_runner.services.intake import Intake, Submitter
 from kube_job_runner.services.log_reading import LogService
 from kube_job_runner.services.readiness import Readiness
 from kube_job_runner.services.simulator import Simulator
-from kube_job_runner.services.submitter import Submitter
 from kube_job_runner.settings import Settings
 from kube_job_runner.telemetry import metrics
 from kube_job_runner.web import auth

@@ -20,11 +20,10 @@ import pytest
 
 from kube_job_runner.adapters.simulated import Fault, SimulatedCluster
 from kube_job_runner.adapters.simulated.simulated_time import EPOCH
-from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import ContainerFacts, PodFacts
-from kube_job_runner.domain.job import Job
+from kube_job_runner.domain.job import Job, new_job
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.spec.model import JobSpec, Retry, Timeouts
 from kube_job_runner.domain.states import TERMINAL, State

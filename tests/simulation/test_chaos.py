@@ -17,15 +17,15 @@ import pytest
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import Fault, SimulatedCluster, SteppedClock
-from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.job import new_job
 from kube_job_runner.domain.limits import AdmissionLimits, Bounds
 from kube_job_runner.domain.spec.model import JobSpec, Retry
 from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.ports import Submission
 from kube_job_runner.services.collect import Collector
-from kube_job_runner.services.collect_pace import CollectPace
+from kube_job_runner.services.container_reader import CollectPace
 from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.pipeline.processor import Processor
 from kube_job_runner.services.sweep import Sweeper

@@ -13,19 +13,18 @@ from uuid import UUID
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.components import log_collector, messages_processor, sweeper, watchers
-from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.decide.ruleset import Rules
-from kube_job_runner.domain.job import Attempt, Job
+from kube_job_runner.domain.job import Attempt, Job, new_job
 from kube_job_runner.domain.limits import AdmissionLimits, Bounds
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.services.change_hub import ChangeHub
 from kube_job_runner.services.collect import Collector
-from kube_job_runner.services.collect_pace import CollectPace
+from kube_job_runner.services.container_reader import CollectPace
+from kube_job_runner.services.intake import Submitter
 from kube_job_runner.services.log_reading import LogRequest, LogService
 from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.pipeline.processor import Processor
-from kube_job_runner.services.submitter import Submitter
 from kube_job_runner.services.sweep import Sweeper
 from kube_job_runner.settings.groups import BatchSettings, CollectSettings, RetentionSettings, SweepSettings
 

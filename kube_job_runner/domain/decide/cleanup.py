@@ -1,7 +1,8 @@
 """Removes what an attempt leaves in the cluster, and follows each removal to its end.
 
 A delete destroys evidence. So it is a message of its own, sent by the commit that recorded why. It is sent again until the
-cluster job is seen to be gone. Before the first delete the log is stored, followed or given up (`log_wait`).
+cluster job is seen to be gone. Before the first delete the log is stored, followed or given up.
+That wait is bounded.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from kube_job_runner.domain.decide import log_wait
 from kube_job_runner.domain.decide.builder import DecisionBuilder
+from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.job import Attempt
 from kube_job_runner.domain.messages import Delete
 from kube_job_runner.domain.states import State
+
+_POD_FAILED = ("BackoffLimitExceeded", "PodFailurePolicy")
 
 Pods = tuple[tuple[str, str], ...]
 """Name and uid of each."""
@@ -133,13 +136,13 @@ def _with_log_settled(builder: DecisionBuilder, attempt: Attempt) -> Attempt | N
     if attempt.delete_requested_at is not None:
         return attempt
     now, rules, stopping = builder.now, builder.rules, _stopping(builder, attempt)
-    until = log_wait.awaited_until(attempt, now, rules, stopping=stopping)
+    until = _log_awaited_until(attempt, now, rules, stopping=stopping)
     if until is None:
         return attempt
     if now < until:
         builder.look_again(min(until, now + timedelta(seconds=rules.log_recheck_seconds)))
         return None
-    return msgspec.structs.replace(attempt, logs_lost=log_wait.given_up(attempt, rules, stopping=stopping))
+    return msgspec.structs.replace(attempt, logs_lost=_why_given_up(attempt, rules, stopping=stopping))
 
 
 def _message(attempt: Attempt, *, pods: Pods, grace_seconds: int | None, wait_for_pods: bool) -> Delete:
@@ -170,3 +173,49 @@ def _kill_grace(builder: DecisionBuilder, attempt: Attempt) -> int | None:
         return 0
     cancel = builder.job.cancel
     return cancel.grace_seconds if cancel is not None and attempt.number == builder.job.attempt else None
+
+
+def log_expected(attempt: Attempt) -> bool:
+    """Return whether an attempt may have a log that can be read: a container of a known pod has run.
+
+    The container of a complete Job has run, even when its pod was last seen before that.
+    """
+    if attempt.started_at is not None:
+        return True
+    job = attempt.facts.job
+    if attempt.facts.pods and job is not None and job.condition("Complete") is not None:
+        return True
+    containers = (container for pod in attempt.facts.pods for container in pod.containers)
+    return any(container.state == "running" or container.started_at is not None for container in containers)
+
+
+def pod_unseen(attempt: Attempt) -> bool:
+    """Return whether a pod has run that no watch has shown yet. Its log can be read only when its name is known."""
+    job = attempt.facts.job
+    if job is None or attempt.facts.pods:
+        return False
+    failed = job.condition("Failed")
+    return job.condition("Complete") is not None or (failed is not None and failed.reason in _POD_FAILED)
+
+
+def _log_awaited_until(attempt: Attempt, now: datetime, rules: Rules, *, stopping: bool) -> datetime | None:
+    """Return until when a delete waits for the log of an attempt; None when there is nothing to wait for.
+
+    When a job is being stopped, it is enough that its log is followed: the last lines come while it ends.
+    """
+    expected = log_expected(attempt) or pod_unseen(attempt)
+    if attempt.logs in ("stored", "lost") or not expected or attempt.facts.gone:
+        return None
+    if stopping and attempt.logs == "following":
+        return None
+    bound_seconds = rules.log_stop_bound_seconds if stopping else rules.log_deadline_seconds
+    return (attempt.decided_at or now) + timedelta(seconds=bound_seconds)
+
+
+def _why_given_up(attempt: Attempt, rules: Rules, *, stopping: bool) -> str:
+    """Return why the log of an attempt is no longer waited for."""
+    if pod_unseen(attempt):
+        return "its pod was never seen"
+    if stopping:
+        return f"no log-collector took the log within {rules.log_stop_bound_seconds:g} s before the stop"
+    return f"no log-collector stored the log within {rules.log_deadline_seconds:g} s, and the cluster job was removed"

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from kube_job_runner.domain.decide import cleanup, deadlines, endings, lifecycle, next_attempt
+from kube_job_runner.domain.decide import cleanup, endings, lifecycle, retries
 from kube_job_runner.domain.decide.builder import DecisionBuilder
 from kube_job_runner.domain.decide.decision import Decision
 from kube_job_runner.domain.decide.observation import observe
@@ -63,7 +63,7 @@ def postponed(
     wait_seconds = max(delay_seconds, min(waited_seconds / 2, max_seconds))
     builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
     builder.update_job(explanation=f"Waiting to be created: {why}")
-    builder.look_again(min(now + timedelta(seconds=wait_seconds), max(now, deadlines.queue_deadline(job))))
+    builder.look_again(min(now + timedelta(seconds=wait_seconds), max(now, job.queue_deadline)))
     return builder.build()
 
 
@@ -75,7 +75,7 @@ def stray(job: Job, message: Observed, *, now: datetime) -> Attempt | None:
     seen = message.seen
     if not job.terminal or not isinstance(seen, JobFacts) or seen.gone or message.attempt != job.attempt + 1:
         return None
-    return _stray_attempt(job, next_attempt.new_attempt(job, {}), seen, now=now)
+    return _stray_attempt(job, retries.new_attempt(job, {}), seen, now=now)
 
 
 def remove_stray(

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import msgspec
 
-from kube_job_runner.domain.decide import cleanup, diagnosis, next_attempt
+from kube_job_runner.domain.decide import cleanup, diagnosis, retries
 from kube_job_runner.domain.decide.builder import DecisionBuilder
 from kube_job_runner.domain.decide.retries import Plan
 from kube_job_runner.domain.failures import ends
@@ -50,7 +50,7 @@ def end(builder: DecisionBuilder, verdict: Verdict) -> None:
     has_attempt = attempt is not None and builder.job.state is not State.QUEUED
     if attempt is not None and has_attempt:
         _conclude(builder, attempt, verdict)
-    follows = next_attempt.plan(builder.job, builder.attempts, verdict) if has_attempt else None
+    follows = retries.after(builder.job, builder.attempts, verdict) if has_attempt else None
     if follows is not None and follows.retry and builder.job.cancel is None:
         _queue_again(builder, verdict, follows)
         return

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from kube_job_runner.domain.decide import anomalies, cleanup, deadlines, diagnosis, endings, next_attempt, starting
+from kube_job_runner.domain.decide import cleanup, diagnosis, endings, obstacles, retries
 from kube_job_runner.domain.decide.builder import DecisionBuilder
 from kube_job_runner.domain.decide.decision import Create, Decision, Find
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.failures import ends
-from kube_job_runner.domain.job import Attempt, Job
+from kube_job_runner.domain.job import Attempt, Job, Verdict
 from kube_job_runner.domain.states import State
 
 _EVIDENCE_PENDING = "EvidencePending"  # the cluster job failed, the facts of its pod may still come
@@ -39,14 +39,14 @@ def decide(
     elif job.state is State.STOPPING:
         _decide_stopping(builder)
     else:
-        anomalies.record(builder)
+        _record_anomalies(builder)
     cleanup.remove_finished(builder)
     return builder.build()
 
 
 def _decide_queued(builder: DecisionBuilder, *, known_absent: bool) -> None:
     job, now = builder.job, builder.now
-    deadline = deadlines.queue_deadline(job)
+    deadline = job.queue_deadline
     if job.cancel is None and now < deadline:
         if now < job.due_at:
             builder.look_again(job.due_at)
@@ -54,14 +54,14 @@ def _decide_queued(builder: DecisionBuilder, *, known_absent: bool) -> None:
             builder.look_again(deadline)  # the store admits it when the limits have room for it
         else:
             builder.effect = Create(
-                next_attempt.new_attempt(job, builder.attempts), next_attempt.nodes_to_avoid(job, builder.attempts)
+                retries.new_attempt(job, builder.attempts), retries.nodes_to_avoid(job, builder.attempts)
             )
             builder.look_again(deadline)
         return
     if not known_absent and job.admitted_at is not None:
         # A processor may have died between its create and its commit. An ended job has nothing left, so ask the cluster.
         # Without an admission there is nothing to ask: only an admitted attempt is ever created.
-        builder.effect = Find(next_attempt.new_attempt(job, builder.attempts))
+        builder.effect = Find(retries.new_attempt(job, builder.attempts))
         builder.look_again(now + timedelta(seconds=builder.rules.recheck_seconds))
     elif job.cancel is not None:
         settled_at = job.cancel.at + timedelta(seconds=builder.rules.create_settle_seconds)
@@ -86,7 +86,7 @@ def _decide_live(builder: DecisionBuilder) -> None:
     if diagnosis.has_started(attempt.facts):
         _decide_running(builder, attempt)
     else:
-        starting.decide_starting(builder, attempt)
+        _decide_starting(builder, attempt)
 
 
 def _finished(builder: DecisionBuilder, attempt: Attempt) -> bool:
@@ -136,7 +136,7 @@ def _decide_running(builder: DecisionBuilder, attempt: Attempt) -> None:
     attempt = endings.with_start(builder, attempt)
     if builder.job.state is State.STARTING:
         builder.move(State.RUNNING, attempt=attempt.number, reason="Started")
-    deadline = deadlines.run_deadline(builder.job, attempt.started_at or builder.now)
+    deadline = builder.job.run_deadline(attempt.started_at or builder.now)
     if builder.now < deadline:
         builder.look_again(deadline)
     elif not _finishing(builder, attempt, decided_at=deadline):
@@ -159,3 +159,79 @@ def _decide_stopping(builder: DecisionBuilder) -> None:
         endings.end(builder, verdict)
     else:
         endings.keep_waiting(builder, attempt)
+
+
+def _record_anomalies(builder: DecisionBuilder) -> None:
+    """Record what contradicts the terminal state of a job. The state itself stays."""
+    job = builder.job
+    attempt = builder.attempts.get(job.attempt)
+    if attempt is None or attempt.verdict is None:
+        return
+    job_facts = attempt.facts.job
+    completed = job_facts is not None and not job_facts.deleting and job_facts.condition("Complete") is not None
+    if completed and job.state is not State.SUCCEEDED:
+        builder.record_anomaly(
+            attempt=attempt.number, kind="CompletedAfterEnd", detail=f"the job had ended as {job.state}: {job.reason}"
+        )
+    if attempt.started_at is None and job.state is State.FAILED and diagnosis.has_started(attempt.facts):
+        builder.record_anomaly(
+            attempt=attempt.number, kind="StartedAfterEnd", detail=f"the job had ended as {job.state}: {job.reason}"
+        )
+
+
+def _decide_starting(builder: DecisionBuilder, attempt: Attempt) -> None:
+    """Decide about an attempt whose program has not started: wait, or give up."""
+    rules, now = builder.rules, builder.now
+    found = obstacles.obstacle(attempt.facts, now=now, table=rules.table)
+    attempt = _note_health(builder, attempt, found)
+    if found is not None:
+        if found.until is not None:
+            builder.look_again(found.until)
+        if found.finding.verdict != "wait":
+            since = attempt.unhealthy_since or now
+            until = since + timedelta(seconds=rules.grace_seconds(found.finding.rule))
+            if now >= until:
+                _give_up(builder, attempt, diagnosis.verdict_of(found.finding))
+                return
+            builder.look_again(until)
+    deadline = builder.job.start_deadline(attempt.created_at or now)
+    if now >= deadline:
+        _give_up(builder, attempt, _start_timeout(builder, attempt, found))
+    else:
+        builder.look_again(deadline)
+
+
+def _start_timeout(builder: DecisionBuilder, attempt: Attempt, found: obstacles.Obstacle | None) -> Verdict:
+    """Return the verdict on an attempt that did not start in time: that of its known fault, if it has one."""
+    seconds = builder.job.policy.timeouts.start_seconds
+    waited_for = obstacles.waiting_for(attempt.facts, now=builder.now, table=builder.rules.table)
+    verdict = ends.START_TIMEOUT.verdict(seconds=seconds, waited_for=waited_for)
+    if found is None:
+        return verdict
+    if found.finding.verdict != "wait":
+        return diagnosis.verdict_of(found.finding, explanation=verdict.explanation)
+    return msgspec.structs.replace(verdict, rule=found.finding.rule.name)
+
+
+def _give_up(builder: DecisionBuilder, attempt: Attempt, verdict: Verdict) -> None:
+    """End an attempt that never started. If another one follows, its pod must be gone first, because it might still start."""
+    if builder.job.cancel is None and retries.after(builder.job, builder.attempts, verdict).retry:
+        endings.stop(builder, attempt, verdict)
+    else:
+        endings.end(builder, verdict)
+
+
+def _note_health(builder: DecisionBuilder, attempt: Attempt, found: obstacles.Obstacle | None) -> Attempt:
+    """Record since when the failing signal has been seen, and write what the attempt waits for into the job's row."""
+    main = attempt.facts.main
+    reason = found.finding.reason if found else ""
+    if found is None and main is not None and obstacles.hides_its_cause(main.reason):
+        # Kubelets before 1.31 drop the cause between two pulls; the cause seen before still holds.
+        return attempt
+    if reason != attempt.unhealthy_reason:
+        attempt = msgspec.structs.replace(
+            attempt, unhealthy_reason=reason, unhealthy_since=builder.now if reason else None
+        )
+        builder.put_attempt(attempt)
+        builder.update_job(reason="", explanation=found.finding.explanation if found else "")
+    return attempt

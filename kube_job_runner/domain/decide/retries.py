@@ -1,22 +1,26 @@
-"""Decides whether another attempt follows, when, and which budget pays. The jitter comes from the job's id."""
+"""Decides whether another attempt follows, when, how it is made, and which budget pays.
+
+The jitter comes from the job's id.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Literal
 from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain import backoff, failures
+from kube_job_runner.domain import backoff, failures, names
 from kube_job_runner.domain.failures import codes
-from kube_job_runner.domain.job import Verdict
+from kube_job_runner.domain.job import Attempt, Job, Verdict
 from kube_job_runner.domain.spec import quantity
 from kube_job_runner.domain.spec.model import Retry, RetryRule
 from kube_job_runner.domain.states import State
 
+_NODES_AVOIDED = 8
 JITTER = 0.1  # of the delay, up or down: jobs that failed together do not come back together
 
 Budget = Literal["", "attempts", "infrastructure"]
@@ -148,3 +152,44 @@ def _delay_seconds(policy: Retry, used: int, *, random_share: float) -> float:
 def _random_share(job_id: UUID, attempts: int) -> float:
     digest = hashlib.blake2b(job_id.bytes + attempts.to_bytes(2, "big"), digest_size=4).digest()
     return int.from_bytes(digest, "big") / 0xFFFFFFFF
+
+
+def after(job: Job, attempts: Mapping[int, Attempt], verdict: Verdict, *, number: int | None = None) -> Plan:
+    """Return what follows when an attempt (by default the newest) ends with this verdict."""
+    number = job.attempt if number is None else number
+    history = [
+        attempt.verdict
+        for earlier, attempt in sorted(attempts.items())
+        if earlier < number and attempt.verdict is not None
+    ]
+    last = attempts.get(number)
+    memory = (last.memory if last is not None else "") or job.policy.memory
+    return plan([*history, verdict], policy=job.policy.retry, job_id=job.id, memory=memory)
+
+
+def new_attempt(job: Job, attempts: Mapping[int, Attempt]) -> Attempt:
+    """Return the next attempt of a queued job."""
+    number = job.attempt + 1
+    last = attempts.get(job.attempt)
+    memory = ""
+    if last is not None and last.verdict is not None:
+        memory = after(job, attempts, last.verdict).memory or last.memory
+    return Attempt(
+        job_id=job.id,
+        number=number,
+        namespace=job.namespace,
+        cluster_name=names.cluster_job_name(job.name, job.id, number),
+        memory=memory,
+    )
+
+
+def nodes_to_avoid(job: Job, attempts: Mapping[int, Attempt]) -> tuple[str, ...]:
+    """Return the nodes on which attempts of the job failed because of the infrastructure, the newest last."""
+    if not job.policy.retry.avoid_failed_nodes:
+        return ()
+    failed = [
+        attempt.node
+        for _, attempt in sorted(attempts.items())
+        if attempt.node and attempt.verdict is not None and attempt.verdict.cause == "infrastructure"
+    ]
+    return tuple(dict.fromkeys(failed))[-_NODES_AVOIDED:]

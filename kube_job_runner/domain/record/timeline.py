@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from kube_job_runner.domain import failures
-from kube_job_runner.domain.decide import deadlines, diagnosis, obstacles
+from kube_job_runner.domain.decide import diagnosis, obstacles
 from kube_job_runner.domain.failures import Table
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.states import State
@@ -65,7 +65,7 @@ def _queued(job: Job, number: int, *, queued_at: datetime, now: datetime, standi
     reason = standing or job.explanation
     if now < job.due_at:
         reason = f"waiting until {job.due_at:%Y-%m-%d %H:%M:%S} UTC. {job.explanation}".strip()
-    deadline = deadlines.queue_deadline(job)
+    deadline = job.queue_deadline
     return Phase(attempt=number, name="queued", started_at=queued_at, deadline=deadline, reason=reason)
 
 
@@ -116,8 +116,8 @@ def _deadline(job: Job, attempt: Attempt, name: Name) -> datetime | None:
     if job.state is State.STOPPING or attempt.created_at is None or name == "finishing":
         return None
     if name == "running":
-        return deadlines.run_deadline(job, attempt.started_at or attempt.created_at)
-    return deadlines.start_deadline(job, attempt.created_at)
+        return job.run_deadline(attempt.started_at or attempt.created_at)
+    return job.start_deadline(attempt.created_at)
 
 
 def _reason(job: Job, attempt: Attempt, name: Name, *, now: datetime, table: Table) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from uuid import UUID
 
 from kube_job_runner import ports
@@ -16,11 +16,10 @@ from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Delete, Outgoing, Submitted
-from kube_job_runner.services.pipeline import batch_lease
+from kube_job_runner.services.pipeline import job_metrics, redelivery
 from kube_job_runner.services.pipeline.batch import Acted, Batch, Decided, Received
 from kube_job_runner.services.pipeline.committer import Committer
 from kube_job_runner.services.pipeline.decider import Decider
-from kube_job_runner.services.pipeline.deletions import Deletions
 from kube_job_runner.services.pipeline.effects import Effects
 from kube_job_runner.services.pipeline.redelivery import Redelivery
 from kube_job_runner.settings.groups import BatchSettings
@@ -49,13 +48,13 @@ class Processor:
     ) -> None:
         self._store = store
         self._queue = queue
+        self._cluster = cluster
         self._clock = clock
         self._limits = limits
         self._settings = settings
         self._redelivery = Redelivery(queue, max_deliveries=settings.max_deliveries)
         self._decider = Decider(rules=rules, redelivery=self._redelivery)
         self._effects = Effects(cluster=cluster, rules=rules, tracing=tracer is not None)
-        self._deletions = Deletions(cluster=cluster, redelivery=self._redelivery)
         self._committer = Committer(
             store=store, transactional=queue.transactional, redelivery=self._redelivery, rules=rules, tracer=tracer
         )
@@ -89,18 +88,44 @@ class Processor:
             TemporaryError: the store or the queue does not answer; the messages come back by themselves.
         """
         with metrics.batch_seconds.time(), metrics.pipelines_busy.track_inprogress():
-            lease = batch_lease.held(batch, self._queue, self._clock, lease_seconds=self._settings.lease_seconds)
+            lease = _held(batch, self._queue, self._clock, lease_seconds=self._settings.lease_seconds)
             async with lease as lease_holds:
                 await self._work(batch, lease_holds)
         return len(batch.deliveries) + len(batch.admitted)
 
     async def _work(self, batch: Batch, lease_holds: Callable[[], bool]) -> None:
         await self._sort(batch)
-        removing = asyncio.ensure_future(self._deletions.carry_out(batch.deletes))
+        removing = asyncio.ensure_future(self._delete_all(batch.deletes))
         try:
             await self._decide_and_commit(batch, lease_holds)
         finally:
             await removing
+
+    async def _delete_all(self, deletes: Sequence[tuple[ports.Delivery, Delete]]) -> None:
+        """Carry out deletes at once, and acknowledge together those that are done. A delete destroys evidence."""
+        done = await asyncio.gather(*(self._delete(delivery, message) for delivery, message in deletes))
+        if any(done):
+            await self._redelivery.acknowledge(
+                [delivery.receipt for (delivery, _), is_done in zip(deletes, done, strict=True) if is_done]
+            )
+
+    async def _delete(self, delivery: ports.Delivery, message: Delete) -> bool:
+        """Carry out one delete; False when its message comes back."""
+        try:
+            deletion = self._cluster.delete(
+                message.namespace,
+                message.cluster_name,
+                cluster_uid=message.cluster_uid,
+                wait_for_pods=message.wait_for_pods,
+                pods=message.pods,
+                grace_seconds=message.grace_seconds,
+            )
+            await job_metrics.counted("delete", deletion)
+        except Exception as error:  # noqa: BLE001 - one bad delete must not take its batch down
+            if await self._redelivery.delete_failed(delivery, message, error):
+                return False
+        job_metrics.count_messages([message])
+        return True
 
     async def _sort(self, batch: Batch) -> None:
         """Decode a batch and group it by job. What cannot be decoded, or never ends well, is dead-lettered."""
@@ -186,3 +211,41 @@ class Processor:
         except Exception as error:  # noqa: BLE001 - a bug in one job's effect must not stop the others
             await self._redelivery.failed(item.received, error)
             return None
+
+
+@contextlib.asynccontextmanager
+async def _held(
+    batch: Batch, queue: ports.MessageQueue, clock: ports.Clock, *, lease_seconds: float
+) -> AsyncIterator[Callable[[], bool]]:
+    """Keep a batch hidden while it is worked on; yields a function that returns whether the lease still holds.
+
+    A batch that is given up (the task is cancelled, or the store is unreachable) is released at once, and the jobs that were
+    admitted with it are left to others.
+    """
+    receipts = [delivery.receipt for delivery in batch.deliveries]
+    held_until = clock.monotonic() + lease_seconds
+
+    async def heartbeat() -> None:
+        nonlocal held_until
+        while True:
+            await asyncio.sleep(lease_seconds / 3)
+            asked_at = clock.monotonic()
+            try:
+                await queue.extend(receipts, visibility_seconds=lease_seconds)
+            except TemporaryError as error:
+                log.warning("the lease of a batch was not extended", action="batch.lease", error=str(error))
+            else:
+                held_until = asked_at + lease_seconds
+
+    task = asyncio.create_task(heartbeat())
+    try:
+        yield lambda: clock.monotonic() < held_until
+    except BaseException:
+        task.cancel()
+        with contextlib.suppress(TemporaryError):
+            await asyncio.shield(queue.extend(receipts, visibility_seconds=0.0))
+            await asyncio.shield(redelivery.leave_to_others(queue, batch.unsettled, delay_seconds=0.0))
+        raise
+    finally:
+        task.cancel()
+        await asyncio.wait({task})  # suppressing its CancelledError could swallow one that is meant for us

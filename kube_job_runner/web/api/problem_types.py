@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from kube_job_runner.domain.errors import DatabaseUnavailable, NotFound, TemporaryError
 from kube_job_runner.domain.spec.changes import pointer
-from kube_job_runner.services.intake import KeyReused
+from kube_job_runner.services.intake import KeyReused, Overloaded
 from kube_job_runner.services.listing import WrongFilter
 from kube_job_runner.services.log_reading import LogNotReady, LogUnavailable
-from kube_job_runner.services.submitter import Overloaded
 from kube_job_runner.web.kit.problems import KIT_PROBLEMS, NOT_FOUND, ProblemType, RequestProblem
 from kube_job_runner.web.kit.queries import wrong_query
 from kube_job_runner.web.validation.fault import Fault

@@ -14,10 +14,9 @@ import pytest_asyncio
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import SimulatedCluster, SteppedClock
-from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.facts import AttemptFacts
-from kube_job_runner.domain.job import Attempt, Job
+from kube_job_runner.domain.job import Attempt, Job, new_job
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Delete, Outgoing
 from kube_job_runner.domain.spec.model import JobSpec

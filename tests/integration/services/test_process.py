@@ -19,11 +19,10 @@ from kube_job_runner.adapters.simulated import SimulatedCluster, SteppedClock
 from kube_job_runner.domain.decide import lifecycle
 from kube_job_runner.domain.decide.builder import DecisionBuilder
 from kube_job_runner.domain.decide.decision import Decision
-from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import ClusterRefused, DatabaseUnavailable, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import Condition, ContainerFacts, JobFacts, PodFacts
-from kube_job_runner.domain.job import Job, Transition
+from kube_job_runner.domain.job import Job, Transition, new_job
 from kube_job_runner.domain.limits import DEFAULT_ADMISSION, AdmissionLimits
 from kube_job_runner.domain.messages import Check, Observed, Outgoing
 from kube_job_runner.domain.spec.model import JobSpec

@@ -10,7 +10,7 @@ import msgspec
 
 from kube_job_runner.adapters.postgres import message_queue, rows, statements, wakeup
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
-from kube_job_runner.domain.decide import log_wait
+from kube_job_runner.domain.decide import cleanup
 from kube_job_runner.domain.job import Attempt
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.ports import Change, LoadedJob, Snapshot
@@ -113,5 +113,5 @@ def _apply_parameters(changes: Sequence[Change], handled: Iterable[str]) -> list
 
 
 def _attempt_parameters(attempts: Sequence[Attempt]) -> list[Any]:
-    logged = [log_wait.log_expected(attempt) for attempt in attempts]
+    logged = [cleanup.log_expected(attempt) for attempt in attempts]
     return [logged, [rows.text(attempt.logs_lost) for attempt in attempts], *rows.ATTEMPTS.encode(attempts)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from kube_job_runner.domain.decide import creation, log_wait, next_attempt
+from kube_job_runner.domain.decide import cleanup, creation, retries
 from kube_job_runner.domain.job import Attempt, Job, Verdict
 from kube_job_runner.domain.messages import Delete, Observed
 from kube_job_runner.domain.states import State
@@ -52,7 +52,7 @@ class TestCleanup:
         assert job.state is State.SUCCEEDED
         assert decide(job, attempts[1], now=after(500)).messages == ()
         seen = with_facts(attempts[1], pod_facts(ended(0), phase="Succeeded"))
-        assert log_wait.log_expected(seen)
+        assert cleanup.log_expected(seen)
         assert decide(job, seen, now=after(501)).messages == ()
         never_seen = decide(job, attempts[1], now=after(615))
         assert [type(outgoing.message) for outgoing in never_seen.messages] == [Delete]
@@ -64,7 +64,7 @@ class TestCleanup:
         job, attempts = apply(decide(make_job(State.STARTING), attempt, now=after(5)), {1: attempt})
         job, attempts = apply(decide(job, attempts[1], now=after(10)), attempts)
         assert job.state is State.SUCCEEDED
-        assert log_wait.log_expected(attempts[1])
+        assert cleanup.log_expected(attempts[1])
         assert decide(job, attempts[1], now=after(500)).messages == ()
 
     def test_nothing_is_looked_at_again_once_it_is_gone(self) -> None:
@@ -93,7 +93,7 @@ class TestCleanup:
 
     def test_a_create_that_lost_to_a_cancel_is_removed(self) -> None:
         job = make_job(State.CANCELLED, attempt=0)
-        made = next_attempt.new_attempt(job, {})
+        made = retries.new_attempt(job, {})
         decision = creation.remove_stray(job, {}, made, job_facts(), now=T0, rules=RULES)
         assert decision is not None
         assert [type(o.message) for o in decision.messages] == [Delete]

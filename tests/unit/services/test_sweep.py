@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kube_job_runner.ports import HistoryRemoved, LogsExpired
-from kube_job_runner.services import retention
-from kube_job_runner.services.retention import BATCH, Retention
+from kube_job_runner.services import sweep
+from kube_job_runner.services.sweep import BATCH, Retention
 from kube_job_runner.settings.groups import RetentionSettings
 
 pytestmark = pytest.mark.asyncio
@@ -81,9 +81,9 @@ async def test_each_kind_has_its_own_age_and_its_own_pace() -> None:
     }
     assert world.asked == {"jobs": 1, "orphaned chunks": 1, "history": 2, "logs": 3, "letters": 4, "keys": 5}
     assert await swept.run_once() == {}, "not before its time"
-    world.time += retention.ROUND_SECONDS
+    world.time += sweep.ROUND_SECONDS
     assert "transitions" not in await swept.run_once(), "the history is walked over less often"
-    world.time += retention.HISTORY_ROUND_SECONDS
+    world.time += sweep.HISTORY_ROUND_SECONDS
     assert "transitions" in await swept.run_once()
 
 
@@ -109,7 +109,7 @@ async def test_while_vacuum_is_behind_it_goes_on_slowly() -> None:
     world.behind = "jobs"
     swept = made(world)
     await swept.run_once()
-    world.time += retention.PAUSE_MAX_SECONDS - 0.1
+    world.time += sweep.PAUSE_MAX_SECONDS - 0.1
     assert await swept.run_once() == {}
     world.time += 0.2
     assert (await swept.run_once())["jobs"] == BATCH

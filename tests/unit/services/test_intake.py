@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from kube_job_runner.domain.decide.queued import new_job
 from kube_job_runner.domain.errors import DatabaseUnavailable
+from kube_job_runner.domain.job import new_job
 from kube_job_runner.domain.spec.model import JobSpec, Retry
 from kube_job_runner.ports import Submission
-from kube_job_runner.services.submitter import Overloaded, Submitter
+from kube_job_runner.services.intake import Overloaded, Submitter
 from tests.unit.web.fakes import FakeStore
 
 NOW = datetime(2026, 1, 15, tzinfo=UTC)
