@@ -9,7 +9,7 @@ wrote may go back. So this cut is a join too.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -133,6 +133,7 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 Seen = JobFacts | PodFacts | EventFacts | NodeFacts
+_ObjectT = TypeVar("_ObjectT", JobFacts, PodFacts)
 
 
 def latest_at(seen: Seen) -> datetime | None:
@@ -193,28 +194,21 @@ def merge_job(known: JobFacts | None, seen: JobFacts) -> JobFacts:
     """Return the join of two facts about one Job uid. Facts of another uid than the known one leave it as it is."""
     if known is None:
         return seen
-    if known.uid != seen.uid:
-        return known
+    return _joined(known, seen) if known.uid == seen.uid else known
+
+
+def _joined(known: _ObjectT, seen: _ObjectT) -> _ObjectT:
     newest = seen if seen.resource_version > known.resource_version else known
     gone = known.gone or seen.gone
     return newest if newest.gone == gone else msgspec.structs.replace(newest, gone=gone)
-
-
-def _merge_pod(known: PodFacts, seen: PodFacts) -> PodFacts:
-    newest = seen if seen.resource_version > known.resource_version else known
-    gone = known.gone or seen.gone
-    return newest if newest.gone == gone else msgspec.structs.replace(newest, gone=gone)
-
-
-def _age_key(pod: PodFacts) -> tuple[float, str]:
-    return (pod.created_at.timestamp() if pod.created_at else 0.0, pod.uid)
 
 
 def merge_pods(known: tuple[PodFacts, ...], seen: PodFacts) -> tuple[PodFacts, ...]:
     """Return the pods of an attempt with `seen` joined in, oldest first, at most `PODS_KEPT` of the newest."""
     by_uid = {pod.uid: pod for pod in known}
-    by_uid[seen.uid] = _merge_pod(by_uid[seen.uid], seen) if seen.uid in by_uid else seen
-    return tuple(sorted(by_uid.values(), key=_age_key)[-PODS_KEPT:])
+    by_uid[seen.uid] = _joined(by_uid[seen.uid], seen) if seen.uid in by_uid else seen
+    by_age = sorted(by_uid.values(), key=lambda pod: (pod.created_at.timestamp() if pod.created_at else 0.0, pod.uid))
+    return tuple(by_age[-PODS_KEPT:])
 
 
 def merge_events(known: tuple[EventFacts, ...], seen: EventFacts) -> tuple[EventFacts, ...]:

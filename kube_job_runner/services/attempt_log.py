@@ -47,7 +47,7 @@ class ChunkWriter:
             name="log-writer",
             batch_max=_BATCH_WRITES,
             batch_max_bytes=_BATCH_BYTES,
-            size_bytes=_size_bytes,
+            size_bytes=lambda write: sum(len(chunk.data or b"") for chunk in write.chunks),
             gather_seconds=_GATHER_SECONDS,
             can_wait=lambda write: write.status in ("stored", "lost"),
         )
@@ -76,10 +76,6 @@ class ChunkWriter:
                 await asyncio.sleep(retries.next())
             else:
                 return [write.key in held for write in writes]
-
-
-def _size_bytes(write: LogWrite) -> int:
-    return sum(len(chunk.data) for chunk in write.chunks if chunk.data is not None)
 
 
 class AttemptLog:

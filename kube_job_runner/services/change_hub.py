@@ -17,14 +17,6 @@ from kube_job_runner.ports import Clock, Topic, Wakeup
 K = TypeVar("K", bound=Hashable)
 
 
-class _Waiter:
-    __slots__ = ("future", "than")
-
-    def __init__(self, than: int, future: asyncio.Future[bool]) -> None:
-        self.than = than
-        self.future = future
-
-
 class ChangeHub(Generic[K]):
     """Wakes callers when their job, or log, has changed. Its one task runs only while somebody waits."""
 
@@ -44,14 +36,9 @@ class ChangeHub(Generic[K]):
         self._clock = clock
         self._debounce_seconds = debounce_seconds
         self._poll_seconds = poll_seconds
-        self._waiters: dict[K, set[_Waiter]] = {}
+        self._waiters: dict[K, dict[asyncio.Future[bool], int]] = {}
         self._task: asyncio.Task[None] | None = None
-        self._closed = False
-
-    @property
-    def closed(self) -> bool:
-        """Whether the hub is closed: nobody can wait any more."""
-        return self._closed
+        self.closed = False
 
     @property
     def waiting(self) -> int:
@@ -60,15 +47,15 @@ class ChangeHub(Generic[K]):
 
     async def wait_newer(self, job_id: K, *, than: int, timeout_seconds: float) -> bool:
         """Wait until the version is above `than`, or the job is gone. False when the time is over first."""
-        if self._closed or timeout_seconds <= 0:
+        if self.closed or timeout_seconds <= 0:
             return False
-        waiter = _Waiter(than, asyncio.get_running_loop().create_future())
-        self._waiters.setdefault(job_id, set()).add(waiter)
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(job_id, {})[waiter] = than
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="change-hub")
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await waiter.future
+                return await waiter
         except TimeoutError:
             return False
         finally:
@@ -76,7 +63,7 @@ class ChangeHub(Generic[K]):
 
     async def close(self) -> None:
         """End all waits, and stop the task."""
-        self._closed = True
+        self.closed = True
         for waiters in self._waiters.values():
             for waiter in waiters:
                 _resolve(waiter, changed=False)
@@ -85,11 +72,9 @@ class ChangeHub(Generic[K]):
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    def _remove(self, job_id: K, waiter: _Waiter) -> None:
-        waiters = self._waiters.get(job_id)
-        if waiters is None:
-            return
-        waiters.discard(waiter)
+    def _remove(self, job_id: K, waiter: asyncio.Future[bool]) -> None:
+        waiters = self._waiters[job_id]
+        del waiters[waiter]
         if not waiters:
             del self._waiters[job_id]
 
@@ -105,15 +90,15 @@ class ChangeHub(Generic[K]):
                 await asyncio.sleep(max(pause_seconds, self._debounce_seconds))
 
     async def _look(self) -> None:
-        asked = {job_id: list(waiters) for job_id, waiters in self._waiters.items()}
+        asked = {job_id: list(waiters.items()) for job_id, waiters in self._waiters.items()}
         versions = await self._versions(list(asked))
         for job_id, waiters in asked.items():
             version = versions.get(job_id)
-            for waiter in waiters:
-                if version is None or version > waiter.than:
+            for waiter, than in waiters:
+                if version is None or version > than:
                     _resolve(waiter, changed=True)
 
 
-def _resolve(waiter: _Waiter, *, changed: bool) -> None:
-    if not waiter.future.done():
-        waiter.future.set_result(changed)
+def _resolve(waiter: asyncio.Future[bool], *, changed: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(changed)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable
 from datetime import datetime
 
 from kube_job_runner import ports
@@ -117,14 +116,11 @@ class Collector:
         self._logs[work.key] = attempt
         task = asyncio.create_task(self._collect(attempt), name=f"log-{work.job_id}-{work.attempt}")
         self._tasks[work.key] = task
-        task.add_done_callback(self._forget(work.key))
+        task.add_done_callback(lambda _: self._forget(work.key))
 
-    def _forget(self, key: LogKey) -> Callable[[asyncio.Task[None]], None]:
-        def forget(_: asyncio.Task[None]) -> None:
-            self._tasks.pop(key, None)
-            self._logs.pop(key, None)
-
-        return forget
+    def _forget(self, key: LogKey) -> None:
+        self._tasks.pop(key, None)
+        self._logs.pop(key, None)
 
     async def _collect(self, attempt: AttemptLog) -> None:
         key = attempt.work.key

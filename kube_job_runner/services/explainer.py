@@ -197,19 +197,13 @@ def followed(job: Job, attempts: Mapping[int, Attempt], number: int) -> Plan | N
     if number > job.attempt:
         return Plan(retry=False, why="it was made while the job ended, and removed at once")
     plan = retries.after(job, attempts, attempt.verdict, number=number)
-    if (
-        plan.retry
-        and job.state in (State.CANCELLED, State.STOPPING)
-        and number == job.attempt
-        and job.cancel is not None
-    ):
+    cancelled = job.cancel is not None and job.state in (State.CANCELLED, State.STOPPING)
+    if plan.retry and cancelled and number == job.attempt:
         return Plan(retry=False, why="a cancel was asked for", budget=plan.budget, rule=plan.rule)
     return plan
 
 
 def _containers(attempt: Attempt) -> list[str]:
     """Return the names of the containers of an attempt that may have written something."""
-    names = [
-        container.name for pod in attempt.facts.pods for container in pod.containers if container.state != "waiting"
-    ]
-    return list(dict.fromkeys(names))
+    containers = (container for pod in attempt.facts.pods for container in pod.containers)
+    return list(dict.fromkeys(container.name for container in containers if container.state != "waiting"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar, cast
+from typing import Generic, NamedTuple, TypeVar, cast
 
 from kube_job_runner.domain.errors import TemporaryError
 
@@ -17,14 +17,11 @@ ItemT = TypeVar("ItemT")
 OutcomeT = TypeVar("OutcomeT")
 
 
-class _Waiting(Generic[ItemT, OutcomeT]):
+class _Waiting(NamedTuple, Generic[ItemT, OutcomeT]):
     """An item in the queue, and the future that its caller waits on."""
 
-    __slots__ = ("future", "item")
-
-    def __init__(self, item: ItemT) -> None:
-        self.item = item
-        self.future: asyncio.Future[OutcomeT] = asyncio.get_running_loop().create_future()
+    item: ItemT
+    future: asyncio.Future[OutcomeT]
 
 
 class GroupCommit(Generic[ItemT, OutcomeT]):
@@ -76,7 +73,7 @@ class GroupCommit(Generic[ItemT, OutcomeT]):
         When `commit` raises a `TemporaryError`, every caller of the batch gets it. When it raises anything else, each item
         is committed alone, so that only the bad ones fail.
         """
-        waiting: _Waiting[ItemT, OutcomeT] = _Waiting(item)
+        waiting = _Waiting[ItemT, OutcomeT](item, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         if len(self._running) < self._committers:
             task = asyncio.create_task(self._commit_all(), name=self._name)

@@ -170,6 +170,7 @@ class Intake:
             DatabaseUnavailable: it is not known which jobs are stored.
         """
         now = self._clock.now()  # one time for the whole batch
+        # In the request hash of each job: any difference anywhere in the batch makes it another request.
         body_hash = b"" if key is None else hashlib.sha256(body).digest()
         submissions: dict[int, Submission] = {}
         for index, spec in enumerate(specs):
@@ -179,7 +180,7 @@ class Intake:
                     job=job,
                     spec=encoded,
                     idempotency_key=None if key is None else f"batch:{index}:{key}",
-                    request_hash=b"" if key is None else _item_hash(body_hash, index),
+                    request_hash=b"" if key is None else hashlib.sha256(body_hash + index.to_bytes(4, "big")).digest(),
                     response=answer(job, index),
                 )
         outcomes = await self._store_batch(list(submissions.values()), keyed=key is not None)
@@ -231,11 +232,6 @@ class Intake:
                 if context.sampled
             ]
         )
-
-
-def _item_hash(body_hash: bytes, index: int) -> bytes:
-    """Return the request hash of one job of a batch: any difference anywhere in the batch makes it another one."""
-    return hashlib.sha256(body_hash + index.to_bytes(4, "big")).digest()
 
 
 def _accepted(submission: Submission, outcome: SubmitOutcome | Exception) -> Accepted | Exception:

@@ -1,8 +1,8 @@
 """Removes what an attempt leaves in the cluster, and follows each removal to its end.
 
 A delete destroys evidence. So it is a message of its own, sent by the commit that recorded why. It is sent again until the
-cluster job is seen to be gone. Before the first delete the log is stored, followed or given up.
-That wait is bounded.
+cluster job is seen to be gone. Before the first delete the log is stored, followed or given up: a
+bounded wait.
 """
 
 from __future__ import annotations

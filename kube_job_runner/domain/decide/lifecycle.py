@@ -168,15 +168,12 @@ def _record_anomalies(builder: DecisionBuilder) -> None:
     if attempt is None or attempt.verdict is None:
         return
     job_facts = attempt.facts.job
+    detail = f"the job had ended as {job.state}: {job.reason}"
     completed = job_facts is not None and not job_facts.deleting and job_facts.condition("Complete") is not None
     if completed and job.state is not State.SUCCEEDED:
-        builder.record_anomaly(
-            attempt=attempt.number, kind="CompletedAfterEnd", detail=f"the job had ended as {job.state}: {job.reason}"
-        )
+        builder.record_anomaly(attempt=attempt.number, kind="CompletedAfterEnd", detail=detail)
     if attempt.started_at is None and job.state is State.FAILED and diagnosis.has_started(attempt.facts):
-        builder.record_anomaly(
-            attempt=attempt.number, kind="StartedAfterEnd", detail=f"the job had ended as {job.state}: {job.reason}"
-        )
+        builder.record_anomaly(attempt=attempt.number, kind="StartedAfterEnd", detail=detail)
 
 
 def _decide_starting(builder: DecisionBuilder, attempt: Attempt) -> None:
@@ -225,7 +222,7 @@ def _note_health(builder: DecisionBuilder, attempt: Attempt, found: obstacles.Ob
     """Record since when the failing signal has been seen, and write what the attempt waits for into the job's row."""
     main = attempt.facts.main
     reason = found.finding.reason if found else ""
-    if found is None and main is not None and obstacles.hides_its_cause(main.reason):
+    if found is None and main is not None and main.reason == "ImagePullBackOff":
         # Kubelets before 1.31 drop the cause between two pulls; the cause seen before still holds.
         return attempt
     if reason != attempt.unhealthy_reason:

@@ -36,9 +36,7 @@ def obstacle(facts: AttemptFacts, *, now: datetime, table: Table = failures.TABL
         return _from_events(facts.job_events, now=now, table=table)
     if pod.ended or pod.deleting:
         return None
-    found = _worst(_waiting(pod, table))
-    if found is None:
-        found = _worst(_unscheduled(pod, table))
+    found = _worst(_waiting(pod, table)) or _worst(_unscheduled(pod, table))
     if found is not None:
         return Obstacle(finding=found)
     ready = pod.find_condition("PodReadyToStartContainers")
@@ -72,11 +70,6 @@ def unknown_signal(pod: PodFacts, table: Table = failures.TABLE) -> str:
         if classify(table, "container.waiting", container.reason, container.message) is None:
             return container.reason
     return ""
-
-
-def hides_its_cause(reason: str) -> bool:
-    """Return whether a waiting reason names no cause. Before kubelet 1.31 that of a pull between two tries does not."""
-    return reason == "ImagePullBackOff"
 
 
 def _waiting(pod: PodFacts, table: Table) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from kube_job_runner.domain.logs.chunks import Body, Chunk, encode_body, truncated_text
+from kube_job_runner.domain.logs.chunks import Body, Chunk, encode_body
 from kube_job_runner.domain.logs.stamps import NO_STAMP, Piece
 
 CHUNK_BYTES = 128 * 1024
@@ -42,7 +42,7 @@ class Assembler:
         self.lines = 0
         self.total_bytes = 0
         self.open_bytes = 0
-        self._last_stamp = 0
+        self.last_stamp = 0
         self._parts: list[bytes] = []
         self._size = 0
         self._stamps = array("q")
@@ -64,7 +64,7 @@ class Assembler:
             self.lines = chunk.first_line + chunk.lines - 1
             self.total_bytes = chunk.first_byte + chunk.size_bytes
             self.open_bytes = chunk.open_bytes
-            self._last_stamp = chunk.last_stamp
+            self.last_stamp = chunk.last_stamp
             if last is not None and chunk is stored[-1] and not chunk.sealed:
                 self._seq = chunk.seq
                 self._parts, self._size, self._stamps = [last.content], chunk.size_bytes, last.stamps
@@ -80,9 +80,9 @@ class Assembler:
             if self.open_bytes == 0:
                 if self._size >= self._chunk_bytes:
                     self._seal()
-                self._last_stamp = stamp if stamp != NO_STAMP else self._last_stamp
+                self.last_stamp = stamp if stamp != NO_STAMP else self.last_stamp
                 self.lines += 1
-                self._stamps.append(self._last_stamp)
+                self._stamps.append(self.last_stamp)
             self._append(data)
 
     def reserve_head(self) -> None:
@@ -123,11 +123,6 @@ class Assembler:
         self.open_bytes = 0
 
     @property
-    def last_stamp(self) -> int:
-        """The stamp of the last line."""
-        return self._last_stamp
-
-    @property
     def trimmed(self) -> bool:
         """Whether the cap has left something out."""
         return self._left_out[0] > 0
@@ -165,8 +160,8 @@ class Assembler:
             open_bytes=self.open_bytes,
             continues=self._continues,
             sealed=sealed,
-            first_stamp=min(self._stamps, default=self._last_stamp),
-            last_stamp=max(self._stamps, default=self._last_stamp),
+            first_stamp=min(self._stamps, default=self.last_stamp),
+            last_stamp=max(self._stamps, default=self.last_stamp),
             data=encode_body(Body(content, self._stamps)),
         )
 
@@ -205,5 +200,5 @@ class Assembler:
             size_bytes=count,
             lines=lines,
             sealed=True,
-            mark=truncated_text(left_bytes=count, left_lines=lines, max_bytes=self._max_bytes),
+            mark=f"{count} bytes ({lines} lines) left out here: the log is above its limit of {self._max_bytes} bytes",
         )

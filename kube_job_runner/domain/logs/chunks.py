@@ -71,11 +71,6 @@ def decode_body(data: bytes) -> Body:
     return Body(plain[_COUNT.size + 8 * count :], stamps)
 
 
-def truncated_text(*, left_bytes: int, left_lines: int, max_bytes: int) -> str:
-    """Return the text of the mark for lines that the cap left out."""
-    return f"{left_bytes} bytes ({left_lines} lines) left out here: the log is above its limit of {max_bytes} bytes"
-
-
 def mark_line(text: str, *, mid_line: bool) -> bytes:
     """Return a mark as readers see it: a line of its own."""
     return (b"\n" if mid_line else b"") + f"[kube-job-runner: {text}]\n".encode()

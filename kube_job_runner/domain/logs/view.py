@@ -55,58 +55,51 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Renderer:
-    """Renders chunks, in their order, as a reader's text."""
+    """Renders chunks, in their order, as a reader's text.
+
+    `read` is where to read the next chunk from, `place` where a later reader continues without repeating or missing a line.
+    """
 
     def __init__(self, view: View, *, start: Place, resumed: bool) -> None:
         self._view = view
-        self._read = start
-        self._safe = start
+        self.read = start
+        self.place = start
         self._shown: bool | None = resumed  # whether to show the present line; None: not decided yet
         self._held = b""
         self._prefix = b""
         self._ends_open = False
         self._known = resumed or start == Place()
 
-    @property
-    def read(self) -> Place:
-        """Where to read the next chunk from."""
-        return self._read
-
-    @property
-    def place(self) -> Place:
-        """Where a later reader continues, without repeating or missing a line."""
-        return self._safe
-
     def mark(self, chunk: Chunk) -> bytes:
         """Return the text of a mark."""
-        if chunk.seq < self._read.seq:
+        if chunk.seq < self.read.seq:
             return b""
-        return self._marked(chunk.mark, Place(chunk.seq + 1, max(self._read.byte, chunk.first_byte + chunk.size_bytes)))
+        return self._marked(chunk.mark, Place(chunk.seq + 1, max(self.read.byte, chunk.first_byte + chunk.size_bytes)))
 
     def _marked(self, words: str, after: Place) -> bytes:
         text = self.finish() + mark_line(words, mid_line=self._ends_open)
         self._ends_open = False
         self._shown = None if self._view.grep else True
-        self._read = self._safe = after
+        self.read = self.place = after
         self._known = True
         return text
 
     def body(self, chunk: Chunk, body: Body) -> bytes:
         """Return the text to show of a chunk, from where it was not read before."""
-        missing = chunk.first_byte - self._read.byte
+        missing = chunk.first_byte - self.read.byte
         if self._known and missing > 0:  # the cap left them out while this reader was reading
             words = f"{missing} bytes left out here: the log is above its limit"
             return self._marked(words, Place(chunk.seq, chunk.first_byte)) + self.body(chunk, body)
         self._known = True
-        cut = min(max(0, self._read.byte - chunk.first_byte), len(body.content))
+        cut = min(max(0, self.read.byte - chunk.first_byte), len(body.content))
         end = chunk.first_byte + len(body.content)
         after = Place(chunk.seq + 1 if chunk.sealed else chunk.seq, end)
         if self._view.plain:
             text = body.content[cut:] if cut else body.content
-            self._safe = after
+            self.place = after
         else:
             text = self._lines(chunk, body, cut, after)
-        self._read = after
+        self.read = after
         if text:
             self._ends_open = not text.endswith(b"\n")
         return text
@@ -132,13 +125,13 @@ class Renderer:
             mid_line = content[end - 1] != 10
             position = end
         if not mid_line or self._shown:
-            self._safe = after
+            self.place = after
         return b"".join(out)
 
     def _begin(self, number: int, stamp: int, place: Place) -> None:
         view = self._view
         self._held = b""
-        self._safe = place
+        self.place = place
         self._prefix = format_stamp(stamp) + b" " if view.timestamps else b""
         if number < view.first_line or stamp < view.since_stamp:
             self._shown = False
