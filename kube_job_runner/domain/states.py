@@ -87,9 +87,10 @@ STEPS = (
     Step(_STOPPING, _CANCELLED, _RETRY_CANCELLED, "cluster"),
 )
 
-
-def _next_states() -> Mapping[State, frozenset[State]]:
-    return {state: frozenset(step.to_state for step in STEPS if step.from_state is state) for state in State}
+NEXT: Mapping[State, frozenset[State]] = {
+    state: frozenset(step.to_state for step in STEPS if step.from_state is state) for state in State
+}
+"""The states that may follow each state in one step: one row of the history."""
 
 
 def _states_after_commit() -> Mapping[State, frozenset[State]]:
@@ -105,9 +106,6 @@ def _states_after_commit() -> Mapping[State, frozenset[State]]:
         reached[start] = frozenset(found - {start})
     return reached
 
-
-NEXT: Mapping[State, frozenset[State]] = _next_states()
-"""The states that may follow each state in one step: one row of the history."""
 
 AFTER_COMMIT: Mapping[State, frozenset[State]] = _states_after_commit()
 """The other states that one commit may leave a job in, by the state before it.

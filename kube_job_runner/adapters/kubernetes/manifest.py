@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from kube_job_runner.domain import names
+from kube_job_runner.domain.spec.field_types import Toleration, Volume
 from kube_job_runner.domain.spec.model import Resources
-from kube_job_runner.domain.spec.pod_parts import Toleration, Volume
 from kube_job_runner.ports import ClusterJob
 
 BACKSTOP_SECONDS = 600

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from kube_job_runner.domain.decide.builder import DecisionBuilder
+from kube_job_runner.domain.decide.decision import DecisionBuilder
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.job import Attempt
 from kube_job_runner.domain.messages import Delete

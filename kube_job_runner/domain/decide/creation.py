@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from kube_job_runner.domain.decide import cleanup, endings, lifecycle, retries
-from kube_job_runner.domain.decide.builder import DecisionBuilder
-from kube_job_runner.domain.decide.decision import Decision
+from kube_job_runner.domain.decide.decision import Decision, DecisionBuilder
 from kube_job_runner.domain.decide.observation import observe
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.facts import JobFacts

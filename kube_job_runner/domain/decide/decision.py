@@ -1,11 +1,18 @@
-"""A decision: the rows to write, the messages to send with them, and at most one effect on the cluster."""
+"""A decision: the rows to write, the messages to send with them, at most one effect on the cluster; and how it is built."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
 import msgspec
 
+from kube_job_runner.domain import states
+from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, Transition
-from kube_job_runner.domain.messages import Outgoing
+from kube_job_runner.domain.messages import Message, Outgoing
+from kube_job_runner.domain.states import State
 
 
 class Create(msgspec.Struct, frozen=True):
@@ -44,4 +51,85 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
             anomalies=self.anomalies + following.anomalies,
             messages=self.messages + following.messages,
             effect=following.effect,
+        )
+
+
+class DecisionBuilder:
+    """Collects the changes of one decision, and takes only legal steps. `job` and `attempts` are the rows as changed so far."""
+
+    def __init__(self, *, job: Job, attempts: Mapping[int, Attempt], now: datetime, rules: Rules) -> None:
+        self.job = job
+        self.attempts = dict(attempts)
+        self.now = now
+        self.rules = rules
+        self.effect: Effect | None = None
+        self._first = job
+        self._changed: dict[int, Attempt] = {}
+        self._transitions: list[Transition] = []
+        self._anomalies: list[Anomaly] = []
+        self._messages: list[Outgoing] = []
+        self._look_again: datetime | None = None
+
+    def current_attempt(self) -> Attempt:
+        """Return the newest attempt of a job that has one."""
+        return self.attempts[self.job.attempt]
+
+    def put_attempt(self, attempt: Attempt) -> None:
+        """Write this row of an attempt."""
+        self.attempts[attempt.number] = attempt
+        self._changed[attempt.number] = attempt
+
+    def update_job(self, **columns: Any) -> None:
+        """Change columns of the job's row other than its state."""
+        self.job = msgspec.structs.replace(self.job, **columns)
+
+    def move(
+        self, to_state: State, *, attempt: int, reason: str, explanation: str = "", exit_code: int | None = None
+    ) -> None:
+        """Take one step to another state, with its transition.
+
+        Raises:
+            IllegalStep: the state machine does not have this step.
+        """
+        states.check_step(self.job.state, to_state)
+        self._transitions.append(
+            Transition(
+                job_id=self.job.id,
+                version=self._first.version + 1 + len(self._transitions),
+                attempt=attempt,
+                from_state=self.job.state,
+                to_state=to_state,
+                at=self.now,
+                reason=reason,
+                explanation=explanation,
+                exit_code=exit_code,
+            ),
+        )
+        self.job = msgspec.structs.replace(self.job, state=to_state)
+
+    def look_again(self, at: datetime) -> None:
+        """Look at the job again at that time at the latest."""
+        if self._look_again is None or at < self._look_again:
+            self._look_again = at
+
+    def send(self, message: Message) -> None:
+        """Send a message with the commit."""
+        self._messages.append(Outgoing(message=message))
+
+    def record_anomaly(self, *, attempt: int, kind: str, detail: str) -> None:
+        """Record an anomaly; it changes nothing else."""
+        self._anomalies.append(Anomaly(job_id=self.job.id, attempt=attempt, kind=kind, detail=detail, at=self.now))
+
+    def build(self) -> Decision:
+        """Return the decision. The version grows by the number of transitions, or by one for any other change."""
+        self.update_job(next_check_at=self._look_again)
+        touched = self.job != self._first or self._changed
+        steps = max(len(self._transitions), 1 if touched else 0)
+        return Decision(
+            job=msgspec.structs.replace(self.job, version=self._first.version + steps),
+            attempts=tuple(self._changed.values()),
+            transitions=tuple(self._transitions),
+            anomalies=tuple(self._anomalies),
+            messages=tuple(self._messages),
+            effect=self.effect,
         )

@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 
 from kube_job_runner.domain.decide import cleanup, diagnosis, retries
-from kube_job_runner.domain.decide.builder import DecisionBuilder
+from kube_job_runner.domain.decide.decision import DecisionBuilder
 from kube_job_runner.domain.decide.retries import Plan
 from kube_job_runner.domain.failures import ends
 from kube_job_runner.domain.job import Attempt, Job, Verdict

@@ -13,8 +13,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from kube_job_runner.domain.decide import cleanup, diagnosis, endings, obstacles, retries
-from kube_job_runner.domain.decide.builder import DecisionBuilder
-from kube_job_runner.domain.decide.decision import Create, Decision, Find
+from kube_job_runner.domain.decide.decision import Create, Decision, DecisionBuilder, Find
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.failures import ends
 from kube_job_runner.domain.job import Attempt, Job, Verdict

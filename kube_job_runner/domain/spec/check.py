@@ -12,9 +12,8 @@ from kube_job_runner.domain.failures import categories
 from kube_job_runner.domain.limits import SpecLimits
 from kube_job_runner.domain.spec import image, quantity
 from kube_job_runner.domain.spec.changes import pointer
-from kube_job_runner.domain.spec.field_types import STRING_MAX_BYTES
+from kube_job_runner.domain.spec.field_types import STRING_MAX_BYTES, Toleration, Volume
 from kube_job_runner.domain.spec.model import ANNOTATIONS_MAX_BYTES, JobSpec, RetryRule
-from kube_job_runner.domain.spec.pod_parts import Toleration, Volume
 
 _encoder = msgspec.json.Encoder()
 

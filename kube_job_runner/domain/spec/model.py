@@ -23,10 +23,12 @@ from kube_job_runner.domain.spec.field_types import (
     LabelValue,
     Quantity,
     ReasonName,
+    Secret,
     Signal,
+    Toleration,
+    Volume,
     about,
 )
-from kube_job_runner.domain.spec.pod_parts import Secret, Toleration, Volume
 
 ANNOTATIONS_MAX_BYTES = 256 * 1024  # TotalAnnotationSizeLimitB, apimachinery validation
 _DAY_SECONDS = 86_400

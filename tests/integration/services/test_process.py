@@ -17,8 +17,7 @@ from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import SimulatedCluster, SteppedClock
 from kube_job_runner.domain.decide import lifecycle
-from kube_job_runner.domain.decide.builder import DecisionBuilder
-from kube_job_runner.domain.decide.decision import Decision
+from kube_job_runner.domain.decide.decision import Decision, DecisionBuilder
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import ClusterRefused, DatabaseUnavailable, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import Condition, ContainerFacts, JobFacts, PodFacts

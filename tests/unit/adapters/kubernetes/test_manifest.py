@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from kube_job_runner.adapters.kubernetes import manifest
 from kube_job_runner.domain import names
+from kube_job_runner.domain.spec.field_types import EmptyDir, Secret, Toleration, Volume
 from kube_job_runner.domain.spec.model import JobSpec, Resources, Timeouts
-from kube_job_runner.domain.spec.pod_parts import EmptyDir, Secret, Toleration, Volume
 from kube_job_runner.ports import ClusterJob
 from tests.support.kubernetes import JOB_ID
 

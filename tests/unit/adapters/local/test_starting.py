@@ -9,8 +9,8 @@ import pytest
 
 from kube_job_runner.adapters.local import launch
 from kube_job_runner.domain import failures
+from kube_job_runner.domain.spec.field_types import EmptyDir, Secret, Volume
 from kube_job_runner.domain.spec.model import JobSpec
-from kube_job_runner.domain.spec.pod_parts import EmptyDir, Secret, Volume
 from tests.support.clusters import poll
 from tests.unit.adapters.local.conftest import Bench, main_of, open_bench, shell
 

@@ -6,8 +6,8 @@ import pytest
 
 from kube_job_runner.domain.limits import SpecLimits
 from kube_job_runner.domain.spec import check
+from kube_job_runner.domain.spec.field_types import EmptyDir, Secret, Toleration, Volume
 from kube_job_runner.domain.spec.model import JobSpec
-from kube_job_runner.domain.spec.pod_parts import EmptyDir, Secret, Toleration, Volume
 
 LIMITS = SpecLimits(namespaces=("default", "ml"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kube_job_runner.domain.decide.builder import DecisionBuilder
+from kube_job_runner.domain.decide.decision import DecisionBuilder
 from kube_job_runner.domain.states import NEXT, IllegalStep, State
 from tests.support.domain import RULES, T0, make_job
 
