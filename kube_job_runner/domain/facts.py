@@ -90,7 +90,6 @@ class PodFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gone: bool = False
 
     def container(self, name: str) -> ContainerFacts | None:
-        """Return the container of that name, or None."""
         return next((c for c in self.containers if c.name == name), None)
 
     @property
@@ -181,7 +180,6 @@ class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     @property
     def main(self) -> ContainerFacts | None:
-        """The main container of the newest pod."""
         return self.pod.main if self.pod else None
 
     @property

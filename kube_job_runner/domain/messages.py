@@ -87,7 +87,6 @@ def type_name(message: Message) -> str:
 
 
 def encode(message: Message) -> bytes:
-    """Return the JSON body of a message."""
     if not isinstance(message, Observed):
         return _encoder.encode(message)
     seen: dict[str, Any] = {_FIELDS[type(message.seen)]: message.seen}

@@ -110,7 +110,6 @@ class AttemptLog:
 
     @property
     def work(self) -> LogWork:
-        """How the attempt stands now."""
         return self.in_hand.work
 
     async def run(self) -> None:

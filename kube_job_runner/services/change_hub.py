@@ -42,7 +42,6 @@ class ChangeHub(Generic[K]):
 
     @property
     def waiting(self) -> int:
-        """How many callers wait now."""
         return sum(map(len, self._waiters.values()))
 
     async def wait_newer(self, job_id: K, *, than: int, timeout_seconds: float) -> bool:

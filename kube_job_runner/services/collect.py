@@ -61,7 +61,6 @@ class Collector:
 
     @property
     def busy(self) -> int:
-        """How many attempts this collector works on."""
         return len(self._tasks)
 
     async def run_once(self) -> float:

@@ -53,7 +53,6 @@ class WorkInHand:
         """Whether a reader pauses before it asks again for an ended container."""
 
     def update(self, work: LogWork) -> None:
-        """Note how the attempt stands now."""
         before, self.work = self.work, work
         if (work.ended, work.stopping, work.facts) != (before.ended, before.stopping, before.facts):
             self.changed.set()

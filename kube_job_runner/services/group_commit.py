@@ -59,12 +59,10 @@ class GroupCommit(Generic[ItemT, OutcomeT]):
 
     @property
     def waiting(self) -> int:
-        """How many items wait for a committer."""
         return len(self._queue)
 
     @property
     def busy(self) -> bool:
-        """Whether any committer is at work."""
         return bool(self._running)
 
     async def add(self, item: ItemT) -> OutcomeT:

@@ -77,7 +77,6 @@ class Submitter:
 
     @property
     def busy(self) -> bool:
-        """Whether a commit is under way."""
         return self._commits.busy
 
     async def close(self) -> None:

@@ -28,15 +28,11 @@ _LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class FilterFault(NamedTuple):
-    """A field of a filter that cannot be used, and why."""
-
     field: str
     detail: str
 
 
 class WrongFilter(ValueError):
-    """The filter cannot be used."""
-
     def __init__(self, faults: Sequence[FilterFault]) -> None:
         super().__init__("; ".join(f"{fault.field} {fault.detail}" for fault in faults))
         self.faults = faults

@@ -52,8 +52,6 @@ class LogRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogService:
-    """Opens the log of a job's attempt."""
-
     def __init__(
         self, jobs: JobReader, logs: LogReader, clock: Clock, *, hub: ChangeHub[UUID], log_hub: ChangeHub[LogKey]
     ) -> None:

@@ -46,7 +46,6 @@ class LogStream:
 
     @property
     def read_bytes(self) -> int:
-        """How many bytes of the log were read."""
         return self._assembler.total_bytes
 
     @property

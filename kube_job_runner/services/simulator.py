@@ -31,8 +31,6 @@ class Simulated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Simulator:
-    """Replays recorded jobs against a policy."""
-
     def __init__(self, reader: JobReader) -> None:
         self._reader = reader
 

@@ -75,7 +75,6 @@ class DecisionBuilder:
         return self.attempts[self.job.attempt]
 
     def put_attempt(self, attempt: Attempt) -> None:
-        """Write this row of an attempt."""
         self.attempts[attempt.number] = attempt
         self._changed[attempt.number] = attempt
 

@@ -73,7 +73,6 @@ class Assembler:
                 self._keep(Kept(chunk.seq, chunk.size_bytes, chunk.lines), chunk.first_byte, half)
 
     def feed(self, pieces: Iterable[Piece]) -> None:
-        """Add lines."""
         for stamp, data in pieces:
             if not data:
                 continue
@@ -90,7 +89,6 @@ class Assembler:
         self._seq = 2
 
     def head_gap(self, text: str) -> None:
-        """Put a mark before the first line."""
         self._ready.append(Chunk(container=self.container, seq=1, sealed=True, mark=text))
 
     def _append(self, data: bytes) -> None:

@@ -21,8 +21,6 @@ _POINTER = re.compile(r"(?:/(?:[^/~]|~[01])+)+")
 
 
 class PathFault(NamedTuple):
-    """A path that cannot be used, and why."""
-
     path: str
     detail: str
 

@@ -34,7 +34,6 @@ class Received(msgspec.Struct, kw_only=True):
 
     @property
     def receipts(self) -> list[str]:
-        """The receipts of the messages."""
         return [delivery.receipt for delivery, _ in self.entries]
 
 

@@ -29,8 +29,6 @@ _FORBIDDEN_SECONDS = 10.0
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A cluster job that exists, and the attempt that it was made for."""
-
     attempt: Attempt
     facts: JobFacts
 
@@ -43,8 +41,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Effects:
-    """Carries out effects through the cluster port."""
-
     def __init__(self, *, cluster: ports.ClusterWriter, rules: Rules, tracing: bool = False) -> None:
         self._cluster = cluster
         self._rules = rules

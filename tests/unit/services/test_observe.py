@@ -244,7 +244,6 @@ def scene() -> Scene:
     return Scene()
 
 
-@pytest.mark.asyncio
 async def test_a_pod_that_was_evicted_is_reported_with_its_node_once(scene: Scene) -> None:
     await scene.see(**EVICTED)
     await scene.see(**EVICTED, rv=12)
@@ -253,7 +252,6 @@ async def test_a_pod_that_was_evicted_is_reported_with_its_node_once(scene: Scen
     assert (seen.job_id, seen.attempt, seen.seen.name, seen.seen.conditions) == (JOB_ID, 1, "node-1", (PRESSURE,))
 
 
-@pytest.mark.asyncio
 async def test_many_pods_of_one_node_cost_one_request_until_it_is_old(scene: Scene) -> None:
     for number in range(5):
         await scene.see(**EVICTED, uid=f"pod-{number}")
@@ -263,7 +261,6 @@ async def test_many_pods_of_one_node_cost_one_request_until_it_is_old(scene: Sce
     assert scene.nodes.asked == ["node-1", "node-1"]
 
 
-@pytest.mark.asyncio
 @pytest.mark.parametrize("failure", [None, TemporaryError("away")])
 async def test_a_node_that_cannot_be_read_is_no_evidence_and_no_error(scene: Scene, failure: Exception | None) -> None:
     scene.nodes.conditions, scene.nodes.failure = None, failure
@@ -271,20 +268,19 @@ async def test_a_node_that_cannot_be_read_is_no_evidence_and_no_error(scene: Sce
     assert (scene.reported, scene.nodes.asked) == ([], ["node-1"])
 
 
-@pytest.mark.asyncio
 async def test_a_pod_that_ended_by_itself_asks_nothing(scene: Scene) -> None:
     await scene.see(phase="Failed")
     assert scene.nodes.asked == []
 
 
-def test_what_disturbs_a_pod() -> None:
+async def test_what_disturbs_a_pod() -> None:
     moved = Condition(type="DisruptionTarget", reason="PreemptionByScheduler")
     assert disturbed(pod_facts(running(), phase="Running", conditions=(moved,)))
     assert disturbed(pod_facts(ended(137, "ContainerStatusUnknown"), phase="Failed"))
     assert not disturbed(pod_facts(running(), phase="Running"))
 
 
-def test_of_one_node_the_first_look_is_kept_in_any_order() -> None:
+async def test_of_one_node_the_first_look_is_kept_in_any_order() -> None:
     looks = [NodeFacts(name="n", seen_at=after(seconds)) for seconds in (3, 1, 2)]
     facts = AttemptFacts()
     for look in looks:
