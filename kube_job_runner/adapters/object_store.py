@@ -8,7 +8,7 @@ object that the next commit of the same chunk overwrites, but never a row withou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
@@ -16,39 +16,31 @@ from uuid import UUID
 
 import msgspec
 
+from kube_job_runner import ports
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
 from kube_job_runner.domain.logs.chunks import Chunk, decode_body
-from kube_job_runner.ports import (
-    ContainerLog,
-    LogCollectStore,
-    LogKey,
-    LogReader,
-    LogsExpired,
-    LogState,
-    LogWork,
-    LogWrite,
-    StoredLog,
-)
 
 _CONCURRENCY = 16
 _REQUEST_SECONDS = 30
 T = TypeVar("T")
 
 
-class Index(LogCollectStore, LogReader, Protocol):
+class Index(ports.LogCollectStore, ports.LogReader, Protocol):
     """The store of rows: a log store that also tells which chunks have a body outside of it."""
 
-    async def chunks_since(self, key: LogKey, container: str, stamp: int) -> list[Chunk]:
+    async def chunks_since(self, key: ports.LogKey, container: str, stamp: int) -> list[Chunk]:
         """Return the chunks with lines that are not older than `stamp`."""
         ...
 
-    async def take_old_chunks(self, *, older_than_seconds: float, limit: int) -> list[tuple[LogKey, str, int, bool]]:
+    async def take_old_chunks(
+        self, *, older_than_seconds: float, limit: int
+    ) -> list[tuple[ports.LogKey, str, int, bool]]:
         """Remove the chunks of jobs that ended so long ago; return which, and whether each may have a body outside."""
         ...
 
     async def take_expired(
         self, *, older_than_seconds: float, limit: int
-    ) -> tuple[LogsExpired, list[tuple[LogKey, str, int, bool]]]:
+    ) -> tuple[ports.LogsExpired, list[tuple[ports.LogKey, str, int, bool]]]:
         """Remove logs that were completed so long ago; return the counts, and their chunks as `take_old_chunks` does."""
         ...
 
@@ -117,28 +109,12 @@ class ObjectLogs:
     def __init__(self, index: Index, bodies: Bodies) -> None:
         self._index = index
         self._bodies = bodies
+        # What has no body is the index's alone.
+        self.claim, self.renew, self.release = index.claim, index.renew, index.release
+        self.stored, self.containers, self.find_chunk = index.stored, index.containers, index.find_chunk
+        self.log_state, self.want_log, self.log_versions = index.log_state, index.want_log, index.log_versions
 
-    async def claim(
-        self, *, token: UUID, lease_seconds: float, ended_limit: int, follow_limit: int, follow_after_seconds: float
-    ) -> list[LogWork]:
-        return await self._index.claim(
-            token=token,
-            lease_seconds=lease_seconds,
-            ended_limit=ended_limit,
-            follow_limit=follow_limit,
-            follow_after_seconds=follow_after_seconds,
-        )
-
-    async def renew(self, keys: Collection[LogKey], *, token: UUID, lease_seconds: float) -> list[LogWork]:
-        return await self._index.renew(keys, token=token, lease_seconds=lease_seconds)
-
-    async def release(self, keys: Collection[LogKey], *, token: UUID, delay_seconds: float) -> None:
-        await self._index.release(keys, token=token, delay_seconds=delay_seconds)
-
-    async def stored(self, key: LogKey, container: str) -> StoredLog:
-        return await self._index.stored(key, container)
-
-    async def stamps_since(self, key: LogKey, container: str, stamp: int) -> list[int]:
+    async def stamps_since(self, key: ports.LogKey, container: str, stamp: int) -> list[int]:
         found: list[int] = []
         for chunk in await self._index.chunks_since(key, container, stamp):
             data = (await self._with_data(key, chunk)).data
@@ -147,8 +123,8 @@ class ObjectLogs:
         return found
 
     async def append(
-        self, writes: Sequence[LogWrite], *, token: UUID, cleanup_delay_seconds: float
-    ) -> frozenset[LogKey]:
+        self, writes: Sequence[ports.LogWrite], *, token: UUID, cleanup_delay_seconds: float
+    ) -> frozenset[ports.LogKey]:
         """Put the bodies of sealed chunks, commit the rows, and then remove the bodies that the cap leaves out."""
         outward = [(w.key, c) for w in writes for c in w.chunks if c.sealed and c.data is not None]
         await asyncio.gather(*(self._bodies.put(_path(key, c.container, c.seq), c.data or b"") for key, c in outward))
@@ -159,24 +135,9 @@ class ObjectLogs:
         )
         return held
 
-    async def log_state(self, key: LogKey) -> LogState | None:
-        return await self._index.log_state(key)
-
-    async def want_log(self, key: LogKey) -> None:
-        await self._index.want_log(key)
-
-    async def containers(self, key: LogKey) -> list[ContainerLog]:
-        return await self._index.containers(key)
-
-    async def find_chunk(self, key: LogKey, container: str, *, line: int = 0, stamp: int = 0) -> int:
-        return await self._index.find_chunk(key, container, line=line, stamp=stamp)
-
-    async def read_chunks(self, key: LogKey, container: str, *, from_seq: int, limit: int) -> list[Chunk]:
+    async def read_chunks(self, key: ports.LogKey, container: str, *, from_seq: int, limit: int) -> list[Chunk]:
         chunks = await self._index.read_chunks(key, container, from_seq=from_seq, limit=limit)
         return list(await asyncio.gather(*(self._with_data(key, chunk) for chunk in chunks)))
-
-    async def log_versions(self, keys: Collection[LogKey]) -> dict[LogKey, int]:
-        return await self._index.log_versions(keys)
 
     async def delete_old_logs(self, *, older_than_seconds: float, limit: int) -> int:
         """Remove rows first, then bodies.
@@ -187,12 +148,12 @@ class ObjectLogs:
         await self._bodies.delete([_path(key, container, seq) for key, container, seq, outside in taken if outside])
         return len(taken)
 
-    async def expire_logs(self, *, older_than_seconds: float, limit: int) -> LogsExpired:
+    async def expire_logs(self, *, older_than_seconds: float, limit: int) -> ports.LogsExpired:
         expired, taken = await self._index.take_expired(older_than_seconds=older_than_seconds, limit=limit)
         await self._bodies.delete([_path(key, container, seq) for key, container, seq, outside in taken if outside])
         return expired
 
-    async def _with_data(self, key: LogKey, chunk: Chunk) -> Chunk:
+    async def _with_data(self, key: ports.LogKey, chunk: Chunk) -> Chunk:
         if chunk.data is not None or chunk.mark:
             return chunk
         data = await self._bodies.get(_path(key, chunk.container, chunk.seq))
@@ -203,7 +164,7 @@ def _row(chunk: Chunk) -> Chunk:
     return msgspec.structs.replace(chunk, data=None) if chunk.sealed else chunk
 
 
-def _path(key: LogKey, container: str, seq: int) -> str:
+def _path(key: ports.LogKey, container: str, seq: int) -> str:
     job_id, attempt = key
     return f"{job_id}/{attempt}/{quote(container, safe='')}/{seq:08d}"
 

@@ -7,256 +7,169 @@ measured by one process, the sweeper, every ten seconds, and never by a scrape.
 
 from __future__ import annotations
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
+from functools import partial
+
+import prometheus_client
 
 from kube_job_runner.telemetry.kinds import Bounded, DepthFigures, Heartbeats
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody uses
-REGISTRY = CollectorRegistry(auto_describe=True)
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody uses
+REGISTRY = prometheus_client.CollectorRegistry(auto_describe=True)
 
 queue_label = Bounded(32)
 cause_label = Bounded(150)
 signal_label = Bounded(50)
 _LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _PHASE_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
+_counter = partial(prometheus_client.Counter, registry=REGISTRY)
+_gauge = partial(prometheus_client.Gauge, registry=REGISTRY)
+_histogram = partial(prometheus_client.Histogram, registry=REGISTRY, buckets=_LATENCY_BUCKETS)
 
-jobs_submitted = Counter("kjr_jobs_submitted_total", "Jobs accepted and stored.", registry=REGISTRY)
-jobs_finished = Counter(
+jobs_submitted = _counter("kjr_jobs_submitted_total", "Jobs accepted and stored.")
+jobs_finished = _counter(
     "kjr_jobs_finished_total",
     "Jobs that ended, by queue, outcome and cause (the reason code).",
     ["queue", "outcome", "cause"],
-    registry=REGISTRY,
 )
-job_phase_seconds = Histogram(
+job_phase_seconds = _histogram(
     "kjr_job_phase_seconds",
     "How long a phase lasted: queue (until admitted), start (until the container runs), run, total.",
     ["phase", "queue"],
     buckets=_PHASE_BUCKETS,
-    registry=REGISTRY,
 )
-messages_handled = Counter(
-    "kjr_messages_handled_total", "Messages handled, by type and outcome.", ["type", "outcome"], registry=REGISTRY
+messages_handled = _counter("kjr_messages_handled_total", "Messages handled, by type and outcome.", ["type", "outcome"])
+batch_seconds = _histogram("kjr_batch_seconds", "How long one batch of messages took.")
+commit_conflicts = _counter(
+    "kjr_commit_conflicts_total", "Decisions that were too late, because another processor had changed the job."
 )
-batch_seconds = Histogram(
-    "kjr_batch_seconds", "How long one batch of messages took.", buckets=_LATENCY_BUCKETS, registry=REGISTRY
+cluster_requests = _counter(
+    "kjr_cluster_requests_total", "Effects on the cluster, by verb and outcome.", ["verb", "outcome"]
 )
-commit_conflicts = Counter(
-    "kjr_commit_conflicts_total",
-    "Decisions that were too late, because another processor had changed the job.",
-    registry=REGISTRY,
+observations = _counter("kjr_observations_total", "Observations sent to the queue, by kind.", ["kind"])
+watch_relists = _counter("kjr_watch_relists_total", "Full lists of a watcher, by kind.", ["kind"])
+watch_retries = _counter(
+    "kjr_watch_retries_total", "Lists and watches that failed and were retried, by kind.", ["kind"]
 )
-cluster_requests = Counter(
-    "kjr_cluster_requests_total", "Effects on the cluster, by verb and outcome.", ["verb", "outcome"], registry=REGISTRY
+watch_failures = _counter(
+    "kjr_watch_failures_total", "Watches that ended by an unexpected error and were restarted, by kind.", ["kind"]
 )
-observations = Counter(
-    "kjr_observations_total", "Observations sent to the queue, by kind.", ["kind"], registry=REGISTRY
-)
-watch_relists = Counter("kjr_watch_relists_total", "Full lists of a watcher, by kind.", ["kind"], registry=REGISTRY)
-watch_retries = Counter(
-    "kjr_watch_retries_total",
-    "Lists and watches that failed and were retried, by kind.",
-    ["kind"],
-    registry=REGISTRY,
-)
-watch_failures = Counter(
-    "kjr_watch_failures_total",
-    "Watches that ended by an unexpected error and were restarted, by kind.",
-    ["kind"],
-    registry=REGISTRY,
-)
-watch_last_event = Gauge(
-    "kjr_watch_last_event_timestamp_seconds",
-    "When the API server last sent anything to a watcher, by kind.",
-    ["kind"],
-    registry=REGISTRY,
+watch_last_event = _gauge(
+    "kjr_watch_last_event_timestamp_seconds", "When the API server last sent anything to a watcher, by kind.", ["kind"]
 )
 watch_heard = Heartbeats(watch_last_event)
-namespaces_unlisted = Gauge(
+namespaces_unlisted = _gauge(
     "kjr_namespace_unlisted",
     "1 if this watcher cannot list a namespace, so that it does not see its jobs; by kind.",
     ["kind", "namespace"],
-    registry=REGISTRY,
 )
-unknown_signals = Counter(
+unknown_signals = _counter(
     "kjr_unknown_signals_total",
     "Waiting reasons of containers that no failure rule knows. Their jobs keep waiting.",
     ["reason"],
-    registry=REGISTRY,
 )
-unknown_objects = Counter(
-    "kjr_unknown_objects_total", "Observations of cluster objects that belong to no attempt.", registry=REGISTRY
-)
-checks_sent = Counter(
-    "kjr_checks_sent_total", "Checks that the sweeper sent for jobs that were due.", registry=REGISTRY
-)
-retention_deleted = Counter(
-    "kjr_retention_deleted_total", "Rows removed by retention, by kind.", ["kind"], registry=REGISTRY
-)
-retention_waits = Counter(
-    "kjr_retention_waits_total", "Pauses of retention because vacuum was behind.", registry=REGISTRY
-)
-drift = Counter(
+unknown_objects = _counter("kjr_unknown_objects_total", "Observations of cluster objects that belong to no attempt.")
+checks_sent = _counter("kjr_checks_sent_total", "Checks that the sweeper sent for jobs that were due.")
+retention_deleted = _counter("kjr_retention_deleted_total", "Rows removed by retention, by kind.", ["kind"])
+retention_waits = _counter("kjr_retention_waits_total", "Pauses of retention because vacuum was behind.")
+drift = _counter(
     "kjr_drift_total",
     "Differences between store and cluster: orphans removed, zombies reported, and corrections that failed.",
     ["kind"],
-    registry=REGISTRY,
 )
-reconcile_failures = Counter(
-    "kjr_reconcile_failures_total", "Comparisons of store and cluster that failed.", registry=REGISTRY
+reconcile_failures = _counter("kjr_reconcile_failures_total", "Comparisons of store and cluster that failed.")
+foreign_objects = _gauge(
+    "kjr_foreign_objects", "Objects with our instance name that another installation created. They are left alone."
 )
-foreign_objects = Gauge(
-    "kjr_foreign_objects",
-    "Objects with our instance name that another installation created. They are left alone.",
-    registry=REGISTRY,
-)
-relayed = Counter(
+relayed = _counter(
     "kjr_relayed_messages_total",
     "Messages of the outbox, by outcome: sent, put_off (the queue was unreachable), refused.",
     ["outcome"],
-    registry=REGISTRY,
 )
-sqs_messages = Gauge(
-    "kjr_sqs_messages",
-    "Approximate number of messages on SQS, by state: waiting, in_flight, delayed, dead.",
-    ["state"],
-    registry=REGISTRY,
+sqs_messages = _gauge(
+    "kjr_sqs_messages", "Approximate number of messages on SQS, by state: waiting, in_flight, delayed, dead.", ["state"]
 )
-log_bytes = Counter("kjr_log_bytes_total", "Bytes of logs stored, as they were printed.", registry=REGISTRY)
-log_lines = Counter("kjr_log_lines_total", "Lines of logs stored.", registry=REGISTRY)
-log_follows = Gauge("kjr_log_follows", "Attempts whose logs this process follows.", registry=REGISTRY)
-log_lag_seconds = Histogram(
-    "kjr_log_lag_seconds",
-    "Time from the verdict on an attempt to its complete log in the store.",
-    buckets=_LATENCY_BUCKETS,
-    registry=REGISTRY,
+log_bytes = _counter("kjr_log_bytes_total", "Bytes of logs stored, as they were printed.")
+log_lines = _counter("kjr_log_lines_total", "Lines of logs stored.")
+log_follows = _gauge("kjr_log_follows", "Attempts whose logs this process follows.")
+log_lag_seconds = _histogram(
+    "kjr_log_lag_seconds", "Time from the verdict on an attempt to its complete log in the store."
 )
-logs_lost = Counter(
-    "kjr_logs_lost_total", "Logs that were lost, entirely or in part, by reason.", ["reason"], registry=REGISTRY
-)
-log_gaps = Counter("kjr_log_gaps_total", "Marks in logs where lines may be missing.", registry=REGISTRY)
-lease_held = Gauge(
-    "kjr_lease_held", "1 if this process leads the component, 0 if it stands by.", ["component"], registry=REGISTRY
-)
-lease_changes = Counter(
-    "kjr_lease_changes_total", "Leases that this process took, by component.", ["component"], registry=REGISTRY
-)
-fenced_writes = Counter(
+logs_lost = _counter("kjr_logs_lost_total", "Logs that were lost, entirely or in part, by reason.", ["reason"])
+log_gaps = _counter("kjr_log_gaps_total", "Marks in logs where lines may be missing.")
+lease_held = _gauge("kjr_lease_held", "1 if this process leads the component, 0 if it stands by.", ["component"])
+lease_changes = _counter("kjr_lease_changes_total", "Leases that this process took, by component.", ["component"])
+fenced_writes = _counter(
     "kjr_fenced_writes_total",
     "Writes of this process that were refused because another process leads, by component.",
     ["component"],
-    registry=REGISTRY,
 )
-http_requests = Counter(
-    "kjr_http_requests_total", "HTTP requests, by operation and status.", ["operation", "status"], registry=REGISTRY
-)
-build_info = Gauge("kjr_build_info", "Version of this process.", ["version"], registry=REGISTRY)
+http_requests = _counter("kjr_http_requests_total", "HTTP requests, by operation and status.", ["operation", "status"])
+build_info = _gauge("kjr_build_info", "Version of this process.", ["version"])
 
 # --- Rate, errors, duration, saturation, per component ---------------------------------------------------------------
 
-component_up = Gauge(
-    "kjr_component_up", "1 for each component that this process runs.", ["component"], registry=REGISTRY
-)
-rounds = Counter(
+component_up = _gauge("kjr_component_up", "1 for each component that this process runs.", ["component"])
+rounds = _counter(
     "kjr_rounds_total",
     "Rounds of a component's loop, by outcome: ok, temporary (it is retried), error (the process ends).",
     ["component", "outcome"],
-    registry=REGISTRY,
 )
 round_ended = Heartbeats(
-    Gauge(
-        "kjr_round_last_success_timestamp_seconds",
-        "When a round of a component's loop last succeeded.",
-        ["component"],
-        registry=REGISTRY,
+    _gauge(
+        "kjr_round_last_success_timestamp_seconds", "When a round of a component's loop last succeeded.", ["component"]
     )
 )
-http_seconds = Histogram(
+http_seconds = _histogram(
     "kjr_http_request_seconds",
     "Time from a request to the head of its answer. A long poll includes the wait that its client asked for.",
     ["operation"],
-    buckets=_LATENCY_BUCKETS,
-    registry=REGISTRY,
 )
-http_in_flight = Gauge("kjr_http_requests_in_flight", "HTTP requests in flight.", registry=REGISTRY)
-submits_waiting = Gauge("kjr_submits_waiting", "Submits that wait for a commit.", registry=REGISTRY)
-pipelines = Gauge("kjr_pipelines", "Batches that this process may work on at once.", registry=REGISTRY)
-pipelines_busy = Gauge("kjr_pipelines_busy", "Batches that this process works on.", registry=REGISTRY)
-cluster_seconds = Histogram(
-    "kjr_cluster_request_seconds",
-    "How long an effect on the cluster took, by verb.",
-    ["verb"],
-    buckets=_LATENCY_BUCKETS,
-    registry=REGISTRY,
+http_in_flight = _gauge("kjr_http_requests_in_flight", "HTTP requests in flight.")
+submits_waiting = _gauge("kjr_submits_waiting", "Submits that wait for a commit.")
+pipelines = _gauge("kjr_pipelines", "Batches that this process may work on at once.")
+pipelines_busy = _gauge("kjr_pipelines_busy", "Batches that this process works on.")
+cluster_seconds = _histogram(
+    "kjr_cluster_request_seconds", "How long an effect on the cluster took, by verb.", ["verb"]
 )
-cluster_in_flight = Gauge("kjr_cluster_requests_in_flight", "Effects on the cluster in flight.", registry=REGISTRY)
-watch_lag_seconds = Histogram(
+cluster_in_flight = _gauge("kjr_cluster_requests_in_flight", "Effects on the cluster in flight.")
+watch_lag_seconds = _histogram(
     "kjr_watch_lag_seconds",
     "Time from a change in the cluster, by its own clock in whole seconds, to its observation. Lists are left out.",
     ["kind"],
     buckets=(0.5, 1, 2, 3, 5, 10, 30, 60, 300),
-    registry=REGISTRY,
 )
-watch_buffered = Gauge(
-    "kjr_watch_buffered_messages", "Observations that wait to be sent to the queue.", ["kind"], registry=REGISTRY
-)
-observation_send_seconds = Histogram(
+watch_buffered = _gauge("kjr_watch_buffered_messages", "Observations that wait to be sent to the queue.", ["kind"])
+observation_send_seconds = _histogram(
     "kjr_observation_send_seconds",
     "How long a batch of observations took to reach the queue, including retries.",
     ["kind"],
-    buckets=_LATENCY_BUCKETS,
-    registry=REGISTRY,
 )
-log_follows_max = Gauge("kjr_log_follows_max", "Logs that this process may follow at once.", registry=REGISTRY)
-sweep_seconds = Histogram(
-    "kjr_sweep_seconds", "How long a round of the sweeper took.", buckets=_LATENCY_BUCKETS, registry=REGISTRY
-)
-reconcile_seconds = Histogram(
+log_follows_max = _gauge("kjr_log_follows_max", "Logs that this process may follow at once.")
+sweep_seconds = _histogram("kjr_sweep_seconds", "How long a round of the sweeper took.")
+reconcile_seconds = _histogram(
     "kjr_reconcile_seconds",
     "How long a comparison of store and cluster took.",
     buckets=(0.1, 0.5, 1, 5, 10, 30, 60, 300, 900),
-    registry=REGISTRY,
 )
-depth_failures = Counter("kjr_depth_failures_total", "Measurements of the queue that failed.", registry=REGISTRY)
-db_seconds = Histogram(
-    "kjr_db_seconds",
-    "How long a unit of work held a database connection.",
-    buckets=_LATENCY_BUCKETS,
-    registry=REGISTRY,
-)
-db_wait_seconds = Histogram(
-    "kjr_db_wait_seconds",
-    "How long a unit of work waited for a database connection.",
-    buckets=_LATENCY_BUCKETS,
-    registry=REGISTRY,
-)
-db_errors = Counter(
+depth_failures = _counter("kjr_depth_failures_total", "Measurements of the queue that failed.")
+db_seconds = _histogram("kjr_db_seconds", "How long a unit of work held a database connection.")
+db_wait_seconds = _histogram("kjr_db_wait_seconds", "How long a unit of work waited for a database connection.")
+db_errors = _counter(
     "kjr_db_errors_total",
     "Units of work on the database that failed, by kind: unavailable, temporary, refused, configuration, other.",
     ["kind"],
-    registry=REGISTRY,
 )
-db_connections = Gauge("kjr_db_connections", "Database connections in use.", registry=REGISTRY)
-db_connections_max = Gauge("kjr_db_connections_max", "Database connections that may be in use.", registry=REGISTRY)
-ready = Gauge("kjr_ready", "Readiness checks of this process: 1 passes, 0 fails.", ["check"], registry=REGISTRY)
-stopping_since = Gauge(
-    "kjr_stopping_since_timestamp_seconds", "When this process was told to stop; 0 before that.", registry=REGISTRY
-)
-drain_limit_seconds = Gauge("kjr_drain_limit_seconds", "How long this process may take to drain.", registry=REGISTRY)
-loop_lag_seconds = Histogram(
+db_connections = _gauge("kjr_db_connections", "Database connections in use.")
+db_connections_max = _gauge("kjr_db_connections_max", "Database connections that may be in use.")
+ready = _gauge("kjr_ready", "Readiness checks of this process: 1 passes, 0 fails.", ["check"])
+stopping_since = _gauge("kjr_stopping_since_timestamp_seconds", "When this process was told to stop; 0 before that.")
+drain_limit_seconds = _gauge("kjr_drain_limit_seconds", "How long this process may take to drain.")
+loop_lag_seconds = _histogram(
     "kjr_event_loop_lag_seconds",
     "How late the event loop runs its timers: a sign that its one CPU is overloaded.",
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 5),
-    registry=REGISTRY,
 )
-ProcessCollector(registry=REGISTRY)
+prometheus_client.ProcessCollector(registry=REGISTRY)
 
 # --- Depth of the queue, measured by one process ------------------------------------------------------------------
 
@@ -266,4 +179,4 @@ REGISTRY.register(depth_figures)
 
 def exposition() -> bytes:
     """Return all metrics in the Prometheus text format."""
-    return generate_latest(REGISTRY)
+    return prometheus_client.generate_latest(REGISTRY)

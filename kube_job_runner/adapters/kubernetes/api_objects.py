@@ -11,8 +11,6 @@ import msgspec
 
 
 class Owner(msgspec.Struct, gc=False):
-    """An owner reference."""
-
     kind: str | None = None
     uid: str | None = None
     controller: bool | None = None
@@ -35,8 +33,6 @@ class Metadata(msgspec.Struct, rename="camel"):
 
 
 class Condition(msgspec.Struct, rename="camel", gc=False):
-    """A condition of a Job or a Pod."""
-
     type: str | None = None
     status: str | None = None
     reason: str | None = None
@@ -45,21 +41,15 @@ class Condition(msgspec.Struct, rename="camel", gc=False):
 
 
 class Waiting(msgspec.Struct, gc=False):
-    """`state.waiting`."""
-
     reason: str | None = None
     message: str | None = None
 
 
 class Running(msgspec.Struct, rename="camel", gc=False):
-    """`state.running`."""
-
     started_at: datetime | None = None
 
 
 class Terminated(msgspec.Struct, rename="camel", gc=False):
-    """`state.terminated`."""
-
     exit_code: int | None = None
     signal: int | None = None
     reason: str | None = None
@@ -77,23 +67,17 @@ class State(msgspec.Struct):
 
 
 class ContainerStatus(msgspec.Struct, rename="camel"):
-    """The status of a container or init container."""
-
     name: str | None = None
     state: State | None = None
     restart_count: int | None = None
 
 
 class JobStatus(msgspec.Struct, rename="camel"):
-    """JobStatus (batch/v1)."""
-
     start_time: datetime | None = None
     conditions: list[Condition] | None = None
 
 
 class PodStatus(msgspec.Struct, rename="camel"):
-    """PodStatus (core/v1)."""
-
     phase: str | None = None
     reason: str | None = None
     message: str | None = None
@@ -117,23 +101,17 @@ class PodSpec(msgspec.Struct, rename="camel"):
 
 
 class Job(msgspec.Struct):
-    """A Job (batch/v1)."""
-
     metadata: Metadata = msgspec.field(default_factory=Metadata)
     status: JobStatus | None = None
 
 
 class Pod(msgspec.Struct):
-    """A Pod (core/v1)."""
-
     metadata: Metadata = msgspec.field(default_factory=Metadata)
     spec: PodSpec | None = None
     status: PodStatus | None = None
 
 
 class ObjectReference(msgspec.Struct, gc=False):
-    """ObjectReference (core/v1): which object an Event is about."""
-
     kind: str | None = None
     name: str | None = None
     uid: str | None = None
@@ -162,14 +140,10 @@ class Event(msgspec.Struct, rename="camel"):
 
 
 class NodeStatus(msgspec.Struct):
-    """NodeStatus (core/v1)."""
-
     conditions: list[Condition] | None = None
 
 
 class Node(msgspec.Struct):
-    """A Node (core/v1)."""
-
     status: NodeStatus | None = None
 
 

@@ -125,7 +125,7 @@ class KubernetesCluster:
         action = f"deleting Job {namespace}/{cluster_name}"
         propagation = "Foreground" if wait_for_pods else "Background"
         answer = await self._delete(
-            api_paths.job(namespace, cluster_name), action=action, uid=cluster_uid, propagationPolicy=propagation
+            api_paths.jobs(namespace, cluster_name), action=action, uid=cluster_uid, propagationPolicy=propagation
         )
         if not (answer.ok or answer.missing) and not await self._replaced(answer, namespace, cluster_name, cluster_uid):
             raise answers.as_temporary(answers.refusal(answer, action=action))
@@ -151,7 +151,7 @@ class KubernetesCluster:
     ) -> None:
         """Delete an object by uid. It is no error if it is gone, or if another object has its name now."""
         action = f"deleting {kind} {namespace}/{name}"
-        target = api_paths.job(namespace, name) if kind == "Job" else api_paths.pod(namespace, name)
+        target = api_paths.jobs(namespace, name) if kind == "Job" else api_paths.pods(namespace, name)
         answer = await self._delete(target, action=action, uid=uid, **options)
         if not (answer.ok or answer.missing or answer.status == 409):
             raise answers.as_temporary(answers.refusal(answer, action=action))
@@ -162,7 +162,7 @@ class KubernetesCluster:
 
     async def _get(self, namespace: str, cluster_name: str) -> Item[JobFacts] | None:
         action = f"reading Job {namespace}/{cluster_name}"
-        answer = await self._client.request("GET", api_paths.job(namespace, cluster_name), action=action)
+        answer = await self._client.request("GET", api_paths.jobs(namespace, cluster_name), action=action)
         if answer.ok:
             return _item(answer, action)
         if answer.missing:

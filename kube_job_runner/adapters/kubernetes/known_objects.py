@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -19,55 +20,39 @@ FIRST_LIST_SECONDS = 900.0
 
 Report = Callable[[UUID, int, Facts], WatchEvent]
 Living = TypeVar("Living", JobFacts, PodFacts)
-EntryT = TypeVar("EntryT")
 
 
-class Memory(Protocol[Facts]):
+class Memory(abc.ABC, Generic[Facts]):
     """What an informer remembers of a namespace. It decides which of the objects that are read are reported."""
-
-    newest_version: int
-
-    def begin_list(self) -> None:
-        """Begin a list: no object is listed yet."""
-        ...
-
-    def listed(self, items: list[Item[Facts]]) -> Iterator[WatchEvent]:
-        """Take a page of a list; yield the reports of its objects."""
-        ...
-
-    def end_list(self, version: int) -> Iterator[WatchEvent]:
-        """Take the end of a complete list; yield the reports of known objects that were not in it."""
-        ...
-
-    def seen(self, item: Item[Facts]) -> Iterator[WatchEvent]:
-        """Take a line of a watch; yield its report."""
-        ...
-
-    def bookmark(self, version: str) -> None:
-        """Take the version of a bookmark."""
-        ...
-
-    def restart(self) -> None:
-        """Trust the server's versions from zero: its history was replaced, so the known versions mean nothing."""
-        ...
-
-
-class _Remembered(Generic[EntryT]):
-    """The entries by uid, the uids of the present list, and the newest resource version of all."""
 
     def __init__(self) -> None:
         self.newest_version = 0
-        self._entries: dict[str, EntryT] = {}
+        self._entries: dict[str, Any] = {}  # by uid
         self._listed: set[str] = set()
 
     def begin_list(self) -> None:
+        """Begin a list: no object is listed yet."""
         self._listed = set()
 
+    @abc.abstractmethod
+    def listed(self, items: list[Item[Facts]]) -> Iterator[WatchEvent]:
+        """Take a page of a list; yield the reports of its objects."""
+
+    @abc.abstractmethod
+    def end_list(self, version: int) -> Iterator[WatchEvent]:
+        """Take the end of a complete list; yield the reports of known objects that were not in it."""
+
+    @abc.abstractmethod
+    def seen(self, item: Item[Facts]) -> Iterator[WatchEvent]:
+        """Take a line of a watch; yield its report."""
+
     def bookmark(self, version: str) -> None:
+        """Take the version of a bookmark."""
         if version.isascii() and version.isdigit():
             self.newest_version = max(self.newest_version, int(version))
 
     def restart(self) -> None:
+        """Trust the server's versions from zero: its history was replaced, so the known versions mean nothing."""
         self.newest_version = 0
         self._entries.clear()
 
@@ -78,12 +63,13 @@ class _Entry(msgspec.Struct, Generic[Living]):
     facts: Living
 
 
-class KnownObjects(_Remembered[_Entry[Living]], Generic[Living]):
+class KnownObjects(Memory[Living], Generic[Living]):
     """`Memory` of Jobs or pods: the last reported facts of each object that is not gone."""
 
     def __init__(self, report: Report[Living]) -> None:
         super().__init__()
         self._report: Report[Living] = report
+        self._entries: dict[str, _Entry[Living]] = {}
         self.foreign = 0
 
     def listed(self, items: list[Item[Living]]) -> Iterator[WatchEvent]:
@@ -146,7 +132,7 @@ class _Reported(msgspec.Struct):
     count: int
 
 
-class KnownEvents(_Remembered[_Reported]):
+class KnownEvents(Memory[EventFacts]):
     """`Memory` of Events: each is reported once, no list repeats it, and its end is not reported.
 
     An Event that only counts on is reported again when its count has doubled. So a pod that backs off for a day costs a
@@ -156,6 +142,7 @@ class KnownEvents(_Remembered[_Reported]):
     def __init__(self, report: Report[EventFacts], *, now: Callable[[], datetime]) -> None:
         super().__init__()
         self._report: Report[EventFacts] = report
+        self._entries: dict[str, _Reported] = {}
         self._now = now
         self._listed_once = False
 

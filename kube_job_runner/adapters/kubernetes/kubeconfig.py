@@ -56,10 +56,6 @@ class _Exec(msgspec.Struct, rename="camel"):
     interactive_mode: str | None = None
 
 
-class _AuthProvider(msgspec.Struct):
-    name: str = ""
-
-
 class _User(msgspec.Struct, rename="kebab"):
     client_certificate: str | None = None
     client_certificate_data: str | None = None
@@ -70,7 +66,7 @@ class _User(msgspec.Struct, rename="kebab"):
     username: str | None = None
     password: str | None = None
     exec: _Exec | None = None
-    auth_provider: _AuthProvider | None = None
+    auth_provider: _Entry | None = None
     impersonate: str | None = msgspec.field(default=None, name="as")
     impersonate_uid: str | None = msgspec.field(default=None, name="as-uid")
     impersonate_groups: list[str] | None = msgspec.field(default=None, name="as-groups")

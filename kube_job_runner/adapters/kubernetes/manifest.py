@@ -85,24 +85,26 @@ def literal(text: str) -> str:
 
 def _pod(job: ClusterJob) -> dict[str, Any]:
     spec = job.spec
-    pod: dict[str, Any] = {
+    affinity = {"nodeAffinity": _away_from(job.avoid_nodes)} if job.avoid_nodes else None
+    return {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": spec.stop_grace_seconds,
         "enableServiceLinks": False,
         "automountServiceAccountToken": spec.service_account is not None,
         "containers": [_container(job)],
+        **_given(
+            serviceAccountName=spec.service_account,
+            nodeSelector=spec.node_selector,
+            affinity=affinity,
+            tolerations=[_toleration(toleration) for toleration in spec.tolerations],
+            volumes=[_volume(volume) for volume in spec.volumes],
+        ),
     }
-    if spec.service_account is not None:
-        pod["serviceAccountName"] = spec.service_account
-    if spec.node_selector:
-        pod["nodeSelector"] = spec.node_selector
-    if job.avoid_nodes:
-        pod["affinity"] = {"nodeAffinity": _away_from(job.avoid_nodes)}
-    if spec.tolerations:
-        pod["tolerations"] = [_toleration(toleration) for toleration in spec.tolerations]
-    if spec.volumes:
-        pod["volumes"] = [_volume(volume) for volume in spec.volumes]
-    return pod
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    """Return the fields of an object without those that are absent or empty."""
+    return {name: value for name, value in fields.items() if value}
 
 
 def _away_from(nodes: tuple[str, ...]) -> dict[str, Any]:
@@ -117,27 +119,21 @@ def _away_from(nodes: tuple[str, ...]) -> dict[str, Any]:
 
 def _container(job: ClusterJob) -> dict[str, Any]:
     spec = job.spec
-    container: dict[str, Any] = {
+    return {
         "name": names.MAIN_CONTAINER,
         "image": spec.image,
         "securityContext": _CONTAINER_SECURITY,
         # The end of the log becomes the message of a failed container. Some failures have no other text (exec format error).
         "terminationMessagePolicy": "FallbackToLogsOnError",
+        **_given(
+            command=[literal(part) for part in spec.command],
+            args=[literal(part) for part in spec.args],
+            env=_env(job),
+            workingDir=spec.working_dir,
+            resources=_resources(spec.resources, memory=job.memory or spec.resources.memory),
+            volumeMounts=[_mount(volume) for volume in spec.volumes],
+        ),
     }
-    if spec.command:
-        container["command"] = [literal(part) for part in spec.command]
-    if spec.args:
-        container["args"] = [literal(part) for part in spec.args]
-    if env := _env(job):
-        container["env"] = env
-    if spec.working_dir is not None:
-        container["workingDir"] = spec.working_dir
-    resources = _resources(spec.resources, memory=job.memory or spec.resources.memory)
-    if resources:
-        container["resources"] = resources
-    if spec.volumes:
-        container["volumeMounts"] = [_mount(volume) for volume in spec.volumes]
-    return container
 
 
 def _env(job: ClusterJob) -> list[dict[str, Any]]:
@@ -151,58 +147,35 @@ def _env(job: ClusterJob) -> list[dict[str, Any]]:
 
 def _resources(resources: Resources, *, memory: str | None) -> dict[str, dict[str, str]]:
     """Return requests and limits. Memory and disk are limited to their request; cpu has no limit."""
-    limits: dict[str, str] = {}
-    if memory is not None:
-        limits["memory"] = memory
-    if resources.ephemeral_storage is not None:
-        limits["ephemeral-storage"] = resources.ephemeral_storage
-    requests = dict(limits)
-    if resources.cpu is not None:
-        requests["cpu"] = resources.cpu
+    limits = _given(**{"memory": memory, "ephemeral-storage": resources.ephemeral_storage})
+    requests = limits | _given(cpu=resources.cpu)
     if resources.gpu:
         limits[GPU_RESOURCE] = str(resources.gpu)  # for an extended resource the request equals the limit
-    rendered = {"requests": requests, "limits": limits}
-    return {key: value for key, value in rendered.items() if value}
+    return _given(requests=requests, limits=limits)
 
 
 def _toleration(toleration: Toleration) -> dict[str, Any]:
-    rendered: dict[str, Any] = {"operator": toleration.operator}
-    if toleration.key:
-        rendered["key"] = toleration.key
-    if toleration.operator == "Equal":
-        rendered["value"] = toleration.value
-    if toleration.effect is not None:
-        rendered["effect"] = toleration.effect
-    if toleration.toleration_seconds is not None:
-        rendered["tolerationSeconds"] = toleration.toleration_seconds
-    return rendered
+    value = {"value": toleration.value} if toleration.operator == "Equal" else {}
+    seconds = toleration.toleration_seconds  # zero is a value
+    bound = {} if seconds is None else {"tolerationSeconds": seconds}
+    optional = _given(key=toleration.key, effect=toleration.effect)
+    return {"operator": toleration.operator, **optional, **value, **bound}
 
 
 def _volume(volume: Volume) -> dict[str, Any]:
     rendered: dict[str, Any] = {"name": volume.name}
     if volume.persistent_volume_claim is not None:
-        rendered["persistentVolumeClaim"] = {
-            "claimName": volume.persistent_volume_claim,
-            "readOnly": volume.read_only,
-        }
+        rendered["persistentVolumeClaim"] = {"claimName": volume.persistent_volume_claim, "readOnly": volume.read_only}
     elif volume.config_map is not None:
         rendered["configMap"] = {"name": volume.config_map}
     elif volume.secret is not None:
         rendered["secret"] = {"secretName": volume.secret}
     else:
-        empty_dir: dict[str, str] = {}
-        if volume.empty_dir is not None and volume.empty_dir.memory:
-            empty_dir["medium"] = "Memory"
-        if volume.empty_dir is not None and volume.empty_dir.size_limit is not None:
-            empty_dir["sizeLimit"] = volume.empty_dir.size_limit
-        rendered["emptyDir"] = empty_dir
+        empty, medium = volume.empty_dir, "Memory" if volume.empty_dir and volume.empty_dir.memory else None
+        rendered["emptyDir"] = _given(medium=medium, sizeLimit=empty.size_limit if empty else None)
     return rendered
 
 
 def _mount(volume: Volume) -> dict[str, Any]:
-    mount: dict[str, Any] = {"name": volume.name, "mountPath": volume.mount_path}
-    if volume.read_only:
-        mount["readOnly"] = True
-    if volume.sub_path:
-        mount["subPath"] = volume.sub_path
-    return mount
+    mount = {"name": volume.name, "mountPath": volume.mount_path}
+    return mount | _given(readOnly=volume.read_only, subPath=volume.sub_path)

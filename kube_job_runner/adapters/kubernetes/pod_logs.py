@@ -43,7 +43,7 @@ async def read(
         ClusterRefused: we may not read it.
         TemporaryError: the cluster did not answer, or the stream broke off.
     """
-    target = f"{api_paths.pod(namespace, pod_name)}/log?container={quote(container)}"
+    target = f"{api_paths.pods(namespace, pod_name)}/log?container={quote(container)}"
     if follow:
         target += "&follow=true"
     if timestamps:

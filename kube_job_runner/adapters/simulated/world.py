@@ -82,8 +82,7 @@ class World:
         due_at = self._now() + timedelta(seconds=allowed_seconds)
         if pod.deletion_due_at is None or due_at < pod.deletion_due_at:  # a grace period can only be shortened
             self._set_pod(
-                sim,
-                replace(pod, deleting=True, deletion_due_at=due_at, deletion_grace_seconds=int(allowed_seconds)),
+                sim, replace(pod, deleting=True, deletion_due_at=due_at, deletion_grace_seconds=int(allowed_seconds))
             )
         if pod.ended or not pod.node or grace_seconds == 0:
             self._later(0, self._drop_pod, sim)

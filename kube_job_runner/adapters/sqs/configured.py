@@ -23,7 +23,6 @@ class SqsConfigured:
         self._receive_seconds = receive_seconds
 
     def open(self, *, stop: asyncio.Event, wait_seconds: float) -> contextlib.AbstractAsyncContextManager[OpenQueue]:
-        """Open the queue; see `ports.ExternalQueue.open`."""
         with _library():
             from kube_job_runner.adapters.sqs import connect
         return connect.connect(
@@ -31,13 +30,11 @@ class SqsConfigured:
         )
 
     async def init(self, *, lease_seconds: float, max_deliveries: int) -> list[str]:
-        """Make the queue; see `ports.ExternalQueue.init`."""
         with _library():
             from kube_job_runner.adapters.sqs import admin
         return await admin.init(self._address, lease_seconds=lease_seconds, max_deliveries=max_deliveries)
 
     async def check(self, *, max_deliveries: int) -> tuple[list[str], QueueCounts]:
-        """Check the queue; see `ports.ExternalQueue.check`."""
         with _library():
             from kube_job_runner.adapters.sqs import admin
         return await admin.check(self._address, max_deliveries=max_deliveries)

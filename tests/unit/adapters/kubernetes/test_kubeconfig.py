@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from kube_job_runner.adapters.kubernetes import kubeconfig, rest_config
-from kube_job_runner.adapters.kubernetes.discovery import discover
+from kube_job_runner.adapters.kubernetes.connect import discover
 from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig, Pem, UserConfig
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.settings import KubernetesEnvironment, kubernetes_environment
