@@ -12,8 +12,8 @@ CLI, SDK ──HTTP──> web-server ── one commit: job + spec + transition
                ──pod logs────> log-collector ── chunks ──> log store (PostgreSQL, S3) ──> web-server
     sweeper: what is due (`next_check_at`) -> Check messages; store and cluster compared -> orphans removed, zombies reported
 
-- `components`: the components, one row each. `builders`: their services. `parts`: what they share.
-- `queue_schemes`, `cluster_kinds`: which adapter the settings name. `system_clock`, `traces`, `rules`: the other parts.
+- `components`: the components, one row each. `builders`: their services, and the parts that they share.
+- `adapter_kinds`: which cluster and which queue the settings name. `traces`, `rules`: the other parts.
 - `running`, `lifetime`: a process from its connections to its end.
 - `commands`: the functions behind the commands of the server. `doctor_checks`: those of `kjr doctor`.
 """

@@ -1,27 +1,76 @@
-"""Builders of the services, by explicit arguments, from the parts of a process."""
+"""The parts of a process, and the builders of its services from them, by explicit arguments."""
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+import datetime as dt
 import os
 import socket
+import time
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.bootstrap import rules
-from kube_job_runner.bootstrap.parts import Parts
 from kube_job_runner.components.leader_loop import Leadership
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.services.collect import Collector
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.pipeline.processor import Processor
+from kube_job_runner.services.readiness import Readiness
 from kube_job_runner.services.reconcile import Reconciler
 from kube_job_runner.services.relay import Relay
 from kube_job_runner.services.sweep import Sweeper
 from kube_job_runner.settings import Settings
 from kube_job_runner.settings.groups import LogStoreSettings
 from kube_job_runner.web.app import WebApp, build_app
+
+TracerOf = Callable[[str], ports.Tracer | None]
+"""Returns the tracer of a component, by its name."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The parts of one process.
+
+    `opened_cluster` is None when no component uses the cluster, `sink` when no component uses a queue outside the database.
+    `leaders` are this process's leases, by component. `on_ready` is called with the URL once requests are served.
+    """
+
+    settings: Settings
+    pg: postgres.Postgres
+    opened_cluster: ports.Cluster | None
+    sink: ports.OpenQueue | None
+    clock: ports.Clock
+    stop: asyncio.Event
+    leaders: Mapping[str, Leadership]
+    readiness: Readiness
+    tracer_of: TracerOf
+    on_ready: Callable[[str], None] | None
+
+    @property
+    def cluster(self) -> ports.Cluster:
+        """The cluster, for components whose row says that they use it."""
+        assert self.opened_cluster is not None
+        return self.opened_cluster
+
+    @property
+    def queue(self) -> ports.MessageQueue:
+        """The queue that messages are received from."""
+        return self.pg.queue if self.sink is None else self.sink
+
+
+class SystemClock:
+    """`Clock` of this machine."""
+
+    def now(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 def leadership(settings: Settings, component: str, leases: ports.LeaseStore) -> Leadership:

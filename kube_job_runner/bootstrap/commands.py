@@ -9,10 +9,9 @@ from typing import TypeVar
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.bootstrap import lifetime, rules
-from kube_job_runner.bootstrap.cluster_kinds import kind_of
+from kube_job_runner.bootstrap.adapter_kinds import cluster_kind, external_queue
 from kube_job_runner.bootstrap.components import all_components, named
 from kube_job_runner.bootstrap.doctor_checks import run_checks
-from kube_job_runner.bootstrap.queue_schemes import external_queue
 from kube_job_runner.bootstrap.running import OnReady, run, run_components, run_up
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.ports.checks import CheckResult
@@ -48,7 +47,7 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
         raise ConfigurationError(
             f"{absent}: nothing to relay, the queue is in PostgreSQL (KJR_QUEUE); leave it out, or set KJR_QUEUE=sqs://NAME"
         )
-    if not kind_of(settings).remote and names != everything:
+    if not cluster_kind(settings).remote and names != everything:
         raise ConfigurationError(
             f"the {settings.cluster.kind} cluster lives in one process: run all components together,"
             " or set KJR_CLUSTER=kubernetes"

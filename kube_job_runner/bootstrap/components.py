@@ -12,11 +12,9 @@ from typing import Any
 import msgspec
 
 from kube_job_runner.bootstrap import builders
-from kube_job_runner.bootstrap.cluster_kinds import kind_of
-from kube_job_runner.bootstrap.parts import Parts
-from kube_job_runner.bootstrap.queue_schemes import external_queue
+from kube_job_runner.bootstrap.adapter_kinds import cluster_kind, external_queue
+from kube_job_runner.bootstrap.builders import Parts
 from kube_job_runner.components import (
-    clock_sync,
     log_collector,
     messages_processor,
     outbox_relay,
@@ -71,7 +69,7 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
         """Return its part of readiness, by the name of the check."""
         if self.rounds:
             return {self.name: round_age(self.name, clock)}
-        if not self.watches or not kind_of(settings).remote:  # watches of the others may be silent for long
+        if not self.watches or not cluster_kind(settings).remote:  # watches of the others may be silent for long
             return {}
         heard, leader = watch_age(self.watches, clock), leaders[self.name]
         return {f"watch-{self.watches}s": lambda: heard() if leader.leads else None}
@@ -86,7 +84,7 @@ def _web_server(parts: Parts) -> Work:
     clock = parts.pg.clock()
     app = builders.web_app(parts, clock, tracer=parts.tracer_of("web-server"))
     serving = web_server.run(app, parts.settings, parts.stop, ready)
-    return clock_sync.run_in_sync(serving, clock, stop=parts.stop)
+    return web_server.run_in_sync(serving, clock, stop=parts.stop)
 
 
 def _messages_processor(parts: Parts) -> Work:

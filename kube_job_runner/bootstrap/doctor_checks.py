@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.bootstrap import rules
-from kube_job_runner.bootstrap.cluster_kinds import kind_of
+from kube_job_runner.bootstrap.adapter_kinds import cluster_kind
 from kube_job_runner.bootstrap.components import Component
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.ports.checks import CheckResult, ClusterUse, fail, ok, warn
@@ -27,7 +27,7 @@ async def run_checks(settings: Settings, components: Sequence[Component]) -> lis
     else:
         found += await postgres.run_checks(url)
     uses = {component.name: component.cluster for component in components if component.cluster}
-    if not kind_of(settings).remote:
+    if not cluster_kind(settings).remote:
         found.append(ok("cluster", f"jobs are {settings.cluster.kind}: no Kubernetes is needed"))
     elif uses:
         found += await _check_cluster(settings, uses)

@@ -11,11 +11,9 @@ from typing import Any
 from kube_job_runner import __version__, ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.bootstrap import builders, lifetime
-from kube_job_runner.bootstrap.cluster_kinds import kind_of
+from kube_job_runner.bootstrap.adapter_kinds import cluster_kind, external_queue
+from kube_job_runner.bootstrap.builders import Parts, SystemClock
 from kube_job_runner.bootstrap.components import Component, all_components
-from kube_job_runner.bootstrap.parts import Parts
-from kube_job_runner.bootstrap.queue_schemes import external_queue
-from kube_job_runner.bootstrap.system_clock import SystemClock
 from kube_job_runner.bootstrap.traces import tracing
 from kube_job_runner.components import probes
 from kube_job_runner.components.leader_loop import Leadership
@@ -110,7 +108,7 @@ async def _opened(
         cluster: ports.Cluster | None = None
         if any(component.cluster for component in components):
             installation = "" if stop.is_set() else await pg.reconcile_store.installation_id()
-            cluster = await kind_of(settings).open(settings, clock, installation)
+            cluster = await cluster_kind(settings).open(settings, clock, installation)
             stack.push_async_callback(cluster.close)
         sink: ports.OpenQueue | None = None
         outside = external_queue(settings.queue)

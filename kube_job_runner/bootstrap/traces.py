@@ -7,8 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator, Collection
 
 from kube_job_runner import ports
+from kube_job_runner.bootstrap.builders import TracerOf
 from kube_job_runner.bootstrap.components import Component
-from kube_job_runner.bootstrap.parts import TracerOf
 from kube_job_runner.settings import tracing_protocol, tracing_wanted
 from kube_job_runner.telemetry import loggers
 

@@ -6,10 +6,13 @@ import asyncio
 
 from kube_job_runner.services.readiness import Readiness
 from kube_job_runner.telemetry import loggers
-from kube_job_runner.web import server
-from kube_job_runner.web.probe_app import build_probe_app
+from kube_job_runner.web import auth, server
+from kube_job_runner.web.api import problem_types, process_health
+from kube_job_runner.web.kit.asgi import App, Limits
 
 log = loggers.get_logger(__name__)
+
+_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"connection", b"close"))
 
 
 async def run(readiness: Readiness, *, host: str, port: int, stop: asyncio.Event) -> None:
@@ -18,9 +21,22 @@ async def run(readiness: Readiness, *, host: str, port: int, stop: asyncio.Event
     Raises:
         ConfigurationError: the server cannot listen on the address.
     """
-    app = build_probe_app(readiness, stop=stop)
+    app = _app(readiness, stop=stop)
     async with server.serve(
         app, host=host, port=port, protocol=server.ProbeProtocol, setting="KJR_METRICS_PORT"
     ) as serving:
         log.info("probes are served", action="probes.listen", port=serving.port)
         await serving.task
+
+
+def _app(readiness: Readiness, *, stop: asyncio.Event) -> App:
+    """Return the ASGI application. It is not ready any more as soon as `stop` is set."""
+    return App(
+        process_health.operations(readiness),
+        limits=Limits(body_max_bytes=0, body_timeout_seconds=0.0),
+        authenticate=auth.anonymous,
+        explain=problem_types.explain,
+        observe=lambda _operation, _status, _seconds: None,
+        headers=_HEADERS,
+        draining=stop,
+    )

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
+from kube_job_runner.components import loops
+from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.ports import SyncedClock
 from kube_job_runner.settings import Settings
 from kube_job_runner.web import server
 from kube_job_runner.web.app import WebApp
+
+SYNC_SECONDS = 30.0
 
 
 async def run(app: WebApp, settings: Settings, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
@@ -31,3 +37,19 @@ async def run(app: WebApp, settings: Settings, stop: asyncio.Event, ready: Calla
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(1.0, settings.process.drain_seconds)):
                 await app.close()
+
+
+async def run_in_sync(work: Coroutine[Any, Any, None], clock: SyncedClock, *, stop: asyncio.Event) -> None:
+    """Run `work` after the clock was synchronized, and synchronize it every `SYNC_SECONDS` meanwhile."""
+
+    async def keep() -> None:
+        while not stop.is_set():
+            await loops.sleep_unless_stopped(SYNC_SECONDS, stop)
+            await sync()
+
+    async def sync() -> None:
+        with contextlib.suppress(TemporaryError):  # the clock goes on from its last answer
+            await clock.sync()
+
+    await sync()
+    await loops.run_beside(work, keep())

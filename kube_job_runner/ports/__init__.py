@@ -6,7 +6,6 @@ exceptions of its libraries never leave it. A port that joins others is what an 
 
 from __future__ import annotations
 
-from kube_job_runner.ports.clocks import Clock, SyncedClock
 from kube_job_runner.ports.clusters import (
     Cluster,
     ClusterInventory,
@@ -26,7 +25,6 @@ from kube_job_runner.ports.clusters import (
     WatchEvent,
 )
 from kube_job_runner.ports.job_readers import JobFilter, JobReader, RecordReader, VersionReader, WebReader
-from kube_job_runner.ports.leadership import Fence, LeaseStore
 from kube_job_runner.ports.log_stores import (
     ContainerLog,
     LogCollectStore,
@@ -40,6 +38,7 @@ from kube_job_runner.ports.log_stores import (
     LogWrite,
     StoredLog,
 )
+from kube_job_runner.ports.processes import Clock, Fence, LeaseStore, SyncedClock, Tracer, Tracing
 from kube_job_runner.ports.queues import (
     Delivery,
     ExternalQueue,
@@ -73,7 +72,6 @@ from kube_job_runner.ports.stores import (
     Token,
     TokenStore,
 )
-from kube_job_runner.ports.tracers import Tracer, Tracing
 
 __all__ = [
     "Change",

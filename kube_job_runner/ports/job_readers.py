@@ -37,12 +37,24 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 50
 
 
-class JobReader(Protocol):
-    """Jobs, lists of jobs, and the rows of one job: what the API answers with."""
+class _OneJobReader(Protocol):
+    """What both readers of jobs need of one job."""
 
     async def get_job(self, job_id: UUID) -> Job | None:
         """Return the job, or None."""
         ...
+
+    async def list_attempts(self, job_id: UUID) -> list[Attempt]:
+        """Return the attempts of a job, the oldest first."""
+        ...
+
+    async def queue_standing(self, job_id: UUID, limits: AdmissionLimits) -> QueueStanding | None:
+        """Return the place of a job that waits for admission. None: it does not wait, or it is not due yet."""
+        ...
+
+
+class JobReader(_OneJobReader, Protocol):
+    """Jobs, lists of jobs, and the rows of one job: what the API answers with."""
 
     async def get_spec(self, job_id: UUID) -> bytes | None:
         """Return the JSON text of a job's spec, as it was stored at submit, or None."""
@@ -52,36 +64,16 @@ class JobReader(Protocol):
         """Return at most `query.limit` jobs, the newest first. The order is that of the ids, which is that of the submits."""
         ...
 
-    async def list_attempts(self, job_id: UUID) -> list[Attempt]:
-        """Return the attempts of a job, the oldest first."""
-        ...
-
     async def list_transitions(self, job_id: UUID) -> list[Transition]:
         """Return the transitions of a job, the oldest first."""
         ...
 
-    async def queue_standing(self, job_id: UUID, limits: AdmissionLimits) -> QueueStanding | None:
-        """Return the place of a job that waits for admission. None: it does not wait, or it is not due yet."""
-        ...
 
-
-class RecordReader(Protocol):
+class RecordReader(_OneJobReader, Protocol):
     """The record of one job: what an explanation is made from."""
-
-    async def get_job(self, job_id: UUID) -> Job | None:
-        """Return the job, or None."""
-        ...
-
-    async def list_attempts(self, job_id: UUID) -> list[Attempt]:
-        """Return the attempts of a job, the oldest first."""
-        ...
 
     async def list_anomalies(self, job_id: UUID) -> list[Anomaly]:
         """Return the evidence that contradicts a job's terminal state, the oldest first."""
-        ...
-
-    async def queue_standing(self, job_id: UUID, limits: AdmissionLimits) -> QueueStanding | None:
-        """Return the place of a job that waits for admission; see `JobReader.queue_standing`."""
         ...
 
 

@@ -30,7 +30,7 @@ TERMINAL = {"succeeded", "failed", "cancelled"}
 _MAIN = "from kube_job_runner.cli.main import main; main()"
 _MAIN_AHEAD = """
 import datetime
-from kube_job_runner.bootstrap.system_clock import SystemClock
+from kube_job_runner.bootstrap.builders import SystemClock
 real = SystemClock.now
 SystemClock.now = lambda self: real(self) + datetime.timedelta(seconds={seconds})
 """

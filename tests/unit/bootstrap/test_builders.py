@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from kube_job_runner.bootstrap import builders
-from kube_job_runner.bootstrap.parts import Parts
+from kube_job_runner.bootstrap.builders import Parts
 from kube_job_runner.settings import load
 from kube_job_runner.settings.groups import LogStoreSettings
 

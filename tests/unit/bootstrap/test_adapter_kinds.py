@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from kube_job_runner.adapters.sqs.configured import SqsConfigured
-from kube_job_runner.bootstrap.queue_schemes import KINDS, external_queue
+from kube_job_runner.bootstrap.adapter_kinds import QUEUE_KINDS, external_queue
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.settings.groups import QueueSettings
 
@@ -28,18 +28,18 @@ def test_addresses_of_sqs(address: str) -> None:
 def test_another_address_is_refused_with_the_forms_that_there_are(address: str) -> None:
     with pytest.raises(ConfigurationError, match=r"KJR_QUEUE='.*': must be `postgres`, `sqs://NAME`, ") as caught:
         external_queue(QueueSettings(address=address))
-    assert all(kind.forms in str(caught.value) for kind in KINDS)
+    assert all(kind.forms in str(caught.value) for kind in QUEUE_KINDS)
 
 
 def test_no_scheme_names_two_adapters() -> None:
-    schemes = [scheme for kind in KINDS for scheme in kind.schemes]
+    schemes = [scheme for kind in QUEUE_KINDS for scheme in kind.schemes]
     assert len(schemes) == len(set(schemes))
 
 
 def test_reading_an_address_imports_no_library_of_a_queue() -> None:
     script = """
 import sys
-from kube_job_runner.bootstrap.queue_schemes import external_queue
+from kube_job_runner.bootstrap.adapter_kinds import external_queue
 from kube_job_runner.settings.groups import QueueSettings
 external_queue(QueueSettings(address="sqs://kjr"))
 print(sorted(name for name in sys.modules if name.partition(".")[0] in ("aiobotocore", "botocore")))
