@@ -13,7 +13,7 @@ import msgspec
 
 from docs import job_spec_page
 from kube_job_runner.domain.limits import SpecLimits
-from kube_job_runner.web.api import endpoints, job_specs
+from kube_job_runner.web.api import endpoints, submit_job
 from kube_job_runner.web.api.api_document import ApiDocument
 from kube_job_runner.web.api.endpoints import Parts
 from kube_job_runner.web.api.problem_types import ALL_PROBLEMS
@@ -23,7 +23,9 @@ from kube_job_runner.web.kit.operations import Bound
 def files() -> dict[str, bytes]:
     """Return the content of each file of the reference by its path in the repository."""
     nothing: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(Parts))
-    parts = Parts(**nothing | {"specs": job_specs.decoder(SpecLimits())})  # the handlers are described, never called
+    parts = Parts(
+        **nothing | {"specs": submit_job.spec_decoder(SpecLimits())}
+    )  # the handlers are described, never called
     document = ApiDocument()
     document.describe([Bound(one, body_max_bytes=0) for one in endpoints.operations(parts, document)])
     return {

@@ -38,7 +38,6 @@ from kube_job_runner.ports.log_stores import (
     LogWrite,
     StoredLog,
 )
-from kube_job_runner.ports.processes import Clock, Fence, LeaseStore, SyncedClock, Tracer, Tracing
 from kube_job_runner.ports.queues import (
     Delivery,
     ExternalQueue,
@@ -50,6 +49,7 @@ from kube_job_runner.ports.queues import (
     Topic,
     Wakeup,
 )
+from kube_job_runner.ports.runtime import Clock, Fence, LeaseStore, SyncedClock, Tracer, Tracing
 from kube_job_runner.ports.stores import (
     Change,
     Claim,

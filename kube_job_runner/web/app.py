@@ -31,7 +31,7 @@ from kube_job_runner.services.simulator import Simulator
 from kube_job_runner.settings import Settings
 from kube_job_runner.telemetry import metrics
 from kube_job_runner.web import auth
-from kube_job_runner.web.api import endpoints, job_specs, problem_types
+from kube_job_runner.web.api import endpoints, problem_types, submit_job
 from kube_job_runner.web.api.api_document import ApiDocument
 from kube_job_runner.web.api.endpoints import Parts
 from kube_job_runner.web.kit.asgi import App, Limits
@@ -94,7 +94,7 @@ def build_app(
     log_hub: ChangeHub[LogKey] = ChangeHub(logs.log_versions, wakeup, clock, topic="logs")
     parts = Parts(
         intake=Intake(submitter, clock, default_namespace=settings.specs.default_namespace, tracer=tracer),
-        specs=job_specs.decoder(settings.specs),
+        specs=submit_job.spec_decoder(settings.specs),
         store=submit_store,
         reader=reader,
         hub=hub,

@@ -95,16 +95,7 @@ def operations(document: ApiDocument) -> list[Operation]:
 
 
 def _public(path: str, operation_id: str, summary: str, handler: Handler, **more: Any) -> Operation:
-    return Operation(
-        method="GET",
-        path=path,
-        operation_id=operation_id,
-        summary=summary,
-        handler=handler,
-        tag="system",
-        public=True,
-        **more,
-    )
+    return Operation("GET", path, operation_id, summary, handler, tag="system", public=True, **more)
 
 
 def _static(name: str, media_type: bytes) -> Handler:

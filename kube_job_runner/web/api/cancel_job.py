@@ -10,12 +10,12 @@ from msgspec import Meta
 from kube_job_runner.domain.job import Job
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import SubmitStore
-from kube_job_runner.web.api.job_specs import StrictQuery
 from kube_job_runner.web.api.job_view import JobPath, JobView, existing, job_view
 from kube_job_runner.web.api.problem_types import DOWN, JOB_ENDED
 from kube_job_runner.web.kit.handling import Call, Reply
 from kube_job_runner.web.kit.operations import Operation
 from kube_job_runner.web.kit.problems import RequestProblem
+from kube_job_runner.web.kit.queries import StrictQuery
 from kube_job_runner.web.validation.fault import Fault
 
 _BODY_MAX_BYTES = 64 * 1024
@@ -32,8 +32,6 @@ class CancelBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def operation(store: SubmitStore) -> Operation:
-    """Return the endpoint."""
-
     async def cancel(call: Call[JobPath, StrictQuery, CancelBody]) -> Reply[JobView]:
         """Record a cancel request. A second request changes nothing, except that it can shorten the grace period."""
         job_id, body = call.path.id, call.body
@@ -46,14 +44,14 @@ def operation(store: SubmitStore) -> Operation:
         return Reply(job_view(job, warnings=[*call.warnings, *_asked_before(job, body)]))
 
     return Operation(
-        method="POST",
-        path="/v1/jobs/{id}:cancel",
-        operation_id="cancelJob",
-        summary="Cancel a job",
+        "POST",
+        "/v1/jobs/{id}:cancel",
+        "cancelJob",
+        "Cancel a job",
+        cancel,
         description="The job is `stopping` until nothing of it is left in the cluster, and then `cancelled`. `cancel.outlook`"
         " says what happens in its present phase. A second cancel gets the same answer. It can shorten the grace period and"
         " changes nothing else. For a job that has succeeded or failed the answer is 409.",
-        handler=cancel,
         status=202,
         body_optional=True,
         body_example={"reason": "no longer needed", "grace_seconds": 10},

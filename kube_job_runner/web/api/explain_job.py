@@ -159,22 +159,20 @@ class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def operation(explainer: Explainer) -> Operation:
-    """Return the endpoint."""
-
     async def explain_job(call: Call[JobPath, Nothing, Nothing]) -> Reply[ExplanationView]:
         """Return one sentence about a job, and the evidence for it."""
         return Reply(_view(await explainer.explain(call.path.id)))
 
     return Operation(
-        method="GET",
-        path="/v1/jobs/{id}/explanation",
-        operation_id="explainJob",
-        summary="Explain what happened to a job, or why it waits",
+        "GET",
+        "/v1/jobs/{id}/explanation",
+        "explainJob",
+        "Explain what happened to a job, or why it waits",
+        explain_job,
         description="One sentence with the cause, the place and what to do. Then for each attempt: the verdict, the rule that"
         " matched, the budget that it was charged to, what followed, the last status of its pods, the exit codes of all"
         " containers, Kubernetes Events, and the last lines of its log. All of it is stored, so the answer does not need the"
         " cluster.",
-        handler=explain_job,
         problems=DOWN,
     )
 

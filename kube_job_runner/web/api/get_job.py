@@ -41,8 +41,6 @@ class JobQuery(msgspec.Struct, frozen=True):
 def operation(
     reader: JobReader, hub: ChangeHub[UUID], *, wait_max_seconds: float, admission: AdmissionLimits
 ) -> Operation:
-    """Return the endpoint."""
-
     async def get_job(call: Call[JobPath, JobQuery, Nothing]) -> Reply[JobView]:
         """Return a job. With `wait`, first wait for a change."""
         job_id, since = call.path.id, call.query.since
@@ -61,13 +59,13 @@ def operation(
         return Reply(job_view(job, standing=standing), headers=headers)
 
     return Operation(
-        method="GET",
-        path="/v1/jobs/{id}",
-        operation_id="getJob",
-        summary="Get a job, at once or when it changes",
+        "GET",
+        "/v1/jobs/{id}",
+        "getJob",
+        "Get a job, at once or when it changes",
+        get_job,
         description="A long poll, with `wait` and `since`: the answer comes as soon as the version is above `since`, or with the"
         " present state when the time is over.",
-        handler=get_job,
         more_statuses={304: "The job still has the version of If-None-Match."},
         request_headers=(
             Header(

@@ -92,8 +92,6 @@ class LogQuery(msgspec.Struct, frozen=True):
 
 
 def operation(logs: LogService, clock: Clock) -> Operation:
-    """Return the endpoint."""
-
     async def get_log(call: Call[JobPath, LogQuery, Nothing]) -> Reply[Nothing]:
         """Stream the log of an attempt."""
         query = call.query
@@ -101,15 +99,15 @@ def operation(logs: LogService, clock: Clock) -> Operation:
         return Reply(chunks=chunks, media_type=_FRAMES if query.frames else TEXT, headers=_HEADERS)
 
     return Operation(
-        method="GET",
-        path="/v1/jobs/{id}/logs",
-        operation_id="getJobLogs",
-        summary="Read or follow the log of an attempt",
+        "GET",
+        "/v1/jobs/{id}/logs",
+        "getJobLogs",
+        "Read or follow the log of an attempt",
+        get_log,
         description="The raw output of a container. It can be read as long as the job is kept. With `follow=true` the answer"
         " begins at once, waits for the start, and ends with the attempt; it is empty when the attempt never starts. A"
         " connection that breaks before the end of the answer does not mean that the job has ended. Where lines are missing (a"
         " log above its limit, a node that was not reachable) a line `[kube-job-runner: ...]` says so.",
-        handler=get_log,
         media_type="text/plain; charset=utf-8",
         answer_example="hello\n",
         problems=(LOG_NOT_READY, LOG_UNAVAILABLE, *DOWN),

@@ -86,8 +86,6 @@ class JobPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def operation(reader: JobReader) -> Operation:
-    """Return the endpoint."""
-
     async def list_jobs(call: Call[Nothing, ListQuery, Nothing]) -> Reply[JobPage]:
         """Return a page of jobs."""
         query = call.query
@@ -109,13 +107,13 @@ def operation(reader: JobReader) -> Operation:
         return Reply(JobPage(jobs=[job_view(job) for job in page.jobs], next_cursor=page.next_cursor), headers=headers)
 
     return Operation(
-        method="GET",
-        path="/v1/jobs",
-        operation_id="listJobs",
-        summary="List jobs, newest first",
+        "GET",
+        "/v1/jobs",
+        "listJobs",
+        "List jobs, newest first",
+        list_jobs,
         description="A page continues where the page before ended. So no job is missed or repeated while new jobs come in. There"
         " is no total.",
-        handler=list_jobs,
         response_headers=(
             Header(name="Link", description='The next page, with `rel="next"`, when there is one (RFC 8288).'),
         ),

@@ -7,85 +7,60 @@ from kube_job_runner.domain.spec.changes import pointer
 from kube_job_runner.services.intake import KeyReused, Overloaded
 from kube_job_runner.services.listing import WrongFilter
 from kube_job_runner.services.log_reading import LogNotReady, LogUnavailable
-from kube_job_runner.web.kit.problems import KIT_PROBLEMS, NOT_FOUND, ProblemType, RequestProblem
+from kube_job_runner.web.kit.problems import KIT_PROBLEMS, NOT_FOUND, ProblemType, RequestProblem, problem_type
 from kube_job_runner.web.kit.queries import wrong_query
 from kube_job_runner.web.validation.fault import Fault
 
-IDEMPOTENCY_KEY_REUSE = ProblemType(
-    code="idempotency-key-reuse",
-    status=422,
-    title="The idempotency key belongs to another request",
-    meaning="The `Idempotency-Key` was used before, with another body. Nothing was stored.",
-    remedy="Use a new key for a new request. Repeat a request with exactly the same body.",
+IDEMPOTENCY_KEY_REUSE = problem_type(
+    "422 idempotency-key-reuse: The idempotency key belongs to another request",
+    "The `Idempotency-Key` was used before, with another body. Nothing was stored.",
+    "Use a new key for a new request. Repeat a request with exactly the same body.",
 )
-JOB_ENDED = ProblemType(
-    code="job-ended",
-    status=409,
-    title="The job has ended",
-    meaning="A job that has succeeded or failed cannot be cancelled. A terminal state never changes.",
-    remedy="Nothing needs to be done. `GET /v1/jobs/{id}` says how it ended.",
+JOB_ENDED = problem_type(
+    "409 job-ended: The job has ended",
+    "A job that has succeeded or failed cannot be cancelled. A terminal state never changes.",
+    "Nothing needs to be done. `GET /v1/jobs/{id}` says how it ended.",
 )
-JOB_NOT_ENDED = ProblemType(
-    code="job-not-ended",
-    status=409,
-    title="The job has not ended",
-    meaning="A job that waits or runs is not run again, so that the same work is not done twice at the same time.",
-    remedy="Wait for its end, or cancel it. To run both at the same time, set `force` to true.",
+JOB_NOT_ENDED = problem_type(
+    "409 job-not-ended: The job has not ended",
+    "A job that waits or runs is not run again, so that the same work is not done twice at the same time.",
+    "Wait for its end, or cancel it. To run both at the same time, set `force` to true.",
 )
-LOG_NOT_READY = ProblemType(
-    code="log-not-ready",
-    status=409,
-    title="There is no log yet",
-    meaning="The attempt has not started, so there is no log to read.",
-    remedy="Retry later, or use `follow=true`, which waits for the start.",
+LOG_NOT_READY = problem_type(
+    "409 log-not-ready: There is no log yet",
+    "The attempt has not started, so there is no log to read.",
+    "Retry later, or use `follow=true`, which waits for the start.",
     retryable=True,
 )
-LOG_UNAVAILABLE = ProblemType(
-    code="log-unavailable",
-    status=404,
-    title="There is no log",
-    meaning="The attempt does not exist or never started, it has no such container, its log was lost with its pod or node, or"
+LOG_UNAVAILABLE = problem_type(
+    "404 log-unavailable: There is no log",
+    "The attempt does not exist or never started, it has no such container, its log was lost with its pod or node, or"
     " retention removed the log.",
-    remedy="The detail says which of these it is. A stored log can be read as long as its job is kept.",
+    "The detail says which of these it is. A stored log can be read as long as its job is kept.",
 )
-DATABASE_UNAVAILABLE = ProblemType(
-    code="database-unavailable",
-    status=503,
-    title="The database does not answer",
-    meaning="The request could not be completed. A submit may or may not be stored.",
-    remedy="Retry after `Retry-After` seconds. With the same `Idempotency-Key` there will be one job.",
+DATABASE_UNAVAILABLE = problem_type(
+    "503 database-unavailable: The database does not answer",
+    "The request could not be completed. A submit may or may not be stored.",
+    "Retry after `Retry-After` seconds. With the same `Idempotency-Key` there will be one job.",
     retryable=True,
 )
-OVERLOADED = ProblemType(
-    code="overloaded",
-    status=503,
-    title="Too many submits are waiting",
-    meaning="Too many submits are waiting for the database. This one was not stored.",
-    remedy="Retry after `Retry-After` seconds, and send fewer at once.",
+OVERLOADED = problem_type(
+    "503 overloaded: Too many submits are waiting",
+    "Too many submits are waiting for the database. This one was not stored.",
+    "Retry after `Retry-After` seconds, and send fewer at once.",
     retryable=True,
 )
-UNAVAILABLE = ProblemType(
-    code="unavailable",
-    status=503,
-    title="Temporarily unavailable",
-    meaning="Something that the request needs (the cluster, for example) does not answer.",
-    remedy="Retry after `Retry-After` seconds.",
+UNAVAILABLE = problem_type(
+    "503 unavailable: Temporarily unavailable",
+    "Something that the request needs (the cluster, for example) does not answer.",
+    "Retry after `Retry-After` seconds.",
     retryable=True,
 )
 DOWN = (DATABASE_UNAVAILABLE, UNAVAILABLE)
 """Problems of every operation that needs the database or the cluster."""
 
-API_PROBLEMS = (
-    IDEMPOTENCY_KEY_REUSE,
-    JOB_ENDED,
-    JOB_NOT_ENDED,
-    LOG_NOT_READY,
-    LOG_UNAVAILABLE,
-    DATABASE_UNAVAILABLE,
-    OVERLOADED,
-    UNAVAILABLE,
-)
-ALL_PROBLEMS = tuple(sorted((*KIT_PROBLEMS, *API_PROBLEMS), key=lambda kind: (kind.status, kind.code)))
+_KINDS = {kind for kind in list(globals().values()) if isinstance(kind, ProblemType)}
+ALL_PROBLEMS = tuple(sorted(_KINDS.union(KIT_PROBLEMS), key=lambda kind: (kind.status, kind.code)))
 
 
 def explain(error: Exception) -> RequestProblem | None:

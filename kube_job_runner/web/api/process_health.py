@@ -1,4 +1,4 @@
-"""`/livez`, `/healthz`, `/readyz` and `/metrics`: how a process stands, with the API or without it."""
+"""`/livez`, `/healthz`, `/readyz` and `/metrics`: how a process stands, with the API or without it; and `/v1/version`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+import kube_job_runner
 from kube_job_runner.services.readiness import Readiness
 from kube_job_runner.telemetry import metrics
+from kube_job_runner.web.api.problem_types import DOWN
 from kube_job_runner.web.kit.handling import TEXT, Call, Nothing, Reply
-from kube_job_runner.web.kit.operations import Operation
+from kube_job_runner.web.kit.operations import Handler, Operation
 
+MINIMUM_CLIENT = "0.1.0"
 METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -41,38 +44,40 @@ def operations(readiness: Readiness) -> list[Operation]:
         await readiness.checks()
         return Reply(content=metrics.exposition(), media_type=METRICS)
 
-    def public(**declared: Any) -> Operation:
-        return Operation(method="GET", tag="system", public=True, **declared)
+    def public(path: str, operation_id: str, summary: str, handler: Handler, **more: Any) -> Operation:
+        return Operation("GET", path, operation_id, summary, handler, tag="system", public=True, **more)
 
     text = TEXT.decode()
+    why = {503: "Not ready. The lines say why."}
     return [
+        public("/livez", "getLive", "Whether the process is alive", live, media_type=text),
+        public("/healthz", "getHealth", "The same as /livez", live, media_type=text),
         public(
-            path="/livez",
-            operation_id="getLive",
-            summary="Whether the process is alive",
-            handler=live,
+            "/readyz",
+            "getReady",
+            "Whether the process is ready for requests",
+            ready,
             media_type=text,
+            more_statuses=why,
         ),
-        public(
-            path="/healthz",
-            operation_id="getHealth",
-            summary="The same as /livez",
-            handler=live,
-            media_type=text,
-        ),
-        public(
-            path="/readyz",
-            operation_id="getReady",
-            summary="Whether the process is ready for requests",
-            handler=ready,
-            media_type=text,
-            more_statuses={503: "Not ready. The lines say why."},
-        ),
-        public(
-            path="/metrics",
-            operation_id="getMetrics",
-            summary="Metrics for Prometheus",
-            handler=exposition,
-            media_type="text/plain; version=0.0.4",
-        ),
+        public("/metrics", "getMetrics", "Metrics for Prometheus", exposition, media_type="text/plain; version=0.0.4"),
     ]
+
+
+class VersionView(msgspec.Struct, frozen=True, kw_only=True):
+    """The version of the server."""
+
+    version: Annotated[str, Meta(description="The version of the server.")]
+    api_versions: Annotated[list[str], Meta(description="The versions of the API that it serves.")]
+    minimum_client: Annotated[str, Meta(description="The oldest client that it works with.")]
+
+
+def version() -> Operation:
+    async def get_version(_call: Call[Nothing, Nothing, Nothing]) -> Reply[VersionView]:
+        """Return the versions of the server and of the API."""
+        view = VersionView(version=kube_job_runner.__version__, api_versions=["v1"], minimum_client=MINIMUM_CLIENT)
+        return Reply(view)
+
+    return Operation(
+        "GET", "/v1/version", "getVersion", "Get the version of the server", get_version, tag="system", problems=DOWN
+    )

@@ -14,14 +14,14 @@ from kube_job_runner.domain.spec import changes
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.ports import JobReader
 from kube_job_runner.services.intake import Intake
-from kube_job_runner.web.api import submit_headers, submit_job
-from kube_job_runner.web.api.job_specs import StrictQuery
+from kube_job_runner.web.api import submit_job
 from kube_job_runner.web.api.job_view import JobPath
 from kube_job_runner.web.api.problem_types import DOWN, IDEMPOTENCY_KEY_REUSE, JOB_NOT_ENDED, OVERLOADED
 from kube_job_runner.web.api.submit_job import JobSubmitted
 from kube_job_runner.web.kit.handling import Call, Reply
 from kube_job_runner.web.kit.operations import Header, Operation
 from kube_job_runner.web.kit.problems import RequestProblem
+from kube_job_runner.web.kit.queries import StrictQuery
 from kube_job_runner.web.validation.body import BodyDecoder
 from kube_job_runner.web.validation.fault import Fault, Invalid
 
@@ -52,11 +52,9 @@ class RerunBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def operation(reader: JobReader, intake: Intake, decoder: BodyDecoder[JobSpec]) -> Operation:
-    """Return the endpoint."""
-
     async def rerun(call: Call[JobPath, StrictQuery, RerunBody]) -> Reply[JobSubmitted]:
         """Store a new job of the same spec, with the changes."""
-        key = submit_headers.idempotency_key(call.headers)
+        key = submit_job.idempotency_key(call.headers)
         job_id = call.path.id
         job, encoded = await reader.get_job(job_id), await reader.get_spec(job_id)
         if job is None or encoded is None:
@@ -70,26 +68,26 @@ def operation(reader: JobReader, intake: Intake, decoder: BodyDecoder[JobSpec]) 
             key=key,
             request_hash=hashlib.sha256(_canonical([str(job_id), call.body])).digest(),
             rerun_of=job,
-            parent=submit_headers.trace_parent(call.headers),
+            parent=submit_job.trace_parent(call.headers),
         )
         return submit_job.reply(accepted)
 
     return Operation(
-        method="POST",
-        path="/v1/jobs/{id}:rerun",
-        operation_id="rerunJob",
-        summary="Run a job again, as it was or changed",
+        "POST",
+        "/v1/jobs/{id}:rerun",
+        "rerunJob",
+        "Run a job again, as it was or changed",
+        rerun,
         description="Stores a new job with the same spec, changed by `set`. `rerun_of` names the old job. The new spec is checked"
         " like that of a submit. For a job that has not ended the answer is 409, unless `force` is true.",
-        handler=rerun,
         status=201,
         body_optional=True,
         body_example={"set": {"resources.memory": "2Gi"}},
         answer_example=_ANSWER,
-        request_headers=(submit_headers.IDEMPOTENCY_KEY, submit_headers.TRACEPARENT),
+        request_headers=(submit_job.IDEMPOTENCY_KEY, submit_job.TRACEPARENT),
         response_headers=(
             Header(name="Location", description="The path of the new job."),
-            submit_headers.IDEMPOTENCY_REPLAYED,
+            submit_job.IDEMPOTENCY_REPLAYED,
         ),
         problems=(JOB_NOT_ENDED, IDEMPOTENCY_KEY_REUSE, OVERLOADED, *DOWN),
     )

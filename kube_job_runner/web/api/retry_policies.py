@@ -21,11 +21,11 @@ from kube_job_runner.domain.states import State
 from kube_job_runner.services import simulator
 from kube_job_runner.services.simulator import Simulated, Simulator
 from kube_job_runner.web.api.explain_job import ChargedTo
-from kube_job_runner.web.api.job_specs import StrictQuery
 from kube_job_runner.web.api.job_view import Cause
 from kube_job_runner.web.api.problem_types import DOWN
 from kube_job_runner.web.kit.handling import Call, Nothing, Reply
 from kube_job_runner.web.kit.operations import Operation
+from kube_job_runner.web.kit.queries import StrictQuery
 from kube_job_runner.web.validation.body import BodyDecoder
 from kube_job_runner.web.validation.fault import Fault, Invalid
 
@@ -124,14 +124,14 @@ def operation(jobs: Simulator) -> Operation:
         return Reply(SimulationList(simulations=[_view(one) for one in found], warnings=call.warnings or UNSET))
 
     return Operation(
-        method="POST",
-        path="/v1/retry-policies:simulate",
-        operation_id="simulateRetryPolicy",
-        summary="Try out a retry policy",
+        "POST",
+        "/v1/retry-policies:simulate",
+        "simulateRetryPolicy",
+        "Try out a retry policy",
+        simulate,
         description="Says what the policy would have decided after each attempt of `jobs`, or after each of `failures`: whether"
         " another attempt follows, when and why, which budget pays, which rule decided, and how much memory it gets. Nothing"
         " is stored or run.",
-        handler=simulate,
         decoder=BodyDecoder(
             SimulateBody, check=_check, example={"policy": {}, "failures": [{"reason": "OutOfMemory"}]}
         ),

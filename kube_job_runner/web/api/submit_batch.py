@@ -15,8 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 from kube_job_runner.domain.spec.changes import pointer
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.services.intake import Accepted, Intake
-from kube_job_runner.web.api import job_specs, submit_headers, submit_job
-from kube_job_runner.web.api.job_specs import StrictQuery
+from kube_job_runner.web.api import submit_job
 from kube_job_runner.web.api.problem_types import DOWN, IDEMPOTENCY_KEY_REUSE
 from kube_job_runner.web.api.submit_job import JobSubmitted
 from kube_job_runner.web.kit import problems
@@ -24,6 +23,7 @@ from kube_job_runner.web.kit.asgi import IN_LOOP_MAX_BYTES
 from kube_job_runner.web.kit.handling import Call, Document, Nothing, Reply
 from kube_job_runner.web.kit.operations import Operation
 from kube_job_runner.web.kit.problems import ProblemDetails, RequestProblem
+from kube_job_runner.web.kit.queries import StrictQuery
 from kube_job_runner.web.validation import strict_json
 from kube_job_runner.web.validation.body import BodyDecoder, Decoded
 from kube_job_runner.web.validation.fault import Fault, Invalid
@@ -118,11 +118,9 @@ def _frame(tree: Any) -> tuple[list[Fault], list[Any]]:
 
 
 def operation(intake: Intake, decoder: BodyDecoder[JobSpec]) -> Operation:
-    """Return the endpoint."""
-
     async def submit_batch(call: BatchCall) -> Reply[BatchAnswer]:
         """Store the jobs in one commit, with an answer for each."""
-        key = submit_headers.idempotency_key(call.headers)
+        key = submit_job.idempotency_key(call.headers)
         raw = call.body.raw
         if len(raw) > IN_LOOP_MAX_BYTES:
             batch = await asyncio.to_thread(read, raw, decoder, strict=call.query.strict)
@@ -134,22 +132,22 @@ def operation(intake: Intake, decoder: BodyDecoder[JobSpec]) -> Operation:
             answer=lambda job, index: submit_job.answer(job, batch.items[index].warnings),
             body=raw,
             key=key,
-            parent=submit_headers.trace_parent(call.headers),
+            parent=submit_job.trace_parent(call.headers),
         )
         return _reply(batch, outcomes, call)
 
     return Operation(
-        method="POST",
-        path="/v1/jobs:batch",
-        operation_id="submitJobs",
-        summary="Submit up to 1,000 jobs at once",
+        "POST",
+        "/v1/jobs:batch",
+        "submitJobs",
+        "Submit up to 1,000 jobs at once",
+        submit_batch,
         description="Each job is checked alone, and has an answer in `results`, in the order of `jobs`: 201 with the job, or the"
         " problem and its status. Pointers lead into the whole body (`/jobs/3/image`).",
-        handler=submit_batch,
-        body_example={"jobs": [job_specs.EXAMPLE, {"image": "docker.io/library/busybox:1.36"}]},
+        body_example={"jobs": [submit_job.SPEC_EXAMPLE, {"image": "docker.io/library/busybox:1.36"}]},
         answer_example={"results": [{"status": 201, "job": submit_job.EXAMPLE}], "warnings": []},
-        request_headers=(submit_headers.IDEMPOTENCY_KEY, submit_headers.TRACEPARENT),
-        response_headers=(submit_headers.IDEMPOTENCY_REPLAYED,),
+        request_headers=(submit_job.IDEMPOTENCY_KEY, submit_job.TRACEPARENT),
+        response_headers=(submit_job.IDEMPOTENCY_REPLAYED,),
         problems=(IDEMPOTENCY_KEY_REUSE, *DOWN),
     )
 
@@ -166,7 +164,7 @@ def _reply(batch: Batch, outcomes: Sequence[Accepted | Exception | None], call: 
     content = b'{"results":[%s],"warnings":%s}' % (b",".join(parts), _encode(batch.warnings))
     stored = [outcome for outcome in outcomes if outcome is not None]
     replayed = bool(stored) and all(isinstance(one, Accepted) and one.replayed for one in stored)
-    return Reply(content=content, headers=(submit_headers.REPLAYED,) if replayed else ())
+    return Reply(content=content, headers=(submit_job.REPLAYED,) if replayed else ())
 
 
 def _refused(problem: RequestProblem, call: BatchCall) -> bytes:

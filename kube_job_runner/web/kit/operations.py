@@ -24,7 +24,7 @@ class Header:
     schema: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"type": "string"})
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Operation:
     """A handler with its method and path. `public` needs no token; `hidden` is left out of the API document."""
 
@@ -33,6 +33,7 @@ class Operation:
     operation_id: str
     summary: str
     handler: Handler
+    _: dataclasses.KW_ONLY
     description: str = ""
     tag: str = "jobs"
     status: int = 200

@@ -22,6 +22,19 @@ class ProblemType(msgspec.Struct, frozen=True, kw_only=True):
     retryable: bool = False
 
 
+def problem_type(heading: str, meaning: str, remedy: str, *, retryable: bool = False) -> ProblemType:
+    """Return the kind of problem with a heading like `404 not-found: Not found`: status, code and title."""
+    status, code, title = heading.split(" ", 2)
+    return ProblemType(
+        code=code.removesuffix(":"),
+        status=int(status),
+        title=title,
+        meaning=meaning,
+        remedy=remedy,
+        retryable=retryable,
+    )
+
+
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
     """An error answer (RFC 9457)."""
 
@@ -80,108 +93,71 @@ def encode(document: ProblemDetails) -> bytes:
     return _encoder.encode(document)
 
 
-MALFORMED_JSON = ProblemType(
-    code="malformed-json",
-    status=400,
-    title="The body is not valid JSON",
-    meaning="The body is not one JSON document in UTF-8 (RFC 8259), or it is ambiguous: a key twice in one object, a lone"
+MALFORMED_JSON = problem_type(
+    "400 malformed-json: The body is not valid JSON",
+    "The body is not one JSON document in UTF-8 (RFC 8259), or it is ambiguous: a key twice in one object, a lone"
     " surrogate, NaN or Infinity, or more than 32 levels.",
-    remedy="Send one JSON document in UTF-8. `errors` points to the place, if there is one.",
+    "Send one JSON document in UTF-8. `errors` points to the place, if there is one.",
 )
-MALFORMED_QUERY = ProblemType(
-    code="malformed-query",
-    status=400,
-    title="The query string cannot be read",
-    meaning="The query string is not `name=value` pairs in percent-encoded UTF-8.",
-    remedy="Percent-encode names and values.",
+MALFORMED_QUERY = problem_type(
+    "400 malformed-query: The query string cannot be read",
+    "The query string is not `name=value` pairs in percent-encoded UTF-8.",
+    "Percent-encode names and values.",
 )
-MALFORMED_HEADER = ProblemType(
-    code="malformed-header",
-    status=400,
-    title="A request header cannot be read",
-    meaning="A header of the request does not have the form that the operation needs.",
-    remedy="`errors` names the header and its form.",
+MALFORMED_HEADER = problem_type(
+    "400 malformed-header: A request header cannot be read",
+    "A header of the request does not have the form that the operation needs.",
+    "`errors` names the header and its form.",
 )
-UNAUTHENTICATED = ProblemType(
-    code="unauthenticated",
-    status=401,
-    title="A valid token is needed",
-    meaning="The request has no bearer token, or the token is unknown, expired or revoked.",
-    remedy="Send `Authorization: Bearer kjr_...`. `kjr up` prints a token, and `kjr token create` creates one.",
+UNAUTHENTICATED = problem_type(
+    "401 unauthenticated: A valid token is needed",
+    "The request has no bearer token, or the token is unknown, expired or revoked.",
+    "Send `Authorization: Bearer kjr_...`. `kjr up` prints a token, and `kjr token create` creates one.",
 )
-NOT_FOUND = ProblemType(
-    code="not-found",
-    status=404,
-    title="Not found",
-    meaning="The path, or what it names, does not exist. A malformed job id is answered in the same way.",
-    remedy="Check the path and the id. `GET /v1/jobs` lists the jobs.",
+NOT_FOUND = problem_type(
+    "404 not-found: Not found",
+    "The path, or what it names, does not exist. A malformed job id is answered in the same way.",
+    "Check the path and the id. `GET /v1/jobs` lists the jobs.",
 )
-METHOD_NOT_ALLOWED = ProblemType(
-    code="method-not-allowed",
-    status=405,
-    title="Method not allowed",
-    meaning="The path exists, but not with this method.",
-    remedy="Use a method of the `Allow` header.",
+METHOD_NOT_ALLOWED = problem_type(
+    "405 method-not-allowed: Method not allowed",
+    "The path exists, but not with this method.",
+    "Use a method of the `Allow` header.",
 )
-NOT_ACCEPTABLE = ProblemType(
-    code="not-acceptable",
-    status=406,
-    title="Not acceptable",
-    meaning="The `Accept` header does not allow the only media type of this answer.",
-    remedy="Remove the header, or add the media type that the detail names.",
+NOT_ACCEPTABLE = problem_type(
+    "406 not-acceptable: Not acceptable",
+    "The `Accept` header does not allow the only media type of this answer.",
+    "Remove the header, or add the media type that the detail names.",
 )
-BODY_TIMEOUT = ProblemType(
-    code="body-timeout",
-    status=408,
-    title="The body did not arrive in time",
-    meaning="The request body was not complete within the server's limit.",
-    remedy="Retry over a faster connection, or send less at once.",
+BODY_TIMEOUT = problem_type(
+    "408 body-timeout: The body did not arrive in time",
+    "The request body was not complete within the server's limit.",
+    "Retry over a faster connection, or send less at once.",
     retryable=True,
 )
-BODY_TOO_LARGE = ProblemType(
-    code="body-too-large",
-    status=413,
-    title="The body is too large",
-    meaning="The request body is larger than the server accepts.",
-    remedy="Split the batch, or put large input into a volume or an object store.",
+BODY_TOO_LARGE = problem_type(
+    "413 body-too-large: The body is too large",
+    "The request body is larger than the server accepts.",
+    "Split the batch, or put large input into a volume or an object store.",
 )
-UNSUPPORTED_MEDIA_TYPE = ProblemType(
-    code="unsupported-media-type",
-    status=415,
-    title="Unsupported media type",
-    meaning="The body is not `application/json` in UTF-8, or it is compressed.",
-    remedy="Send `Content-Type: application/json` and no `Content-Encoding`.",
+UNSUPPORTED_MEDIA_TYPE = problem_type(
+    "415 unsupported-media-type: Unsupported media type",
+    "The body is not `application/json` in UTF-8, or it is compressed.",
+    "Send `Content-Type: application/json` and no `Content-Encoding`.",
 )
-VALIDATION_FAILED = ProblemType(
-    code="validation-failed",
-    status=422,
-    title="The request breaks one or more rules",
-    meaning="The request can be read, but some of its fields break rules. All faults are reported at once.",
-    remedy="Each entry of `errors` points to a field, and says what is wrong and what the limit is.",
+VALIDATION_FAILED = problem_type(
+    "422 validation-failed: The request breaks one or more rules",
+    "The request can be read, but some of its fields break rules. All faults are reported at once.",
+    "Each entry of `errors` points to a field, and says what is wrong and what the limit is.",
 )
-INTERNAL_ERROR = ProblemType(
-    code="internal-error",
-    status=500,
-    title="Internal error",
-    meaning="The server has a bug, or something failed that it does not expect. Its log has the details under the request id.",
-    remedy="Retry. If it fails again, report it with the request id.",
+INTERNAL_ERROR = problem_type(
+    "500 internal-error: Internal error",
+    "The server has a bug, or something failed that it does not expect. Its log has the details under the request id.",
+    "Retry. If it fails again, report it with the request id.",
     retryable=True,
 )
 
-KIT_PROBLEMS = (
-    MALFORMED_JSON,
-    MALFORMED_QUERY,
-    MALFORMED_HEADER,
-    UNAUTHENTICATED,
-    NOT_FOUND,
-    METHOD_NOT_ALLOWED,
-    NOT_ACCEPTABLE,
-    BODY_TIMEOUT,
-    BODY_TOO_LARGE,
-    UNSUPPORTED_MEDIA_TYPE,
-    VALIDATION_FAILED,
-    INTERNAL_ERROR,
-)
+KIT_PROBLEMS = [kind for kind in list(globals().values()) if isinstance(kind, ProblemType)]
 
 
 def of_document(error: Exception) -> RequestProblem | None:

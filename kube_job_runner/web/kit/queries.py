@@ -5,10 +5,11 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec import Meta
 
 from kube_job_runner.domain.spec.changes import pointer
 from kube_job_runner.web.kit.problems import MALFORMED_QUERY, VALIDATION_FAILED, RequestProblem
@@ -18,6 +19,14 @@ T = TypeVar("T", bound=msgspec.Struct)
 _PARAMETERS_MAX = 100
 NO_NUL: dict[str, Any] = {"pattern": r"^[^\u0000]*$"}
 """The JSON Schema of any text in a query: a NUL is refused."""
+
+
+class StrictQuery(msgspec.Struct, frozen=True):
+    """How unknown fields of the body are handled."""
+
+    strict: Annotated[bool, Meta(description="Refuse unknown fields. Without it they are ignored with a warning.")] = (
+        False
+    )
 
 
 class QueryDecoder(Generic[T]):
