@@ -11,10 +11,10 @@ from msgspec import Meta
 
 from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts, PodFacts
 from kube_job_runner.domain.failures import codes
-from kube_job_runner.domain.job import Anomaly, Attempt, Verdict
+from kube_job_runner.domain.job import Attempt, Verdict
 from kube_job_runner.domain.states import State
 from kube_job_runner.services.explainer import Explainer, Explanation, Judged
-from kube_job_runner.web.api.job_view import Cause, JobPath, Time
+from kube_job_runner.web.api.job_view import Cause, JobPath, Time, view_of
 from kube_job_runner.web.api.problem_types import DOWN
 from kube_job_runner.web.kit.handling import Call, Nothing, Reply
 from kube_job_runner.web.kit.operations import Operation
@@ -190,7 +190,7 @@ def _view(found: Explanation) -> ExplanationView:
         cause=(last.cause or None) if last is not None else None,
         now=found.now,
         attempts=[_evidence(one) for one in found.attempts],
-        anomalies=[_anomaly(one) for one in found.anomalies],
+        anomalies=[view_of(AnomalyView, one) for one in found.anomalies],
         missing=list(found.missing),
     )
 
@@ -217,15 +217,10 @@ def _evidence(judged: Judged) -> EvidenceView:
 
 def _judgement(verdict: Verdict, judged: Judged) -> JudgementView:
     plan = judged.plan
-    return JudgementView(
-        outcome=verdict.outcome,
-        reason=verdict.reason,
+    return view_of(
+        JudgementView,
+        verdict,
         category=codes.category_name(verdict.reason),
-        explanation=verdict.explanation,
-        exit_code=verdict.exit_code,
-        signal=verdict.signal,
-        cause=verdict.cause or None,
-        rule=verdict.rule or None,
         charged_to=judged.budget or None,
         retried=plan is not None and plan.retry,
         followed=plan.why if plan is not None else "",
@@ -235,70 +230,24 @@ def _judgement(verdict: Verdict, judged: Judged) -> JudgementView:
 
 def _cluster_job(attempt: Attempt) -> ClusterJobView:
     facts = attempt.facts.job
-    return ClusterJobView(
-        namespace=attempt.namespace,
-        name=attempt.cluster_name,
-        uid=attempt.cluster_uid,
-        created_at=attempt.created_at,
-        gone_at=attempt.gone_at,
-        conditions=_conditions(facts.conditions if facts else ()),
-    )
+    conditions = _conditions(facts.conditions if facts else ())
+    return view_of(ClusterJobView, attempt, name=attempt.cluster_name, uid=attempt.cluster_uid, conditions=conditions)
 
 
 def _pod(pod: PodFacts) -> PodView:
-    return PodView(
-        name=pod.name,
-        uid=pod.uid,
-        phase=pod.phase or None,
-        reason=pod.reason or None,
-        message=pod.message or None,
-        node=pod.node or None,
-        created_at=pod.created_at,
-        gone=pod.gone,
-        conditions=_conditions(pod.conditions),
-        containers=[_container(container) for container in pod.containers],
-    )
+    containers = [_container(container) for container in pod.containers]
+    return view_of(PodView, pod, conditions=_conditions(pod.conditions), containers=containers)
 
 
 def _container(container: ContainerFacts) -> ContainerView:
-    return ContainerView(
-        name=container.name,
-        kind="sidecar" if container.sidecar else "init" if container.init else "main",
-        state=container.state or None,
-        reason=container.reason or None,
-        message=container.message or None,
-        exit_code=container.exit_code,
-        signal=container.signal,
-        restarts=container.restarts,
-        started_at=container.started_at,
-        finished_at=container.finished_at,
+    return view_of(
+        ContainerView, container, kind="sidecar" if container.sidecar else "init" if container.init else "main"
     )
 
 
 def _conditions(conditions: Sequence[Condition]) -> list[ConditionView]:
-    return [
-        ConditionView(
-            type=condition.type,
-            status=condition.status,
-            reason=condition.reason or None,
-            message=condition.message or None,
-            at=condition.at,
-        )
-        for condition in conditions
-    ]
+    return [view_of(ConditionView, condition) for condition in conditions]
 
 
 def _event(event: EventFacts) -> EventView:
-    return EventView(
-        type=event.type,
-        reason=event.reason,
-        message=event.message,
-        object=f"{event.object_kind}/{event.object_name}",
-        count=event.count,
-        first_at=event.first_at,
-        last_at=event.last_at,
-    )
-
-
-def _anomaly(anomaly: Anomaly) -> AnomalyView:
-    return AnomalyView(attempt=anomaly.attempt, kind=anomaly.kind, detail=anomaly.detail, at=anomaly.at)
+    return view_of(EventView, event, object=f"{event.object_kind}/{event.object_name}")

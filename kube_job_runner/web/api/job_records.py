@@ -9,14 +9,14 @@ import msgspec
 from msgspec import Meta
 
 from kube_job_runner.domain.errors import NotFound
-from kube_job_runner.domain.job import Attempt, Transition
-from kube_job_runner.domain.record.timeline import Name, Phase
+from kube_job_runner.domain.job import Attempt
+from kube_job_runner.domain.record.timeline import Name
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import JobReader
 from kube_job_runner.services.explainer import Explainer
 from kube_job_runner.web.api import submit_job
-from kube_job_runner.web.api.job_view import Cause, JobPath, Time, existing
+from kube_job_runner.web.api.job_view import Cause, JobPath, Time, existing, view_of
 from kube_job_runner.web.api.problem_types import DOWN
 from kube_job_runner.web.kit.handling import Call, Nothing, Reply
 from kube_job_runner.web.kit.operations import Operation
@@ -82,33 +82,13 @@ def attempts(reader: JobReader) -> Operation:
 
 def _attempt(attempt: Attempt) -> AttemptView:
     verdict = attempt.verdict
-    return AttemptView(
-        number=attempt.number,
-        namespace=attempt.namespace,
-        cluster_name=attempt.cluster_name,
-        cluster_uid=attempt.cluster_uid,
-        pod_name=attempt.pod_name or None,
-        node=attempt.node or None,
-        created_at=attempt.created_at,
-        started_at=attempt.started_at,
-        finished_at=attempt.finished_at,
-        gone_at=attempt.gone_at,
+    return view_of(
+        AttemptView,
+        attempt,
         reason=verdict.reason if verdict else None,
         explanation=verdict.explanation or None if verdict else None,
         exit_code=verdict.exit_code if verdict else None,
-        logs=attempt.logs or None,
-        logs_lost=attempt.logs_lost or None,
-        verdict=VerdictView(
-            outcome=verdict.outcome,
-            reason=verdict.reason,
-            explanation=verdict.explanation,
-            exit_code=verdict.exit_code,
-            signal=verdict.signal,
-            cause=verdict.cause or None,
-            rule=verdict.rule or None,
-        )
-        if verdict
-        else None,
+        verdict=view_of(VerdictView, verdict) if verdict else None,
     )
 
 
@@ -141,7 +121,7 @@ def transitions(reader: JobReader) -> Operation:
         found = await reader.list_transitions(job_id)
         if not found:
             existing(await reader.get_job(job_id), job_id)
-        return Reply(TransitionList(removed=not found, transitions=[_transition(one) for one in found]))
+        return Reply(TransitionList(removed=not found, transitions=[view_of(TransitionView, one) for one in found]))
 
     return Operation(
         "GET",
@@ -150,19 +130,6 @@ def transitions(reader: JobReader) -> Operation:
         "List the changes of a job's state",
         list_transitions,
         problems=DOWN,
-    )
-
-
-def _transition(transition: Transition) -> TransitionView:
-    return TransitionView(
-        version=transition.version,
-        attempt=transition.attempt,
-        from_state=transition.from_state,
-        to_state=transition.to_state,
-        at=transition.at,
-        reason=transition.reason or None,
-        explanation=transition.explanation or None,
-        exit_code=transition.exit_code,
     )
 
 
@@ -211,7 +178,7 @@ def timeline(explainer: Explainer) -> Operation:
         """Return the phases of all attempts of a job."""
         seen = await explainer.timeline(call.path.id)
         job = seen.job
-        phases = [_phase(one) for one in seen.phases]
+        phases = [view_of(PhaseView, one) for one in seen.phases]
         return Reply(TimelineView(job_id=job.id, state=job.state, version=job.version, now=seen.now, phases=phases))
 
     return Operation(
@@ -223,15 +190,4 @@ def timeline(explainer: Explainer) -> Operation:
         description="The phases of every attempt: queued, created, scheduled, pulling, starting, running, finishing. Each has its"
         " times, its deadline and, while it lasts, its reason. A phase that was never observed is left out.",
         problems=DOWN,
-    )
-
-
-def _phase(phase: Phase) -> PhaseView:
-    return PhaseView(
-        attempt=phase.attempt,
-        name=phase.name,
-        started_at=phase.started_at,
-        ended_at=phase.ended_at,
-        deadline=phase.deadline,
-        reason=phase.reason or None,
     )

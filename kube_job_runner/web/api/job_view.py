@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import typing
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -17,6 +19,7 @@ from kube_job_runner.domain.job import CancelRequest, Job
 from kube_job_runner.domain.states import State
 from kube_job_runner.web.validation.fault import Fault
 
+ViewT = TypeVar("ViewT", bound=msgspec.Struct)
 Time = Annotated[datetime, Meta(tz=True)]
 Cause = Literal["permanent", "application", "infrastructure"]
 
@@ -75,6 +78,24 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     warnings: Annotated[Sequence[Fault] | UnsetType, Meta(description="Warnings about the body of the request.")] = (
         UNSET
     )
+
+
+def view_of(type_: type[ViewT], source: object, **more: Any) -> ViewT:
+    """Return the view of something with attributes of the same names; `more` holds the fields that are not.
+
+    An empty text is null in a field that may be null.
+    """
+    for field in msgspec.structs.fields(type_):
+        if field.name not in more:
+            value = getattr(source, field.name)
+            more[field.name] = None if value == "" and _may_be_null(type_, field.name) else value
+    return type_(**more)
+
+
+@functools.cache
+def _may_be_null(type_: type[msgspec.Struct], name: str) -> bool:
+    hint = typing.get_type_hints(type_)[name]
+    return type(None) in typing.get_args(hint)
 
 
 def existing(job: Job | None, job_id: UUID) -> Job:

@@ -175,9 +175,6 @@ def operation(intake: Intake, decoder: BodyDecoder[JobSpec]) -> Operation:
         body_example=SPEC_EXAMPLE,
         answer_example=EXAMPLE,
         request_headers=(IDEMPOTENCY_KEY, TRACEPARENT),
-        response_headers=(
-            Header(name="Location", description="The path of the job."),
-            IDEMPOTENCY_REPLAYED,
-        ),
+        response_headers=(Header(name="Location", description="The path of the job."), IDEMPOTENCY_REPLAYED),
         problems=(IDEMPOTENCY_KEY_REUSE, OVERLOADED, *DOWN),
     )
