@@ -24,7 +24,6 @@ class Bounded:
         self._known.update(values)
 
     def __call__(self, value: str) -> str:
-        """Return the value for the label."""
         if value in self._known:
             return value
         if len(self._known) >= self._limit or not value or len(value) > 63:
@@ -81,7 +80,6 @@ class DepthFigures:
         self._at = 0.0
 
     def set(self, depth: Depth) -> None:
-        """Show these figures."""
         self._depth, self._at = depth, self._monotonic()
 
     def clear(self) -> None:

@@ -21,7 +21,6 @@ from kube_job_runner.telemetry import safetext
 
 
 def get_logger(name: str) -> Any:
-    """Return the structured logger of a module."""
     return structlog.get_logger(name)
 
 
@@ -68,7 +67,6 @@ class _CleanFormatter(logging.Formatter):
         self._cleaner = cleaner
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a record."""
         return self._cleaner.text(super().format(record))
 
 

@@ -65,7 +65,6 @@ class Output:
         self.times = Times()
 
     def write(self, data: bytes, *, at: datetime) -> None:
-        """Add printed bytes."""
         self.content += data
         self.times.note(len(self.content), at)
 
@@ -82,7 +81,6 @@ class Stamper:
         self._shown = True
 
     def feed(self, data: bytes) -> bytes:
-        """Return the text for the next bytes."""
         if self._since is None and not self._timestamps:
             return data
         parts: list[bytes] = []

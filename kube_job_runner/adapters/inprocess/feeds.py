@@ -103,12 +103,10 @@ class Feed(Generic[SeenT]):
         self.push(seen)
 
     def push(self, seen: SeenT) -> None:
-        """Give a change to every watcher."""
         for watcher in self._watchers:
             watcher.push(seen)
 
     def publish(self, seen: SeenT) -> None:
-        """Store a change and tell every watcher of it."""
         self.store(seen)
         self.announce(seen)
 

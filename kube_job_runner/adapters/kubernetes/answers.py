@@ -52,7 +52,6 @@ class Answer(msgspec.Struct):
 
     @property
     def ok(self) -> bool:
-        """Whether the request was carried out."""
         return 200 <= self.status < 300
 
     @property

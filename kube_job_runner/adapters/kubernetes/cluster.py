@@ -19,14 +19,13 @@ from kube_job_runner.adapters.kubernetes import (
     inventory,
     manifest,
     pod_logs,
-    watched_kind,
+    watched_namespace,
 )
 from kube_job_runner.adapters.kubernetes.answers import Answer
 from kube_job_runner.adapters.kubernetes.client import Client
 from kube_job_runner.adapters.kubernetes.decode import Facts, Item
 from kube_job_runner.adapters.kubernetes.informer import Informer
-from kube_job_runner.adapters.kubernetes.watched_kind import Kind, WatchedKind
-from kube_job_runner.adapters.kubernetes.watched_namespace import Tuning, WatchContext, WatchStats
+from kube_job_runner.adapters.kubernetes.watched_namespace import Kind, Tuning, WatchContext, WatchedKind, WatchStats
 from kube_job_runner.domain import names
 from kube_job_runner.domain.errors import NameTaken, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts
@@ -177,13 +176,13 @@ class KubernetesCluster:
     # -- watcher and logs --------------------------------------------------------------------------------------------
 
     def watch_jobs(self) -> AsyncGenerator[WatchEvent]:
-        return self._watch(watched_kind.JOBS)
+        return self._watch(watched_namespace.JOBS)
 
     def watch_pods(self) -> AsyncGenerator[WatchEvent]:
-        return self._watch(watched_kind.PODS)
+        return self._watch(watched_namespace.PODS)
 
     def watch_events(self) -> AsyncGenerator[WatchEvent]:
-        return self._watch(watched_kind.EVENTS)
+        return self._watch(watched_namespace.EVENTS)
 
     async def _watch(self, kind: WatchedKind[Facts]) -> AsyncGenerator[WatchEvent]:
         context: WatchContext[Facts] = WatchContext(

@@ -31,7 +31,6 @@ def _number(text: str | None) -> int:
 
 
 def conditions(found: list[api_objects.Condition] | None) -> tuple[Condition, ...]:
-    """Return the conditions of an object."""
     return tuple(
         Condition(c.type or "", c.status or "", clean(c.reason), clean(c.message), c.last_transition_time)
         for c in found or ()
@@ -67,7 +66,6 @@ def _container(status: api_objects.ContainerStatus, *, init: bool, sidecar: bool
 
 
 def job_facts(job: api_objects.Job | api_objects.Bare, *, gone: bool = False) -> JobFacts:
-    """Return the facts of a Job."""
     meta = job.metadata
     status = (job.status if isinstance(job, api_objects.Job) else None) or api_objects.JobStatus()
     return JobFacts(

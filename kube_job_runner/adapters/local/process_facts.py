@@ -9,8 +9,8 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from kube_job_runner.domain.facts import Condition, ContainerFacts, JobFacts, PodFacts
-from kube_job_runner.domain.names import MAIN_CONTAINER
+from kube_job_runner.adapters.inprocess import pod_states
+from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
 
 LOST_CODE = 137
 START_CODE = 128
@@ -32,62 +32,24 @@ def waits_for_slot(pod: PodFacts, *, running: int, at: datetime) -> PodFacts:
 
 def scheduled(pod: PodFacts, *, node: str, at: datetime) -> PodFacts:
     """Return a pod whose process is about to be started."""
-    container = ContainerFacts(name=MAIN_CONTAINER, state="waiting", reason="ContainerCreating")
-    condition = Condition(type="PodScheduled", at=at)
-    return replace(pod, phase="Pending", node=node, conditions=(condition,), containers=(container,))
-
-
-def waits(pod: PodFacts, *, reason: str, message: str) -> PodFacts:
-    """Return a pod whose container cannot be created, for a reason with which a kubelet would retry."""
-    container = ContainerFacts(name=MAIN_CONTAINER, state="waiting", reason=reason, message=message)
-    return replace(pod, phase="Pending", containers=(container,))
-
-
-def runs(pod: PodFacts, *, at: datetime) -> PodFacts:
-    """Return a pod whose process runs."""
-    container = ContainerFacts(name=MAIN_CONTAINER, state="running", started_at=at)
-    return replace(pod, phase="Running", containers=(container,))
+    placed = replace(pod, phase="Pending", node=node, conditions=(Condition(type="PodScheduled", at=at),))
+    return pod_states.waiting(placed, reason="ContainerCreating")
 
 
 def refused(pod: PodFacts, *, message: str, at: datetime) -> PodFacts:
     """Return a pod whose program could not be started (containerd: StartError, 128)."""
-    container = ContainerFacts(
-        name=MAIN_CONTAINER,
-        state="terminated",
-        reason="StartError",
-        message=message,
-        exit_code=START_CODE,
-        finished_at=at,
-    )
-    return replace(pod, phase="Failed", containers=(container,))
+    return pod_states.terminated(pod, code=START_CODE, reason="StartError", message=message, at=at)
 
 
 def ended(pod: PodFacts, *, code: int, signal: int, at: datetime) -> PodFacts:
     """Return a pod whose process has ended with `code`; `signal` is 0 unless one killed it."""
-    container = ContainerFacts(
-        name=MAIN_CONTAINER,
-        state="terminated",
-        reason="Error" if code else "Completed",
-        exit_code=code,
-        signal=signal or None,
-        started_at=_started_at(pod),
-        finished_at=at,
-    )
-    return replace(pod, phase="Failed" if code else "Succeeded", containers=(container,))
+    reason = "Error" if code else "Completed"
+    return pod_states.terminated(pod, code=code, reason=reason, signal=signal or None, at=at)
 
 
 def lost(pod: PodFacts, *, message: str, at: datetime) -> PodFacts:
     """Return a pod whose process ended in an unknown way (kubelet: ContainerStatusUnknown, 137)."""
-    container = ContainerFacts(
-        name=MAIN_CONTAINER,
-        state="terminated",
-        reason="ContainerStatusUnknown",
-        message=message,
-        exit_code=LOST_CODE,
-        started_at=_started_at(pod),
-        finished_at=at,
-    )
-    return replace(pod, phase="Failed", containers=(container,))
+    return pod_states.terminated(pod, code=LOST_CODE, reason="ContainerStatusUnknown", message=message, at=at)
 
 
 def job_ended(job: JobFacts, *, succeeded: bool, at: datetime) -> JobFacts:
@@ -99,8 +61,3 @@ def job_ended(job: JobFacts, *, succeeded: bool, at: datetime) -> JobFacts:
         text = "Job has reached the specified backoff limit"
         kinds, reason = ("FailureTarget", "Failed"), "BackoffLimitExceeded"
     return replace(job, conditions=tuple(Condition(kind, "True", reason, text, at) for kind in kinds))
-
-
-def _started_at(pod: PodFacts) -> datetime | None:
-    container = pod.container(MAIN_CONTAINER)
-    return container.started_at if container else None

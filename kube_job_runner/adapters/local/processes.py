@@ -33,13 +33,9 @@ class Report(msgspec.Struct, frozen=True):
 class Listener(Protocol):
     """Receives the reports about processes, on the event loop and in the order of the events."""
 
-    def process_started(self, uid: str) -> None:
-        """The program runs."""
-        ...
+    def process_started(self, uid: str) -> None: ...
 
-    def process_refused(self, uid: str, error: str) -> None:
-        """The program could not be started."""
-        ...
+    def process_refused(self, uid: str, error: str) -> None: ...
 
     def process_ended(self, uid: str, *, code: int, signal: int) -> None:
         """The process and all its children have ended. `signal` is 0 if no signal killed it."""
@@ -64,7 +60,6 @@ class Processes:
 
     @property
     def shim_pid(self) -> int | None:
-        """The process id of the shim, or None."""
         return self._shim.pid if self._shim is not None else None
 
     async def start(self, uid: str, *, argv: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path) -> None:

@@ -43,11 +43,9 @@ class Record(msgspec.Struct, kw_only=True):
 
     @property
     def uid(self) -> str:
-        """The uid of the cluster job."""
         return self.job.uid
 
     def owned_job(self) -> OwnedObject:
-        """Return its Job as an inventory lists it."""
         return OwnedObject(
             kind="Job",
             namespace=self.namespace,
@@ -61,7 +59,6 @@ class Record(msgspec.Struct, kw_only=True):
         )
 
     def owned_pod(self) -> OwnedObject:
-        """Return its pod as an inventory lists it."""
         pod = self.pod
         owned = self.owned_job()
         return replace(owned, kind="Pod", name=pod.name, uid=pod.uid, owner_uid=self.job.uid, deleting=pod.deleting)
@@ -88,7 +85,6 @@ class Folder:
         self._decoder = msgspec.json.Decoder(Record)
 
     def log_path(self, uid: str) -> Path:
-        """Return the path of a job's log."""
         return self._root / uid / "log"
 
     def work_path(self, uid: str) -> Path:

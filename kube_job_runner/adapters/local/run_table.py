@@ -31,11 +31,9 @@ class RunTable:
         self._version = 0
 
     def job_named(self, namespace: str, cluster_name: str) -> Record | None:
-        """Return the run whose Job has this name, or None."""
         return self.by_uid.get(self._uid_by_name.get((namespace, cluster_name), ""))
 
     def pod_named(self, namespace: str, pod_name: str) -> Record | None:
-        """Return the run whose pod has this name, or None."""
         return self.by_uid.get(self._uid_by_pod.get((namespace, pod_name), ""))
 
     def next_version(self) -> int:
@@ -73,13 +71,11 @@ class RunTable:
         self.job_feed.publish(_seen_job(record))
 
     def set_job(self, record: Record, job: JobFacts) -> None:
-        """Change the facts of the Job."""
         record.job = replace(job, resource_version=self.next_version())
         self._save(record)
         self.job_feed.publish(_seen_job(record))
 
     def set_pod(self, record: Record, pod: PodFacts) -> None:
-        """Change the facts of the pod."""
         record.pod = replace(pod, resource_version=self.next_version())
         self._save(record)
         self.pod_feed.publish(_seen_pod(record))

@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from kube_job_runner.adapters.inprocess import pod_states
 from kube_job_runner.adapters.inprocess.captured_output import FileTimes
 from kube_job_runner.adapters.local import launch, log_files, process_facts
 from kube_job_runner.adapters.local.processes import Processes
@@ -124,7 +125,7 @@ class Runs:
 
     def process_started(self, uid: str) -> None:
         record = self.table.by_uid[uid]
-        self.table.set_pod(record, process_facts.runs(record.pod, at=self._clock.now()))
+        self.table.set_pod(record, pod_states.running(record.pod, at=self._clock.now()))
 
     def process_refused(self, uid: str, error: str) -> None:
         record = self.table.by_uid[uid]
@@ -159,7 +160,7 @@ class Runs:
                 self.table.set_pod(record, pod)
                 self._spawn(self._launch(record, planned))
             elif planned.waits:
-                pod = process_facts.waits(pod, reason=planned.reason, message=planned.message)
+                pod = pod_states.waiting(pod, reason=planned.reason, message=planned.message)
                 self.table.set_pod(record, pod)
             else:
                 pod = process_facts.refused(pod, message=planned.message, at=self._clock.now())

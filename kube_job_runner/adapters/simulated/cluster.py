@@ -65,11 +65,9 @@ class SimulatedCluster:
     # -- time --------------------------------------------------------------------------------------------------------
 
     def advance(self, seconds: float) -> None:
-        """Move time; see `Schedule.advance`."""
         self._schedule.advance(seconds)
 
     def fire_due(self) -> int:
-        """Do the steps that are due; return how many."""
         return self._schedule.fire_due()
 
     @property
@@ -78,7 +76,6 @@ class SimulatedCluster:
         return self._schedule.next_due
 
     async def run(self) -> None:
-        """Follow the clock until cancelled."""
         await self._schedule.run()
 
     def start(self) -> None:
@@ -87,7 +84,6 @@ class SimulatedCluster:
             self._running = asyncio.get_running_loop().create_task(self.run(), name="simulated-cluster")
 
     async def close(self) -> None:
-        """Stop following the clock."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait({self._running})
@@ -253,7 +249,6 @@ class SimulatedCluster:
 
     @property
     def pod_feed(self) -> FaultyFeed[SeenPod]:
-        """The feed of pods, with its faults."""
         return self._world.pod_feed
 
     def disconnect_watches(self) -> None:

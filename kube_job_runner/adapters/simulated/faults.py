@@ -38,7 +38,6 @@ class Faults:
         self.choose: Callable[[Operation], Fault | None] | None = None
 
     def add(self, operation: Operation, fault: Fault, *, times: int) -> None:
-        """Give a fault to the next `times` calls of an operation."""
         self._waiting.setdefault(operation, deque()).extend([fault] * times)
 
     async def call(self, operation: Operation, act: Callable[[], ResultT]) -> ResultT:
@@ -76,7 +75,6 @@ class FaultyFeed(Feed[SeenT]):
             self._held = []
 
     def release(self) -> None:
-        """Give the watchers the changes that were held back."""
         held, self._held = self._held or [], None
         for seen in held:
             self.announce(seen)
@@ -87,7 +85,6 @@ class FaultyFeed(Feed[SeenT]):
         super().relist()
 
     def announce(self, seen: SeenT) -> None:
-        """Tell every watcher, now or later."""
         if self._held is not None:
             self._held.append(seen)
         elif self.delay_seconds:

@@ -29,7 +29,6 @@ class History:
         """The most cluster jobs that an attempt ever had at once. The promise is 1."""
 
     def created(self, job: ClusterJob, uid: str) -> None:
-        """Count a create."""
         key = (job.job_id, job.attempt)
         living = self.alive.setdefault(key, set())
         living.add(uid)
@@ -38,12 +37,10 @@ class History:
             self.most_alive[key] = max(self.most_alive[key], len(living))
 
     def deleted(self, uid: str) -> None:
-        """Count a delete request."""
         if self._keep:
             self.deletes[uid] += 1
 
     def started(self, job: ClusterJob) -> None:
-        """Count the start of a container."""
         if self._keep:
             self.starts[job.job_id, job.attempt] += 1
 

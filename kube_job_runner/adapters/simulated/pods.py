@@ -6,9 +6,9 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from kube_job_runner.adapters.inprocess import pod_states
 from kube_job_runner.adapters.simulated.script import Script
-from kube_job_runner.domain.facts import Condition, ContainerFacts, JobFacts, PodFacts
-from kube_job_runner.domain.names import MAIN_CONTAINER
+from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
 
 NODE = "sim-node-0"
 UNSCHEDULABLE_MESSAGE = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available"
@@ -28,34 +28,6 @@ def unschedulable(pod: PodFacts, *, at: datetime) -> PodFacts:
     return replace(pod, conditions=(unscheduled,))
 
 
-def waiting(pod: PodFacts, *, reason: str, message: str = "") -> PodFacts:
-    """Return a pod whose container waits."""
-    return replace(
-        pod, containers=(ContainerFacts(name=MAIN_CONTAINER, state="waiting", reason=reason, message=message),)
-    )
-
-
-def running(pod: PodFacts, *, at: datetime) -> PodFacts:
-    """Return a pod whose container runs."""
-    container = ContainerFacts(name=MAIN_CONTAINER, state="running", started_at=at)
-    return replace(pod, phase="Running", containers=(container,))
-
-
-def terminated(pod: PodFacts, *, code: int, reason: str, message: str = "", at: datetime) -> PodFacts:
-    """Return a pod whose container has ended."""
-    main = pod.container(MAIN_CONTAINER)
-    container = ContainerFacts(
-        name=MAIN_CONTAINER,
-        state="terminated",
-        reason=reason,
-        message=message,
-        exit_code=code,
-        started_at=main.started_at if main else None,
-        finished_at=at,
-    )
-    return replace(pod, phase="Failed" if code else "Succeeded", containers=(container,))
-
-
 def finished(pod: PodFacts, script: Script, *, at: datetime) -> PodFacts:
     """Return a pod that ended as its script says."""
     if script.mode == "evicted":
@@ -65,17 +37,17 @@ def finished(pod: PodFacts, script: Script, *, at: datetime) -> PodFacts:
             message="The node was low on resource: memory.",
             conditions=(*pod.conditions, Condition("DisruptionTarget", "True", "TerminationByKubelet", at=at)),
         )
-        return terminated(pod, code=137, reason="Error", at=at)
+        return pod_states.terminated(pod, code=137, reason="Error", at=at)
     reason = (script.reason or "Error") if script.exit_code else "Completed"
-    return terminated(pod, code=script.exit_code, reason=reason, message=script.message, at=at)
+    return pod_states.terminated(pod, code=script.exit_code, reason=reason, message=script.message, at=at)
 
 
 def stopped(pod: PodFacts, *, code: int, at: datetime) -> PodFacts:
     """Return a pod that was deleted. If it had not started, it ends as ContainerStatusUnknown (kubelet_pods.go)."""
     if pod.phase == "Pending":
         message = "The container could not be located when the pod was terminated"
-        return terminated(pod, code=137, reason="ContainerStatusUnknown", message=message, at=at)
-    return terminated(pod, code=code, reason="Error" if code else "Completed", at=at)
+        return pod_states.terminated(pod, code=137, reason="ContainerStatusUnknown", message=message, at=at)
+    return pod_states.terminated(pod, code=code, reason="Error" if code else "Completed", at=at)
 
 
 def criteria_met(job: JobFacts, *, succeeded: bool, at: datetime) -> JobFacts:

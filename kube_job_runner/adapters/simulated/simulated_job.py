@@ -31,7 +31,6 @@ class SimulatedJob:
         return not self.facts.gone and not self.facts.deleting
 
     def owned_job(self) -> OwnedObject:
-        """Return the Job as an inventory lists it."""
         return OwnedObject(
             kind="Job",
             namespace=self.job.namespace,
@@ -45,7 +44,6 @@ class SimulatedJob:
         )
 
     def owned_pod(self) -> OwnedObject | None:
-        """Return the pod as an inventory lists it, or None."""
         pod = self.pod
         if pod is None or pod.gone:
             return None

@@ -27,7 +27,6 @@ class SteppedClock:
         self._elapsed_seconds = 0.0
 
     def now(self) -> datetime:
-        """Return the start time plus all moves."""
         return self._start + timedelta(seconds=self._elapsed_seconds)
 
     def monotonic(self) -> float:
@@ -54,7 +53,6 @@ class Schedule:
         self._planned.set()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for simulated time to pass."""
         done = asyncio.get_running_loop().create_future()
         self.after(seconds, lambda: None if done.done() else done.set_result(None))
         await done

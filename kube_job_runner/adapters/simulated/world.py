@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
+from kube_job_runner.adapters.inprocess import pod_states
 from kube_job_runner.adapters.inprocess.feeds import EventFeed, gone
 from kube_job_runner.adapters.simulated import pods
 from kube_job_runner.adapters.simulated.faults import FaultyFeed
@@ -162,24 +163,24 @@ class World:
             return
         if script.mode == "configerror":
             self._set_pod(
-                sim, pods.waiting(pod, reason="CreateContainerConfigError", message='secret "nope" not found')
+                sim, pod_states.waiting(pod, reason="CreateContainerConfigError", message='secret "nope" not found')
             )
         elif script.mode == "waiting":
-            self._set_pod(sim, pods.waiting(pod, reason=script.waiting_reason, message=script.waiting_message))
+            self._set_pod(sim, pod_states.waiting(pod, reason=script.waiting_reason, message=script.waiting_message))
         elif script.mode == "imagepull":
             image = sim.job.spec.image
             text = f"failed to pull image {image}: {script.image_error}"
-            self._set_pod(sim, pods.waiting(pod, reason="ErrImagePull", message=text))
+            self._set_pod(sim, pod_states.waiting(pod, reason="ErrImagePull", message=text))
             self.emit(sim, reason="Failed", message=text)
             self._later(PULL_BACKOFF_SECONDS, self._back_off, sim)
         else:
-            self._set_pod(sim, pods.waiting(pod, reason="ContainerCreating"))
+            self._set_pod(sim, pod_states.waiting(pod, reason="ContainerCreating"))
 
     def _back_off(self, sim: SimulatedJob) -> None:
         pod = sim.pod
         if pod is not None and pod.phase == "Pending" and not pod.deleting and not pod.gone:
             text = f'Back-off pulling image "{sim.job.spec.image}": ErrImagePull: {sim.script.image_error}'
-            self._set_pod(sim, pods.waiting(pod, reason="ImagePullBackOff", message=text))
+            self._set_pod(sim, pod_states.waiting(pod, reason="ImagePullBackOff", message=text))
 
     def _start(self, sim: SimulatedJob) -> None:
         pod, script = sim.pod, sim.script
@@ -188,7 +189,7 @@ class World:
         self._history.started(sim.job)
         if script.log:
             sim.output.write(script.log, at=self._now())
-        self._set_pod(sim, pods.running(pod, at=self._now()))
+        self._set_pod(sim, pod_states.running(pod, at=self._now()))
         if script.run_seconds is not None:
             self._later(script.run_seconds, lambda sim: self.end(sim, script), sim)
 
@@ -199,7 +200,7 @@ class World:
         program = (*sim.job.spec.command, *sim.job.spec.args, "main")[0]
         text = f'exec: "{program}": executable file not found in $PATH'
         at = self._now()
-        self._set_pod(sim, pods.terminated(pod, code=128, reason="StartError", message=text, at=at))
+        self._set_pod(sim, pod_states.terminated(pod, code=128, reason="StartError", message=text, at=at))
         self._meet_criteria_soon(sim)
 
     def _stopped(self, sim: SimulatedJob, code: int) -> None:
