@@ -1,7 +1,5 @@
 """kube-job-runner: run any container to completion on Kubernetes, and always know the truth about it."""
 
-from __future__ import annotations
-
 import importlib
 
 __version__ = "0.1.0"

@@ -5,8 +5,6 @@ second does not cost one request a second. An object is put before its row is co
 object that the next commit of the same chunk overwrites, but never a row without its body.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Kinds of adapters: the clusters that KJR_CLUSTER can name, and the queues outside the database that KJR_QUEUE can name."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 

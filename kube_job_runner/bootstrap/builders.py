@@ -1,7 +1,5 @@
 """The parts of a process, and the builders of its services from them, by explicit arguments."""
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 import datetime as dt

@@ -1,7 +1,5 @@
 """The functions behind the commands of the server: `kjr up`, `serve`, `migrate`, `queue`, `token` and `doctor`."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar

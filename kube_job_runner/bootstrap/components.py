@@ -3,8 +3,6 @@
 `tests/unit/bootstrap/test_components.py` compares the rows with the rights in PostgreSQL, the chart and the documentation.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Checks of `kjr doctor`: everything that the components of this installation need."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 
 from kube_job_runner.adapters import postgres

@@ -1,7 +1,5 @@
 """The life of a process: its event loop, its signals, and the end of all components when one of them fails."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import gc

@@ -1,7 +1,5 @@
 """Failure rules of an installation, read from a file by the server and by `kjr classify`."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A process with components: opens their connections, runs them to the end, closes what it opened."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time

@@ -1,7 +1,5 @@
 """Tracing of a process, where the environment asks for it."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection

@@ -1,7 +1,5 @@
 """Reports errors: one message on stderr, and an exit code."""
 
-from __future__ import annotations
-
 import sys
 
 from kube_job_runner.cli import exitcodes, invocation

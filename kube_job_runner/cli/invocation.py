@@ -74,7 +74,6 @@ def color_allowed(flag: bool | None) -> bool:
 
 
 def current() -> Invocation:
-    """Return the invocation that is running."""
     invocation: Any = click.get_current_context().find_root().obj
     assert isinstance(invocation, Invocation)
     return invocation

@@ -3,8 +3,6 @@
 `kjr --help` prints the table without importing a verb, so it is fast whatever the verbs import.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """Options that several verbs share, and types of option values: durations, KEY=VALUE pairs."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any, TypeVar

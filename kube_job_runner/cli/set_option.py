@@ -1,7 +1,5 @@
 """The option `--set PATH=VALUE` of run, submit and rerun. The grammar of the paths is that of `domain/spec/changes.py`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any

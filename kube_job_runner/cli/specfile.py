@@ -1,7 +1,5 @@
 """Reads job specs from files: YAML or JSON, one or many, with durations such as `10m`."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Iterator

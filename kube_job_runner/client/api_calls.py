@@ -1,7 +1,5 @@
 """The HTTP calls of the API without I/O: the request of each call, and the reader of its answer. Both clients share them."""
 
-from __future__ import annotations
-
 import functools
 import os
 import re

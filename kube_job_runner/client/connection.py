@@ -4,8 +4,6 @@ The file is `<data dir>/connection.json`, `{"url": ..., "token": ...}`, and only
 KJR_DATA_DIR, or the same XDG default as in the settings of the server.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import os
 from collections.abc import Mapping

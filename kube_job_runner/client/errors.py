@@ -10,8 +10,6 @@ ClientError
   WaitTimeout          the job has not ended within the time to wait
 """
 
-from __future__ import annotations
-
 from kube_job_runner.client.models import Job, Problem
 
 

@@ -1,7 +1,5 @@
 """Settings of the link to the server: its address, how long calls are retried, and the options of httpx2."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Callable, Iterable
 from typing import Any

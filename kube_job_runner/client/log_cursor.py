@@ -9,8 +9,6 @@ A server without frames sends plain bytes. Then the log is read again from its s
 delivered. With a tail, the last delivered bytes are searched instead. This may repeat lines, but it loses none.
 """
 
-from __future__ import annotations
-
 import codecs
 from collections.abc import Iterator
 from typing import Literal, TypedDict, Unpack

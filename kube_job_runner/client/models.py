@@ -4,8 +4,6 @@ Only the identity of an object is required. States are plain strings. `raw` keep
 pass on fields that it does not know.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar

@@ -4,8 +4,6 @@ Every call can be repeated. Reads change nothing, a submit has an idempotency ke
 lost answer is retried like a refused connection.
 """
 
-from __future__ import annotations
-
 import email.utils
 import random
 import ssl

@@ -12,8 +12,6 @@ database keeps its term: it cannot write anyway, and if nobody took over, nothin
 of the last one.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """log-collector: reads logs from the cluster, alone, and stores them before their cluster jobs are deleted."""
 
-from __future__ import annotations
-
 import asyncio
 
 from kube_job_runner.components import loops

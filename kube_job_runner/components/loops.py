@@ -1,7 +1,5 @@
 """Loops of components: repeat with backoff, run beside each other, stop on request."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine

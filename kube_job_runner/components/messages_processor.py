@@ -1,7 +1,5 @@
 """messages-processor: reads the queue, creates and deletes cluster jobs, and alone writes the state of a job after submit."""
 
-from __future__ import annotations
-
 import asyncio
 
 from kube_job_runner.components import loops

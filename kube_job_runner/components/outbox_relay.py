@@ -1,7 +1,5 @@
 """outbox-relay: sends messages from the outbox in the database to the queue outside it, and measures that queue."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

@@ -1,7 +1,5 @@
 """Probes: health and metrics of a process without web-server, on a port of their own."""
 
-from __future__ import annotations
-
 import asyncio
 
 from kube_job_runner.services.readiness import Readiness

@@ -1,7 +1,5 @@
 """sweeper: sends a `Check` for every due job, removes what is old, and compares the store with the cluster."""
 
-from __future__ import annotations
-
 import asyncio
 
 from kube_job_runner.components import loops

@@ -1,7 +1,5 @@
 """job-status-processor and pod-events-processor: watch Jobs or Pods, and report what they see to the queue."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """web-server: takes job requests, stores them, and answers for their status."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine

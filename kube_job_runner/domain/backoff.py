@@ -3,8 +3,6 @@
 The only owner of this arithmetic in the server. The client has its own, because it imports nothing of the server.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 

@@ -4,8 +4,6 @@ A handler raises `TemporaryError` or `PermanentError`; any other exception is a 
 message.
 """
 
-from __future__ import annotations
-
 
 class KjrError(Exception):
     """Something went wrong in kube-job-runner."""

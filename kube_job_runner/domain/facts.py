@@ -6,8 +6,6 @@ Of events only the newest are kept, by resource version: it grows with every cha
 wrote may go back. So this cut is a join too.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Literal, TypeVar
 

@@ -1,7 +1,5 @@
 """The rows of a job: the job itself, its attempts, its transitions and its anomalies; and how a spec becomes a job."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID

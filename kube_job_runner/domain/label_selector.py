@@ -4,8 +4,6 @@ Source: labels.Parse, apimachinery/pkg/labels/selector.go. Commas join requireme
 without the key. The patterns of keys and values are IsQualifiedName and IsValidLabelValue.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -4,8 +4,6 @@ Every field is a setting: `KJR_` and its name, or the `name=` of the field where
 settings is made from the texts below the fields.
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import msgspec

@@ -4,8 +4,6 @@ A name in the imperative asks for work. A name in the past tense reports what ha
 once and in any order. So each one means only: look at this job again, and know this much more.
 """
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """Ids and names of jobs, attempts and cluster jobs, and the labels that connect them."""
 
-from __future__ import annotations
-
 import base64
 import os
 import re

@@ -4,8 +4,6 @@ Two locks hold the program to this table: `DecisionBuilder.move` raises on any o
 refuse it (ADR 23). `docs/reference/states.md` is written from the table.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal

@@ -4,8 +4,6 @@ Every adapter of a port passes the same suite in `tests/contract/`. An adapter r
 exceptions of its libraries never leave it. A port that joins others is what an adapter offers; callers take its parts.
 """
 
-from __future__ import annotations
-
 from kube_job_runner.ports.clusters import (
     Cluster,
     ClusterInventory,

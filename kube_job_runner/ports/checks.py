@@ -1,7 +1,5 @@
 """Checks of an installation, as `kjr doctor` makes them: their results, each with a remedy."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import msgspec

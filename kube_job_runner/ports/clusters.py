@@ -1,7 +1,5 @@
 """Ports of the cluster: create and delete, watch, read logs, list what is ours."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol

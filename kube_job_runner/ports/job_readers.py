@@ -1,7 +1,5 @@
 """Ports for reading jobs: the endpoints of the API, explanations, and long polls."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Ports of the log store, split by user: the log-collector, readers, and the sweeper."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol

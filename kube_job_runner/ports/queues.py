@@ -1,7 +1,5 @@
 """Ports of the queue: at-least-once delivery, the queue outside the database, and hints that something came."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager

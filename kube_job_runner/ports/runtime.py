@@ -4,8 +4,6 @@ Tests inject clocks to own time. Of each component that watches or sweeps, one p
 by. Where tracing is off there is no tracer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol

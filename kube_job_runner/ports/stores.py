@@ -1,7 +1,5 @@
 """Ports for writing the store: submit, process, observe, sweep, reconcile, tokens, health."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol

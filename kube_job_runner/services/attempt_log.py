@@ -4,8 +4,6 @@ An attempt that has ended costs one request per container. One that runs for lon
 stopped is followed.
 """
 
-from __future__ import annotations
-
 import asyncio
 from uuid import UUID
 

@@ -4,8 +4,6 @@ One task per process waits for hints and polls the versions of everything that i
 long polls cost the database one small query per change or second.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Hashable

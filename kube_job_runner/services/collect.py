@@ -4,8 +4,6 @@ An attempt is on the list in the store from its start until its log is stored or
 run out, and the next collector continues from what is stored.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import uuid

@@ -1,7 +1,5 @@
 """Reads the log of one container to its end, with retries, until it is complete or lost with a reason."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable

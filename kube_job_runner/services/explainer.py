@@ -3,8 +3,6 @@
 Everything comes from rows, so a job can be explained long after its cluster objects are gone.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime

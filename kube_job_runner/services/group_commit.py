@@ -4,8 +4,6 @@ A caller puts its item into a queue. Whichever committer is free takes all that 
 committed at once; under load the batches grow by themselves.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence

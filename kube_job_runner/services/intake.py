@@ -3,8 +3,6 @@
 A request with an idempotency key stores its answer beside the job. The same request gets that answer again.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime

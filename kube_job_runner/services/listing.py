@@ -1,7 +1,5 @@
 """Lists of jobs: filters, and pages with cursors."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import re

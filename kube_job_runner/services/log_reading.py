@@ -4,8 +4,6 @@ All followers share one task that polls the versions of their logs. So a thousan
 for each change or second, and each holds only a few chunks in memory.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import datetime
 from uuid import UUID

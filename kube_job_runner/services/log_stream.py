@@ -1,7 +1,5 @@
 """Streams one container's log from the cluster into chunks, without the lines that are stored already."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator

@@ -4,8 +4,6 @@ Each list is compared with the cluster jobs that the store knows, so a cluster j
 noticed. What the store knows is read before the list begins. What it knew then, and a complete list does not hold, is gone.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections import OrderedDict

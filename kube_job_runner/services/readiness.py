@@ -1,7 +1,5 @@
 """Readiness of a process, and the depth of the queue. The database is asked seldom, however often somebody asks us."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping
 

@@ -6,8 +6,6 @@ it deletes by uid, a limited number in one round, only what carries our own inst
 and only when the rows still say so right before. Two at once do no harm.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID

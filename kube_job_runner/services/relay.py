@@ -5,8 +5,6 @@ relay held comes back when its lease ends. A crash between the send and the remo
 loses one.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Simulates a retry policy: what it would have decided about recorded attempts, or about invented failures."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID

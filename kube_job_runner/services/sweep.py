@@ -3,8 +3,6 @@
 Jobs, their history, their logs, dead letters and idempotency keys are removed each after its own time.
 """
 
-from __future__ import annotations
-
 from kube_job_runner import ports
 from kube_job_runner.settings.groups import RetentionSettings
 from kube_job_runner.telemetry import loggers, metrics

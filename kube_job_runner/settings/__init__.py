@@ -4,8 +4,6 @@
 programs have named. Each group is taken as it is by the part of the server that it is for.
 """
 
-from __future__ import annotations
-
 from kube_job_runner.settings.groups import Settings
 from kube_job_runner.settings.standard_variables import (
     KubernetesEnvironment,

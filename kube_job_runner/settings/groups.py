@@ -5,8 +5,6 @@ variable is `KJR_` and the name of the field, or the `name=` of the field where 
 from the texts below the fields.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Annotated, Literal

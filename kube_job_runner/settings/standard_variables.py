@@ -1,7 +1,5 @@
 """Standard variables of the environment, which other programs read too: Kubernetes', AWS', OpenTelemetry's; and secrets."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

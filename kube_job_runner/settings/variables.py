@@ -3,8 +3,6 @@
 Precedence: command-line flag, environment, default.
 """
 
-from __future__ import annotations
-
 import difflib
 import os
 import re
@@ -36,11 +34,9 @@ class Setting(msgspec.Struct, frozen=True):
 
     @property
     def variable(self) -> str:
-        """The environment variable."""
         return PREFIX + self.name.upper()
 
     def value(self, settings: Settings) -> Any:
-        """Return its value in these settings."""
         return getattr(getattr(settings, self.group), self.field.name)
 
 

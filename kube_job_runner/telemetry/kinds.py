@@ -1,7 +1,5 @@
 """Metric kinds: bounded labels, heartbeats, and the gauges of the queue's depth."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol

@@ -5,8 +5,6 @@ task of a component sets it, and the tasks that it starts inherit it. A line has
 A line about a job has `job_id`, and `attempt` if there is one.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import re

@@ -5,8 +5,6 @@ first values are kept, and the rest becomes `other`, so that the number of serie
 measured by one process, the sweeper, every ten seconds, and never by a scrape.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import prometheus_client

@@ -4,8 +4,6 @@ The output of a job or the answer of a server must not move the cursor, hide or 
 answer. Characters that could do so are shown as readable escapes. This module imports nothing of ours, so all may use it.
 """
 
-from __future__ import annotations
-
 import re
 
 # C0 without tab and line feed, DEL, C1; bidirectional overrides and isolates, line separators, invisible operators, BOM.

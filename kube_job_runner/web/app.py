@@ -1,7 +1,5 @@
 """The web application: the API with the use cases behind it, built from ports."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

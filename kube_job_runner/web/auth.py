@@ -1,7 +1,5 @@
 """Authentication: bearer tokens, of which the database holds only a hash, and a short cache of them in this process."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import hashlib

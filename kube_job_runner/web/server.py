@@ -1,7 +1,5 @@
 """The HTTP server: uvicorn, with the limits that it lacks, and with an end within a bound."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import socket

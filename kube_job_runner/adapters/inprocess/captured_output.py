@@ -4,8 +4,6 @@ A line has the time of the write, or of the look at its file, that first showed 
 log that is read again has the same stamps.
 """
 
-from __future__ import annotations
-
 import bisect
 import contextlib
 from array import array

@@ -5,8 +5,6 @@ A change that changes nothing is left out. An object that vanished between two l
 watchers each see everything.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping

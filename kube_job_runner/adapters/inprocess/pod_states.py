@@ -1,7 +1,5 @@
 """The states of a pod with one container, from before its start to its end. Pure."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from msgspec.structs import replace

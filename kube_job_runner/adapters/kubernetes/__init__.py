@@ -1,7 +1,5 @@
 """The Kubernetes cluster: configuration and credentials, requests, the informer, and the mapping of objects."""
 
-from __future__ import annotations
-
 from kube_job_runner.adapters.kubernetes.cluster import KubernetesCluster
 from kube_job_runner.adapters.kubernetes.connect import connect
 

@@ -3,8 +3,6 @@
 Source: batch/v1 and core/v1 of k8s.io/api, meta/v1 of k8s.io/apimachinery.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 import msgspec

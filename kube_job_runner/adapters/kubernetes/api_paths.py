@@ -1,7 +1,5 @@
 """Paths of the Kubernetes API: of a kind in a namespace or in all of them (None), or of the object with a name."""
 
-from __future__ import annotations
-
 from urllib.parse import quote
 
 

@@ -5,8 +5,6 @@ use up the first. Every request may be repeated (a create is adopted, a delete n
 was lost is tried once more at once.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable

@@ -1,7 +1,5 @@
 """`ports.Cluster` on a Kubernetes API server: one Job per attempt, and two requests per job (create, delete)."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time

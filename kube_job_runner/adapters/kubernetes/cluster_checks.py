@@ -1,7 +1,5 @@
 """Checks of a cluster for `kjr doctor`: whether it answers, its version, and our rights (SelfSubjectAccessReview)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping, Sequence
 

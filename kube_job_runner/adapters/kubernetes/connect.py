@@ -1,7 +1,5 @@
 """Builds the cluster that the settings and the environment name: finds its configuration, credentials, and client."""
 
-from __future__ import annotations
-
 import os
 import time
 from datetime import UTC, datetime

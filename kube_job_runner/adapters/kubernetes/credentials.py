@@ -4,8 +4,6 @@ Source of the interval: client-go reads token files again every minute (transpor
 projected token after 80 % of its lifetime, so a token that was read a minute ago is still valid.
 """
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Callable
 from typing import Protocol

@@ -4,8 +4,6 @@ Only the fields that we read are decoded, and everything else is skipped. Nothin
 or object is skipped and counted, and an object whose status cannot be read still shows that it exists.
 """
 
-from __future__ import annotations
-
 import uuid
 from typing import Any, Generic, TypeVar
 

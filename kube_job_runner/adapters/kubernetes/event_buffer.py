@@ -1,7 +1,5 @@
 """The bounded queue between the tasks of an informer and its consumer."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import Iterable

@@ -3,8 +3,6 @@
 Source: the client.authentication.k8s.io API, v1 and v1beta1, and client-go's plugin/pkg/client/auth/exec.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import shutil

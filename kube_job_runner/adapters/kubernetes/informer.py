@@ -9,8 +9,6 @@ Three loops, one inside the other, each with one reason to begin again:
 Each namespace is listed and watched by itself, and none waits for another. `Listed` reports each by itself.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from typing import Generic

@@ -3,8 +3,6 @@
 Source: Kubernetes API concepts, "Metadata-only fetches" (PartialObjectMetadata of meta.k8s.io/v1).
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator
 from typing import Literal
 from urllib.parse import quote

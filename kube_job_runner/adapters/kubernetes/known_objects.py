@@ -1,7 +1,5 @@
 """The objects of one namespace that an informer has reported: nothing is reported twice, and what vanished is noticed."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta

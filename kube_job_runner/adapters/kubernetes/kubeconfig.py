@@ -5,8 +5,6 @@ of a list are skipped, and a relative path belongs to the file that contains it.
 options. An option that we do not support is refused and not ignored: we must not act as somebody else than the file says.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 from collections.abc import Sequence

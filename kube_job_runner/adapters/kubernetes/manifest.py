@@ -4,8 +4,6 @@ It is an allow-list: only fields of `JobSpec`, and fields that we always set, ca
 settings are in docs/adr/0004-own-kubernetes-client.md.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -1,7 +1,5 @@
 """From objects of the Kubernetes API to facts. A missing or null field becomes the default of its fact."""
 
-from __future__ import annotations
-
 import uuid
 
 from kube_job_runner.adapters.kubernetes import api_objects

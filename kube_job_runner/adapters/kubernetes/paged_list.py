@@ -3,8 +3,6 @@
 Source: Kubernetes API concepts, "Retrieving large results sets in chunks" and "Resource versions".
 """
 
-from __future__ import annotations
-
 import msgspec
 
 from kube_job_runner.adapters.kubernetes.decode import Facts, Page

@@ -1,7 +1,5 @@
 """Reads the live log of a container: the kubelet's stream, through the API server."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime

@@ -3,8 +3,6 @@
 Certificates and keys are kept as sources and not as bytes, because their files rotate while we run.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ipaddress
 from pathlib import Path

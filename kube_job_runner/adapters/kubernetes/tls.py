@@ -3,8 +3,6 @@
 A context is never changed: open connections keep the old one, and new requests use the new one.
 """
 
-from __future__ import annotations
-
 import os
 import ssl
 import tempfile

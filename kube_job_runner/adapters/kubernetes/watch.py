@@ -7,8 +7,6 @@ only after a 410, in either of its forms, or if the answers are no watch again a
 Source: Kubernetes API concepts, "Efficient detection of changes" and "Watch bookmarks".
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import AsyncGenerator
 

@@ -1,7 +1,5 @@
 """One kind in one namespace that an informer watches: its requests, its known objects, and the pauses between tries."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable

@@ -4,8 +4,6 @@
 `docs/adr/0007-local-processes.md`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import fcntl

@@ -4,8 +4,6 @@ A job gets `PATH` and the home folder of the runner, so that it finds the progra
 runner's environment reaches a job.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

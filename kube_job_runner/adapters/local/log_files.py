@@ -5,8 +5,6 @@ grown past the cap is cut back, from time to time, to one byte more than the cap
 is missing. Readers never show bytes behind the cap.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable

@@ -3,8 +3,6 @@
 The texts and codes are those of a kubelet with containerd, so that one failure table serves both.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from msgspec.structs import replace

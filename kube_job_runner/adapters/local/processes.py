@@ -4,8 +4,6 @@ The shim is started with the first job, and again after it died. All its process
 the end of each of them.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import socket

@@ -4,8 +4,6 @@ A record is written to a new file that replaces the old one, so a crash of ours 
 fsynced: after a power cut every local process is gone as well, and a job without a record counts as gone.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -3,8 +3,6 @@
 Every change is written to disk first and published then.
 """
 
-from __future__ import annotations
-
 from msgspec.structs import replace
 
 from kube_job_runner.adapters.inprocess.feeds import Feed, gone

@@ -4,8 +4,6 @@
 starts and ends. `remove` stops the process, and forgets the run once nothing of it is left.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import platform

@@ -11,8 +11,6 @@ Both directions use JSON lines. To the shim: {"do": "start", "id", "argv", "env"
 "signal")}.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import errno

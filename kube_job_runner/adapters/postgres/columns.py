@@ -41,7 +41,6 @@ class Column(msgspec.Struct, frozen=True):
 
     @property
     def attribute(self) -> str:
-        """The name of the attribute."""
         return self.field or self.name
 
     def encoded(self, values: Sequence[Any]) -> Sequence[Any]:

@@ -1,7 +1,5 @@
 """Checks of a database for `kjr doctor`: version, schema, rights of our role, clock, backlog."""
 
-from __future__ import annotations
-
 import datetime as dt
 
 from kube_job_runner.adapters.postgres import schema

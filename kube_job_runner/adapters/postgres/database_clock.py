@@ -1,7 +1,5 @@
 """The database's clock, for times that are set before they reach the database."""
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, datetime, timedelta
 

@@ -3,8 +3,6 @@
 Leases and the health check must work while the pool is full, so each has its own connection.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -3,8 +3,6 @@
 Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Iterator

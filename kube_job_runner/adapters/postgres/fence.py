@@ -4,8 +4,6 @@ It is a row lock on the lease at the start of every transaction. PostgreSQL itse
 before the next leader takes over, or refuses it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 

@@ -5,8 +5,6 @@ with the database, right by right. A right names columns where a component may w
 messages-processor writes the state of a job, and only the web-server writes a cancel request.
 """
 
-from __future__ import annotations
-
 import msgspec
 
 ALL = ("*",)

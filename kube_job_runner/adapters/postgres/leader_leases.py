@@ -4,8 +4,6 @@ They have their own connection. So a full pool costs nobody a lease, and a stand
 holder has ended.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from kube_job_runner.adapters.postgres import fence as fences

@@ -5,8 +5,6 @@ message that nobody acknowledges can be received again after its lease. All time
 do not matter.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import uuid

@@ -4,8 +4,6 @@ The roles cannot log in; an operator makes users members of them. A grant is ide
 in the table. It is one transaction, so running components never lack a right in between.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterable
 

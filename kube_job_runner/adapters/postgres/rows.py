@@ -1,7 +1,5 @@
 """Tables: which column holds which field of the domain's types, and how rows become those types."""
 
-from __future__ import annotations
-
 import operator
 import re
 from typing import Any

@@ -5,8 +5,6 @@ statements that PostgreSQL refuses in a transaction. An applied file must never 
 that older programs can work with says so in its first line: `-- compatible`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """Readiness of the database, and the depth of its tables for metrics."""
 
-from __future__ import annotations
-
 from kube_job_runner.adapters.postgres import schema, statements
 from kube_job_runner.adapters.postgres.direct_connections import Direct, KeptConnection
 from kube_job_runner.adapters.postgres.pool import Pool

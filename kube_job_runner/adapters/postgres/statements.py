@@ -4,8 +4,6 @@ The lists of columns in a statement are made from `rows`; see `columns.expand`. 
 jobs has filters, `stores/job_lists.py` joins fixed pieces.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from importlib import resources

@@ -5,8 +5,6 @@ opened again with backoff, and then every waiter gets a hint, because one may ha
 hint ever arrives, and everybody polls.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import weakref

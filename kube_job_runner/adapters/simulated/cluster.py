@@ -4,8 +4,6 @@ It behaves like Kubernetes where that matters to us (`world.py`), needs no real 
 seed. `history` has what it was asked and what it did. `fail_next` and the faults of the feeds make it fail.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime

@@ -4,8 +4,6 @@ After a disconnect a watcher lists again, and late changes still come in order. 
 port.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable

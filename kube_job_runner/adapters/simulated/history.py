@@ -1,7 +1,5 @@
 """The history of the simulated cluster: what was really done to it, independent of the product's own tables."""
 
-from __future__ import annotations
-
 from collections import Counter
 from uuid import UUID
 

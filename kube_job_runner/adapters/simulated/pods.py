@@ -1,7 +1,5 @@
 """The facts of simulated pods and Jobs, state by state, with the texts of real kubelets and controllers. Pure."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from msgspec.structs import replace

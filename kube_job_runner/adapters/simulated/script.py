@@ -16,8 +16,6 @@ kjr.test/event           a Warning Event about the pod once it has a node, "Fail
 kjr.test/log             the output of the container at its start
 """
 
-from __future__ import annotations
-
 import re
 from typing import Literal, get_args
 

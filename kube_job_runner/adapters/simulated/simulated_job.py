@@ -1,7 +1,5 @@
 """One simulated cluster job: its Job, its pod if it has one, and the log of its container."""
 
-from __future__ import annotations
-
 import asyncio
 
 from msgspec.structs import replace

@@ -4,8 +4,6 @@ With a `SteppedClock`, a test moves time itself (`advance`), and every action ha
 clock, `run` does the actions when they are due, by the timers of the event loop (which may be virtual as well).
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import heapq

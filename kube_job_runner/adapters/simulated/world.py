@@ -4,8 +4,6 @@ Every step is planned on the schedule. When its time comes, it looks at its obje
 object may have been deleted or ended in between.
 """
 
-from __future__ import annotations
-
 import random
 import uuid
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Addresses of SQS queues: `KJR_QUEUE` with its region and endpoint, checked before AWS is asked anything."""
 
-from __future__ import annotations
-
 import re
 from urllib.parse import urlsplit
 

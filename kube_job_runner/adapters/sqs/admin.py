@@ -1,7 +1,5 @@
 """The queue and its dead-letter queue, made and checked by an operator, who has rights that no component has."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

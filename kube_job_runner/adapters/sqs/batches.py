@@ -1,7 +1,5 @@
 """What fits into one request to SQS: at most ten entries, their bytes in all, and the characters of a body."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from typing import TypeVar

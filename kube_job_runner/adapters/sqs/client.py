@@ -4,8 +4,6 @@ While the server runs, every refusal is temporary, except that of a message. A d
 credentials may all be fixed. Until then everything waits in the database.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator

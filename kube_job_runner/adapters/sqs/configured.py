@@ -1,7 +1,5 @@
 """The SQS queue that the settings name. Light: the AWS library (a second, and 50 MB) is imported at the first use."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Opening a queue: find its URL and that of its dead-letter queue, and wait until both are there."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -4,8 +4,6 @@ SQS counts whole seconds, so times are rounded up. A message may come early (del
 harmless, because a message only says "look at this job again".
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import math

@@ -1,7 +1,5 @@
 """`kjr config`: prints the reference of all settings, shows the ones in force here, and checks them."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import inspect

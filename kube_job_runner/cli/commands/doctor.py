@@ -1,7 +1,5 @@
 """`kjr doctor`: checks an installation from this machine, and says how to fix what does not work."""
 
-from __future__ import annotations
-
 import click
 
 from kube_job_runner.cli.terminal import text

@@ -1,7 +1,5 @@
 """`kjr logs`: prints or follows the log of a job, before, during and after its run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

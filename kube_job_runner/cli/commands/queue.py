@@ -1,7 +1,5 @@
 """`kjr queue`: creates and checks the SQS queue."""
 
-from __future__ import annotations
-
 import click
 
 from kube_job_runner.cli import server_settings

@@ -1,7 +1,5 @@
 """`kjr run`: submits a job, shows its phases and its log, and returns its exit code."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

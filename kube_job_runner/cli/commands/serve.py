@@ -1,7 +1,5 @@
 """`kjr serve`: runs components of the server in one process."""
 
-from __future__ import annotations
-
 import click
 
 from kube_job_runner.cli import server_settings

@@ -1,7 +1,5 @@
 """`kjr token`: creates, lists and revokes API tokens, directly in the database."""
 
-from __future__ import annotations
-
 import click
 
 from kube_job_runner.cli import exitcodes, invocation, options, server_settings

@@ -1,7 +1,5 @@
 """`kjr version`: prints the versions of this client and of the server."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

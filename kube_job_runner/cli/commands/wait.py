@@ -1,7 +1,5 @@
 """`kjr wait`: waits until jobs have ended, and returns their exit code."""
 
-from __future__ import annotations
-
 import click
 
 from kube_job_runner.cli import invocation, job_reference, options

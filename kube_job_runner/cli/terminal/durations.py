@@ -1,7 +1,5 @@
 """Parses durations such as `90s`, `10m`, `1h30m` and `2d`, and formats seconds for people."""
 
-from __future__ import annotations
-
 import re
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}

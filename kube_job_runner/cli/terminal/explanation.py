@@ -15,7 +15,6 @@ _NAME_WIDTH = 12
 
 
 def lines(found: Explanation) -> Iterator[Line]:
-    """Yield the lines of an explanation."""
     yield Line(text.line(found.sentence), bold=True)
     for attempt in found.attempts:
         yield Line("")

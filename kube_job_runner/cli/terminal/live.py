@@ -1,7 +1,5 @@
 """Tables and live lines drawn with rich. Only commands that draw on a terminal import this module: rich costs 80 ms."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from rich.console import Console, RenderableType

@@ -1,7 +1,5 @@
 """Parts of tables: columns, and states with icon, word and colour."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Makes foreign text safe for a terminal: `safetext` under a short name, and the bytes of a log."""
 
-from __future__ import annotations
-
 import codecs
 
 from kube_job_runner.telemetry.safetext import block, json_safe, line

@@ -1,7 +1,5 @@
 """Reads and follows the log of a job. `LogCursor` holds the state; this module does the I/O."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 
 import httpx2

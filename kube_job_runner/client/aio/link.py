@@ -1,7 +1,5 @@
 """The link of the asynchronous client: HTTP requests with retries, long polls, streams."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 

@@ -1,7 +1,5 @@
 """The asynchronous client: every call of the API, waiting, logs."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import time

@@ -1,8 +1,6 @@
 # Written by `make client` from kube_job_runner/client/aio/following.py: do not edit.
 """Reads and follows the log of a job. `LogCursor` holds the state; this module does the I/O."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import httpx2

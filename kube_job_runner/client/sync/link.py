@@ -1,8 +1,6 @@
 # Written by `make client` from kube_job_runner/client/aio/link.py: do not edit.
 """The link of the synchronous client: HTTP requests with retries, long polls, streams."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 

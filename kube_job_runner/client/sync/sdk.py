@@ -1,8 +1,6 @@
 # Written by `make client` from kube_job_runner/client/aio/sdk.py: do not edit.
 """The synchronous client: every call of the API, waiting, logs."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

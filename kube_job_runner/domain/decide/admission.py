@@ -1,7 +1,5 @@
 """Where a waiting job stands, in numbers and in words: the jobs ahead of it, and the limit that keeps it waiting."""
 
-from __future__ import annotations
-
 import msgspec
 
 POSITION_MAX = 10_000

@@ -5,8 +5,6 @@ cluster job is seen to be gone. Before the first delete the log is stored, follo
 bounded wait.
 """
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 import msgspec

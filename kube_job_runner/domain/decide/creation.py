@@ -1,7 +1,5 @@
 """Decides what follows a create: the cluster job exists, was refused, must wait, or was made for a job that had ended."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 

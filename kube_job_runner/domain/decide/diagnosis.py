@@ -4,8 +4,6 @@ The places are read in a fixed order, the cause before its symptom: the pod's st
 container, the Job's condition. A Job's own `Failed` reason is the answer only where its pod gives none.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

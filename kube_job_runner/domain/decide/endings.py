@@ -1,7 +1,5 @@
 """Ends an attempt: another attempt is queued, or the job stops or ends."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import msgspec

@@ -5,8 +5,6 @@ write, the messages to send in the same commit, at most one effect on the cluste
 on the order of messages: observations that come in any order, twice, or only with the next list, lead to the same state.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 

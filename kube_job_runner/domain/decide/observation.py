@@ -1,7 +1,5 @@
 """Joins one observation into an attempt: its facts, and the steps that its pod shows only while they last."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 import msgspec

@@ -4,8 +4,6 @@ The places are read in a fixed order: what a container waits for, scheduling, ev
 where no status can.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 

@@ -3,8 +3,6 @@
 The jitter comes from the job's id.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction

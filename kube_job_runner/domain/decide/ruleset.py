@@ -1,7 +1,5 @@
 """The numbers and the failure table of this installation that decisions use."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import msgspec

@@ -3,8 +3,6 @@
 Records, metrics and answers hold codes; the failure table and file names hold categories. Only this module converts them.
 """
 
-from __future__ import annotations
-
 import re
 
 _WORD_STARTS = re.compile(r"(?<!^)(?=[A-Z])")

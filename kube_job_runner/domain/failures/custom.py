@@ -1,7 +1,5 @@
 """Custom failure rules of an installation: read from a list of mappings and checked field by field."""
 
-from __future__ import annotations
-
 import re
 import string
 from collections.abc import Mapping, Sequence

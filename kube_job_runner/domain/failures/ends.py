@@ -3,8 +3,6 @@
 One row per end: its category (and with it the reason code), whose failure it is, what the record says, and what to do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import msgspec

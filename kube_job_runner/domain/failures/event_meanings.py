@@ -3,8 +3,6 @@
 Most Kubernetes Events repeat what a status says, with a prefix. The rows of the status then judge the Event too.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -4,8 +4,6 @@ One row per meaning. The failure table names one on the rows where the text deci
 an answer decides, the adapter of Kubernetes picks the row.
 """
 
-from __future__ import annotations
-
 import msgspec
 
 from kube_job_runner.domain.failures import codes

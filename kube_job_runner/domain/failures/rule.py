@@ -1,7 +1,5 @@
 """A row of the failure table, and what it says about one signal."""
 
-from __future__ import annotations
-
 import functools
 import re
 import signal as signals

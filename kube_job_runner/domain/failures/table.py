@@ -1,7 +1,5 @@
 """The failure table: all rows in their order, and the search through them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

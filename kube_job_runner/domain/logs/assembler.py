@@ -1,7 +1,5 @@
 """Assembling: from the new lines of one container's log to chunks, within its cap."""
 
-from __future__ import annotations
-
 from array import array
 from collections import deque
 from collections.abc import Iterable, Sequence

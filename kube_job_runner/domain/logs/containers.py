@@ -1,7 +1,5 @@
 """Containers of an attempt, as its log needs them: which to read, and whether they have started or ended."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from kube_job_runner.domain.facts import ContainerFacts, PodFacts

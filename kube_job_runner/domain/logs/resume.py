@@ -3,8 +3,6 @@
 A line is recognised by its stamp and by the stamps around it. Nothing is lost or repeated, wherever the stream broke off.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from kube_job_runner.domain.logs.stamps import NO_STAMP, Piece

@@ -9,8 +9,6 @@ twice. Nothing in the stream says so, and only stamps, sizes and arrival times c
 `docs/reference/logs.md` says what can still go unnoticed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple

@@ -6,8 +6,6 @@ part (cri-client/pkg/logs, ReadLogs). It compares `sinceTime` with the stamp of 
 middle of a line that is older.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from datetime import UTC, datetime, timedelta

@@ -4,8 +4,6 @@
 beginning is searched, so that the memory of a reader is bounded.
 """
 
-from __future__ import annotations
-
 import re
 
 import msgspec

@@ -1,7 +1,5 @@
 """The sentence about a job that a person reads first: its state, the cause, the place and what to do."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 

@@ -5,8 +5,6 @@ Kubernetes shows some steps only while they last, so the attempt keeps a mark of
 never seen is left out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Literal

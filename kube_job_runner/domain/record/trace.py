@@ -5,8 +5,6 @@ however often it makes them, and a job that waits for days keeps no span open. A
 output of programs are never part of a span.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence

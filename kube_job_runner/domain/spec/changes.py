@@ -5,8 +5,6 @@ same field. Only the paths are checked here; the changed spec is checked like an
 msgspec nor the rest of the domain, because the command line uses it too.
 """
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Check: the rules of a job spec that span fields or need the installation's settings. All faults are reported at once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ Each is what Kubernetes allows, or a small subset of its field. A type holds its
 (`extra["hint"]`), which a refusal says in place of the pattern.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 import msgspec

@@ -3,8 +3,6 @@
 Source: github.com/distribution/reference, reference.go (grammar in its header) and regexp.go.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 

@@ -5,8 +5,6 @@ one field alone can break is in its type. A rule across fields is in `check.py`.
 example. The API document and docs/reference/job-spec.md are generated from them.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import msgspec

@@ -3,8 +3,6 @@
 Source: apimachinery/pkg/api/resource/quantity.go. Only the notation of `field_types.Quantity` is supported.
 """
 
-from __future__ import annotations
-
 import re
 from fractions import Fraction
 

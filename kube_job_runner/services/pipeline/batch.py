@@ -1,7 +1,5 @@
 """The steps of a job through a batch: `Received`, `Decided`, `Acted`. Each holds all that the next one needs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID

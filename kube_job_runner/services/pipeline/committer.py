@@ -1,7 +1,5 @@
 """Commits what a batch decided: rows, history, messages and acknowledgements in one transaction."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from kube_job_runner import ports

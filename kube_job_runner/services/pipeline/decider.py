@@ -1,7 +1,5 @@
 """Decides about one job of a batch: joins the observations into its attempts, then asks the lifecycle."""
 
-from __future__ import annotations
-
 import msgspec
 
 from kube_job_runner import ports

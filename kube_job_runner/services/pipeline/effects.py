@@ -3,8 +3,6 @@
 Every effect is safe to repeat. A create may come before its commit, because repeating it adopts what the first one made.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime

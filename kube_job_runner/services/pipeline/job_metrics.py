@@ -1,7 +1,5 @@
 """Metrics of the pipeline, and the log line of each job that ends."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Iterable
 from datetime import datetime
 from typing import TypeVar

@@ -3,8 +3,6 @@
 An error in one job never takes its batch down. What happens to its messages is decided in `redelivery`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence

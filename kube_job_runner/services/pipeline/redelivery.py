@@ -4,8 +4,6 @@ A `TemporaryError` brings the messages of a job back after the delay that it nam
 come back with growing delays, and after `max_deliveries` they are dead-lettered.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
 from uuid import UUID

@@ -1,1 +1,1 @@
-"""The API, version 1. A module holds one endpoint: its query, its body, its answer, its handler and its declaration."""
+"""The endpoints of the API, version 1. A module holds one endpoint, or the few of one subject; `endpoints` has them all."""

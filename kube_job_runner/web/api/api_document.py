@@ -1,7 +1,5 @@
 """`/openapi.json`, and the pages that show it: `/docs` with its script and style, and one page for each kind of problem."""
 
-from __future__ import annotations
-
 import functools
 import html
 import importlib.resources
@@ -59,7 +57,6 @@ class ApiDocument:
 
 
 def operations(document: ApiDocument) -> list[Operation]:
-    """Return the endpoints."""
 
     async def get_document(_call: Call[Nothing, Nothing, Nothing]) -> Reply[Nothing]:
         return Reply(content=document.content)

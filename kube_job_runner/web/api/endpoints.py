@@ -1,7 +1,5 @@
 """The endpoints of the API: one row each, in the order of its document."""
 
-from __future__ import annotations
-
 import dataclasses
 from uuid import UUID
 
@@ -52,7 +50,6 @@ class Parts:
 
 
 def operations(parts: Parts, document: ApiDocument) -> list[Operation]:
-    """Return all operations."""
     return [
         submit_job.operation(parts.intake, parts.specs),
         submit_batch.operation(parts.intake, parts.specs),

@@ -1,7 +1,5 @@
 """`GET /v1/jobs/{id}/explanation`: what happened to a job, or why it waits, with all evidence."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Literal
 from uuid import UUID

@@ -1,7 +1,5 @@
 """`GET /v1/jobs/{id}`: a job, at once or when it changes."""
 
-from __future__ import annotations
-
 from typing import Annotated
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """`GET /v1/jobs/{id}/logs`: read or follow the log of an attempt."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated

@@ -1,7 +1,5 @@
 """`GET /v1/jobs/{id}/attempts`, `/transitions`, `/spec` and `/timeline`: the records of a job."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -68,7 +66,6 @@ class AttemptList(msgspec.Struct, frozen=True, kw_only=True):
 
 def attempts(reader: JobReader) -> Operation:
     async def list_attempts(call: Call[JobPath, Nothing, Nothing]) -> Reply[AttemptList]:
-        """Return the attempts of a job."""
         job_id = call.path.id
         attempts = await reader.list_attempts(job_id)
         if not attempts:
@@ -116,7 +113,6 @@ class TransitionList(msgspec.Struct, frozen=True, kw_only=True):
 
 def transitions(reader: JobReader) -> Operation:
     async def list_transitions(call: Call[JobPath, Nothing, Nothing]) -> Reply[TransitionList]:
-        """Return the history of a job."""
         job_id = call.path.id
         found = await reader.list_transitions(job_id)
         if not found:
@@ -135,7 +131,6 @@ def transitions(reader: JobReader) -> Operation:
 
 def spec(reader: JobReader) -> Operation:
     async def get_spec(call: Call[JobPath, Nothing, Nothing]) -> Reply[JobSpec]:
-        """Return the spec as it was stored."""
         encoded = await reader.get_spec(call.path.id)
         if encoded is None:
             raise NotFound(f"there is no job {call.path.id}")

@@ -1,7 +1,5 @@
 """The public shape of a job. It is separate from the rows of the store, so that each may change."""
 
-from __future__ import annotations
-
 import functools
 import typing
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """`GET /v1/jobs`: list jobs, newest first."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated
 from urllib.parse import urlencode
@@ -87,7 +85,6 @@ class JobPage(msgspec.Struct, frozen=True, kw_only=True):
 
 def operation(reader: JobReader) -> Operation:
     async def list_jobs(call: Call[Nothing, ListQuery, Nothing]) -> Reply[JobPage]:
-        """Return a page of jobs."""
         query = call.query
         wanted = listing.job_filter(
             states=query.state,

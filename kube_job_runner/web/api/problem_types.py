@@ -1,7 +1,5 @@
 """Problem types: the problems that only this API has, and the problem of each error of the product."""
 
-from __future__ import annotations
-
 from kube_job_runner.domain.errors import DatabaseUnavailable, NotFound, TemporaryError
 from kube_job_runner.domain.spec.changes import pointer
 from kube_job_runner.services.intake import KeyReused, Overloaded

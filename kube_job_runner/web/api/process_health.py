@@ -1,7 +1,5 @@
 """`/livez`, `/healthz`, `/readyz` and `/metrics`: how a process stands, with the API or without it; and `/v1/version`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import msgspec
@@ -25,7 +23,6 @@ class ReadyQuery(msgspec.Struct, frozen=True):
 
 
 def operations(readiness: Readiness) -> list[Operation]:
-    """Return the endpoints."""
 
     async def live(_call: Call[Nothing, Nothing, Nothing]) -> Reply[Nothing]:
         """Answer as long as the event loop runs; never ask the database."""

@@ -1,7 +1,5 @@
 """`POST /v1/jobs/{id}:rerun`: run a job again, as it was or changed."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Annotated, Any
 

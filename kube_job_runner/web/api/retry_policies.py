@@ -1,7 +1,5 @@
 """`POST /v1/retry-policies:simulate`: what a retry policy would have decided, about jobs that ran or made-up failures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Literal
 from uuid import UUID

@@ -3,8 +3,6 @@
 Each job is checked alone, so one bad spec does not refuse the others.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any

@@ -3,8 +3,6 @@
 This is the hot path, so a request makes few objects.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -145,7 +143,6 @@ def answer(job: Job, warnings: Sequence[Fault]) -> bytes:
 
 
 def reply(accepted: Accepted) -> Reply[JobSubmitted]:
-    """Return the reply for a stored job."""
     location = (b"location", f"/v1/jobs/{accepted.job_id}".encode())
     headers = (location, REPLAYED) if accepted.replayed else (location,)
     return Reply(content=accepted.answer, headers=headers)
@@ -153,7 +150,6 @@ def reply(accepted: Accepted) -> Reply[JobSubmitted]:
 
 def operation(intake: Intake, decoder: BodyDecoder[JobSpec]) -> Operation:
     async def submit(call: Call[Nothing, StrictQuery, JobSpec]) -> Reply[JobSubmitted]:
-        """Store one job."""
         accepted = await intake.submit(
             call.body,
             owner=call.principal,

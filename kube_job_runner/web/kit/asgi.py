@@ -3,8 +3,6 @@
 It is plain ASGI without middlewares. Each request makes one pass through one function, and fixed headers are built before.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import dataclasses

@@ -1,7 +1,5 @@
 """Request bodies: read within limits of bytes and time, and only plain JSON."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Handling: the typed call that a handler gets, and the reply that it returns."""
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence

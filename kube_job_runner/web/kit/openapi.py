@@ -1,7 +1,5 @@
 """The OpenAPI 3.1 document, made from the declarations that also serve. So it says what the server does."""
 
-from __future__ import annotations
-
 import http
 from collections.abc import Mapping, Sequence
 from typing import Any

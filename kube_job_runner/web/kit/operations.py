@@ -1,7 +1,5 @@
 """Operations: one declaration for each method and path. Serving and the API document are both made from it."""
 
-from __future__ import annotations
-
 import dataclasses
 import typing
 from collections.abc import Awaitable, Callable, Mapping

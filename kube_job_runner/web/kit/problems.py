@@ -1,7 +1,5 @@
 """Problems: every error answer is an RFC 9457 document with a stable code. Each kind is defined in one place."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated
 

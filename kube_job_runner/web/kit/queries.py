@@ -1,7 +1,5 @@
 """Queries: query strings and path parameters as typed Structs. All faults are reported at once."""
 
-from __future__ import annotations
-
 import types
 import typing
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Bodies: from bytes to a typed value, on a fast path when all is well, and with every fault when it is not."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar

@@ -1,7 +1,5 @@
 """Faults: what is wrong with a document that somebody sent, and where."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Strict JSON: finds what a lenient parser accepts (a key twice, NaN, lone surrogates), with a pointer to each place."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ runs only after the fast path has refused a document. It also copies the tree wi
 field of a newer client is a warning and not a refusal.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any

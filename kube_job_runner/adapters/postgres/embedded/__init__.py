@@ -1,7 +1,5 @@
 """An embedded PostgreSQL: a real server as our child process, used where no database URL is configured."""
 
-from __future__ import annotations
-
 from kube_job_runner.adapters.postgres.embedded.server_process import USER, EmbeddedServer, running_url, start
 
 __all__ = ["USER", "EmbeddedServer", "running_url", "start"]

@@ -4,8 +4,6 @@ Wheels are located by `find_spec`, and never imported: an import would start the
 parent.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re
@@ -31,7 +29,6 @@ class Binaries(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def postgres(self) -> Path:
-        """The server."""
         return self.folder / "postgres"
 
     @property

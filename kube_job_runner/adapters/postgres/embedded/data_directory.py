@@ -1,7 +1,5 @@
 """The data directory of the embedded PostgreSQL: its layout, its locks, and what a killed process leaves behind."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

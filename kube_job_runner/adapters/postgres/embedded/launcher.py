@@ -8,8 +8,6 @@ uid without an entry in /etc/passwd. It imports no other module of ours, so that
 Usage: launcher.py PARENT_PID IDENTITY PROGRAM [ARGUMENT...]; IDENTITY is `plain`, `namespace` or `setuid`.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

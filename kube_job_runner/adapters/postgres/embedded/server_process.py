@@ -5,8 +5,6 @@ owner: a flock on `<data_dir>/lock`, held while the server runs, and PostgreSQL'
 listen on TCP. Only the owner of the data can open the socket folder (mode 0700), so the socket needs no password.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pwd
@@ -58,12 +56,10 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int:
-        """The process id of the server."""
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether the server process runs."""
         return self._process.poll() is None
 
     def stop(self, *, timeout_seconds: float = STOP_SECONDS) -> None:

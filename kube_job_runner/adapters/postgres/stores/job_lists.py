@@ -4,8 +4,6 @@ Each requested state is one page from the index on (state, id). The pages are me
 at any depth, even if few jobs among millions have the state.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import uuid
 from typing import Any

@@ -1,7 +1,5 @@
 """Reads of the web-server: jobs, lists, records, versions."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from uuid import UUID
 

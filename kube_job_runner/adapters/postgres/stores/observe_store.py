@@ -1,7 +1,5 @@
 """Reads of the watchers: the cluster jobs that a relist is compared with."""
 
-from __future__ import annotations
-
 from kube_job_runner.adapters.postgres import statements
 from kube_job_runner.adapters.postgres.pool import Pool
 from kube_job_runner.ports import KnownClusterJob

@@ -1,7 +1,5 @@
 """Work of the messages-processor in the store: load a batch of jobs, commit what was decided, admit waiting jobs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID

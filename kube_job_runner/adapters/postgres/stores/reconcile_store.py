@@ -1,7 +1,5 @@
 """Reads for the comparison of the store with the cluster: our identity, and the cluster jobs that should exist."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """Writes of the web-server: jobs, at most one per idempotency key, and cancel requests."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 from uuid import UUID

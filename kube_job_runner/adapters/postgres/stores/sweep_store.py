@@ -1,7 +1,5 @@
 """Work of the sweeper in the store: checks that are due, and removal of old rows."""
 
-from __future__ import annotations
-
 import time
 from uuid import UUID
 

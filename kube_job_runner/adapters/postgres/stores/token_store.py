@@ -1,7 +1,5 @@
 """API tokens."""
 
-from __future__ import annotations
-
 from kube_job_runner.adapters.postgres import rows, statements
 from kube_job_runner.adapters.postgres.pool import Pool
 from kube_job_runner.ports import Token

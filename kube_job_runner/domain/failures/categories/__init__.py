@@ -1,7 +1,5 @@
 """All categories of ends and of waiting, and the search for one by its name or reason code."""
 
-from __future__ import annotations
-
 from kube_job_runner.domain.failures import codes
 from kube_job_runner.domain.failures.categories import cluster_side, images, job_ends, nodes, programs
 from kube_job_runner.domain.failures.categories.category import WHOSE, Category, Owner

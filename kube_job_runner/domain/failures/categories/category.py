@@ -1,7 +1,5 @@
 """A category of ends or of waiting: whose it is, what happened, what to do."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import msgspec

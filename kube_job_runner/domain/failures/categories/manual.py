@@ -1,7 +1,5 @@
 """The manual page of a category, as sections of lines: the source of `kjr explain CODE` and of docs/failures."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import msgspec

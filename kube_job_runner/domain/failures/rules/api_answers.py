@@ -5,8 +5,6 @@ says little: policies answer 403 as quotas do, and a webhook's refusal may come 
 `refusal` says what the text means when it is the answer to a request of ours.
 """
 
-from __future__ import annotations
-
 import functools
 
 from kube_job_runner.domain.failures import refusals

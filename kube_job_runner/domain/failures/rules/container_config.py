@@ -3,8 +3,6 @@
 These rows come before `container_launch`: a missing profile or mount, too, ends in "no such file or directory".
 """
 
-from __future__ import annotations
-
 import functools
 
 from kube_job_runner.domain.failures.rule import Rule, application, fail_after_grace, fail_now, retry_free

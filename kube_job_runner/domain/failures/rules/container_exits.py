@@ -1,7 +1,5 @@
 """Rows for containers that ended: lost, killed, or by their own exit code."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable
 

@@ -4,8 +4,6 @@ Texts are those of runc, crun, gVisor and Kata below containerd, CRI-O and cri-d
 that is missing, too, ends in "no such file or directory".
 """
 
-from __future__ import annotations
-
 from kube_job_runner.domain.failures.rule import Rule, fail_after_grace, fail_now, retry_free
 from kube_job_runner.domain.failures.rules.container_config import make, node_fault
 from kube_job_runner.domain.failures.rules.rule_rows import NODE_FAULT

@@ -5,8 +5,6 @@ While the kubelet may try again, the container waits (`CreateContainerConfigErro
 `container_launch`) are the same in both places; the other rows hold in one place only.
 """
 
-from __future__ import annotations
-
 import functools
 
 import msgspec

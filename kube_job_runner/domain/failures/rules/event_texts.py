@@ -3,8 +3,6 @@
 Events are best effort. Where the status of a pod says more, an Event never decides.
 """
 
-from __future__ import annotations
-
 import functools
 
 from kube_job_runner.domain.failures.rule import Rule, application, fail_after_grace, retry_free, wait

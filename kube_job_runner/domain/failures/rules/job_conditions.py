@@ -1,7 +1,5 @@
 """Rows for Jobs that Kubernetes failed: the reason in the condition `Failed`. They count where the pod says nothing."""
 
-from __future__ import annotations
-
 import functools
 
 from kube_job_runner.domain.failures.rule import Rule, application, fail_now, retry_free

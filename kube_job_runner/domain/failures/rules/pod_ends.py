@@ -1,7 +1,5 @@
 """Rows for pods that the node or the cluster ended or rejected: the reason in the status, or the condition `DisruptionTarget`."""
 
-from __future__ import annotations
-
 import functools
 
 from kube_job_runner.domain.failures.rule import Rule, application, fail_after_grace, fail_now, retry_free

@@ -3,8 +3,6 @@
 The kubelet's reason says little, so the texts of runtimes and registries decide.
 """
 
-from __future__ import annotations
-
 import functools
 
 from kube_job_runner.domain.failures.rule import Rule, fail_after_grace, fail_now, retry_free

@@ -4,8 +4,6 @@ A row gives its name, the signal, the ruling (such as `wait("quota_exceeded")`),
 The signal is a pattern (`row`) or Kubernetes reasons (`by_reason`). A module fixes with `functools.partial` what its rows share.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

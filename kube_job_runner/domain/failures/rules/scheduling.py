@@ -5,8 +5,6 @@ The job's own constraints are to blame only when no node merely lacks room. The 
 the patterns do not look at it.
 """
 
-from __future__ import annotations
-
 from kube_job_runner.domain.failures.rule import Rule, Ruling, fail_after_grace, retry_free, wait
 from kube_job_runner.domain.failures.rules.rule_rows import by_reason, row
 
