@@ -6,9 +6,8 @@ made from it. So two columns cannot be swapped in one of them.
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -43,11 +42,11 @@ class Column(msgspec.Struct, frozen=True):
     def attribute(self) -> str:
         return self.field or self.name
 
-    def encoded(self, values: Sequence[Any]) -> Sequence[Any]:
+    def encoded(self, values: list[Any]) -> list[Any]:
         """Return the values of a field as an array parameter."""
         return values if self.encode is None else list(map(self.encode, values))
 
-    def folded(self, values: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    def folded(self, values: list[Any]) -> tuple[Any, list[Any]]:
         """Return a parameter for the value that all rows share, and an array parameter for values that differ.
 
         One of the two is empty. `unnest` pads an empty array with NULL, and `filled` replaces NULL with the shared value. It
@@ -63,32 +62,28 @@ class Columns(Generic[T]):
 
     def __init__(self, *columns: Column) -> None:
         self.columns = columns
-        fields = operator.attrgetter(*(column.attribute for column in columns))
-        self._fields: Callable[[Any], tuple[Any, ...]] = fields if len(columns) > 1 else lambda item: (fields(item),)
+        self._takers: list[Callable[[Sequence[T]], list[Any]]] = [
+            _compiled(f"lambda items: [item.{column.attribute} for item in items]") for column in columns
+        ]
 
     def only(self, *names: str) -> Columns[T]:
         """Return the columns of these names, in this order."""
         by_name = {column.name: column for column in self.columns}
         return Columns(*(by_name[name] for name in names))
 
-    def _values(self, items: Sequence[T]) -> Iterable[tuple[Column, Sequence[Any]]]:
-        found: list[Sequence[Any]] = list(zip(*map(self._fields, items), strict=True)) or [()] * len(self.columns)
-        return zip(self.columns, found, strict=True)
-
-    def encode(self, items: Sequence[T]) -> list[Sequence[Any]]:
+    def encode(self, items: Sequence[T]) -> list[list[Any]]:
         """Return the parameters for `arrays`: the values of each column."""
-        return [column.encoded(values) for column, values in self._values(items)]
+        return [column.encoded(take(items)) for column, take in zip(self.columns, self._takers, strict=True)]
 
-    def encode_folded(self, items: Sequence[T]) -> tuple[list[Any], list[Sequence[Any]]]:
+    def encode_folded(self, items: Sequence[T]) -> tuple[list[Any], list[list[Any]]]:
         """Return the parameters for `filled` and those for `arrays`."""
-        folded = [column.folded(values) for column, values in self._values(items)]
+        folded = [column.folded(take(items)) for column, take in zip(self.columns, self._takers, strict=True)]
         return [shared for shared, _ in folded], [values for _, values in folded]
 
     def reader(self, type_: type[T], *, prefix: str = "", **others: Callable[[Row], Any]) -> Callable[[Row], T]:
         """Return a function that makes a `type_` from a row, whose columns may have a prefix.
 
-        `others` make the fields that consist of several columns. Each is called with the whole row. The function is compiled,
-        like those of a dataclass, because every row that is loaded passes through it.
+        `others` make the fields that consist of several columns. Each is called with the whole row.
         """
         scope: dict[str, Any] = {"type_": type_}
         parts = []
@@ -101,8 +96,13 @@ class Columns(Generic[T]):
         for field, make in others.items():
             scope[f"make_{field}"] = make
             parts.append(f"{field}=make_{field}(row)")
-        read: Callable[[Row], T] = eval(f"lambda row: type_({', '.join(parts)})", scope)  # noqa: S307 - our own names
+        read: Callable[[Row], T] = _compiled(f"lambda row: type_({', '.join(parts)})", **scope)
         return read
+
+
+def _compiled(source: str, **scope: Any) -> Any:
+    """Return the function of a source text that is made of our own names, as `dataclasses` does it: once, for speed."""
+    return eval(source, scope)  # noqa: S307
 
 
 class _Text:

@@ -59,9 +59,9 @@ def test_an_unknown_marker_fails_at_import(marker: str, error: type[Exception]) 
 
 
 def test_parameters_are_one_list_per_column_even_for_no_rows() -> None:
-    assert [list(values) for values in PETS.encode([CAT, HEN])] == [["a", "c"], [4, None], ["CAT", "HEN"]]
-    assert [list(values) for values in PETS.encode([])] == [[], [], []]
-    assert [list(values) for values in PETS.only("kind").encode([CAT])] == [["CAT"]]
+    assert PETS.encode([CAT, HEN]) == [["a", "c"], [4, None], ["CAT", "HEN"]]
+    assert PETS.encode([]) == [[], [], []]
+    assert PETS.only("kind").encode([CAT]) == [["CAT"]]
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,7 @@ def test_parameters_are_one_list_per_column_even_for_no_rows() -> None:
     ids=["one value in a column", "one row", "one value is NULL", "different values", "no rows"],
 )
 def test_a_column_of_one_value_is_folded(pets: list[Pet], common: list[Any], arrays: list[list[Any]]) -> None:
-    shared, values = PETS.encode_folded(pets)
-    assert (shared, [list(column) for column in values]) == (common, arrays)
+    assert PETS.encode_folded(pets) == (common, arrays)
 
 
 def test_a_row_is_read_by_the_names_of_its_columns() -> None:
