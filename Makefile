@@ -1,5 +1,5 @@
-# The verbs of kube-job-runner. `make help` lists them. Everything is written inside the checkout (.venv, .kjr) and in one
-# cache folder (KJR_CACHE_DIR, by default ~/.cache/kube-job-runner); the test bed's build also uses Go's own caches.
+# The commands of kube-job-runner. `make help` lists them. They write only to the checkout (.venv, .kjr) and to one cache folder
+# (KJR_CACHE_DIR, by default ~/.cache/kube-job-runner); the build of the test bed also uses Go's own caches.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -78,7 +78,7 @@ test-cluster: $(DEV_STAMP) ## Run the tests on a real Kubernetes API server (nee
 	case $$first$$second in 00 | 05 | 50) ;; *) exit 1 ;; esac
 
 .PHONY: test-drills
-test-drills: $(DEV_STAMP) ## Of these, run only the fault drills: servers away for seconds while jobs run (six minutes).
+test-drills: $(DEV_STAMP) ## Run only the fault drills of these: servers away for seconds while jobs run (six minutes).
 	@$(PYTEST) -m drill $(ARGS)
 
 .PHONY: testbed
@@ -98,7 +98,7 @@ chart-lint: $(DEV_STAMP) ## Check the Helm chart with Helm itself (needs Go; bui
 	@$(PYTEST) -m chart tests/chart $(ARGS)
 
 .PHONY: chart
-chart: $(DEV_STAMP) ## Write what is made from the chart: golden renders, Kustomize base, pages of reference.
+chart: $(DEV_STAMP) ## Write the files made from the chart: golden renders, Kustomize base, pages of reference.
 	@$(BIN)/python -m testbed chart
 
 .PHONY: kustomize
@@ -126,11 +126,11 @@ docker-publish: ## Build it for PLATFORMS, with SBOM and provenance, and push it
 	@deploy/docker/build.sh publish "$(IMAGE)" "$(TAG)" "$(PLATFORMS)"
 
 .PHONY: deploy-local
-deploy-local: ## Put everything into minikube: PostgreSQL, ElasticMQ, the image of this checkout, the chart.
+deploy-local: ## Deploy to minikube: PostgreSQL, ElasticMQ, the image of this checkout, the chart.
 	@deploy/minikube/local.sh up
 
 .PHONY: undeploy-local
-undeploy-local: ## Remove it from minikube, with its data.
+undeploy-local: ## Remove that from minikube, with its data.
 	@deploy/minikube/local.sh down
 
 .PHONY: watch
@@ -142,7 +142,7 @@ bench: $(DEV_STAMP) ## Measure submit rate and, where the test bed can be built,
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: drills
-drills: $(DEV_STAMP) ## Fault drills at full length (an hour); ARGS names groups: postgres, tokens, ...
+drills: $(DEV_STAMP) ## Run the fault drills at full length (an hour); ARGS names groups: postgres, tokens, ...
 	@$(BIN)/python -m bench drills $(ARGS)
 
 .PHONY: lock
