@@ -2,20 +2,14 @@
 
 import datetime as dt
 
-from kube_job_runner.adapters.postgres import schema
+from kube_job_runner.adapters.postgres import schema, statements
 from kube_job_runner.adapters.postgres.direct_connections import Direct, connected
+from kube_job_runner.adapters.postgres.embedded.binaries import OLDEST_MAJOR
 from kube_job_runner.ports.checks import CheckResult, fail, ok, warn
 
+SQL = statements.load("doctor")
+WRITABLE = statements.load("health")["writable"]
 CLOCK_SKEW_SECONDS = 5.0
-_RIGHTS = """
-SELECT t.name AS table, r.name AS right FROM unnest($1::text[]) AS t (name) CROSS JOIN unnest($2::text[]) AS r (name)
-WHERE to_regclass(t.name) IS NOT NULL AND NOT has_table_privilege(t.name, r.name)
-"""
-_QUEUE = """
-SELECT (SELECT count(*) FROM (SELECT FROM dead_letters LIMIT 1000) d) AS dead,
-       coalesce(extract(epoch FROM now() - min(available_at)), 0)::double precision AS oldest
-FROM (SELECT available_at FROM messages WHERE available_at <= now() LIMIT 100000) m
-"""
 
 
 async def run_checks(url: str) -> list[CheckResult]:
@@ -30,13 +24,14 @@ async def run_checks(url: str) -> list[CheckResult]:
 async def _run_checks(connection: Direct) -> list[CheckResult]:
     version = connection.get_server_version()
     found = [ok("database", f"PostgreSQL {version.major}.{version.minor}")]
-    if version.major < 15:
-        found[0] = fail("database", f"PostgreSQL {version.major} is too old", "use PostgreSQL 15 or newer")
-    if await connection.fetchval("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"):
+    if version.major < OLDEST_MAJOR:
+        remedy = f"use PostgreSQL {OLDEST_MAJOR} or newer"
+        found[0] = fail("database", f"PostgreSQL {version.major} is too old", remedy)
+    if not await connection.fetchval(WRITABLE):
         found.append(fail("database writes", "it is read-only", "point KJR_DATABASE_URL at the primary"))
     wrong = schema.problem(await schema.read_applied(connection), schema.known())
     found.append(fail("schema", wrong, "run `kjr migrate`") if wrong else ok("schema", "as this program needs it"))
-    now = await connection.fetchval("SELECT clock_timestamp()")
+    now = await connection.fetchval(SQL["now"])
     skew_seconds = abs((dt.datetime.now(dt.UTC) - now).total_seconds())
     found.append(_skew("clock of the database", skew_seconds))
     if wrong is None:
@@ -45,14 +40,14 @@ async def _run_checks(connection: Direct) -> list[CheckResult]:
 
 
 async def _rights_and_queue(connection: Direct) -> list[CheckResult]:
-    lacking = await connection.fetch(_RIGHTS, ["jobs", "messages"], ["SELECT", "INSERT"])
+    lacking = await connection.fetch(SQL["lacking"], ["jobs", "messages"], ["SELECT", "INSERT"])
     user = await connection.fetchval("SELECT current_user")
     if lacking:
         text = ", ".join(f"{row['right']} on {row['table']}" for row in lacking)
         remedy = "the role of a single component may not need it; otherwise GRANT it, or connect as another role"
         return [warn("database rights", f"the role {user} lacks {text}", remedy)]
     found = [ok("database rights", f"the role {user} may read and send")]
-    queue = await connection.fetchrow(_QUEUE)
+    queue = await connection.fetchrow(SQL["backlog"])
     assert queue is not None
     if queue["oldest"] > 120:
         text = f"the oldest message has waited for {queue['oldest']:.0f} s"

@@ -3,9 +3,10 @@
 import time
 from datetime import UTC, datetime, timedelta
 
+from kube_job_runner.adapters.postgres import statements
 from kube_job_runner.adapters.postgres.pool import Pool
 
-_TIME = "SELECT clock_timestamp() AS now"
+_TIME = statements.load("doctor")["now"]
 
 
 class DatabaseClock:

