@@ -119,9 +119,7 @@ class Pool:
 
     async def execute(self, statement: str, *arguments: Any) -> int:
         """Run one statement; return how many rows it changed."""
-        status = await self.run(lambda connection: connection.execute(statement, *arguments))
-        last = str(status).rpartition(" ")[2]
-        return int(last) if last.isdigit() else 0
+        return changed_rows(await self.run(lambda connection: connection.execute(statement, *arguments)))
 
     async def close(self) -> None:
         """Let the work in flight end, then close all connections. Both have a time limit."""
@@ -133,6 +131,12 @@ class Pool:
                 await self._pool.close()
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             self._pool.terminate()
+
+
+def changed_rows(status: str) -> int:
+    """Return how many rows a command status tells of: 3 for `UPDATE 3`, 0 for `LISTEN`."""
+    last = status.rpartition(" ")[2]
+    return int(last) if last.isdigit() else 0
 
 
 def _kind(error: Exception) -> str:

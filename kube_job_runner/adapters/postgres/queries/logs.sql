@@ -131,8 +131,8 @@ SELECT pg_notify('kjr_jobs', '') FROM wanted
 
 -- name: containers
 -- The containers of an attempt with stored chunks.
-SELECT container, max(first_line + lines - 1) FILTER (WHERE mark = '') AS lines,
-       max(first_byte + bytes) FILTER (WHERE mark = '') AS bytes
+SELECT container, coalesce(max(first_line + lines - 1) FILTER (WHERE mark = ''), 0) AS lines,
+       coalesce(max(first_byte + bytes) FILTER (WHERE mark = ''), 0) AS total_bytes
 FROM log_chunks WHERE job_id = $1 AND attempt = $2 GROUP BY container ORDER BY container
 
 -- name: chunk_of_line

@@ -4,7 +4,7 @@ SELECT id FROM installation
 
 -- name: recorded_cluster_jobs
 -- A page of the cluster jobs that should exist.
-SELECT job_id, number, namespace, cluster_name, cluster_uid,
+SELECT job_id, number AS attempt, namespace, cluster_name, cluster_uid,
        ARRAY(SELECT p ->> 'uid' FROM jsonb_array_elements(facts -> 'pods') AS p
              WHERE NOT coalesce((p ->> 'gone')::boolean, false)) AS pod_uids
 FROM attempts

@@ -51,11 +51,4 @@ class PostgresJobReader:
         row = await self._pool.fetchrow(SQL["queue_standing"], job_id, POSITION_MAX)
         if row is None:
             return None
-        return QueueStanding(
-            queue=row["queue"],
-            ahead=row["ahead"],
-            queue_in_flight=row["queue_in_flight"],
-            queue_limit=limits.of_queue(row["queue"]),
-            total_in_flight=row["total_in_flight"],
-            total_limit=limits.total,
-        )
+        return QueueStanding(**row, queue_limit=limits.of_queue(row["queue"]), total_limit=limits.total)

@@ -10,7 +10,7 @@ import msgspec
 
 from kube_job_runner.adapters.postgres import message_queue, rows, statements, wakeup
 from kube_job_runner.adapters.postgres.columns import Row
-from kube_job_runner.adapters.postgres.pool import Connection, Pool
+from kube_job_runner.adapters.postgres.pool import Connection, Pool, changed_rows
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.facts import AttemptFacts
 from kube_job_runner.domain.logs.chunks import Chunk, decode_body
@@ -105,24 +105,13 @@ class PostgresLogStore:
 
     async def log_state(self, key: LogKey) -> LogState | None:
         row = await self._pool.fetchrow(SQL["log_state"], *key)
-        if row is None:
-            return None
-        return LogState(
-            version=row["version"],
-            status=row["status"],
-            lost_reason=row["lost_reason"],
-            fresh=row["fresh"],
-            removed_at=row["removed_at"],
-        )
+        return None if row is None else LogState(**row)
 
     async def want_log(self, key: LogKey) -> None:
         await self._pool.fetch(SQL["want_log"], *key)
 
     async def containers(self, key: LogKey) -> list[ContainerLog]:
-        return [
-            ContainerLog(container=row["container"], lines=row["lines"] or 0, total_bytes=row["bytes"] or 0)
-            for row in await self._pool.fetch(SQL["containers"], *key)
-        ]
+        return [ContainerLog(**row) for row in await self._pool.fetch(SQL["containers"], *key)]
 
     async def find_chunk(self, key: LogKey, container: str, *, line: int = 0, stamp: int = 0) -> int:
         if line > 0:
@@ -165,7 +154,7 @@ class PostgresLogStore:
             taken = _taken(await connection.fetch(SQL["expire_chunks"], *keys, limit))
             # A separate statement, because it must see what the one before has removed.
             marked = await connection.execute(SQL["mark_expired"], *keys)
-            return LogsExpired(logs=int(marked.rpartition(" ")[2]), chunks=len(taken)), taken
+            return LogsExpired(logs=changed_rows(marked), chunks=len(taken)), taken
 
         return await self._pool.run(work, transaction=True)
 
@@ -183,20 +172,6 @@ def _keys(keys: Collection[LogKey]) -> list[list[Any]]:
     return [[job_id for job_id, _ in ordered], [attempt for _, attempt in ordered]]
 
 
-def _work(row: Row) -> LogWork:
-    return LogWork(
-        job_id=row["job_id"],
-        attempt=row["attempt"],
-        namespace=row["namespace"],
-        pod_name=row["pod_name"],
-        status=row["status"],
-        lost_reason=row["lost_reason"],
-        ended=row["ended"],
-        stopping=row["stopping"],
-        wanted=row["wanted"],
-        stale=row["stale"],
-        decided_at=row["decided_at"],
-        facts=_facts.decode(row["facts"]),
-        traceparent=row["traceparent"],
-        now=row["now"],
-    )
+def _work(row: Any) -> LogWork:
+    fields = dict(row)
+    return LogWork(**fields | {"facts": _facts.decode(fields["facts"])})

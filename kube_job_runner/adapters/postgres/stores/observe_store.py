@@ -14,9 +14,4 @@ class PostgresObserveStore:
         self._pool = pool
 
     async def known_cluster_jobs(self) -> list[KnownClusterJob]:
-        return [
-            KnownClusterJob(
-                job_id=row["job_id"], attempt=row["number"], namespace=row["namespace"], cluster_uid=row["cluster_uid"]
-            )
-            for row in await self._pool.fetch(SQL["known_cluster_jobs"])
-        ]
+        return [KnownClusterJob(**row) for row in await self._pool.fetch(SQL["known_cluster_jobs"])]

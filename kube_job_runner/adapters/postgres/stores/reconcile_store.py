@@ -25,18 +25,8 @@ class PostgresReconcileStore:
         return str(row["id"])
 
     async def recorded_cluster_jobs(self, *, after: tuple[UUID, int] | None, limit: int) -> list[RecordedClusterJob]:
-        rows = await self._pool.fetch(SQL["recorded_cluster_jobs"], *(after or _FIRST), limit)
-        return [
-            RecordedClusterJob(
-                job_id=row["job_id"],
-                attempt=row["number"],
-                namespace=row["namespace"],
-                cluster_name=row["cluster_name"],
-                cluster_uid=row["cluster_uid"],
-                pod_uids=tuple(row["pod_uids"]),
-            )
-            for row in rows
-        ]
+        found = await self._pool.fetch(SQL["recorded_cluster_jobs"], *(after or _FIRST), limit)
+        return [RecordedClusterJob(**dict(row) | {"pod_uids": tuple(row["pod_uids"])}) for row in found]
 
     async def claims(self, attempts: Collection[tuple[UUID, int]]) -> dict[tuple[UUID, int], Claim]:
         keys = list(attempts)

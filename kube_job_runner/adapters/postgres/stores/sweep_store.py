@@ -16,7 +16,7 @@ SQL = statements.load("sweep")
 SEND = statements.load("queue")["send"]
 PARTITIONS_SECONDS = 6 * 3600.0
 DEAD_ROWS = 100_000
-"""Vacuum is not behind with fewer dead rows than this: PostgreSQL does not start it for each of them."""
+"""With fewer dead rows than this, vacuum is not behind: PostgreSQL starts it only after a number of changes."""
 _FIRST = UUID(int=0)
 
 _log = loggers.get_logger(__name__)
