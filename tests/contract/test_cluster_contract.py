@@ -14,7 +14,8 @@ from kube_job_runner.settings import KubernetesEnvironment
 from kube_job_runner.settings.groups import ClusterSettings
 from testbed import cluster as testbed_cluster
 from tests.contract.cluster_suite import ClusterContract, ClusterLogs, EventTexts, ForeignObjects
-from tests.support.clusters import LocalHarness, SimulatedHarness, SystemClock
+from tests.support.clocks import SystemClock
+from tests.support.clusters import LocalHarness, SimulatedHarness
 from tests.support.kubernetes_harness import KubernetesHarness
 
 

@@ -1,8 +1,8 @@
 """A cancel at every point of a job's life, in a simulation: fifty seeds for each point, hours of virtual time in seconds.
 
-The real processors, watchers and sweeper work on a store in memory and a scripted cluster; messages come out of order and
-twice, and in every other seed calls to the cluster fail before or after they took effect. `tests/cluster/test_cancel_points.py`
-is the same on a real API server; here the witness looks in the very moment at which `cancelled` is committed.
+The real processors, watchers and sweeper work on a store in memory and a simulated cluster. Messages come out of order and
+twice, and with every other seed calls to the cluster fail before or after they took effect. `tests/cluster/test_cancel_points.py`
+does the same on a real API server; only here can the check run at the moment when `cancelled` is committed.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.spec.model import JobSpec, Retry, Timeouts
 from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.ports import Change, Submission
-from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.pipeline.processor import Processor
 from kube_job_runner.services.sweep import Sweeper
 from kube_job_runner.settings.groups import BatchSettings, RetentionSettings
+from tests.support import simulation
+from tests.support.clocks import LoopClock
 from tests.support.history import History, violations
 from tests.support.memory import MemoryStore
 
@@ -50,18 +51,15 @@ CANCELLED = frozenset({State.CANCELLED})
 FOR_EVER = {"run": "forever"}
 
 
-class LoopClock:
-    """The time of the event loop, which is virtual."""
+class VirtualClock(LoopClock):
+    """A time of day that follows the event loop, whose time is virtual."""
 
     def now(self) -> dt.datetime:
         return EPOCH + dt.timedelta(seconds=self.monotonic())
 
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
 
 class Witness(MemoryStore):
-    """The store; whenever something of a cancelled job is written, it looks what still lives of it in the cluster.
+    """The store; when a job is committed as cancelled, it checks that no live object of the job is in the cluster.
 
     What a finished attempt left may stay: its log is kept for a while.
     """
@@ -70,7 +68,7 @@ class Witness(MemoryStore):
     lies: list[str]
 
     async def commit(self, changes: Any, *, receipts: Any) -> set[UUID]:
-        """Commit as ever, and look."""
+        """Commit, then check."""
         applied = await super().commit(changes, receipts=receipts)
         for change in changes:
             if change.job.id in applied and change.job.state is State.CANCELLED:
@@ -90,7 +88,7 @@ class Life:
     def __init__(self, point: Point, seed: int) -> None:
         self.point = point
         self.random = random.Random(f"{point.name} {seed}")
-        self.clock = LoopClock()
+        self.clock = VirtualClock()
         self.cluster = SimulatedCluster(
             clock=self.clock,
             seed=seed,
@@ -160,21 +158,11 @@ class Life:
     async def running(self) -> AsyncIterator[None]:
         self.cluster.start()
         store, clock = self.store, self.clock
-        observers = [
-            Observer(kind="job", events=self.cluster.watch_jobs(), store=store, queue=store, clock=clock),
-            Observer(kind="pod", events=self.cluster.watch_pods(), store=store, queue=store, clock=clock),
-        ]
         sweeper = Sweeper(store=store, logs=store, clock=clock, settings=RetentionSettings())
-        work = [observer.run() for observer in observers] + [self.process() for _ in range(2)]
-        tasks = [asyncio.create_task(each) for each in [*work, self.sweep(sweeper)]]
-        try:
+        watchers = simulation.observers(self.cluster, store=store, queue=store, clock=clock)
+        work = [*(watcher.run() for watcher in watchers), self.process(), self.process(), self.sweep(sweeper)]
+        async with simulation.running(self.cluster, work):
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-            await self.cluster.close()
-            assert [error for error in results if isinstance(error, Exception)] == []
 
     async def process(self) -> None:
         await self.processing.wait()

@@ -1,7 +1,7 @@
 """The pipeline through chaos: calls that fail before or after they took effect, processors that die, watches that break.
 
-A real store and queue, a scripted cluster, a seed. The cluster's own history is the witness: whatever went wrong, each attempt
-was created once, and in the end nothing is left running that a user was told has ended.
+The store and the queue are real, the cluster is simulated, the faults come from a seed. The cluster's own history is the
+evidence: each attempt was created once, and at the end nothing runs that the product reported as ended.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.ports import Submission
 from kube_job_runner.services.collect import Collector
 from kube_job_runner.services.container_reader import CollectPace
-from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.pipeline.processor import Processor
 from kube_job_runner.services.sweep import Sweeper
 from kube_job_runner.settings.groups import BatchSettings, CollectSettings, RetentionSettings
+from tests.support import simulation
+from tests.support.clocks import LoopClock
 from tests.support.history import History, violations
 
 JOBS = 12
@@ -49,16 +50,6 @@ RULES = Rules(
 )
 
 
-class WallClock:
-    """The real clocks: leases and `next_check_at` are the database's."""
-
-    def now(self) -> dt.datetime:
-        return dt.datetime.now(dt.UTC)
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-
 class Chaos:
     """Everything wired together, with a seeded source of trouble."""
 
@@ -68,7 +59,7 @@ class Chaos:
         self.cluster = SimulatedCluster(clock=SteppedClock(), seed=seed)
         self.cluster.faults.choose = self.choose
         self.calm = False
-        self.clock = WallClock()
+        self.clock = LoopClock()
         self.processors = [
             Processor(
                 store=pg.process_store,
@@ -98,7 +89,7 @@ class Chaos:
         )
 
     async def collect(self) -> None:
-        """Collect logs; now and then the collector is stopped in the middle, and another goes on."""
+        """Collect logs; sometimes the collector is stopped in the middle, and another continues."""
         while True:
             collector = self.collector()
             lasts_seconds = 60.0 if self.calm else self.random.uniform(0.05, 0.5)
@@ -119,7 +110,7 @@ class Chaos:
         return Fault(error=error, after=self.random.random() < 0.5)
 
     async def process(self, processor: Processor) -> None:
-        """Work batch after batch; now and then the processor dies in the middle of one, and another takes its place."""
+        """Work batch after batch; sometimes the processor dies in the middle of one, and another continues."""
         while True:
             with contextlib.suppress(TemporaryError, TimeoutError):
                 dies_after = None if self.calm or self.random.random() > 0.3 else self.random.uniform(0, 0.03)
@@ -137,7 +128,7 @@ class Chaos:
             await asyncio.sleep(0.01)
 
     async def count(self) -> None:
-        """Hold one look at the rows against the limits (promise I11)."""
+        """Check the rows against the limits (promise I11)."""
         rows = await self.pg.pool.fetch(
             "SELECT queue, count(*) AS jobs FROM jobs WHERE state IN ('starting', 'running', 'stopping')"
             " OR (state = 'queued' AND admitted_at IS NOT NULL) GROUP BY queue"
@@ -148,23 +139,14 @@ class Chaos:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        store, queue, clock = self.pg.observe_store, self.pg.queue, self.clock
-        observers = [
-            Observer(kind="job", events=self.cluster.watch_jobs(), store=store, queue=queue, clock=clock),
-            Observer(kind="pod", events=self.cluster.watch_pods(), store=store, queue=queue, clock=clock),
-        ]
-        work = [observer.run() for observer in observers]
+        watchers = simulation.observers(
+            self.cluster, store=self.pg.observe_store, queue=self.pg.queue, clock=self.clock
+        )
+        work = [watcher.run() for watcher in watchers]
         work += [self.process(processor) for processor in self.processors]
-        work += [self.collect(), self.collect()]
-        tasks = [asyncio.create_task(each) for each in [*work, self.trouble()]]
-        try:
+        work += [self.collect(), self.collect(), self.trouble()]
+        async with simulation.running(self.cluster, work, expected=(TemporaryError,)):
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-            await self.cluster.close()
-            assert [r for r in results if isinstance(r, Exception) and not isinstance(r, TemporaryError)] == []
 
 
 def script(number: int) -> dict[str, str]:

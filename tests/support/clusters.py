@@ -29,16 +29,6 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 60.0
 
 
-class SystemClock:
-    """The machine's clocks."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
 def cluster_job(spec: JobSpec | None = None, *, namespace: str = "default", attempt: int = 1) -> ClusterJob:
     """A new cluster job under a name of its own."""
     job_id = names.new_job_id(datetime.now(UTC))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -27,16 +26,7 @@ from kube_job_runner.services.observe import Observer
 from kube_job_runner.services.pipeline.processor import Processor
 from kube_job_runner.services.sweep import Sweeper
 from kube_job_runner.settings.groups import BatchSettings, CollectSettings, RetentionSettings, SweepSettings
-
-
-class RealClock:
-    """The clocks of the machine."""
-
-    def now(self) -> dt.datetime:
-        return dt.datetime.now(dt.UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
+from tests.support.clocks import SystemClock
 
 
 class Rig:
@@ -62,7 +52,7 @@ class Rig:
         self.logs = logs or web.logs
         self._collector_logs = logs or self.of("log-collector").logs
         self._sweeper_logs = logs or self.of("sweeper").logs
-        self.clock = RealClock()
+        self.clock = SystemClock()
         self.rules = rules or Rules()
         self.collect = {"poll_seconds": 0.2} | collect
         self._stop = asyncio.Event()

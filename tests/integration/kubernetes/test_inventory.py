@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
 from typing import Any
 
 import pytest
@@ -20,19 +19,12 @@ from kube_job_runner.domain.states import State
 from kube_job_runner.services.reconcile import Found, Reconciler
 from kube_job_runner.settings.groups import SweepSettings
 from tests.support import api_answers as fake
+from tests.support.clocks import SystemClock
 from tests.support.fake_apiserver import FakeApiServer
 from tests.support.kubernetes import labels, make_cluster, pod
 from tests.support.postgres import finish, make_attempt, make_change, make_submission, store_jobs
 
 pytestmark = pytest.mark.asyncio
-
-
-class Clock:
-    def now(self) -> dt.datetime:
-        return dt.datetime.now(dt.UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
 
 async def listed(cluster: KubernetesCluster) -> list[ports.OwnedObject]:
@@ -124,7 +116,7 @@ async def test_a_refused_removal_is_temporary(server: FakeApiServer, cluster: Ku
 
 async def sweep(pg: Postgres, cluster: KubernetesCluster) -> Found:
     reconciler = Reconciler(
-        store=pg.reconcile_store, cluster=cluster, queue=pg.queue, clock=Clock(), settings=SweepSettings()
+        store=pg.reconcile_store, cluster=cluster, queue=pg.queue, clock=SystemClock(), settings=SweepSettings()
     )
     return await reconciler.run_once()
 

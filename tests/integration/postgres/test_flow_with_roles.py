@@ -27,8 +27,9 @@ from kube_job_runner.ports import JobFilter
 from kube_job_runner.services.log_reading import LogUnavailable
 from kube_job_runner.services.reconcile import Reconciler
 from kube_job_runner.settings.groups import SweepSettings
+from tests.support.clocks import SystemClock
 from tests.support.postgres import component_urls, execute, fetch, make_submission, with_user
-from tests.support.rig import RealClock, Rig
+from tests.support.rig import Rig
 
 pytestmark = pytest.mark.asyncio
 
@@ -45,7 +46,7 @@ async def apart(database_url: str) -> AsyncIterator[dict[str, Postgres]]:
 @contextlib.asynccontextmanager
 async def running(pg: Postgres, apart: dict[str, Postgres], script: Script) -> AsyncIterator[Rig]:
     """The whole product but HTTP, on a simulated cluster."""
-    cluster = SimulatedCluster(clock=RealClock(), script_for=lambda _: script, keep_history=False)
+    cluster = SimulatedCluster(clock=SystemClock(), script_for=lambda _: script, keep_history=False)
     cluster.start()
     try:
         rules = Rules(cleanup_delay_seconds=0)

@@ -20,8 +20,9 @@ from kube_job_runner.domain.limits import Bounds
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import ClusterJob
 from kube_job_runner.services.log_reading import LogUnavailable
+from tests.support.clocks import SystemClock
 from tests.support.postgres import fetch
-from tests.support.rig import RealClock, Rig
+from tests.support.rig import Rig
 
 pytestmark = pytest.mark.asyncio
 
@@ -34,7 +35,7 @@ class Bench:
         self.url = url
         self.script = Script(log=b"hello\n")
         self.cluster = SimulatedCluster(
-            clock=RealClock(), script_for=self._script_for, condition_lag_seconds=0.05, keep_history=True
+            clock=SystemClock(), script_for=self._script_for, condition_lag_seconds=0.05, keep_history=True
         )
         self.cluster.start()
 

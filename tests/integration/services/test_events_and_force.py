@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -23,16 +22,9 @@ from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.pipeline.processor import Processor
 from kube_job_runner.settings.groups import BatchSettings
+from tests.support.clocks import SystemClock
 
 pytestmark = pytest.mark.asyncio
-
-
-class Clock:
-    def now(self) -> dt.datetime:
-        return dt.datetime.now(dt.UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
 
 class Bench:
@@ -45,7 +37,7 @@ class Bench:
             store=pg.process_store,
             queue=pg.queue,
             cluster=self.cluster,
-            clock=Clock(),
+            clock=SystemClock(),
             rules=Rules(),
             limits=AdmissionLimits(),
             settings=BatchSettings(lease_seconds=30.0),
@@ -54,7 +46,7 @@ class Bench:
     def observer(self, kind: Kind) -> Observer:
         watches = {"job": self.cluster.watch_jobs, "pod": self.cluster.watch_pods, "event": self.cluster.watch_events}
         return Observer(
-            kind=kind, events=watches[kind](), store=self.pg.observe_store, queue=self.pg.queue, clock=Clock()
+            kind=kind, events=watches[kind](), store=self.pg.observe_store, queue=self.pg.queue, clock=SystemClock()
         )
 
     async def start(self, **annotations: str) -> tuple[Job, Attempt]:

@@ -28,19 +28,12 @@ from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State
 from kube_job_runner.services.pipeline.processor import ADMIT_SECONDS, Processor
 from kube_job_runner.settings.groups import BatchSettings
+from tests.support.clocks import LoopClock
 from tests.support.postgres import age, fetch
 
 pytestmark = pytest.mark.asyncio
 SPEC = JobSpec(image="busybox:1", command=("true",))
 ENDED = ContainerFacts(name="main", state="terminated", reason="Completed", exit_code=0)
-
-
-class LoopClock:
-    def now(self) -> dt.datetime:
-        return dt.datetime.now(dt.UTC)
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
 
 
 class Wrapped:

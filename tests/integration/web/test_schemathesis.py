@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ from kube_job_runner.components.web_server import run
 from kube_job_runner.settings import load
 from kube_job_runner.web.app import build_app
 from kube_job_runner.web.auth import new_token
+from tests.support.clocks import SystemClock
 from tests.support.postgres import Server
 from tests.unit.web.fakes import FakeLogs
 
@@ -49,14 +48,6 @@ CHECKS = [
 ]
 # For a job spec these two do not hold: rules across its fields (and the grammar of an image) are no JSON Schema.
 EXACT = [*CHECKS, positive_data_acceptance, negative_data_rejection]
-
-
-class _SystemClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
 
 class _Background:
@@ -92,7 +83,7 @@ class _Background:
                 health=pg.health,
                 wakeup=pg.wakeup,
                 logs=FakeLogs(),
-                clock=_SystemClock(),
+                clock=SystemClock(),
             )
             await run(app, config, self._stop, self._ready)
         finally:

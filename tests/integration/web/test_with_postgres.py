@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import UUID
@@ -21,21 +20,12 @@ from kube_job_runner.ports import Change
 from kube_job_runner.settings import Settings
 from kube_job_runner.web.app import build_app
 from kube_job_runner.web.auth import new_token
+from tests.support.clocks import SystemClock
 from tests.support.postgres import execute, fetch
 from tests.unit.web.bad_requests import TABLE
 from tests.unit.web.fakes import FakeLogs
 
 pytestmark = pytest.mark.asyncio
-
-
-class SystemClock:
-    """The clocks of the machine."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
 
 @pytest_asyncio.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import itertools
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -24,18 +23,11 @@ from kube_job_runner.services.observe import (
     Observer,
     disturbed,
 )
+from tests.support.clocks import LoopClock
 from tests.support.domain import JOB_ID, after, ended, pod_facts, running
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 JOB = uuid.uuid4()
-
-
-class LoopClock:
-    def now(self) -> dt.datetime:
-        return dt.datetime.now(dt.UTC)
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
 
 
 class World:

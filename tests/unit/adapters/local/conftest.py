@@ -13,7 +13,8 @@ from kube_job_runner.domain.facts import ContainerFacts, JobFacts, PodFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.ports import ClusterJob
-from tests.support.clusters import Recorder, SystemClock, cluster_job, poll
+from tests.support.clocks import SystemClock
+from tests.support.clusters import Recorder, cluster_job, poll
 
 
 class Bench:

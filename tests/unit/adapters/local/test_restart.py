@@ -14,14 +14,16 @@ import uvloop
 from kube_job_runner.adapters.local import LocalCluster
 from kube_job_runner.domain.errors import ConfigurationError, NameTaken, TemporaryError
 from kube_job_runner.ports import ClusterJob
-from tests.support.clusters import SystemClock, cluster_job, poll
+from tests.support.clocks import SystemClock
+from tests.support.clusters import cluster_job, poll
 from tests.unit.adapters.local.conftest import main_of, open_bench, shell
 from tests.unit.adapters.local.test_stopping import pid_in, runs
 
 OWNER = """
 import asyncio, pathlib, sys
 from kube_job_runner.adapters.local import LocalCluster
-from tests.support.clusters import SystemClock, cluster_job
+from tests.support.clocks import SystemClock
+from tests.support.clusters import cluster_job
 from tests.unit.adapters.local.conftest import shell
 
 async def main(folder):

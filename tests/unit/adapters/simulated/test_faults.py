@@ -15,7 +15,8 @@ from kube_job_runner.domain.errors import ClusterRefused, NotFound, TemporaryErr
 from kube_job_runner.domain.names import MAIN_CONTAINER
 from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.ports import Listed, Relisting, SeenJob
-from tests.support.clusters import SystemClock, poll
+from tests.support.clocks import SystemClock
+from tests.support.clusters import poll
 from tests.unit.adapters.simulated.conftest import Bench, scripted
 
 Make = Callable[..., Any]
