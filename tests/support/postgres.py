@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import fcntl
 import itertools
 import os
 import shutil
@@ -34,6 +35,7 @@ from kube_job_runner.ports import Change, Submission
 
 TEMPLATE = "kjr_template"
 _PREFIX = "kjr-test-"
+_ALIVE = ".alive"
 _ROOM_BYTES = 2 * 2**30
 T = TypeVar("T")
 _numbers = itertools.count(1)
@@ -120,14 +122,16 @@ def new_folder() -> Path:
     if usable:
         _remove_leftovers(memory)
     roomy = usable and shutil.disk_usage(memory).free >= _ROOM_BYTES
-    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=memory if roomy else None))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=memory if roomy else None))
+    fcntl.flock(os.open(folder / _ALIVE, os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX)  # held until this process ends
+    return folder
 
 
 def _remove_leftovers(memory: Path) -> None:
     """Remove the folders of test runs that were killed."""
-    for folder in memory.glob(f"{_PREFIX}*-*"):
-        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if not Path("/proc", pid).exists():
+    for folder in memory.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), (folder / _ALIVE).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
 
 
