@@ -39,11 +39,13 @@ def command(
 
     The new spec is checked like any other. Refused jobs are reported one by one; the others are submitted.
     """
-    from kube_job_runner.cli import set_option
-
     if len(references) > 1 and (logs or idempotency_key):
         raise click.UsageError("--logs and --idempotency-key need exactly one ID")
-    changes = set_option.read(assignments)
+    changes: dict[str, Any] = {}
+    if assignments:
+        from kube_job_runner.cli import set_option
+
+        changes = set_option.read(assignments)
     current = invocation.current()
     current.waiting = wait or logs
     with current.client(patience=6.0) as client:

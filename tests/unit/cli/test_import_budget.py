@@ -92,7 +92,7 @@ def test_commands_for_jobs_import_no_server(stub: Stub, tmp_path: Path, args: li
         file.write_text('{"attempts": 2}' if args[0] == "simulate" else '{"image": "ok"}')
         args = [*args, "-f", str(file)]
     names = modules(*args, KJR_SERVER=stub.url, KJR_TOKEN=TOKEN)
-    reads_specs = args[0] in ("rerun", "submit", "simulate") or "--set" in args
+    reads_specs = args[0] in ("submit", "simulate") or "--set" in args
     assert server_side(names - SET_GRAMMAR if reads_specs else names) == []
     assert sorted(names & {"rich", "yaml", "asyncio"}) == []
 
