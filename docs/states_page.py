@@ -21,9 +21,9 @@ _MEANINGS = {
     State.STARTING: "its cluster job exists, and its main container has not started yet",
     State.RUNNING: "its main container has started",
     State.STOPPING: "its end is decided, and something of it may still run in the cluster",
-    State.SUCCEEDED: "its program ended well",
-    State.FAILED: "it ended otherwise; the reason code says why",
-    State.CANCELLED: "it ended because somebody asked for that, and nothing of it is left running",
+    State.SUCCEEDED: "its program ended with success",
+    State.FAILED: "it ended without success; the reason code says why",
+    State.CANCELLED: "it was cancelled by a request, and nothing of it is left running",
 }
 _ORIGINS = """
 Where a trigger comes from: `user` is a request to the API, `limits` is free room in the limits, `cluster` is something seen in
@@ -34,9 +34,10 @@ _LOCKS = """
 
 Any other step is a bug ([ADR 23](../adr/0023-the-state-machine-is-asked.md)). The program raises an error, which is logged,
 retried and dead-lettered, and no row changes. PostgreSQL refuses the step too: a trigger on `transitions` checks each step, and a
-trigger on `jobs` checks what one commit makes of a job. One commit takes several steps when the cluster is ahead of the record:
+trigger on `jobs` checks the states of a job before and after a commit. One commit takes several steps when
+the record is behind the cluster:
 
-| before the commit | after it |
+| before the commit | after the commit |
 |---|---|
 """
 

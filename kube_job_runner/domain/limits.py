@@ -30,11 +30,11 @@ class Graces(msgspec.Struct, frozen=True, kw_only=True):
     admission: Seconds = field(default=30.0, name="admission_grace_seconds")
     """How long the cluster may refuse the pod of a job, for a cause that can change, before the job fails."""
     scheduling: Seconds = field(default=900.0, name="scheduling_grace_seconds")
-    """How long no node may match a job before it fails. A lack of free resources is waited for up to the start timeout."""
+    """How long a job that no node matches waits before it fails. If nodes are only full, it waits up to its start timeout."""
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """How long an ended attempt is waited for, in seconds: for its evidence, its log, its removal."""
+    """How long to wait after the end of an attempt, in seconds: for its evidence, its log, its removal."""
 
     evidence_grace_seconds: Seconds = 30.0
     """How long a failed cluster job waits for the facts of its pod before it is recorded without an exit code."""
@@ -50,11 +50,11 @@ class AdmissionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The most jobs in flight: `total` in the installation, `queues` by name, `per_queue` in every other (None: no limit)."""
 
     total: Annotated[int, Meta(ge=1)] = field(default=500, name="max_in_flight")
-    """Most jobs in the cluster at once. The others wait in the database, the most urgent first."""
+    """Maximum number of jobs in the cluster at once. The others wait in the database, in order of priority."""
     per_queue: Annotated[int, Meta(ge=1)] | None = field(default=None, name="queue_max_in_flight")
-    """Most jobs of one queue in the cluster at once, if `KJR_QUEUE_LIMITS` does not name the queue. None: no limit per queue."""
+    """Maximum number of jobs in the cluster for each queue that `KJR_QUEUE_LIMITS` does not name. None: no limit per queue."""
     queues: dict[str, Annotated[int, Meta(ge=0)]] = field(default_factory=dict, name="queue_limits")
-    """Limits of single queues, such as `etl=10,gpu=4`. 0 holds a queue."""
+    """Limits of single queues, such as `etl=10,gpu=4`. 0 pauses a queue."""
 
     def of_queue(self, queue: str) -> int | None:
         """Return the limit of a queue, or None when it has none of its own."""
@@ -70,7 +70,7 @@ class SpecLimits(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: tuple[str, ...] = ("default",)
     """Namespaces that jobs may run in, separated by commas. The first is the default."""
     spec_max_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024
-    """Largest encoded job spec."""
+    """Maximum size of an encoded job spec, in bytes."""
 
     @property
     def default_namespace(self) -> str:

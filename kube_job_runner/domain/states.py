@@ -55,7 +55,7 @@ _DELETED = "Somebody else deleted the cluster job, and a pod of it may still run
 STEPS = (
     Step(None, _QUEUED, "The job was submitted", "user"),
     Step(_QUEUED, _STARTING, "The job was admitted, and its cluster job exists", "limits"),
-    Step(_QUEUED, _FAILED, "The cluster refused the cluster job for good", "cluster"),
+    Step(_QUEUED, _FAILED, "The cluster refused the cluster job permanently", "cluster"),
     Step(_QUEUED, _FAILED, "The queue timeout passed", "clock"),
     Step(_QUEUED, _CANCELLED, "A cancel was requested, and the cluster holds no cluster job", "user"),
     Step(_STARTING, _RUNNING, "The main container started", "cluster"),

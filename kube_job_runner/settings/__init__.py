@@ -1,7 +1,7 @@
 """Settings: frozen, grouped, validated. This package is the only reader of the environment.
 
 `groups` has the structs, `variables` reads the `KJR_*` variables into them, `standard_variables` reads those that other
-programs have named. Each group is taken as it is by the part of the server that it is for.
+programs have named. Each part of the server gets its group unchanged.
 """
 
 from kube_job_runner.settings.groups import Settings

@@ -1,4 +1,4 @@
-"""The groups of settings: frozen structs, each of them what some part of the server takes as it is.
+"""The groups of settings: one frozen struct for each part of the server.
 
 A setting has one name, one default and one line of meaning: here, or in `domain.limits` where the rules use its number. Its
 variable is `KJR_` and the name of the field, or the `name=` of the field where that is another. The reference page is made
@@ -77,11 +77,11 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     auth: Literal["token", "none"] = "token"
     """`token`: every API request needs a bearer token. `none`: no authentication, loopback only."""
     body_max_bytes: Annotated[int, Meta(ge=1024)] = 16 * 1024 * 1024
-    """Largest request body."""
+    """Maximum size of a request body."""
     body_timeout_seconds: PositiveSeconds = 30.0
-    """Longest time a client may take to send its request body."""
+    """Maximum time that a client may take to send its request body."""
     wait_max_seconds: PositiveSeconds = 60.0
-    """Longest time of a long poll (`?wait=`)."""
+    """Maximum time of a long poll (`?wait=`)."""
 
 
 class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +101,7 @@ class CollectSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The log-collector."""
 
     max_bytes: Annotated[int, Meta(ge=65536, le=64 * 1024**3)] = field(default=64 * 1024 * 1024, name="log_max_bytes")
-    """Most bytes kept of the log of one container: one half from its start, the other half from its end, with a mark between."""
+    """Maximum bytes kept of one container's log: the first half and the last half, with a mark between them."""
     follow_after_seconds: Seconds = field(default=5.0, name="log_follow_after_seconds")
     """How long an attempt must run before its log is followed. The log of a shorter attempt costs one request."""
     follows_max: Annotated[int, Meta(ge=1, le=10_000)] = field(default=200, name="log_follows_max")
@@ -120,7 +120,7 @@ class LogStoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How old things get before they are removed. What belongs to a job goes with it at the latest."""
+    """How long rows are kept. All rows of a job are removed with it at the latest."""
 
     jobs_seconds: Age = field(default=MONTH_SECONDS, name="job_retention_seconds")
     """How long finished jobs are kept in the store, with all that belongs to them."""
@@ -138,22 +138,22 @@ class SweepSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The sweeper."""
 
     sweep_seconds: PositiveSeconds = 1.0
-    """How often the sweeper looks for what is due."""
+    """How often the sweeper looks for due work."""
     reconcile_seconds: PositiveSeconds = 600.0
     """How often the sweeper compares the store with the cluster, to find leftover and missing objects."""
     orphan_grace_seconds: Seconds = 600.0
-    """Least age of a Job or pod of ours that is removed because no row of the store knows it."""
+    """How old an orphan must be before it is removed: a Job or pod of ours that no row of the store knows."""
 
 
 class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """A process of the server, whatever components it runs."""
+    """A process of the server, with any components."""
 
     data_dir: Path = field(default_factory=lambda: _data_home() / "kube-job-runner")
     """Folder of the embedded PostgreSQL, local job logs and the token of `kjr up`."""
     failure_rules: Path | None = None
     """YAML or JSON file of your own failure rules, which are tried before the built-in ones. See reference/failure-rules.md."""
     leader_lease_seconds: Annotated[float, Meta(ge=1, le=60)] = 9.0
-    """How long the standby of a silent watcher or sweeper waits. One that is stopped or killed hands over at once."""
+    """How long a standby waits for a silent leader before it takes over. After a stop or a kill it takes over at once."""
     drain_seconds: Seconds = 20.0
     """How long a stopping process may take to finish its work."""
     metrics_port: Annotated[int, Meta(ge=-1, le=65535)] = -1
@@ -165,7 +165,7 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All settings of all components. A component reads those that concern it; the rest are harmless to it."""
+    """All settings of all components. A component reads only its own; the others do not affect it."""
 
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)

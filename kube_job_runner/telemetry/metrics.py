@@ -76,7 +76,7 @@ drift = _counter(
 )
 reconcile_failures = _counter("kjr_reconcile_failures_total", "Comparisons of store and cluster that failed.")
 foreign_objects = _gauge(
-    "kjr_foreign_objects", "Objects with our instance name that another installation created. They are left alone."
+    "kjr_foreign_objects", "Objects with our instance name that another installation created. They are not touched."
 )
 relayed = _counter(
     "kjr_relayed_messages_total",
@@ -160,7 +160,7 @@ db_errors = _counter(
 db_connections = _gauge("kjr_db_connections", "Database connections in use.")
 db_connections_max = _gauge("kjr_db_connections_max", "Database connections that may be in use.")
 ready = _gauge("kjr_ready", "Readiness checks of this process: 1 passes, 0 fails.", ["check"])
-stopping_since = _gauge("kjr_stopping_since_timestamp_seconds", "When this process was told to stop; 0 before that.")
+stopping_since = _gauge("kjr_stopping_since_timestamp_seconds", "When this process began to stop; 0 before that.")
 drain_limit_seconds = _gauge("kjr_drain_limit_seconds", "How long this process may take to drain.")
 loop_lag_seconds = _histogram(
     "kjr_event_loop_lag_seconds",

@@ -68,7 +68,7 @@ def _strings(spec: JobSpec) -> Iterator[SpecFault]:
 
 
 def reserved_label(key: str) -> bool:
-    """Tell whether the key of a label or annotation belongs to Kubernetes or to us, so that a user may not set it."""
+    """Return whether the key of a label or annotation belongs to Kubernetes or to us, so that a user may not set it."""
     prefix, _, _ = key.rpartition("/")
     if not prefix or key in names.ALLOWED_RESERVED_LABELS:
         return False

@@ -1,6 +1,6 @@
 """Types of the spec's fields: names, labels, quantities and paths, secrets, tolerations and volumes; how a field is described.
 
-Each is what Kubernetes allows, or a small subset of its field. A type holds its limits, and its pattern in words
+Each type allows what Kubernetes allows for that field, or less. A type holds its limits, and its pattern in words
 (`extra["hint"]`), which a refusal says in place of the pattern.
 """
 
@@ -114,12 +114,12 @@ class Toleration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     value: Annotated[LabelValue, about("Value of the taint.", "batch")] = ""
     effect: Annotated[
         Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None,
-        about("Effect of the taint. Without it every effect matches.", "NoExecute"),
+        about("Effect of the taint. Default: every effect matches.", "NoExecute"),
     ] = None
     toleration_seconds: Annotated[
         Annotated[int, Meta(ge=0, le=30 * 86_400)] | None,
         about(
-            "How long the pod stays on a node that gets the taint. Without it the pod stays. It needs the effect `NoExecute`.",
+            "How long the pod stays on a node that gets the taint. Default: without end. It needs the effect `NoExecute`.",
             300,
         ),
     ] = None
@@ -138,9 +138,9 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     The sources are `empty_dir`, `persistent_volume_claim`, `config_map` and `secret`.
     """
 
-    name: Annotated[DnsLabel, about("Name of the volume. No other volume of the job has it.", "scratch")]
-    mount_path: Annotated[AbsolutePath, about("Where the container sees it. No other volume is there.", "/scratch")]
-    read_only: Annotated[bool, about("Mount it without the right to write.", True)] = False
+    name: Annotated[DnsLabel, about("Name of the volume, unique in the job.", "scratch")]
+    mount_path: Annotated[AbsolutePath, about("Where the container sees it. Each volume has its own path.", "/scratch")]
+    read_only: Annotated[bool, about("Mount it read-only.", True)] = False
     sub_path: Annotated[
         str,
         about("Mount only this path in the volume. It is relative and has no `..`.", "2026/january", max_length=4096),

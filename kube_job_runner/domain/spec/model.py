@@ -37,7 +37,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     cpu: Annotated[
         Quantity | None,
-        about("CPU that is reserved. It is a request without a limit, so an idle node is used fully.", "500m"),
+        about("CPU that is reserved. It is a request without a limit, so a job may use idle CPU.", "500m"),
     ] = None
     memory: Annotated[
         Quantity | None,
@@ -119,7 +119,7 @@ class RetryRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_memory: Annotated[
         Quantity | None,
         about(
-            "For `grow_memory`: the most memory that an attempt gets. The job fails when an attempt had that much already.",
+            "For `grow_memory`: the most memory that an attempt gets. If the failed attempt had that, the job fails.",
             "8Gi",
         ),
     ] = None
@@ -178,9 +178,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ]
     name: Annotated[
         DnsLabel | None,
-        about(
-            "Name for people; jobs may share one. Without it the last part of the image's repository.", "etl-nightly"
-        ),
+        about("Name for people; jobs may share one. Default: the last part of the image's repository.", "etl-nightly"),
     ] = None
     command: Annotated[
         tuple[Argument, ...],
@@ -215,9 +213,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             max_length=200,
         ),
     ] = ()
-    working_dir: Annotated[AbsolutePath | None, about("Working directory. Without it that of the image.", "/app")] = (
-        None
-    )
+    working_dir: Annotated[AbsolutePath | None, about("Working directory. Default: that of the image.", "/app")] = None
     resources: Annotated[
         Resources, about("What the container may use of its node.", {"cpu": "500m", "memory": "1Gi"})
     ] = Resources()
@@ -259,7 +255,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = 0
     namespace: Annotated[
         DnsLabel | None,
-        about("Kubernetes namespace; one of `KJR_NAMESPACES`. Without it the first of them.", "default"),
+        about("Kubernetes namespace; one of `KJR_NAMESPACES`. Default: the first of them.", "default"),
     ] = None
     service_account: Annotated[
         DnsSubdomain | None,

@@ -63,7 +63,7 @@ def operation(
         "Get a job, at once or when it changes",
         get_job,
         description="A long poll, with `wait` and `since`: the answer comes as soon as the version is above `since`, or with the"
-        " present state when the time is over.",
+        " current state after that time.",
         more_statuses={304: "The job still has the version of If-None-Match."},
         request_headers=(
             Header(
