@@ -1,1 +1,1 @@
-"""Adapters: one per outside system, each behind the ports and nothing else."""
+"""Adapters: one per outside system. Each implements ports, and is reached only through them."""

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Index(ports.LogCollectStore, ports.LogReader, Protocol):
-    """The store of rows: a log store that also tells which chunks have a body outside of it."""
+    """The store of rows: a log store that also knows which chunks have a body outside of it."""
 
     async def chunks_since(self, key: ports.LogKey, container: str, stamp: int) -> list[Chunk]:
         """Return the chunks with lines that are not older than `stamp`."""
@@ -33,13 +33,13 @@ class Index(ports.LogCollectStore, ports.LogReader, Protocol):
     async def take_old_chunks(
         self, *, older_than_seconds: float, limit: int
     ) -> list[tuple[ports.LogKey, str, int, bool]]:
-        """Remove the chunks of jobs that ended so long ago; return which, and whether each may have a body outside."""
+        """Remove the chunks of jobs that ended that long ago; return which, and whether each may have a body outside."""
         ...
 
     async def take_expired(
         self, *, older_than_seconds: float, limit: int
     ) -> tuple[ports.LogsExpired, list[tuple[ports.LogKey, str, int, bool]]]:
-        """Remove logs that were completed so long ago; return the counts, and their chunks as `take_old_chunks` does."""
+        """Remove logs that were completed that long ago; return the counts, and their chunks as `take_old_chunks` does."""
         ...
 
 
@@ -107,7 +107,7 @@ class ObjectLogs:
     def __init__(self, index: Index, bodies: Bodies) -> None:
         self._index = index
         self._bodies = bodies
-        # What has no body is the index's alone.
+        # These methods concern no bodies, so the index has them.
         self.claim, self.renew, self.release = index.claim, index.renew, index.release
         self.stored, self.containers, self.find_chunk = index.stored, index.containers, index.find_chunk
         self.log_state, self.want_log, self.log_versions = index.log_state, index.want_log, index.log_versions

@@ -1,4 +1,4 @@
-"""The components: what each is, one row each. A new component is its module, its row here, and what the tests ask for.
+"""The components, one row each: how each runs, and what it needs. docs/architecture.md says how to add one.
 
 `tests/unit/bootstrap/test_components.py` compares the rows with the rights in PostgreSQL, the chart and the documentation.
 """
@@ -42,11 +42,11 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     lead: Callable[[Parts, Fence], Work] | None = None
     """How it works for one term as the leader. One process leads at a time, the others stand by. It writes with the fence."""
     cluster: tuple[ClusterUse, ...] = ()
-    """What it does with the cluster. None: it has no business there."""
+    """What it does with the cluster. None: it makes no request to the cluster."""
     queue: bool = False
-    """Whether it uses a queue outside the database, where there is one. The others send through the database alone."""
+    """Whether it uses a queue outside the database, where there is one. The others send only through the database."""
     relays: bool = False
-    """Whether it is there only with a queue outside the database."""
+    """Whether it exists only with a queue outside the database."""
     serves: bool = False
     """Whether it serves the API, and the probes of its process with it."""
     traced: bool = False
@@ -67,7 +67,7 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
         """Return its part of readiness, by the name of the check."""
         if self.rounds:
             return {self.name: round_age(self.name, clock)}
-        if not self.watches or not cluster_kind(settings).remote:  # watches of the others may be silent for long
+        if not self.watches or not cluster_kind(settings).remote:  # the watches of other kinds may be silent
             return {}
         heard, leader = watch_age(self.watches, clock), leaders[self.name]
         return {f"watch-{self.watches}s": lambda: heard() if leader.leads else None}
@@ -95,7 +95,7 @@ def _messages_processor(parts: Parts) -> Work:
 
 
 def _watch_jobs(parts: Parts, fence: Fence) -> Work:
-    metrics.watch_heard.beat("job")  # its age counts from now: another process heard what came before
+    metrics.watch_heard.beat("job")  # its age counts from now, because another process led before
     return watchers.run(builders.observer("job", parts, parts.pg.fenced(fence)), stop=parts.stop)
 
 

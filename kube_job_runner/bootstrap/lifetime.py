@@ -21,18 +21,18 @@ async def supervise(
     *,
     stop: asyncio.Event,
     drain_seconds: float,
-    beside: Collection[Coroutine[Any, Any, None]] = (),
+    extra: Collection[Coroutine[Any, Any, None]] = (),
 ) -> int:
     """Run the components until `stop`, or until one of them fails; return the exit code.
 
-    A failed component ends the whole process, so that a person or a kubelet sees it. What runs `beside` the components ends
-    after the last of them: probes must answer while components drain.
+    A failed component ends the whole process, so that a person or a kubelet sees it. The `extra` work ends
+    after the last component: probes must answer while components drain.
 
     Raises:
         ConfigurationError: a component cannot run with these settings.
     """
     metrics.drain_limit_seconds.set(drain_seconds)
-    helpers = [asyncio.create_task(work) for work in (*beside, _measure_lag(), _note_stop(stop))]
+    helpers = [asyncio.create_task(work) for work in (*extra, _measure_lag(), _note_stop(stop))]
     tasks = {asyncio.create_task(_named(name, work), name=name): name for name, work in coroutines.items()}
     try:
         return await _until_the_end(tasks, helpers, stop=stop, drain_seconds=drain_seconds)

@@ -79,12 +79,12 @@ async def run_components(
     async with _opened(settings, url, components, stop=stop, on_ready=on_ready) as parts:
         tasks = {component.name: component.start(parts) for component in components}
         lifetime.spare_garbage_collection()
-        beside = []
+        extra = []
         if not serves and settings.process.metrics_port >= 0:
-            beside.append(
+            extra.append(
                 probes.run(parts.readiness, host=settings.web.host, port=settings.process.metrics_port, stop=stop)
             )
-        return await lifetime.supervise(tasks, stop=stop, drain_seconds=settings.process.drain_seconds, beside=beside)
+        return await lifetime.supervise(tasks, stop=stop, drain_seconds=settings.process.drain_seconds, extra=extra)
 
 
 @contextlib.asynccontextmanager
@@ -143,7 +143,7 @@ async def _opened(
 
 
 def _notes(leaders: Mapping[str, Leadership], cluster: ports.Cluster | None) -> dict[str, str]:
-    """Return the lines of /readyz beside the checks: who leads, and which namespaces cannot be watched."""
+    """Return the other lines of /readyz: who leads, and which namespaces cannot be watched."""
     troubles = {} if cluster is None else cluster.troubles()
     return {
         **{name: leader.standing for name, leader in leaders.items()},
@@ -171,7 +171,7 @@ async def _wait_for_schema(
             log.warning("waiting for the database", action="database.wait", wrong=wrong, hint="run `kjr migrate`")
         patience_seconds = _RIGHTS_WAIT_SECONDS if lacking else _SCHEMA_WAIT_SECONDS
         if time.monotonic() - began > patience_seconds:
-            raise ConfigurationError(lacking or f"the database's schema does not fit: {wrong}; run `kjr migrate`")
+            raise ConfigurationError(lacking or f"the database schema does not match: {wrong}; run `kjr migrate`")
         await asyncio.sleep(0.5)
 
 

@@ -42,5 +42,5 @@ def _trace_pipeline() -> ports.Tracing | None:
         hint = "pip install 'kube-job-runner[otel]'"
         log.warning("no traces: the extra is missing", action="trace.off", error=str(error), hint=hint)
     except Exception as error:  # noqa: BLE001 - a wrong OTEL_* value must not keep jobs from running
-        log.warning("no traces: an OTEL_* variable does not fit", action="trace.off", error=str(error))
+        log.warning("no traces: an OTEL_* variable is invalid", action="trace.off", error=str(error))
     return None

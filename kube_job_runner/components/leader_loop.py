@@ -1,4 +1,4 @@
-"""Leadership: of some components one process works, and any number of processes stand by, ready to take over.
+"""Leadership: one process of a component works, and any number of others stand by, ready to take over.
 
                  acquire                       renewal or write refused, or the work failed
     standby ────────────────────> leader ──────────────────────────────────────────────────> standby
@@ -112,7 +112,7 @@ class Leadership:
         error = None if task.cancelled() else task.exception()
         if error is not None and not was_done and not isinstance(error, LeaseLost | TemporaryError):
             log.error(
-                "the work of a leader failed while it was ended",
+                "the work of a leader failed while it was being stopped",
                 action="lease.work",
                 component=self._component,
                 exc_info=error,

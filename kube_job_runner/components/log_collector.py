@@ -1,4 +1,4 @@
-"""log-collector: reads logs from the cluster, alone, and stores them before their cluster jobs are deleted."""
+"""log-collector: the only reader of logs in the cluster. It stores them before their cluster jobs are deleted."""
 
 import asyncio
 

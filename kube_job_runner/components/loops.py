@@ -1,4 +1,4 @@
-"""Loops of components: repeat with backoff, run beside each other, stop on request."""
+"""Loops of components: repeat with backoff, run together, stop on request."""
 
 import asyncio
 import contextlib
@@ -54,10 +54,10 @@ async def repeat(
             await sleep_unless_stopped(pause_seconds, stop)
 
 
-async def run_beside(main: Coroutine[Any, Any, None], beside: Coroutine[Any, Any, None] | None) -> None:
-    """Run `main` to its end, and `beside` no longer than that. An error of either ends both and is raised."""
+async def run_together(main: Coroutine[Any, Any, None], background: Coroutine[Any, Any, None] | None) -> None:
+    """Run `main` to its end. Run `background` meanwhile, and then cancel it. An error of either ends both and is raised."""
     task = asyncio.create_task(main)
-    tasks = {task} if beside is None else {task, asyncio.create_task(beside)}
+    tasks = {task} if background is None else {task, asyncio.create_task(background)}
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for first in done:
@@ -69,7 +69,7 @@ async def run_beside(main: Coroutine[Any, Any, None], beside: Coroutine[Any, Any
         await asyncio.wait(tasks)
         for each in tasks:
             with contextlib.suppress(asyncio.CancelledError):
-                each.exception()  # retrieved: of two errors only the first is raised
+                each.exception()  # retrieved, because only the first of two errors is raised
 
 
 async def run_until_stopped(work: Awaitable[None], *, stop: asyncio.Event, drain_seconds: float = 0.0) -> None:

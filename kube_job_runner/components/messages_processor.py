@@ -1,4 +1,4 @@
-"""messages-processor: reads the queue, creates and deletes cluster jobs, and alone writes the state of a job after submit."""
+"""messages-processor: reads the queue, creates and deletes cluster jobs, and is the only writer of states after the submit."""
 
 import asyncio
 
@@ -8,15 +8,15 @@ from kube_job_runner.services.pipeline.processor import Processor
 from kube_job_runner.telemetry import metrics
 
 PACE_SECONDS = 0.05
-RUSH_PACE_SECONDS = 0.3
-RUSH = 12  # messages: so many in a small batch mean that more follow
+BUSY_PACE_SECONDS = 0.3
+BUSY = 12  # messages: a small batch with this many means that more follow
 FULL_ENOUGH = 100  # messages: the next batch need not wait for more
 
 
 class Pace:
     """Lets one pipeline at a time take a batch, and delays the batch after a small one.
 
-    The messages that come meanwhile are worked on together, at little more than the cost of one.
+    The messages that arrive during the delay share one batch, at little more than the cost of one message.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Pace:
             batch = await processor.take()
             count = len(batch.deliveries) if batch is not None else 0
             if 0 < count < FULL_ENOUGH:
-                pace_seconds = RUSH_PACE_SECONDS if count >= RUSH else PACE_SECONDS
+                pace_seconds = BUSY_PACE_SECONDS if count >= BUSY else PACE_SECONDS
                 self._next_at = asyncio.get_running_loop().time() + pace_seconds
             return batch
 

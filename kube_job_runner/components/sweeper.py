@@ -42,12 +42,12 @@ async def run(
         return backoff.spread(settings.sweep_seconds, backoff.AROUND)
 
     measuring = _measure(depth, stop=stop) if depth is not None else None
-    beside = measuring
+    background = measuring
     if reconciler is not None:
         comparing = _reconcile(reconciler, interval_seconds=settings.reconcile_seconds, stop=stop)
-        beside = loops.run_beside(comparing, measuring)
+        background = loops.run_together(comparing, measuring)
     try:
-        await loops.run_beside(loops.repeat(one_round, stop=stop, what="sweeper"), beside)
+        await loops.run_together(loops.repeat(one_round, stop=stop, what="sweeper"), background)
     finally:
         metrics.depth_figures.clear()
 
@@ -58,7 +58,7 @@ async def _measure(depth: DepthMeter, *, stop: asyncio.Event) -> None:
             await depth.run_once()
         except Exception:  # every job depends on the checks, none on the figures
             metrics.depth_failures.inc()
-            log.exception("the queue was not measured", action="depth.measure")
+            log.exception("the depth of the queue was not measured", action="depth.measure")
         await loops.sleep_unless_stopped(backoff.spread(DEPTH_SECONDS, backoff.AROUND), stop)
 
 

@@ -16,13 +16,13 @@ TEXT_PAUSE_SECONDS = 60.0
 async def run(observer: Observer, *, stop: asyncio.Event, text: Callable[[], Observer] | None = None) -> None:
     """Forward observations until `stop`. Those that were read are still sent.
 
-    `text` makes the observer of Kubernetes Events, which runs beside it. Its errors stop nothing.
+    `text` makes the observer of Kubernetes Events, which runs in the background. Its errors stop nothing.
 
     Raises:
         LeaseLost: another process watches now.
     """
-    beside = _keep_reading(text, stop=stop) if text is not None else None
-    await loops.run_beside(loops.run_until_stopped(observer.run(), stop=stop), beside)
+    background = _keep_reading(text, stop=stop) if text is not None else None
+    await loops.run_together(loops.run_until_stopped(observer.run(), stop=stop), background)
 
 
 async def _keep_reading(make: Callable[[], Observer], *, stop: asyncio.Event) -> None:

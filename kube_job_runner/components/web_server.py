@@ -1,4 +1,4 @@
-"""web-server: takes job requests, stores them, and answers for their status."""
+"""web-server: accepts jobs, stores them, and serves their state."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ SYNC_SECONDS = 30.0
 async def run(app: WebApp, settings: Settings, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
     """Serve until `stop` is set, then end within `settings.process.drain_seconds`. `ready` is called with the URL.
 
-    Long polls and log streams, however many, are told to end first.
+    All long polls and log streams are ended first.
 
     Raises:
         ConfigurationError: the address cannot be listened on.
@@ -50,4 +50,4 @@ async def run_in_sync(work: Coroutine[Any, Any, None], clock: SyncedClock, *, st
             await clock.sync()
 
     await sync()
-    await loops.run_beside(work, keep())
+    await loops.run_together(work, keep())

@@ -27,7 +27,7 @@ class PermanentError(KjrError):
 
 
 class ClusterRefused(PermanentError):
-    """The cluster refused the request for good.
+    """The cluster refused the request permanently.
 
     `reason` is the machine code for the job's record, for example `AdmissionDenied`.
     """

@@ -32,7 +32,7 @@ class SubmitOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What happened to a submission.
 
     `created`: the job was stored. `replayed`: the same request came before, and `response` is its answer. `mismatch`:
-    another request has used the key. `job_id` is the job that the key stands for.
+    another request has used the key. `job_id` is the job of the key.
     """
 
     status: Literal["created", "replayed", "mismatch"]
@@ -117,7 +117,7 @@ class ProcessStore(Protocol):
         """Admit up to `limit` waiting jobs that are due, as far as the limits allow; return them with their specs.
 
         The order is priority (higher first), then `due_at`, then id. A full queue does not hold up the others. No limit is
-        ever passed (promise I11), however many callers there are: the calls run one after the other, and count the jobs in
+        ever passed (promise I11), for any number of callers: the calls run one after the other, and count the jobs in
         flight from their rows. `next_check_at` of an admitted job is at most `lease_seconds` ahead. If the caller dies
         before it creates the cluster job, the check finds the job admitted and creates it.
         """

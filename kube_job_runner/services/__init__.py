@@ -1,1 +1,1 @@
-"""Use cases over ports: what the product does, with no word about how it is stored, sent or run."""
+"""Use cases over ports: what the product does. The adapters decide how it is stored, sent and run."""

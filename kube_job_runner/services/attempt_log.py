@@ -1,4 +1,4 @@
-"""The log of one attempt: reads all its containers, stores what has come, and ends as stored or lost.
+"""The log of one attempt: reads all containers, stores new output, and ends as `stored` or `lost`.
 
 An attempt that has ended costs one request per container. One that runs for longer, is read by somebody or is being
 stopped is followed.
@@ -170,7 +170,7 @@ class AttemptLog:
         )
 
     async def _tick(self) -> None:
-        """Store what has come from time to time: soon if somebody reads it or a stop waits for it, else seldom."""
+        """Store new output from time to time: soon if somebody reads it or a stop waits for it, else seldom."""
         pace = self._pace
         loop = asyncio.get_running_loop()
         await asyncio.sleep(pace.first_flush_seconds)

@@ -1,7 +1,7 @@
 """Change hub: callers wait until a job, or a log, has changed.
 
 One task per process waits for hints and polls the versions of everything that is waited for in one query. So a thousand
-long polls cost the database one small query per change or second.
+long polls cost the database one small query per change, or per second.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class ChangeHub(Generic[K]):
         return sum(map(len, self._waiters.values()))
 
     async def wait_newer(self, job_id: K, *, than: int, timeout_seconds: float) -> bool:
-        """Wait until the version is above `than`, or the job is gone. False when the time is over first."""
+        """Wait until the version is above `than`, or the job is gone. False if the time limit passes first."""
         if self.closed or timeout_seconds <= 0:
             return False
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

@@ -1,6 +1,6 @@
 """Group commit: callers that wait at the same time share a commit, without a timer.
 
-A caller puts its item into a queue. Whichever committer is free takes all that wait, up to a limit. One item alone is
+A caller puts its item into a queue. The next free committer takes all waiting items, up to a limit. One item alone is
 committed at once; under load the batches grow by themselves.
 """
 

@@ -1,6 +1,6 @@
-"""Intake: makes jobs of checked specs and stores each once, in shared commits, however often its request is sent.
+"""Intake: makes jobs from checked specs, and stores them in shared commits.
 
-A request with an idempotency key stores its answer beside the job. The same request gets that answer again.
+A request with an idempotency key stores its answer with the job. A repeated request stores nothing and gets that answer.
 """
 
 import hashlib
@@ -159,8 +159,8 @@ class Intake:
     ) -> list[Accepted | Exception | None]:
         """Store the jobs of a batch in one commit; `answer` makes the answer of a job, given its index.
 
-        None stands for a job that was refused before: it keeps its place. A job that the store refuses alone has its error
-        for an outcome. The whole `body` tells requests with the same key apart.
+        A None among the jobs is one that was refused before; the result has None in its place. The outcome of a job that the
+        store refuses is its error. The whole `body` decides whether two requests with one key are the same.
 
         Raises:
             KeyReused: the key belongs to another request.
@@ -207,7 +207,7 @@ class Intake:
     async def _store_batch(self, submissions: list[Submission], *, keyed: bool) -> list[SubmitOutcome | Exception]:
         """Store the jobs of a batch.
 
-        With a key the first goes alone: if its key belongs to another batch, none of the others may be stored.
+        With a key, the first job is stored alone: if its key belongs to another batch, none of the others may be stored.
         """
         first = 1 if keyed else len(submissions)
         outcomes: list[SubmitOutcome | Exception] = []

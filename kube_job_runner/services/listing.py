@@ -111,7 +111,7 @@ def encode_cursor(last_id: UUID) -> str:
 
 
 def decode_cursor(cursor: str) -> UUID:
-    """Return the id that a cursor stands for.
+    """Return the id in a cursor.
 
     Raises:
         ValueError: it is not one of our cursors.

@@ -205,7 +205,7 @@ def _framed(text: bytes, place: Place) -> bytes:
 
 
 def _over(job: Job, attempt: Attempt | None, wanted: int) -> bool:
-    """Tell whether an attempt without a log can no longer get one."""
+    """Return whether an attempt without a log can no longer get one."""
     if job.state in TERMINAL:
         return True
     if attempt is None:

@@ -85,7 +85,7 @@ class LogStream:
         """Read to the end of the log; with `follow`, to the end of the container. Call it only when all chunks are stored.
 
         Returns False when the log must be read again: the kubelet may be at the end of a file that was rotated away, or it
-        sends a file for the second time. `now`, and `started_at` of the container, are times of the node or near them.
+        sends a file a second time. `now`, and `started_at` of the container, are times of the node or near them.
 
         Raises:
             NotFound, ClusterRefused, TemporaryError: as `ports.ClusterLogs.logs`. The lines that came before are kept.
@@ -132,7 +132,7 @@ class LogStream:
         if repeats_at >= 0:
             self._ask_from = pieces[repeats_at].stamp
             log.info(
-                "log comes again, or the clock of the node was set back; reading again",
+                "the kubelet repeats the log, or the node's clock was set back; reading again",
                 action="log.repeat",
                 container=self.container,
             )

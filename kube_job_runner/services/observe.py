@@ -1,7 +1,7 @@
-"""Turns what a watch of the cluster yields into `Observed` messages, in batches. It reports what it saw, not what it means.
+"""Turns the events of a watch into batches of `Observed` messages. It reports facts and does not interpret them.
 
 Each list is compared with the cluster jobs that the store knows, so a cluster job that vanished while nobody watched is
-noticed. What the store knows is read before the list begins. What it knew then, and a complete list does not hold, is gone.
+noticed. The store is read before the list begins. A cluster job that the store has and a complete list lacks is gone.
 """
 
 import asyncio
@@ -114,7 +114,7 @@ class Observer:
             self._missing = {entry.cluster_uid: entry for entry in known}
 
     async def _end_list(self, namespace: str | None) -> None:
-        """Report as gone what the list of a namespace should have held. Other namespaces are left alone."""
+        """Report as gone what the list of a namespace should have held. Other namespaces are not touched."""
         gone = [entry for entry in self._missing.values() if namespace in (None, entry.namespace)]
         for entry in gone:
             log.info("a cluster job is gone", action="job.observe", job_id=str(entry.job_id), attempt=entry.attempt)
@@ -172,7 +172,7 @@ class Observer:
 
 
 async def _persistently(call: Callable[[], Awaitable[_T]], *, what: str) -> _T:
-    """Return the result of `call`, however long the other side is unreachable: an observation is never dropped."""
+    """Return the result of `call`, even after a long outage of the other side: an observation is never dropped."""
     retries = Backoff(first_seconds=_RETRY_SECONDS, max_seconds=_RETRY_MAX_SECONDS)
     while True:
         try:
@@ -180,7 +180,7 @@ async def _persistently(call: Callable[[], Awaitable[_T]], *, what: str) -> _T:
         except TemporaryError as error:
             delay_seconds = retries.next()
             log.warning(
-                "a watcher could not go on; retrying",
+                "a watcher failed; retrying",
                 action="observe.retry",
                 what=what,
                 error=str(error),

@@ -1,4 +1,4 @@
-"""Readiness of a process, and the depth of the queue. The database is asked seldom, however often somebody asks us."""
+"""Readiness of a process, and the depth of the queue. The database is queried at most once a second, however many probes come."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -116,6 +116,6 @@ class DepthMeter:
             depth = await self._health.depth()
         except TemporaryError as error:
             metrics.depth_failures.inc()
-            log.warning("the queue was not measured", action="depth.measure", error=str(error))
+            log.warning("the depth of the queue was not measured", action="depth.measure", error=str(error))
             return
         metrics.depth_figures.set(depth)

@@ -1,9 +1,9 @@
 """Compares the store with the cluster, in both directions: what is left in the cluster, and what is missing from it.
 
 An *orphan* is a Job or a pod that was made for this database and that no row claims. A *zombie* is a row whose cluster job is
-no longer there. The watches usually find both; this is for what happened while nobody watched. It deletes, so it is careful:
+gone. The watches usually find both; this finds what happened while no watch ran. It deletes, so it is careful:
 it deletes by uid, a limited number in one round, only what carries our own installation's id, only after a grace period,
-and only when the rows still say so right before. Two at once do no harm.
+and only when the rows still say so right before. Two rounds at once do no harm.
 """
 
 from collections.abc import Mapping
@@ -178,7 +178,7 @@ class Reconciler:
             except TemporaryError as error:
                 compared.found.failed += 1
                 log.warning(
-                    "a cluster job could not be looked at",
+                    "a cluster job could not be read",
                     action="zombie.look",
                     job_id=str(row.job_id),
                     error=str(error),

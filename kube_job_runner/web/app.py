@@ -43,7 +43,7 @@ _HEADERS = (
 
 
 class WebApp:
-    """The ASGI application, with its parts that end when the server stops."""
+    """The ASGI application, and its parts that must be closed when the server stops."""
 
     def __init__(self, app: App, *, submitter: Submitter, hub: ChangeHub[UUID], log_hub: ChangeHub[LogKey]) -> None:
         self.app = app

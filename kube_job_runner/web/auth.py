@@ -73,7 +73,7 @@ def hash_secret(secret: bytes) -> bytes:
 
 
 async def anonymous(_headers: Mapping[bytes, bytes]) -> str:
-    """Accept everybody. Only for a server that listens on loopback alone."""
+    """Accept everybody. Only for a server that listens only on loopback."""
     return ANONYMOUS
 
 
@@ -147,7 +147,7 @@ def check_exposure(settings: Settings) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address can be reached from this machine alone."""
+    """Return whether an address can be reached only from this machine."""
     if host == "localhost":
         return True
     try:

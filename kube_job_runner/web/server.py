@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn, with the limits that it lacks, and with an end within a bound."""
+"""The HTTP server: uvicorn with additional limits, and with a bounded shutdown."""
 
 import asyncio
 import contextlib

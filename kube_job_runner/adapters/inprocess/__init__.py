@@ -1,1 +1,1 @@
-"""Shared by the clusters that live in our own process: local and simulated."""
+"""Parts that the local and the simulated cluster share. Both keep their objects in our own process."""

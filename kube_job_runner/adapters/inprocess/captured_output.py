@@ -1,7 +1,7 @@
 """The output of jobs in our own process: its bytes, their times, and the stamped text that a kubelet would send.
 
-A line has the time of the write, or of the look at its file, that first showed its beginning. The time never changes, so a
-log that is read again has the same stamps.
+A line gets the time at which its beginning was first seen: at the write, or at the read of its file. The time never
+changes, so a log that is read again has the same stamps.
 """
 
 import bisect

@@ -1,8 +1,8 @@
 """Feeds: `ports.ClusterWatcher` for objects in our own memory, with lists, changes, and the difference after a relist.
 
 The local and the simulated cluster share it, so both keep the promises of the port in the same way. Changes come in order.
-A change that changes nothing is left out. An object that vanished between two lists is seen as `gone`. Any number of
-watchers each see everything.
+A change without an effect is left out. An object that vanished between two lists is reported as `gone`. Every watcher
+sees everything.
 """
 
 import asyncio
@@ -89,7 +89,7 @@ class Feed(Generic[SeenT]):
         self._watchers: list[_Watcher[SeenT]] = []
 
     def store(self, seen: SeenT) -> None:
-        """Keep the newest state of an object, or forget it if it is gone. The watchers are not told yet."""
+        """Keep the newest state of an object, or forget it if it is gone. The watchers are not notified yet."""
         self._version = max(self._version, seen.facts.resource_version)
         if seen.facts.gone:
             self.objects.pop(seen.facts.uid, None)
@@ -97,7 +97,7 @@ class Feed(Generic[SeenT]):
             self.objects[seen.facts.uid] = seen
 
     def announce(self, seen: SeenT) -> None:
-        """Tell every watcher of a change. Here that happens at once."""
+        """Notify every watcher of a change. Here that happens at once."""
         self.push(seen)
 
     def push(self, seen: SeenT) -> None:

@@ -79,7 +79,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 
 def temporary(message: str, *, delay_seconds: float, at_least: float = 0.0, reason: str = "") -> TemporaryError:
-    """Return a TemporaryError. Its delay is at least the larger figure, and up to a quarter more, so that callers spread."""
+    """Return a TemporaryError. Its delay is the larger of the two, or up to a quarter longer, so that callers spread."""
     delay = max(delay_seconds, min(at_least, RETRY_AFTER_MAX_SECONDS))
     return TemporaryError(message, delay_seconds=backoff.spread(delay, backoff.NOT_EARLIER), reason=reason)
 
@@ -87,7 +87,7 @@ def temporary(message: str, *, delay_seconds: float, at_least: float = 0.0, reas
 def refusal(answer: Answer, *, action: str) -> KjrError:
     """Return the error for an answer that is not ok. `action` names the request in words.
 
-    A `ClusterRefused` is a refusal for good; a `TemporaryError` says when to retry. The reason is that of a row of `refusals`.
+    A `ClusterRefused` is permanent; a `TemporaryError` says when to retry. The reason is that of a row of `refusals`.
     """
     status = parse_status(answer.body)
     text = (status.message or f"HTTP {answer.status}")[:_TEXT_MAX]
@@ -101,7 +101,7 @@ def refusal(answer: Answer, *, action: str) -> KjrError:
 
 
 def as_temporary(error: KjrError) -> KjrError:
-    """Return the error for a request that is always retried: even a refusal for good may be lifted later."""
+    """Return the error for a request that is always retried: even a permanent refusal may be lifted later."""
     if isinstance(error, ClusterRefused):
         return temporary(str(error), delay_seconds=30.0, reason=error.reason)
     return error
@@ -123,11 +123,11 @@ _TEMPORARY: Mapping[int, Refusal] = {
 def _meaning(code: int, status: Status, text: str) -> Refusal:
     """Return what an answer means: by its text where a row of the failure table says so, else by its status code."""
     found = failures.classify("api", status.reason or "", text)
-    told = found.rule.refusal if found is not None else None
-    # Only the API server itself refuses for good: a proxy in front of it may recover.
+    by_text = found.rule.refusal if found is not None else None
+    # Only the API server itself refuses permanently: a proxy in front of it may recover.
     final = status.kind == "Status"
-    if told is not None and told.holds_for(code) and (final or not told.permanent):
-        return told
+    if by_text is not None and by_text.holds_for(code) and (final or not by_text.permanent):
+        return by_text
     permanent = _refused_for_good(code, status, found) if final else None
     if permanent is not None:
         return permanent
@@ -136,7 +136,7 @@ def _meaning(code: int, status: Status, text: str) -> Refusal:
 
 def _refused_for_good(code: int, status: Status, found: Finding | None) -> Refusal | None:
     if code == 403:
-        # Admission plugins answer 403, also when their fault passes by itself.
+        # Admission plugins answer 403, also for a temporary fault of their own.
         passes = found is not None and found.verdict in ("wait", "retry_free")
         return None if passes else refusals.ADMISSION_DENIED
     if code == 404:

@@ -55,7 +55,7 @@ class Stream:
             raise _unavailable(self._action, error) from None
 
     async def gather(self, seconds: float) -> None:
-        """Stop reading for so long: the bytes that arrive stay in the kernel's buffer and are then read at once."""
+        """Pause reading for this time. The bytes that arrive stay in the kernel's buffer, and are then read together."""
         connection = self._response.connection
         if connection is None or connection.transport is None or connection.transport.is_closing():
             return

@@ -134,7 +134,7 @@ class KubernetesCluster:
             await asyncio.gather(*removals)
 
     async def _replaced(self, answer: Answer, namespace: str, cluster_name: str, cluster_uid: str) -> bool:
-        """Tell whether a delete was refused because another Job has the name now. Only a look can tell."""
+        """Return whether a delete was refused because another Job has the name now. It reads that Job."""
         if answer.status != 409:
             return False
         item = await self._get(namespace, cluster_name)
@@ -224,7 +224,7 @@ class KubernetesCluster:
         return None in self._namespaces or namespace in self._namespaces
 
     def troubles(self) -> Mapping[str, str]:
-        """See `ports.ClusterTroubles`. Events are optional, so that they cannot be watched is no trouble."""
+        """See `ports.ClusterTroubles`. Events are optional: a failing watch of them is not a trouble."""
         return self.watch_stats["job"].troubles | self.watch_stats["pod"].troubles
 
     async def list_owned(self) -> AsyncGenerator[list[OwnedObject] | Unlisted]:

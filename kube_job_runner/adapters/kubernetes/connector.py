@@ -1,8 +1,8 @@
-"""An aiohttp connector whose sockets are made, connected and closed by the event loop alone.
+"""An aiohttp connector whose sockets are made, connected and closed only by the event loop.
 
 aiohttp's own connector makes a Python socket, and hands it to the loop once it is connected. While an API server restarts,
 uvloop and that socket can disagree about who owns the descriptor, and libuv ends the process (MagicStack/uvloop#653,
-aio-libs/aiohttp#10506). Here nobody but the loop holds the descriptor.
+aio-libs/aiohttp#10506). Here only the loop holds the descriptor.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ class Decoder(Generic[Facts]):
 
 
 class EventDecoder(Decoder[EventFacts]):
-    """Decodes Events. The name of the object that an Event is about tells the attempt.
+    """Decodes Events. The attempt is read from the name of the object that an Event is about.
 
     Events about objects of others, and deleted ones (an Event just expires), get no facts.
     """

@@ -11,7 +11,7 @@ T = TypeVar("T")
 class Buffer(Generic[T]):
     """A bounded queue. A writer waits for `room` first, and then puts what it read in one step.
 
-    So a writer that is cancelled while it waits has not recorded anything as reported that was never put.
+    So a writer that is cancelled while it waits has not yet recorded its items as reported.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -30,7 +30,7 @@ class Buffer(Generic[T]):
         return not self.closed
 
     def put(self, items: Iterable[T]) -> None:
-        """Add items, without waiting. One put after `room` may pass the capacity, so its size bounds the excess."""
+        """Add items, without waiting. One `put` after `room` may exceed the capacity, at most by its own items."""
         self._items.extend(items)
         if self._items:
             self._filled.set()
@@ -48,7 +48,7 @@ class Buffer(Generic[T]):
         return item
 
     def close(self) -> None:
-        """Take no more items. Those that are there can still be got."""
+        """Accept no more items. `get` still returns the items that are in the buffer."""
         self.closed = True
         self._filled.set()
         self._room.set()

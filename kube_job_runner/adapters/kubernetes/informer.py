@@ -1,4 +1,4 @@
-"""The informer: lists everything, and then watches from there, for ever.
+"""The informer: lists everything, and then watches from there, forever.
 
 Three loops, one inside the other, each with one reason to begin again:
 
@@ -6,7 +6,7 @@ Three loops, one inside the other, each with one reason to begin again:
 - `watch.watch_on` begins again when a connection has ended;
 - the connection itself never does.
 
-Each namespace is listed and watched by itself, and none waits for another. `Listed` reports each by itself.
+Each namespace is listed and watched separately, and none waits for another. A `Listed` reports one namespace.
 """
 
 import asyncio

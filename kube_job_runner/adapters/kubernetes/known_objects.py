@@ -116,7 +116,7 @@ class KnownObjects(Memory[Living], Generic[Living]):
 
     @staticmethod
     def _same(entry: _Entry[Living], facts: Living) -> bool:
-        """Tell whether only the version changed. The newer version is kept, so that older lines stay older."""
+        """Return whether only the version changed. The newer version is kept, so that older lines stay older."""
         if msgspec.structs.replace(entry.facts, resource_version=facts.resource_version) != facts:
             return False
         entry.facts = facts

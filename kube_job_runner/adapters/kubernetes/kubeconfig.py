@@ -2,7 +2,7 @@
 
 Source of the rules: client-go, tools/clientcmd. In loading_rules.go: the first file that sets a value wins, missing files
 of a list are skipped, and a relative path belongs to the file that contains it. In client_config.go: the precedence of the
-options. An option that we do not support is refused and not ignored: we must not act as somebody else than the file says.
+options. An option that we do not support is refused, not ignored: we must act only as the user that the file names.
 """
 
 import base64

@@ -14,7 +14,7 @@ from kube_job_runner.domain.spec.model import Resources
 from kube_job_runner.ports import ClusterJob
 
 BACKSTOP_SECONDS = 600
-"""How long after our own deadlines the cluster ends a job by itself, in case we are down."""
+"""How long after our own deadlines the cluster ends a job without us, in case we are down."""
 TTL_BACKSTOP_SECONDS = 7 * 86_400
 """How long a finished Job stays in the cluster if we never remove it."""
 
@@ -83,7 +83,7 @@ def literal(text: str) -> str:
 
 def _pod(job: ClusterJob) -> dict[str, Any]:
     spec = job.spec
-    affinity = {"nodeAffinity": _away_from(job.avoid_nodes)} if job.avoid_nodes else None
+    affinity = {"nodeAffinity": _avoiding(job.avoid_nodes)} if job.avoid_nodes else None
     return {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": spec.stop_grace_seconds,
@@ -105,7 +105,7 @@ def _given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
 
 
-def _away_from(nodes: tuple[str, ...]) -> dict[str, Any]:
+def _avoiding(nodes: tuple[str, ...]) -> dict[str, Any]:
     """Return the node affinity that prefers other nodes. It is no requirement, so a job still runs if there is no other.
 
     A requirement on a field takes exactly one value (core/validation, ValidateNodeFieldSelectorRequirement).

@@ -45,7 +45,7 @@ class ExecConfig(msgspec.Struct, frozen=True, kw_only=True):
     install_hint: str = ""
     provide_cluster_info: bool = False
     cluster_config: Any = None
-    """The cluster's extension `client.authentication.k8s.io/exec`, passed to the plugin as it is."""
+    """The cluster's extension `client.authentication.k8s.io/exec`, passed to the plugin unchanged."""
 
     def __repr__(self) -> str:
         return f"ExecConfig({self.command})"
@@ -68,7 +68,7 @@ class UserConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectionConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One cluster, as one user. `origin` tells where the configuration comes from, for error messages."""
+    """One cluster, as one user. `origin` is where the configuration comes from, for error messages."""
 
     server: str
     user: UserConfig = UserConfig()
@@ -134,7 +134,7 @@ def environment_proxy(server: str, environment: KubernetesEnvironment) -> str | 
 
 
 def _bypassed(host: str, no_proxy: str) -> bool:
-    """Tell whether NO_PROXY names the host, as Go reads it: `*`, a domain with its subdomains, an address or a network."""
+    """Return whether NO_PROXY names the host, as Go reads it: `*`, a domain with its subdomains, an address or a network."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

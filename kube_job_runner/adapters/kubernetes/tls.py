@@ -93,7 +93,7 @@ def make_context(
 
 
 def _load_certificate(context: ssl.SSLContext, certificate: ClientCertificate) -> None:
-    """Load a key, which `ssl` takes only by path, through a memory file if there is one, so that it is not on a disk."""
+    """Load a key. `ssl` needs a path: that of a file in memory where the system has them, so that no disk holds the key."""
     content = certificate.chain.rstrip() + b"\n" + certificate.key
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)

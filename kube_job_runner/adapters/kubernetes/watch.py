@@ -2,7 +2,7 @@
 
 A connection may fall silent, be reset, break within a line, or be closed without an error, as the API server does to slow
 watches under load. Nothing is lost with it, because the next connection begins where reading stopped. A new list is needed
-only after a 410, in either of its forms, or if the answers are no watch again and again.
+only after a 410, in either of its forms, or if the answers are repeatedly not a watch.
 
 Source: Kubernetes API concepts, "Efficient detection of changes" and "Watch bookmarks".
 """
@@ -26,8 +26,8 @@ HEALTHY_SECONDS = 5.0
 REJECTIONS_BEFORE_RELIST = 5
 MAX_SECONDS_AFTER_PROGRESS = 1.0
 LASTING_SHARES = (0.8, 1.0)
-GATHER_SECONDS = 0.02  # lines of this time are read at once, so each may come so late
-LOADED_LINES = 4  # under load, at least so many lines are read at once
+GATHER_SECONDS = 0.02  # lines are collected for this time and read together, so a line may be this late
+LOADED_LINES = 4  # under load, at least this many lines are read together
 LOADED_GATHER_SECONDS = 0.06
 LINE_MAX_BYTES = 16 * 2**20  # the API server takes no object over 3 MiB, so a longer text is not a line
 

@@ -52,7 +52,7 @@ PODS: WatchedKind[PodFacts] = WatchedKind(
     decoder=decode.PODS,
     remember=lambda _now: KnownObjects(lambda job_id, n, facts: SeenPod(job_id=job_id, attempt=n, facts=facts)),
 )
-# Events do not carry the labels of their object. The name of the object tells the attempt.
+# Events do not carry the labels of their object. The name of the object names the attempt.
 EVENTS: WatchedKind[EventFacts] = WatchedKind(
     name="event",
     path=api_paths.events,

@@ -34,7 +34,7 @@ PROCESSES_PER_CPU = 4
 class LocalCluster:
     """`ports.Cluster` of local processes. Call `start` and `close` in the event loop that uses it.
 
-    At most `max_processes` jobs run at once (by default four for each CPU). Of a log, `log_max_bytes` are kept.
+    At most `max_processes` jobs run at once (by default four for each CPU). `log_max_bytes` of each log are kept.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ _CLOSE_SECONDS = 10.0
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A report of the shim about a process. `error` tells why it could not be started."""
+    """A report of the shim about a process. `error` says why it could not be started."""
 
     id: str
     event: str

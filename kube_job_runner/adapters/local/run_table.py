@@ -1,6 +1,6 @@
-"""The table of local runs: their records in memory, on disk, and before the watchers.
+"""The table of local runs: keeps their records in memory and on disk, and reports changes to the watchers.
 
-Every change is written to disk first and published then.
+Every change is first written to disk and then reported.
 """
 
 from msgspec.structs import replace

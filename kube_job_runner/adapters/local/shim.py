@@ -2,7 +2,7 @@
 
 It does for local jobs what the shim of a container runtime does on a node: it starts processes, passes signals to their
 groups, reaps them, and kills everything that a job leaves behind. It runs as a plain script, with the standard library
-only, and imports nothing of ours. As a separate process it can fork safely, whatever threads the runner has, and needs no
+only, and imports nothing of ours. As a separate process it can fork safely, even if the runner has threads, and needs no
 child watcher of an event loop. Its socket (standard input) closes when the runner dies, also by `kill -9`, and then it
 kills everything. On Linux it is a subreaper and gives its children PR_SET_PDEATHSIG, so its own death kills the jobs too.
 
@@ -236,7 +236,7 @@ class Shim:
 def main() -> None:
     """Serve the socket that is our standard input."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # only the socket tells that the runner stops, after its own drain
+        signal.signal(number, signal.SIG_IGN)  # the runner closes the socket when it stops, after its own drain
     if _libc is not None:
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     channel = socket.socket(fileno=os.dup(0))

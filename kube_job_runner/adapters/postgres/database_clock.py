@@ -12,8 +12,8 @@ _TIME = statements.load("doctor")["now"]
 class DatabaseClock:
     """`SyncedClock` on PostgreSQL: the database's last answer, and the time since then by the monotonic clock.
 
-    The clock of a machine may be wrong, or may be set while we run. Only until the first `sync`, this clock uses it. Its
-    error is the time that an answer takes, plus what the database's machine has corrected since.
+    The clock of a machine may be wrong, or may be set while we run. It is used only before the first
+    `sync`. The error of this clock is the time of that round trip, plus any later change of the database's clock.
     """
 
     def __init__(self, pool: Pool) -> None:

@@ -106,7 +106,7 @@ _WEB_SERVER = Role(
 )
 
 _PROCESSOR = Role(
-    duty="decides about jobs; nobody else writes the state of a job after its submit",
+    duty="decides about jobs; no other role writes the state of a job after its submit",
     tables={
         **_SCHEMA,
         **_INSTALLATION,

@@ -1,7 +1,7 @@
 """Leases of components: acquire, renew, release.
 
-They have their own connection. So a full pool costs nobody a lease, and a standby sees at once that the connection of the
-holder has ended.
+They have their own connection. So no lease is lost while the pool is full, and a standby sees at once that the holder's
+connection has ended.
 """
 
 from typing import Any

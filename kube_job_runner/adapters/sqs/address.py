@@ -1,4 +1,4 @@
-"""Addresses of SQS queues: `KJR_QUEUE` with its region and endpoint, checked before AWS is asked anything."""
+"""Addresses of SQS queues: `KJR_QUEUE` with its region and endpoint, checked before any request to AWS."""
 
 import re
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""The queue and its dead-letter queue, made and checked by an operator, who has rights that no component has."""
+"""Creates and checks the queue and its dead-letter queue, with the rights of an operator. No component has them."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What fits into one request to SQS: at most ten entries, their bytes in all, and the characters of a body."""
+"""The limits of one request to SQS: ten entries, their total bytes, and the characters that a body may have."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -51,9 +51,9 @@ def as_text(body: bytes, *, max_bytes: int = BODY_MAX_BYTES) -> str:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        raise PermanentError(f"a message that is not UTF-8 is not sent: {error}") from error
+        raise PermanentError(f"a message cannot be sent, because it is not UTF-8: {error}") from error
     if not text:
-        raise PermanentError("an empty message is not sent")
+        raise PermanentError("an empty message cannot be sent")
     return _REFUSED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -1,6 +1,6 @@
 """Requests to SQS: credentials from the whole AWS chain, a bound on every call, and errors translated into ours.
 
-While the server runs, every refusal is temporary, except that of a message. A deleted queue, a missing right and expired
+While the server runs, every refusal is temporary, except the refusal of one message. A deleted queue, a missing right and expired
 credentials may all be fixed. Until then everything waits in the database.
 """
 

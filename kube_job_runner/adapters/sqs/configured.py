@@ -1,4 +1,4 @@
-"""The SQS queue that the settings name. Light: the AWS library (a second, and 50 MB) is imported at the first use."""
+"""The SQS queue that the settings name. The AWS library (1 s, 50 MB) is imported only at the first use."""
 
 import asyncio
 import contextlib

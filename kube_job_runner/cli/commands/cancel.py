@@ -40,7 +40,7 @@ def command(
     yes: bool,
     wait: bool,
 ) -> int:
-    """Cancel jobs. A job that has ended already stays as it is; that is not an error.
+    """Cancel jobs. A job that has ended already is not changed; that is not an error.
 
     With -l, the number of jobs is shown for confirmation first.
     """

@@ -14,7 +14,7 @@ from kube_job_runner.cli.terminal import output
 @options.output()
 @options.connection
 def command(references: tuple[str, ...], *, first: bool, wait_timeout: float | None) -> int:
-    """Wait until jobs have ended, in whatever state, and return the job's own exit code.
+    """Wait until jobs have ended, in any terminal state, and return the job's own exit code.
 
     With several jobs the code is 0 if all succeeded, else 1.
     """

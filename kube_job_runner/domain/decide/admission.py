@@ -9,7 +9,7 @@ POSITION_MAX = 10_000
 class QueueStanding(msgspec.Struct, frozen=True, kw_only=True):
     """Where a waiting job stands: how many are `ahead` of it in its queue, and how much of the limits is taken.
 
-    `ahead` is counted up to `POSITION_MAX`; a higher count is not told apart from it.
+    `ahead` is counted up to `POSITION_MAX`; a higher count is given as this number.
     """
 
     queue: str

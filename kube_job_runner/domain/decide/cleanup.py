@@ -1,8 +1,7 @@
 """Removes what an attempt leaves in the cluster, and follows each removal to its end.
 
-A delete destroys evidence. So it is a message of its own, sent by the commit that recorded why. It is sent again until the
-cluster job is seen to be gone. Before the first delete the log is stored, followed or given up: a
-bounded wait.
+A delete destroys evidence. So the commit that records the reason sends it as a separate message, again and again until
+the cluster job is gone. Before the first delete, the log is stored, followed or given up, within a bounded time.
 """
 
 from datetime import datetime, timedelta

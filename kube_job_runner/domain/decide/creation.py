@@ -32,7 +32,7 @@ def created(
 
 
 def refused(job: Job, attempts: Mapping[int, Attempt], verdict: Verdict, *, now: datetime, rules: Rules) -> Decision:
-    """Return what to do when the cluster refused the cluster job of a queued job for good."""
+    """Return what to do when the cluster permanently refused the cluster job of a queued job."""
     builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
     endings.end(builder, verdict)
     cleanup.remove_finished(builder)

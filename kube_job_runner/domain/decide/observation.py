@@ -1,4 +1,4 @@
-"""Joins one observation into an attempt: its facts, and the steps that its pod shows only while they last."""
+"""Merges one observation into an attempt: its facts, and the steps that a pod shows only while they last."""
 
 from datetime import datetime
 

@@ -154,7 +154,7 @@ def _pattern(index: int, item: Mapping[Any, Any]) -> re.Pattern[str]:
 
 
 def _nested(pattern: str) -> bool:
-    """Tell whether a repeated group holds a repeat or a choice, from the innermost groups outwards."""
+    """Return whether a repeated group holds a repeat or a choice, from the innermost groups outwards."""
     while True:
         if _NESTED.search(pattern):
             return True

@@ -90,7 +90,7 @@ BY_REASON: Mapping[str, End] = {end.reason: end for end in ENDS}
 
 
 def refused(reason: str, message: str) -> Verdict:
-    """Return the verdict of a job whose cluster job was refused for good; `reason` is that of the refusal."""
+    """Return the verdict of a job whose cluster job was refused permanently, with the `reason` of the refusal."""
     return Verdict(
         outcome=State.FAILED,
         reason=reason,

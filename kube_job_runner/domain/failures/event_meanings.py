@@ -1,6 +1,6 @@
-"""Event meanings: the signals that a signal stands for.
+"""Event meanings: which signals of a status a Kubernetes Event repeats.
 
-Most Kubernetes Events repeat what a status says, with a prefix. The rows of the status then judge the Event too.
+Most Kubernetes Events repeat what a status says, with a prefix. The rows for the status then decide about the Event too.
 """
 
 import re
@@ -37,7 +37,7 @@ _SAME_ELSEWHERE: dict[str, tuple[Where, str]] = {
 
 
 def meanings(where: Where, reason: str, message: str) -> Iterator[tuple[Where, str, str]]:
-    """Yield the signals, as (where, reason, message), that a signal stands for: itself, and what its text repeats."""
+    """Yield the signals, as (where, reason, message), that a signal means: itself, and those that its text repeats."""
     if where == "container.terminated":
         yield from _ended(reason, message)
         return

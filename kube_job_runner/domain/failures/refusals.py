@@ -12,7 +12,7 @@ from kube_job_runner.domain.failures import codes
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """One meaning of a refusal; its category gives the reason code.
 
-    A `permanent` refusal is for good; after any other the request is retried, `retry_seconds` later at the earliest.
+    After a `permanent` refusal, nothing is retried. After any other, the request is retried after `retry_seconds` or later.
     `statuses` are the HTTP status codes with which a text has this meaning; empty for all.
     """
 
@@ -27,7 +27,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
         return codes.reason_code(self.category)
 
     def holds_for(self, status: int) -> bool:
-        """Tell whether a text has this meaning in an answer with this HTTP status code."""
+        """Return whether a text has this meaning in an answer with this HTTP status code."""
         return not self.statuses or status in self.statuses
 
 
@@ -55,4 +55,4 @@ REFUSALS = (
     CREDENTIALS_UNAVAILABLE, UNEXPECTED_ANSWER,
 )  # fmt: skip
 OUTAGES = frozenset({CLUSTER_BUSY.reason, CLUSTER_UNAVAILABLE.reason})
-"""Reasons of an API server that takes no request now, whatever the request asks for."""
+"""Reasons of an API server that accepts no request now, of any kind."""

@@ -75,7 +75,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         return _CAUSES[self.verdict]
 
     def fits(self, reason: str, message: str, exit_code: int | None = None) -> bool:
-        """Tell whether the rule covers a signal of its place."""
+        """Return whether the rule covers a signal of its place."""
         if self.reasons and reason not in self.reasons:
             return False
         if self.exit_codes and exit_code not in self.exit_codes:

@@ -1,4 +1,4 @@
-"""Assembling: from the new lines of one container's log to chunks, within its cap."""
+"""Assembles the new lines of one container's log into chunks, within its cap."""
 
 from array import array
 from collections import deque
@@ -20,7 +20,7 @@ class Kept(NamedTuple):
 
 
 class Assembler:
-    """Makes the chunks of one container's log, and tells which to drop to stay within the cap.
+    """Makes the chunks of one container's log, and says which to drop to stay within the cap.
 
     The first half of the cap is for the beginning of the log, the other half for its end. A mark between them counts what
     was left out. Its number is reserved when the first half is full.

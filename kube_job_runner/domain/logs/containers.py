@@ -1,4 +1,4 @@
-"""Containers of an attempt, as its log needs them: which to read, and whether they have started or ended."""
+"""Containers of an attempt: whose logs to read, and whether a container has started or ended."""
 
 from datetime import datetime
 
@@ -16,7 +16,7 @@ def to_read(pod: PodFacts | None, *, ended: bool) -> list[str]:
 
 
 def has_run(pod: PodFacts | None, name: str) -> bool:
-    """Tell whether a container has started at least once. Of an unknown pod, the main container has."""
+    """Return whether a container has started at least once. For an unknown pod, only the main container counts as started."""
     found = _find(pod, name)
     if found is None:
         return name == MAIN_CONTAINER
@@ -30,7 +30,7 @@ def started_at(pod: PodFacts | None, name: str) -> datetime | None:
 
 
 def has_ended(pod: PodFacts | None, name: str) -> bool:
-    """Tell whether a container is known to have terminated."""
+    """Return whether a container is known to have terminated."""
     found = _find(pod, name)
     return found is not None and found.state == "terminated"
 

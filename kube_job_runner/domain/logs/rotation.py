@@ -1,11 +1,11 @@
 """Rotation: where the kubelet may have left lines of a log out, and where it sends a file again.
 
 The kubelet renames the log of a running container above `containerLogMaxSize` (10 MiB by default), looks at it every
-`containerLogMonitorInterval`, and gives out the newest file only. A kubelet that follows a log opens the path again for
+`containerLogMonitorInterval`, and returns only the newest file. A kubelet that follows a log opens the path again for
 each file that was created (cri-client/pkg/logs, ReadLogs). When it is behind, it leaves whole files out and sends one
 twice. Nothing in the stream says so, and only stamps, sizes and arrival times can show it.
 
-`Rotation` is the only judge. Its verdicts become marks that say "may be missing". The constants below are its evidence;
+Only `Rotation` decides about gaps. Its verdicts become marks that say "may be missing". The constants below are its evidence;
 `docs/reference/logs.md` says what can still go unnoticed.
 """
 
@@ -93,9 +93,9 @@ class Rotation:
         return _QUIET_SECONDS if self._following and self.possible else None
 
     def continues(self, first_stamp: int, *, last_stamp: int) -> bool:
-        """Tell whether a stream that begins later than everything known still misses nothing.
+        """Return whether no lines are missing before a stream that begins after the last known line.
 
-        The file before it was read to its end, and too little time has passed for another file between them.
+        So it is if the last file was read to its end, and too little time has passed for another file in between.
         """
         return self._was_at_end and 0 <= first_stamp - last_stamp < ROTATION_NANOSECONDS
 
@@ -124,8 +124,8 @@ class Rotation:
     def begin(self, first_stamp: int) -> bool:
         """Take the first line of the log; return whether lines before it may have been rotated away.
 
-        `misses_beginning` decides that later, by the speed of what follows. A line of a follow that was printed after the
-        connection was opened cannot have a rotated file before it.
+        `misses_beginning` decides that later, by the speed of the next lines. If a followed line was printed after the
+        connection was opened, no file was rotated away before it.
         """
         seen = self._following and first_stamp > self._opened_stamp + _START_NANOSECONDS
         late = first_stamp - self._started_stamp - _START_NANOSECONDS
@@ -135,7 +135,7 @@ class Rotation:
         return True
 
     def misses_beginning(self, *, total_bytes: int, last_stamp: int) -> bool:
-        """Tell, once, whether the program prints so fast that a file can have been rotated away before the first line."""
+        """Return, once, whether the program prints so fast that a file may have been rotated away before the first line."""
         if self._late_start is None or total_bytes < _STRETCH_BYTES:
             return False
         (first_stamp, late), self._late_start = self._late_start, None
@@ -182,7 +182,7 @@ def fast_rotation(pieces: Sequence[Piece], *, last_stamp: int, since_stamp: int,
 
 
 def hides_a_file(gap_nanoseconds: int, *, idle_nanoseconds: int, bytes_per_second: float) -> bool:
-    """Tell whether a gap before a line hides a file, when nothing arrived for `idle_nanoseconds` before it.
+    """Return whether a gap before a line hides a file, when nothing arrived for `idle_nanoseconds` before it.
 
     Usually the program was silent, and then the pause is as long as the gap. But a kubelet that gets no CPU is silent too,
     and leaves out a file when it goes on. That is so if a file could have been printed during the gap.

@@ -1,1 +1,1 @@
-"""The record of a job: phases, the one sentence, the trace."""
+"""The record of a job: its phases, its explanation in one sentence, its trace."""

@@ -179,14 +179,14 @@ class Processor:
         try:
             await asyncio.shield(admitting)
         finally:
-            # Even when this process is told to stop meanwhile: what was admitted must be known, to be left to others.
+            # Even if this process has to stop: it must know what was admitted, so that it can leave it to other processes.
             snapshot = await asyncio.shield(admitting)
             batch.admitted = [Received(job_id=job_id, act_until=asked_at + lease_seconds) for job_id in snapshot.jobs]
             for job_id, why in snapshot.unreadable.items():
                 # Its own check finds it again, and is dead-lettered with this error in the end.
                 log.error("an admitted job was not created", action="job.create", job_id=str(job_id), error=why)
         if len(batch.admitted) >= self._settings.batch_size:
-            # There may be more than one batch holds: whoever is free takes the next.
+            # More jobs may wait than one batch holds. The next free pipeline takes them.
             await self._ask_for_admission(batch.admitted[0].job_id)
         found = [await self._decider.decide(received, snapshot) for received in batch.admitted]
         return [item for item in found if isinstance(item, Decided)]
@@ -203,7 +203,7 @@ class Processor:
             return item.acted()
         try:
             if not (lease_holds() if act_until is None else self._clock.monotonic() < act_until):
-                # Others may have this job by now; a create of ours could come after everything is over.
+                # Another process may have this job by now, and may have ended it. A create would come too late.
                 raise TemporaryError("the lease ran out before the effect", delay_seconds=0.0)
             return item.acted(await self._effects.act(effect, item.loaded, item.attempts, now=item.now))
         except Exception as error:  # noqa: BLE001 - a bug in one job's effect must not stop the others

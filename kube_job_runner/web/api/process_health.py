@@ -1,4 +1,4 @@
-"""`/livez`, `/healthz`, `/readyz` and `/metrics`: how a process stands, with the API or without it; and `/v1/version`."""
+"""`/livez`, `/healthz`, `/readyz`, `/metrics`: health and metrics of a process, with or without the API; and `/v1/version`."""
 
 from typing import Annotated, Any
 

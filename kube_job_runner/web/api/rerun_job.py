@@ -1,4 +1,4 @@
-"""`POST /v1/jobs/{id}:rerun`: run a job again, as it was or changed."""
+"""`POST /v1/jobs/{id}:rerun`: run a job again, unchanged or changed."""
 
 import hashlib
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""`POST /v1/retry-policies:simulate`: what a retry policy would have decided, about jobs that ran or made-up failures."""
+"""`POST /v1/retry-policies:simulate`: what a retry policy would have decided about past jobs or invented failures."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal

@@ -16,7 +16,7 @@ class ClientGone(Exception):
 
 
 def has_body(headers: Mapping[bytes, bytes]) -> bool:
-    """Tell whether a request has a body (RFC 9112, section 6.3)."""
+    """Return whether a request has a body (RFC 9112, section 6.3)."""
     return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the declarations that also serve. So it says what the server does."""
+"""The OpenAPI 3.1 document, made from the declarations that also serve requests. So it cannot differ from the server."""
 
 import http
 from collections.abc import Mapping, Sequence

@@ -1,1 +1,1 @@
-"""The validating half of the kit: bodies as typed values, or every fault at once with its JSON pointer. No HTTP in it."""
+"""Validation of request bodies: a typed value, or all faults with their JSON pointers. It knows no HTTP."""

@@ -31,7 +31,7 @@ class Malformed(ValueError):
 
 
 class Invalid(ValueError):
-    """The document can be read, and breaks rules. The message stands for all faults."""
+    """The document can be read, but breaks rules. The message summarises all faults."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__(summary(faults))
@@ -39,7 +39,7 @@ class Invalid(ValueError):
 
 
 def summary(faults: Sequence[Fault]) -> str:
-    """Return the sentence that stands for all faults of a request."""
+    """Return one sentence about all faults of a request."""
     first = faults[0]
     text = f"{first.pointer or 'the body'}: {first.detail}"
     return text if len(faults) == 1 else f"{len(faults)} faults; the first: {text}"

@@ -25,7 +25,7 @@ class JsonObject(dict[str, Any]):
 
 
 def plain(body: bytes) -> bool:
-    r"""Tell cheaply whether a body that a typed decoder has accepted needs no strict parser.
+    r"""Return cheaply whether a body that a typed decoder has accepted needs no strict parser.
 
     Without `\u` escapes there is no NUL and no surrogate, and a string has the same number of quotes before and after a
     round trip. Decoding keeps only one of two equal keys, so after a round trip there are fewer quotes if a key came twice.

@@ -97,7 +97,7 @@ async def test_components_that_make_no_spans_open_nothing(receiver: Receiver, mo
     ("changes", "told"),
     [
         ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "this OTLP protocol is not supported"),
-        ({"OTEL_BSP_MAX_QUEUE_SIZE": "-1"}, "an OTEL_* variable does not fit"),
+        ({"OTEL_BSP_MAX_QUEUE_SIZE": "-1"}, "an OTEL_* variable is invalid"),
     ],
 )
 async def test_what_cannot_be_had_is_said_and_jobs_run_without(

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from kube_job_runner.components.messages_processor import FULL_ENOUGH, PACE_SECONDS, RUSH, RUSH_PACE_SECONDS, Pace
+from kube_job_runner.components.messages_processor import BUSY, BUSY_PACE_SECONDS, FULL_ENOUGH, PACE_SECONDS, Pace
 from kube_job_runner.services.pipeline.batch import Batch
 from kube_job_runner.services.pipeline.processor import Processor
 
@@ -34,7 +34,7 @@ class Queue:
 
 @pytest.mark.parametrize(
     ("size", "pause_seconds"),
-    [(0, 0.0), (1, PACE_SECONDS), (RUSH - 1, PACE_SECONDS), (RUSH, RUSH_PACE_SECONDS), (FULL_ENOUGH, 0.0)],
+    [(0, 0.0), (1, PACE_SECONDS), (BUSY - 1, PACE_SECONDS), (BUSY, BUSY_PACE_SECONDS), (FULL_ENOUGH, 0.0)],
 )
 async def test_how_soon_the_next_batch_is_taken(size: int, pause_seconds: float) -> None:
     queue, stop, pace = Queue(size, 1), asyncio.Event(), Pace()

@@ -265,7 +265,7 @@ async def test_a_process_tells_its_components_its_drain_and_the_lag_of_its_loop(
             beside_ended.set()
 
     running = asyncio.create_task(
-        lifetime.supervise({"unit": component()}, stop=stop, drain_seconds=7, beside=[beside()])
+        lifetime.supervise({"unit": component()}, stop=stop, drain_seconds=7, extra=[beside()])
     )
     await asyncio.sleep(2.5)
     assert value("kjr_component_up", component="unit") == 1
@@ -291,7 +291,7 @@ async def test_what_runs_beside_the_components_and_fails_ends_the_process() -> N
     async def beside() -> None:
         raise OSError("the port is taken")
 
-    assert await lifetime.supervise({"unit": component()}, stop=stop, drain_seconds=1, beside=[beside()]) == 1
+    assert await lifetime.supervise({"unit": component()}, stop=stop, drain_seconds=1, extra=[beside()]) == 1
 
 
 def _job(**changes: object) -> Job:

@@ -29,7 +29,7 @@ def _write(path: str, text: str) -> None:
 
 
 def enter_namespace() -> None:
-    """Become `nobody` in a new user namespace. Outside of it, files and signals still belong to the present user."""
+    """Become `nobody` in a new user namespace. Outside of it, files and signals still belong to the current user."""
     uid, gid = os.geteuid(), os.getegid()
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
@@ -39,7 +39,7 @@ def enter_namespace() -> None:
 
 
 def become_nobody() -> None:
-    """Change from root to `nobody`, for good."""
+    """Change from root to `nobody`, irrevocably."""
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)

@@ -1,4 +1,4 @@
-"""A category of ends or of waiting: whose it is, what happened, what to do."""
+"""A category of failures, other ends, or waiting: who is responsible, what happened, what to do."""
 
 from typing import Literal
 

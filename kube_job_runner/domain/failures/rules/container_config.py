@@ -1,6 +1,6 @@
 """Rows for containers that cannot be created because of their configuration, security settings, resources or volumes.
 
-These rows come before `container_launch`: a missing profile or mount, too, ends in "no such file or directory".
+These rows come before `container_launch`: a missing profile or mount also ends in "no such file or directory".
 """
 
 import functools

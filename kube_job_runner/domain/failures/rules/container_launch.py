@@ -1,7 +1,7 @@
 """Rows for containers that cannot be created or started because of their command, their mounts, the node or its runtime.
 
 Texts are those of runc, crun, gVisor and Kata below containerd, CRI-O and cri-dockerd. The order matters: a device or a runtime
-that is missing, too, ends in "no such file or directory".
+that is missing also ends in "no such file or directory".
 """
 
 from kube_job_runner.domain.failures.rule import Rule, fail_after_grace, fail_now, retry_free

@@ -1,4 +1,4 @@
-"""What the rows of the failure table are written with: rows by text or by reason, and the sentences that they share.
+"""Functions that make rows of the failure table, by text or by reason; and sentences that several rows share.
 
 A row gives its name, the signal, the ruling (such as `wait("quota_exceeded")`), the explanation and the source, in this order.
 The signal is a pattern (`row`) or Kubernetes reasons (`by_reason`). A module fixes with `functools.partial` what its rows share.
