@@ -58,7 +58,7 @@ class MessageQueue(Sender, Protocol):
         ...
 
     async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:
-        """Take messages out of the queue, and keep them with their error for a person to look at."""
+        """Move messages to the dead letters, with their error. A message whose receipt is no longer valid is ignored."""
         ...
 
 

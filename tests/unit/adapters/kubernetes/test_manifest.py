@@ -64,6 +64,16 @@ def _rendered(spec: JobSpec, **fields: Any) -> dict[str, Any]:
     return rendered
 
 
+@pytest.mark.parametrize(
+    ("given", "elsewhere"),
+    [(FULL, {"name", "queue", "priority", "namespace", "retry"}), (FULL.resources, set())],
+    ids=["JobSpec", "Resources"],
+)
+def test_the_reviewed_manifest_has_each_field(given: JobSpec | Resources, elsewhere: set[str]) -> None:
+    least = JobSpec(image="busybox") if isinstance(given, JobSpec) else Resources()
+    assert {name for name in given.__struct_fields__ if getattr(given, name) == getattr(least, name)} == elsewhere
+
+
 @pytest.mark.parametrize(("name", "spec"), [("full", FULL), ("least", JobSpec(image="busybox"))])
 def test_the_manifest_is_as_reviewed(name: str, spec: JobSpec) -> None:
     golden = Path(__file__).parent / f"manifest.{name}.json"
