@@ -96,7 +96,7 @@ class PodFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.container(names.MAIN_CONTAINER)
 
     def find_condition(self, type_: str) -> Condition | None:
-        """Return the condition of that type, whatever its status, or None."""
+        """Return the condition of that type, with any status, or None."""
         return next((condition for condition in self.conditions if condition.type == type_), None)
 
     @property
@@ -187,7 +187,7 @@ class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 def merge_job(known: JobFacts | None, seen: JobFacts) -> JobFacts:
-    """Return the join of two facts about one Job uid. Facts of another uid than the known one leave it as it is."""
+    """Return the join of two facts about one Job uid. Facts with another uid than the known one change nothing."""
     if known is None:
         return seen
     return _joined(known, seen) if known.uid == seen.uid else known
@@ -200,7 +200,7 @@ def _joined(known: _ObjectT, seen: _ObjectT) -> _ObjectT:
 
 
 def merge_pods(known: tuple[PodFacts, ...], seen: PodFacts) -> tuple[PodFacts, ...]:
-    """Return the pods of an attempt with `seen` joined in, oldest first, at most `PODS_KEPT` of the newest."""
+    """Return the pods of an attempt with `seen` merged in, oldest first, at most `PODS_KEPT` of the newest."""
     by_uid = {pod.uid: pod for pod in known}
     by_uid[seen.uid] = _joined(by_uid[seen.uid], seen) if seen.uid in by_uid else seen
     by_age = sorted(by_uid.values(), key=lambda pod: (pod.created_at.timestamp() if pod.created_at else 0.0, pod.uid))
@@ -208,7 +208,7 @@ def merge_pods(known: tuple[PodFacts, ...], seen: PodFacts) -> tuple[PodFacts, .
 
 
 def merge_events(known: tuple[EventFacts, ...], seen: EventFacts) -> tuple[EventFacts, ...]:
-    """Return the events of an attempt with `seen` joined in, oldest first, at most `EVENTS_KEPT` of the newest."""
+    """Return the events of an attempt with `seen` merged in, oldest first, at most `EVENTS_KEPT` of the newest."""
     by_uid = {event.uid: event for event in known}
     held = by_uid.get(seen.uid)
     if held is None or seen.resource_version > held.resource_version:
@@ -217,7 +217,7 @@ def merge_events(known: tuple[EventFacts, ...], seen: EventFacts) -> tuple[Event
 
 
 def merge_nodes(known: tuple[NodeFacts, ...], seen: NodeFacts) -> tuple[NodeFacts, ...]:
-    """Return the nodes of an attempt with `seen` joined in. The first look at a node wins: it is nearest to what happened."""
+    """Return the nodes of an attempt with `seen` merged in. The first look at a node wins: it is closest to the failure."""
     by_name = {node.name: node for node in known}
     held = by_name.get(seen.name)
     if held is None or seen.seen_at < held.seen_at:
@@ -226,10 +226,10 @@ def merge_nodes(known: tuple[NodeFacts, ...], seen: NodeFacts) -> tuple[NodeFact
 
 
 def merge(known: AttemptFacts, seen: Seen, *, cluster_uid: str | None) -> AttemptFacts:
-    """Return the facts of an attempt with one observation joined in.
+    """Return the facts of an attempt with one observation merged in.
 
     `cluster_uid` is the uid of the attempt's cluster job, when it is known. Facts of another Job, or of a pod that another
-    Job controls, are ignored, because a label can be forged and a uid cannot. Events of pods are kept whatever their uid,
+    Job controls, are ignored, because a label can be forged and a uid cannot. Events of pods are kept with any uid,
     because their pod may not be known yet.
     """
     if isinstance(seen, NodeFacts):

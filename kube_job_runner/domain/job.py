@@ -64,7 +64,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Marks(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """When an attempt went through the steps that its pod shows only while they last, by the cluster's clock."""
+    """When an attempt passed the steps that Kubernetes shows only while they last, by the cluster's clock."""
 
     scheduled_at: datetime | None = None
     pulling_at: datetime | None = None

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 ClusterUse = Literal["create", "watch_jobs", "watch_pods", "read_logs", "reconcile"]
-"""What a component does with the cluster: it needs the rights of that."""
+"""What a component does with the cluster. It needs the rights for that."""
 
 
 class CheckResult(msgspec.Struct, frozen=True):

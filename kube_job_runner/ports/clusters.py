@@ -91,7 +91,7 @@ class ClusterWriter(Protocol):
 
 
 class Relisting(msgspec.Struct, frozen=True):
-    """A watcher begins to list everything. What is known now, and not seen before its namespace is `Listed`, has gone."""
+    """A watcher begins to list everything. An object that is known now, and not seen until its namespace is `Listed`, is gone."""
 
 
 class Listed(msgspec.Struct, frozen=True):

@@ -79,7 +79,7 @@ class VersionReader(Protocol):
     """The versions of jobs: what a long poll compares."""
 
     async def versions(self, job_ids: Collection[UUID]) -> dict[UUID, int]:
-        """Return the present version of each of these jobs, with one query for any number. Unknown ids are left out."""
+        """Return the current version of each of these jobs, with one query for any number. Unknown ids are left out."""
         ...
 
 

@@ -19,7 +19,7 @@ class LogWork(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt whose log is due, as of `now` on the database's clock.
 
     `ended`: none of its containers runs any more. `stopping`: its stop waits for the log. `wanted`: somebody reads the log.
-    `stale`: not all is stored since somebody last asked for it.
+    `stale`: output since the last request for the log is not yet stored.
     """
 
     job_id: UUID
@@ -44,7 +44,7 @@ class LogWork(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogWrite(msgspec.Struct, frozen=True, kw_only=True):
-    """What to store of an attempt's log. A `status` of None keeps the present one; `stored` and `lost` end the work.
+    """What to store of an attempt's log. A `status` of None keeps the current one; `stored` and `lost` end the work.
 
     `drop` holds (container, seq) of the chunks that the cap leaves out. `fresh`: all that the cluster had is stored.
     """
@@ -70,11 +70,11 @@ class LogCollectStore(Protocol):
     async def claim(
         self, *, token: UUID, lease_seconds: float, ended_limit: int, follow_limit: int, follow_after_seconds: float
     ) -> list[LogWork]:
-        """Lease attempts that have ended, and attempts to follow: those that are stopping, read now, or running for so long."""
+        """Lease attempts that have ended, and attempts to follow: those that are stopping, being read, or running for that long."""
         ...
 
     async def renew(self, keys: Collection[LogKey], *, token: UUID, lease_seconds: float) -> list[LogWork]:
-        """Extend the leases that are still held (0 seconds: leave them), and return how those attempts stand now."""
+        """Extend the leases that are still held (0 seconds: leave them), and return the current state of those attempts."""
         ...
 
     async def release(self, keys: Collection[LogKey], *, token: UUID, delay_seconds: float) -> None:
@@ -130,7 +130,7 @@ class LogReader(Protocol):
         ...
 
     async def want_log(self, key: LogKey) -> None:
-        """Note that somebody reads an incomplete log, and wake the log-collector."""
+        """Record that a reader wants an incomplete log, and wake the log-collector."""
         ...
 
     async def containers(self, key: LogKey) -> list[ContainerLog]:
@@ -146,7 +146,7 @@ class LogReader(Protocol):
         ...
 
     async def log_versions(self, keys: Collection[LogKey]) -> dict[LogKey, int]:
-        """Return the present version of each of these logs, in one query. Unknown logs are left out."""
+        """Return the current version of each of these logs, in one query. Unknown logs are left out."""
         ...
 
 
@@ -161,11 +161,11 @@ class LogKeeper(Protocol):
     """What the sweeper does with logs."""
 
     async def expire_logs(self, *, older_than_seconds: float, limit: int) -> LogsExpired:
-        """Remove logs that were completed so long ago, at most `limit` logs and chunks, and note when. Their jobs stay."""
+        """Remove logs that were completed that long ago, at most `limit` logs and chunks, and note when. Their jobs stay."""
         ...
 
     async def delete_old_logs(self, *, older_than_seconds: float, limit: int) -> int:
-        """Remove the chunks of jobs that ended so long ago, at most `limit`; return how many."""
+        """Remove the chunks of jobs that ended that long ago, at most `limit`; return how many."""
         ...
 
 

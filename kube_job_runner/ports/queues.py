@@ -1,4 +1,4 @@
-"""Ports of the queue: at-least-once delivery, the queue outside the database, and hints that something came."""
+"""Ports of the queue: at-least-once delivery, the queue outside the database, and hints that something arrived."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -115,7 +115,7 @@ class ExternalQueue(Protocol):
         ...
 
     async def check(self, *, max_deliveries: int) -> tuple[list[str], QueueCounts]:
-        """Return every way in which the queue does not fit, each with its remedy, and how many messages there are.
+        """Return all problems of the queue, each with its remedy, and how many messages there are.
 
         Raises:
             ConfigurationError: it does not answer.
@@ -124,7 +124,7 @@ class ExternalQueue(Protocol):
 
 
 class Wakeup(Protocol):
-    """Hints that something was committed. A hint may be lost or come twice, so who waits also polls."""
+    """Hints that something was committed. A hint may be lost or come twice, so every waiter also polls."""
 
     async def wait(self, topic: Topic, *, timeout_seconds: float) -> bool:
         """Wait for the next hint on a topic (messages to receive, jobs changed, logs stored); return False on a timeout."""

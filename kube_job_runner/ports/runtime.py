@@ -26,13 +26,13 @@ class Clock(Protocol):
 
 
 class SyncedClock(Clock, Protocol):
-    """A clock that goes by the answers of another machine."""
+    """A clock that follows the clock of another machine."""
 
     async def sync(self) -> None:
         """Ask for the time.
 
         Raises:
-            TemporaryError: there is no answer; the clock goes on from the last one.
+            TemporaryError: there is no answer; the clock continues from the last one.
         """
         ...
 
@@ -93,5 +93,5 @@ class Tracing(Protocol):
         ...
 
     def close(self) -> None:
-        """Send what waits, within a bound. Blocks."""
+        """Send the waiting spans, within a bounded time. Blocks."""
         ...

@@ -69,7 +69,7 @@ class SubmitStore(Protocol):
 
 
 class LoadedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job with its attempts by number. Its spec is there only where `decide` may have to create from it."""
+    """A job with its attempts by number. The spec is loaded only if `decide` may create a cluster job from it."""
 
     job: Job
     attempts: Mapping[int, Attempt] = {}
@@ -214,7 +214,7 @@ class InstallationStore(Protocol):
     """The identity of this database."""
 
     async def installation_id(self) -> str:
-        """Return the id that was drawn when this database was made, a UUID. It is a label of everything that we create.
+        """Return the id of this database, a UUID that was chosen when it was created. It labels everything that we create.
 
         Raises:
             ConfigurationError: the database has lost its id.

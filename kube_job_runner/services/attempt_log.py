@@ -62,7 +62,7 @@ class ChunkWriter:
         metrics.log_gaps.inc(len(gaps))
 
     async def _append(self, writes: list[LogWrite]) -> list[bool]:
-        """Return of each write whether its lease was held, and so whether it was stored."""
+        """Return for each write whether it was stored, because its lease was still held."""
         retries = Backoff(first_seconds=_RETRY_SECONDS, max_seconds=_RETRY_MAX_SECONDS)
         while True:
             try:
@@ -122,7 +122,7 @@ class AttemptLog:
             lost = await self._all_containers(ticking)
         finally:
             ticking.cancel()
-            await asyncio.wait({ticking})  # to suppress its CancelledError would swallow one that is meant for us
+            await asyncio.wait({ticking})  # suppressing its CancelledError would also suppress a cancel of this task
             if not ticking.cancelled():
                 ticking.exception()  # raised above
         await self._finish(lost)
@@ -186,7 +186,7 @@ class AttemptLog:
             await asyncio.sleep(pace.flush_seconds / 6)
 
     async def flush(self, *, following: bool = False) -> None:
-        """Store what has come since the last time."""
+        """Store the output since the last flush."""
         async with self._writing:
             chunks, dropped = self._take(final=False)
             fresh = following and self.work.stale and self._up_to_date()

@@ -91,7 +91,7 @@ class Collector:
         return pace.pace_seconds
 
     async def close(self) -> None:
-        """Store what has come, and release all leases."""
+        """Store the output that was read, and release all leases."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -167,7 +167,7 @@ class Collector:
         self._tracer.record(spans)
 
     async def _look(self) -> None:
-        """Renew the leases, and read how the followed attempts stand."""
+        """Renew the leases, and read the state of the followed attempts."""
         now, pace = self._clock.monotonic(), self._pace
         renew = now - self._renewed_at >= pace.lease_seconds / 3
         if not self._logs or not (renew or now - self._looked_at >= pace.flush_seconds):

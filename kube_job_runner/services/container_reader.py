@@ -42,7 +42,7 @@ class Lost(msgspec.Struct, frozen=True):
 
 
 class WorkInHand:
-    """How an attempt stands now, shared by all who work on its log. `changed` is set when its end or its facts change."""
+    """The current state of an attempt, shared by all readers of its log. `changed` is set when its end or its facts change."""
 
     def __init__(self, work: LogWork) -> None:
         self.work = work
@@ -56,7 +56,7 @@ class WorkInHand:
             self.changed.set()
 
     async def wait_changed(self, *, seconds: float) -> None:
-        """Wait for a change, at most so long."""
+        """Wait for a change, at most this long."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.changed.wait()
@@ -97,7 +97,7 @@ class ContainerReader:
                 self._complete = await self._read(work, over=over)
             except NotFound as error:
                 if self._complete:
-                    return None  # its stream ended by itself before the pod went
+                    return None  # its stream was complete before the pod disappeared
                 lost = Lost("NotFound", f"{error} ({_why_missing(work)})")
             except ClusterRefused as error:
                 lost = Lost("Forbidden", f"the cluster does not let us read it: {error}")
@@ -159,7 +159,7 @@ class ContainerReader:
             reading.cancel()
             await asyncio.wait({reading})
             if not reading.cancelled():
-                reading.exception()  # raised above, or of no interest any more
+                reading.exception()  # raised above, or no longer relevant
 
     async def _pause(self, seconds: float, *, over: bool) -> None:
         """Wait before the next try; before the end, no longer than until the attempt changes."""

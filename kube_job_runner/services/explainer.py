@@ -100,7 +100,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """The explanation of a job. `missing` names evidence that could not be read just now."""
+    """The explanation of a job. `missing` names evidence that could not be read now."""
 
     job: Job
     now: datetime

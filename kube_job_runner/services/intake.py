@@ -118,7 +118,7 @@ class Intake:
     ) -> Accepted:
         """Store the job of a checked spec; `answer` makes the answer of the request.
 
-        `request_hash` tells requests with the same key apart (by default the hash of the spec). `rerun_of` is the job that
+        `request_hash` distinguishes requests with the same key (default: the hash of the spec). `rerun_of` is the job that
         this one runs again; reruns have a space of keys of their own. `parent` is the trace of the request.
 
         Raises:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CURSOR_PATTERN = r"^[A-Za-z0-9_-]{21}[AQgw]$(?!\n)"
-# No job is older or newer, so a time beyond these means the same; and the store may look at some days around a time.
+# No job is older or newer, so times are limited to these. The store may also read some days around a time.
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -57,12 +57,12 @@ def job_filter(
     cursor: str | None = None,
     limit: int = 50,
 ) -> JobFilter:
-    """Return the filter of a list, from what a person may write.
+    """Return the filter of a list from texts that a person wrote.
 
     `reason` is a reason code or a category, `labels` a label selector, `cursor` that of the page before. Times have a zone.
 
     Raises:
-        WrongFilter: with every field that cannot be used.
+        WrongFilter: some fields cannot be used; it names all of them.
     """
     faults: list[FilterFault] = []
 

@@ -153,7 +153,7 @@ class LogService:
         if rest:
             yield _framed(rest, renderer.read) if request.frames else rest
         if state is not None and state.status == "lost" and not began and not stored and request.follow:
-            # The answer has begun. Breaking it off makes the client ask again, and then it gets the reason.
+            # The answer has begun. It is cut off, so the client asks again and then gets the reason.
             raise LogUnavailable(f"the log is lost: {state.lost_reason}")
 
     async def _chunks(self, key: LogKey, request: LogRequest, renderer: Renderer) -> AsyncGenerator[bytes]:
@@ -186,7 +186,7 @@ class LogService:
         seq = 0
         if view.since_stamp and lines:
             seq = await self._logs.find_chunk(key, request.container, stamp=view.since_stamp)
-            if seq == 0:  # no line is that new: begin at the end
+            if seq == 0:  # all lines are older, so begin at the end
                 view = msgspec.structs.replace(view, first_line=lines + 1)
         if request.tail is not None and request.tail < lines:
             view = msgspec.structs.replace(view, first_line=max(view.first_line, lines - request.tail + 1))

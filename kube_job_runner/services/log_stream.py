@@ -17,7 +17,7 @@ from kube_job_runner.telemetry import loggers, metrics
 log = loggers.get_logger(__name__)
 
 HELD_BYTES = 512 * 1024
-"""Reading pauses when so much waits to be stored."""
+"""Reading pauses when this much waits to be stored."""
 WHOLE_BYTES = 1024 * 1024
 """A log up to this size is always read from its beginning."""
 _MARGIN_SECONDS = 2  # `sinceTime` is in whole seconds, and lines may be a little out of order
@@ -119,7 +119,7 @@ class LogStream:
         return True
 
     def _feed(self, resume: Resume, read: list[Piece] | None) -> bool:
-        """Add the new lines of these pieces (None: the end of the stream). Return False if a file begins to come again."""
+        """Add the new lines of these pieces (None: the stream ended). Return False if the kubelet begins to repeat a file."""
         had_gap = resume.gap
         pieces = resume.flush() if read is None else resume.feed(read)
         if not pieces:

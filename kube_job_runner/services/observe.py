@@ -80,7 +80,7 @@ class Observer:
             if self._nodes is not None:
                 self._nodes.close()
             await self._flush_rest()
-            with contextlib.suppress(KeyError):  # a standby has no watch whose age could be shown
+            with contextlib.suppress(KeyError):  # a standby has no watch, so there is no age to show
                 metrics.watch_last_event.remove(self._kind)
 
     async def _read(self) -> None:
@@ -101,7 +101,7 @@ class Observer:
     def _measure_lag(self, event: ports.SeenJob | ports.SeenPod | ports.SeenEvent) -> None:
         happened_at = latest_at(event.facts)
         if happened_at is not None and self._listed_from is not None and happened_at >= self._listed_from:
-            # What is older was reported by a list, not by the watch.
+            # Older changes were reported by a list, not by the watch.
             lag_seconds = (self._clock.now() - happened_at).total_seconds()
             metrics.watch_lag_seconds.labels(self._kind).observe(max(0.0, lag_seconds))
 
@@ -149,7 +149,7 @@ class Observer:
             try:
                 await self._queue.send([Outgoing(message=message) for message in batch])
             except PermanentError as error:
-                # One message is too large. All others are sent, and its job ends by what is known without it.
+                # One message is too large. All others are sent. Its job is decided without these facts.
                 log.error("an observation was not sent", action="observe.send", kind=self._kind, error=str(error))
 
         # A batch that left the buffer is sent even when the process stops meanwhile, within a bound.

@@ -3,7 +3,7 @@
 import msgspec
 
 POSITION_MAX = 10_000
-"""Jobs ahead are counted up to so many: what a person can use, and what an index answers in milliseconds."""
+"""Jobs ahead are counted up to this number. A person needs no more, and an index counts so many in milliseconds."""
 
 
 class QueueStanding(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ class QueueStanding(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def position_is_exact(self) -> bool:
-        """Whether `position` is the place itself; else the place is that or a later one."""
+        """Whether `position` is exact. If not, the job's place is `position` or later."""
         return self.ahead < POSITION_MAX
 
 

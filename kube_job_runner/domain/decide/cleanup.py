@@ -34,7 +34,7 @@ def nothing_left(builder: DecisionBuilder, attempt: Attempt) -> bool:
 
 
 def waited_enough_at(builder: DecisionBuilder, attempt: Attempt) -> datetime:
-    """Return until when the pods of a cluster job that is gone are waited for. They are removed by force before that."""
+    """Return the time until which to wait for the pods of a cluster job that is gone. They are removed by force before that."""
     rules = builder.rules
     if not attempt.facts.pods:
         return (attempt.gone_at or builder.now) + timedelta(seconds=rules.pod_unseen_bound_seconds)
@@ -42,7 +42,7 @@ def waited_enough_at(builder: DecisionBuilder, attempt: Attempt) -> datetime:
 
 
 def _force_at(builder: DecisionBuilder, attempt: Attempt) -> datetime:
-    """Return when pods that are still there are removed by force: long after the node should have killed them."""
+    """Return when pods that still exist are removed by force: long after the node should have killed them."""
     wait_seconds = builder.job.policy.stop_grace_seconds + builder.rules.force_after_seconds
     return (attempt.decided_at or builder.now) + timedelta(seconds=wait_seconds)
 
@@ -80,14 +80,14 @@ def _remove(builder: DecisionBuilder, attempt: Attempt) -> None:
         due += timedelta(seconds=builder.rules.cleanup_delay_seconds)
     grace_seconds = _kill_grace(builder, attempt)
     if grace_seconds is None and not ended:
-        # Under load the garbage collector takes minutes. The pods are deleted now, not when it comes to them.
+        # Under load the garbage collector takes minutes, so the pods are deleted now, without it.
         grace_seconds = builder.job.policy.stop_grace_seconds
     pods = _left(attempt) if grace_seconds is not None else ()
     _delete(builder, attempt, due=due, pods=pods, grace_seconds=grace_seconds, wait_for_pods=not ended)
 
 
 def _remove_pods(builder: DecisionBuilder, attempt: Attempt) -> None:
-    """Send a delete of pods that outlive their cluster job, after the garbage collector had a moment to remove them.
+    """Send a delete of pods that outlive their cluster job, after a short time for the garbage collector to remove them.
 
     After a delete that orphans them it never does.
     """
@@ -129,7 +129,7 @@ def _delete(
 
 
 def _with_log_settled(builder: DecisionBuilder, attempt: Attempt) -> Attempt | None:
-    """Return the attempt as the delete finds it, with why its log is given up; None while its log is waited for."""
+    """Return the attempt, with the reason if its log is given up; None while the delete must wait for its log."""
     if attempt.delete_requested_at is not None:
         return attempt
     now, rules, stopping = builder.now, builder.rules, _stopping(builder, attempt)
@@ -196,7 +196,7 @@ def pod_unseen(attempt: Attempt) -> bool:
 
 
 def _log_awaited_until(attempt: Attempt, now: datetime, rules: Rules, *, stopping: bool) -> datetime | None:
-    """Return until when a delete waits for the log of an attempt; None when there is nothing to wait for.
+    """Return the time until which a delete waits for the log of an attempt; None when it need not wait.
 
     When a job is being stopped, it is enough that its log is followed: the last lines come while it ends.
     """

@@ -97,7 +97,7 @@ def _failed(facts: AttemptFacts, failed: Condition, table: Table) -> Ending:
 
 
 def classify(table: Table, where: Where, reason: str, message: str, **details: Any) -> Finding | None:
-    """Return what the table says of a signal, or None: a row may say that a signal means nothing by itself."""
+    """Return what the table says of a signal; None also if its row says that the signal alone means nothing."""
     found = table.classify(where, reason, message, **details)
     return None if found is None or found.category == "unknown" else found
 
@@ -134,7 +134,7 @@ def _pod_verdict(pod: PodFacts | None, table: Table) -> Verdict | None:
     ended = [c for c in pod.containers if c.state == "terminated" and c.exit_code not in (0, None) and not c.sidecar]
     if not ended:
         return None
-    # A failed init container is the reason why the others never ran. After it the user's own container comes first.
+    # A failed init container is the reason why the others never ran. After them, the main container is read first.
     first = min(ended, key=lambda c: (not c.init, c.name != names.MAIN_CONTAINER))
     return _terminated(pod, first, table)
 

@@ -54,7 +54,7 @@ def end(builder: DecisionBuilder, verdict: Verdict) -> None:
         return
     if follows is not None and follows.retry:
         verdict = cancelled(builder.job)
-    explanation = _last_words(builder.job, verdict, follows)
+    explanation = _explanation_of_end(builder.job, verdict, follows)
     builder.update_job(finished_at=builder.now, exit_code=verdict.exit_code)
     _move(builder, verdict.outcome, verdict, explanation=explanation)
 
@@ -87,7 +87,7 @@ def _queue_again(builder: DecisionBuilder, verdict: Verdict, follows: Plan) -> N
     builder.look_again(due_at)
 
 
-def _last_words(job: Job, verdict: Verdict, follows: Plan | None) -> str:
+def _explanation_of_end(job: Job, verdict: Verdict, follows: Plan | None) -> str:
     """Return the explanation of an end: what happened, why no attempt follows, and whether a cancel came too late."""
     words = [verdict.explanation] if verdict.explanation else []
     retried = follows is not None and verdict.outcome is State.FAILED and (job.attempt > 1 or follows.rule is not None)
@@ -104,7 +104,7 @@ def _sentence(text: str) -> str:
 
 
 def keep_waiting(builder: DecisionBuilder, attempt: Attempt) -> None:
-    """Look again at a job that is being stopped: to send its delete again, or when its pods have been waited for enough."""
+    """Plan the next look at a job that is being stopped: to repeat its delete, or to end the wait for its pods."""
     builder.look_again(builder.now + timedelta(seconds=builder.rules.recheck_seconds))
     if attempt.facts.job is not None and attempt.facts.job.gone:
         builder.look_again(cleanup.waited_enough_at(builder, attempt))

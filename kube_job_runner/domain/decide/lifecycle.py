@@ -56,7 +56,7 @@ def _decide_queued(builder: DecisionBuilder, *, known_absent: bool) -> None:
             builder.look_again(deadline)
         return
     if not known_absent and job.admitted_at is not None:
-        # A processor may have died between its create and its commit. An ended job has nothing left, so ask the cluster.
+        # A processor may have died between its create and its commit. An ended job must leave nothing behind, so ask the cluster.
         # Without an admission there is nothing to ask: only an admitted attempt is ever created.
         builder.effect = Find(retries.new_attempt(job, builder.attempts))
         builder.look_again(now + timedelta(seconds=builder.rules.recheck_seconds))
@@ -149,7 +149,7 @@ def _decide_stopping(builder: DecisionBuilder) -> None:
     ending = diagnosis.ending(attempt.facts, builder.rules.table)
     overtaken = job_facts is not None and not job_facts.deleting and not job_facts.gone
     if ending is not None and overtaken and (ending.complete_evidence or ending.verdict.outcome is State.SUCCEEDED):
-        # The cluster job finished before our delete reached it. What happened wins over what was decided.
+        # The cluster job finished before our delete reached it. Its real end replaces the decision.
         endings.end(builder, ending.verdict)
         return
     if cleanup.nothing_left(builder, attempt):

@@ -22,7 +22,7 @@ _PULLED = frozenset(
 
 
 def observe(attempt: Attempt, seen: Seen) -> Attempt:
-    """Return the attempt with one observation joined into its facts. Facts of other objects change nothing."""
+    """Return the attempt with one observation merged into its facts. Facts of other objects change nothing."""
     facts = merge(attempt.facts, seen, cluster_uid=attempt.cluster_uid)
     ours = isinstance(seen, PodFacts) and any(pod.uid == seen.uid for pod in facts.pods)
     marks = _marked(attempt.marks, seen) if ours and isinstance(seen, PodFacts) else attempt.marks

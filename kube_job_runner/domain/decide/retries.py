@@ -19,7 +19,7 @@ from kube_job_runner.domain.spec.model import Retry, RetryRule
 from kube_job_runner.domain.states import State
 
 _NODES_AVOIDED = 8
-JITTER = 0.1  # of the delay, up or down: jobs that failed together do not come back together
+JITTER = 0.1  # of the delay, up or down, so that jobs that failed together are not retried together
 
 Budget = Literal["", "attempts", "infrastructure"]
 

@@ -32,7 +32,7 @@ def sentence(job: Job, attempts: Mapping[int, Attempt], phases: Sequence[Phase])
 
 
 def moment(at: datetime) -> str:
-    """Return a time as it is written in sentences."""
+    """Return a time in the form that sentences use."""
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 

@@ -22,7 +22,7 @@ class Received(msgspec.Struct, kw_only=True):
     """The messages of one job in a batch. A job that was admitted with the batch has none, but a deadline.
 
     `act_until` is that deadline, on the monotonic clock: an effect that begins later could come after another processor
-    took the job over. `settled` becomes true when the outcome is committed, or the job is left to others.
+    took the job over. `settled` becomes true when the outcome is committed, or the job is left to other processors.
     """
 
     job_id: UUID
@@ -61,7 +61,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def frees(self) -> bool:
-        """Whether the job was in flight and is no more: another one may be admitted."""
+        """Whether the job was in flight and no longer is, so that another one may be admitted."""
         return _frees(self.loaded.job, self.decision.job)
 
     @property

@@ -16,7 +16,7 @@ log = loggers.get_logger(__name__)
 
 
 class Committer:
-    """Commits the outcomes of many jobs at once; versions settle races with other processors."""
+    """Commits the outcomes of many jobs at once; the version of a job resolves races with other processors."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Committer:
             await self._committed(items, [entry for entry in changes if entry.job.id in applied])
 
     async def _refused(self, items: Sequence[Acted], error: PermanentError) -> None:
-        """The store refuses something in it: commit one job at a time, so that only the one at fault comes back."""
+        """The store refuses the batch: commit one job at a time, so that only the faulty one is redelivered."""
         if len(items) == 1:
             await self._redelivery.failed(items[0].received, error)
             return
@@ -76,7 +76,7 @@ class Committer:
             await self._redelivery.acknowledge([receipt for item in done for receipt in item.received.receipts])
 
     async def _remove_strays(self, overtaken: Sequence[Acted]) -> None:
-        """Remove what was made for jobs that another processor ended meanwhile."""
+        """Remove cluster jobs that were created for jobs that another processor ended meanwhile."""
         made = {item.received.job_id: item.made for item in overtaken if item.made is not None}
         if not made:
             return

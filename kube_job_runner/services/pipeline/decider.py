@@ -16,7 +16,7 @@ log = loggers.get_logger(__name__)
 
 
 class _Joined(msgspec.Struct, kw_only=True):
-    """All attempts with the observations joined in, those of them that changed, and what came before its attempt's row."""
+    """All attempts with the observations merged in, the changed ones, and observations that came before their attempt's row."""
 
     attempts: dict[int, Attempt]
     changed: dict[int, Attempt] = {}
@@ -33,7 +33,7 @@ class Decider:
     async def decide(self, received: Received, snapshot: ports.Snapshot) -> Decided | Acted | None:
         """Decide about a job; None when it failed, or when all its messages come back later.
 
-        The messages of an unknown job are done with: it was removed by retention, or never ours.
+        The messages of an unknown job are dropped: it was removed by retention, or was never ours.
         """
         try:
             if received.job_id in snapshot.unreadable:

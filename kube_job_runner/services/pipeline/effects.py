@@ -104,7 +104,7 @@ class Effects:
     ) -> Decision:
         """Return what follows when there is no cluster job: the job waits, or it ends.
 
-        A missing right is for the operator to grant, and not the job's fault: its jobs wait.
+        A missing right is not the job's fault: the job waits until the operator grants it.
         """
         reason = refusals.NAME_TAKEN.reason if isinstance(error, NameTaken) else error.reason
         if isinstance(error, TemporaryError) or reason == refusals.FORBIDDEN.reason:
@@ -130,5 +130,5 @@ class Effects:
 
 
 def spec_hash(spec: msgspec.Struct) -> str:
-    """Return 16 hexadecimal digits that identify a spec. An existing cluster job is adopted only with the same."""
+    """Return 16 hexadecimal digits that identify a spec. An existing cluster job is adopted only if its digits are the same."""
     return hashlib.sha256(msgspec.json.encode(spec)).hexdigest()[:16]

@@ -51,7 +51,7 @@ def _phase(phase: str, job: Job, since: datetime | None, until: datetime | None)
 
 
 def count_messages(handled: Iterable[Message]) -> None:
-    """Count messages that are done with."""
+    """Count messages that need no more work."""
     for message in handled:
         metrics.messages_handled.labels(messages.type_name(message), "done").inc()
 

@@ -25,7 +25,7 @@ from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
 
-ADMIT_SECONDS = 1.0  # admission is tried so often even when no message asks for it
+ADMIT_SECONDS = 1.0  # how often admission is tried even when no message asks for it
 
 
 class Processor:
