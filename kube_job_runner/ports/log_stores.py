@@ -70,7 +70,7 @@ class LogCollectStore(Protocol):
     async def claim(
         self, *, token: UUID, lease_seconds: float, ended_limit: int, follow_limit: int, follow_after_seconds: float
     ) -> list[LogWork]:
-        """Lease attempts that have ended, and attempts to follow: those that are stopping, being read, or running for that long."""
+        """Lease attempts that have ended, and attempts to follow: those that stop, are read, or run for that long."""
         ...
 
     async def renew(self, keys: Collection[LogKey], *, token: UUID, lease_seconds: float) -> list[LogWork]:

@@ -27,8 +27,8 @@ Budget = Literal["", "attempts", "infrastructure"]
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What follows a failed attempt: another one after `delay_seconds`, or none; `why` is for people.
 
-    `budget` is what the failure was charged to, `rule` the index of the retry rule that decided, and `memory` what the
-    next attempt gets instead of what it had (empty: the same).
+    `budget` is what the failure was charged to, `rule` the index of the retry rule that decided, and `memory` is
+    that of the next attempt (empty: unchanged).
     """
 
     retry: bool
