@@ -25,7 +25,7 @@ def up(settings: Settings, *, on_ready: OnReady) -> int:
     `on_ready(url, token)` is called once requests are served. Returns the exit code; blocks until a signal.
 
     Raises:
-        ConfigurationError: the data directory is in use, or a setting or a failure rule does not fit.
+        ConfigurationError: the data directory is in use, or a setting or a failure rule is invalid.
     """
     rules.load(settings.process.failure_rules)  # a wrong rule stops the start before anything is opened
     with database(settings) as url:
@@ -36,7 +36,7 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
     """Run these components (all of them when none is named) in this process until a signal; return the exit code.
 
     Raises:
-        ConfigurationError: an unknown component, or a setting that does not fit.
+        ConfigurationError: an unknown component, or an invalid setting.
     """
     everything = {row.name for row in all_components(settings)}
     chosen = named(components, settings)

@@ -83,7 +83,7 @@ def test_modules_and_functions_are_short() -> None:
 
 
 def test_the_folders_are_those_of_the_architecture_page() -> None:
-    _, _, table = (ROOT / "docs" / "architecture.md").read_text().partition("## The house\n")
+    _, _, table = (ROOT / "docs" / "architecture.md").read_text().partition("## The layout of the code\n")
     named = {name for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)/`", row)}
     found = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
     assert found == named | {"__init__.py", "__init__.pyi", "py.typed"}
