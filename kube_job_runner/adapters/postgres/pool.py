@@ -134,7 +134,7 @@ class Pool:
 
 
 def changed_rows(status: str) -> int:
-    """Return how many rows a command status tells of: 3 for `UPDATE 3`, 0 for `LISTEN`."""
+    """Return the number of rows in a command status: 3 for `UPDATE 3`, 0 for `LISTEN`."""
     last = status.rpartition(" ")[2]
     return int(last) if last.isdigit() else 0
 
