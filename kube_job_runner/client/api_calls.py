@@ -125,14 +125,18 @@ def poll(job_id: str, *, since: int, wait_seconds: float) -> Call[models.Job]:
     return Call(path=_job_path(job_id), params=params, timeout_seconds=timeout, read=_one(models.Job))
 
 
-def list_page(filters: JobFilters, *, limit: int, cursor: str | None) -> Call[tuple[list[models.Job], str | None]]:
-    """Read one page of jobs, newest first, and the cursor of the next page if there is one.
+def check_filters(filters: JobFilters) -> None:
+    """Check the names of filters, as a signature with all of them would.
 
     Raises:
         TypeError: there is no such filter.
     """
     if unknown := filters.keys() - JobFilters.__annotations__.keys():
         raise TypeError(f"list has no filter {min(unknown)!r}")
+
+
+def list_page(filters: JobFilters, *, limit: int, cursor: str | None) -> Call[tuple[list[models.Job], str | None]]:
+    """Read one page of jobs, newest first, and the cursor of the next page if there is one."""
     params = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
     for name, value in filters.items():
         if value is None or value == () or value == "":

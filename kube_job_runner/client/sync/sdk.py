@@ -106,8 +106,15 @@ class Client:
         """Yield jobs, newest first, at most `limit`. `labels` is a Kubernetes label selector or a mapping.
 
         `reason` selects jobs that failed for this reason (with `state`: jobs in that state with this reason). `rerun_of`
-        selects the reruns of a job.
+        selects the reruns of a job. The server is asked when the first job is read.
+
+        Raises:
+            TypeError: there is no such filter.
         """
+        api_calls.check_filters(filters)
+        return self._list(filters, limit=limit, page_size=page_size)
+
+    def _list(self, filters: api_calls.JobFilters, *, limit: int | None, page_size: int) -> Iterator[models.Job]:
         left = sys.maxsize if limit is None else limit
         cursor: str | None = None
         while left > 0:

@@ -106,6 +106,16 @@ def test_a_list_refuses_a_filter_that_does_not_exist(client: Driver, script: Scr
     assert script.requests == []
 
 
+@pytest.mark.parametrize("type_", [sdk.Client, sdk.AsyncClient])
+def test_a_wrong_filter_or_option_is_refused_by_the_call_itself(type_: type[sdk.Client | sdk.AsyncClient]) -> None:
+    """An unknown name is an error where it is written, not where the first job or line is read."""
+    client = type_("http://127.0.0.1:1", "secret")
+    with pytest.raises(TypeError, match="stat"):
+        client.list(stat="failed")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="tial"):
+        client.logs(JOB_ID, tial=3)  # type: ignore[call-arg]
+
+
 def test_parts_of_a_job(client: Driver, script: Script) -> None:
     transition = {"to_state": "queued", "from_state": None, "at": "2026-01-01T00:00:00Z", "version": 1, "attempt": 0}
     script.add(
