@@ -68,12 +68,13 @@ test: $(DEV_STAMP) ## Run the tests that need no cluster, on all cores.
 	@$(PYTEST) $(PARALLEL) -m "not cluster and not realnode and not crash and not chart" $(ARGS)
 
 # The fault drills and the tests on the real node mostly wait, so they run at the same time. The others load all cores and run alone.
-# pytest exits with 5 where ARGS leaves none of them.
+# pytest exits with 2 when it is interrupted, and with 5 where ARGS leaves no test.
 WAITING = drill or realnode
 .PHONY: test-cluster
 test-cluster: $(DEV_STAMP) ## Run the tests on a real Kubernetes API server (needs Go; builds the test bed once).
 	@first=0; second=0; \
 	$(PYTEST) -n 2 $(BY_FILE) -m "$(WAITING)" --timeout 900 $(ARGS) || first=$$?; \
+	[ $$first != 2 ] || exit 2; \
 	$(PYTEST) -m "(cluster or crash) and not ($(WAITING))" --timeout 900 $(ARGS) || second=$$?; \
 	case $$first$$second in 00 | 05 | 50) ;; *) exit 1 ;; esac
 
