@@ -11,6 +11,7 @@ import kube_job_runner
 from kube_job_runner import settings
 from testbed import chart
 from tests.support.product import COMPONENTS, RELAY
+from tests.unit.web.conftest import World
 
 
 def _items(case: str, *kinds: str) -> list[dict[str, Any]]:
@@ -123,6 +124,24 @@ def test_an_image_can_be_pinned_by_digest() -> None:
 def test_versions_agree() -> None:
     read = yaml.safe_load((chart.CHART / "Chart.yaml").read_text())
     assert read["appVersion"] == kube_job_runner.__version__
+
+
+def _published(path: str) -> bool:
+    """Whether the Ingress of the production values leads to this path, by the rules of networking/v1 (Exact, Prefix)."""
+    (ingress,) = _items("production", "Ingress")
+    (rule,) = ingress["spec"]["rules"]
+    return any(
+        path == entry["path"]
+        or (entry["pathType"] == "Prefix" and path.startswith(entry["path"].rstrip("/") + "/"))
+        for entry in rule["http"]["paths"]
+    )
+
+
+def test_the_ingress_publishes_all_that_the_web_server_serves_but_metrics_and_probes() -> None:
+    paths = {bound.operation.path for bound in World().app.app.operations}
+    inside = {"/metrics", "/livez", "/healthz", "/readyz"}
+    assert inside < paths
+    assert {path for path in paths if not _published(path)} == inside
 
 
 @pytest.mark.parametrize("name", ["alerts.yaml", "dashboard.json"])
