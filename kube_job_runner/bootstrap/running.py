@@ -26,6 +26,7 @@ log = loggers.get_logger(__name__)
 
 _SCHEMA_WAIT_SECONDS = 120.0
 _RIGHTS_WAIT_SECONDS = 20.0  # a migration and its grants are two commits
+_UNLISTED = "it cannot be listed now; the log says why (action watch.retry)"
 _LOCAL_TOKEN_NAME = "local"  # noqa: S105 - a name, not a secret
 
 OnReady = Callable[[str, str], None]
@@ -143,11 +144,14 @@ async def _opened(
 
 
 def _notes(leaders: Mapping[str, Leadership], cluster: ports.Cluster | None) -> dict[str, str]:
-    """Return the other lines of /readyz: who leads, and which namespaces cannot be watched."""
+    """Return the other lines of /readyz: who leads, and which namespaces cannot be watched.
+
+    Everybody may read them, so the cluster's own words stay in the log.
+    """
     troubles = {} if cluster is None else cluster.troubles()
     return {
         **{name: leader.standing for name, leader in leaders.items()},
-        **{f"namespace {name}": f"degraded: {why}" for name, why in sorted(troubles.items())},
+        **{f"namespace {name}": f"degraded: {_UNLISTED}" for name in sorted(troubles)},
     }
 
 

@@ -105,15 +105,24 @@ class Relay:
 
 
 class QueueHealth:
-    """`Health` of a component that also needs an external queue."""
+    """`Health` of a component that also needs an external queue.
+
+    Everybody may read a check, so the queue's own words (an address, an account) go to the log.
+    """
 
     def __init__(self, store: ports.Health, sink: ports.MessageSink) -> None:
         self._store = store
         self._sink = sink
+        self._logged: str | None = None
 
     async def check(self) -> dict[str, str | None]:
         """Return the readiness checks of the store, and `queue`."""
-        return {**await self._store.check(), "queue": await self._sink.problem()}
+        problem = await self._sink.problem()
+        if problem is not None and problem != self._logged:
+            log.warning("the queue is not ready", action="queue.check", error=problem)
+        self._logged = problem
+        said = None if problem is None else "the queue cannot be used; the log says why (action queue.check)"
+        return {**await self._store.check(), "queue": said}
 
     async def depth(self) -> ports.QueueDepth:
         """Return the depth of the outbox: the messages in the store."""

@@ -131,8 +131,7 @@ def _published(path: str) -> bool:
     (ingress,) = _items("production", "Ingress")
     (rule,) = ingress["spec"]["rules"]
     return any(
-        path == entry["path"]
-        or (entry["pathType"] == "Prefix" and path.startswith(entry["path"].rstrip("/") + "/"))
+        path == entry["path"] or (entry["pathType"] == "Prefix" and path.startswith(entry["path"].rstrip("/") + "/"))
         for entry in rule["http"]["paths"]
     )
 

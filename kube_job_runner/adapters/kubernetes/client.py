@@ -23,6 +23,9 @@ from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig
 from kube_job_runner.adapters.kubernetes.tls import Contexts
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.failures import refusals
+from kube_job_runner.telemetry.loggers import get_logger
+
+_log = get_logger(__name__)
 
 REQUEST_SECONDS = 30.0
 STREAM_BUFFER_BYTES = 2**21
@@ -225,13 +228,28 @@ class Client:
     def _failed(self, action: str, error: Exception) -> TemporaryError:
         if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
             self._contexts.expire()
-        return _unavailable(action, error)
+        return _unavailable(action, error, address=urlsplit(self._server).netloc.rpartition("@")[2])
 
 
-def _unavailable(action: str, error: Exception) -> TemporaryError:
-    text = str(error) or type(error).__name__
-    if isinstance(error, aiohttp.ClientConnectorError):  # its own text contains our TLS context
-        text = f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+def _unavailable(action: str, error: Exception, *, address: str = "") -> TemporaryError:
+    """Return what to raise; `address` is the server's, where the connection itself may have failed."""
+    text = _what_failed(error, address)
     return answers.temporary(
         f"{action}: no answer: {text}", delay_seconds=1.0, reason=refusals.CLUSTER_UNAVAILABLE.reason
     )
+
+
+def _what_failed(error: Exception, address: str) -> str:
+    """Return the failure in words of our own: a library's text may hold the URL of a proxy with its password, or a path."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answered {error.status}"
+    if isinstance(error, TimeoutError):
+        return f"timeout of {address}" if address else "timeout"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "Server disconnected"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    _log.warning("a request to the API server failed", action="cluster.request", error=str(error))
+    return type(error).__name__

@@ -53,7 +53,7 @@ class CredentialSource(Protocol):
 class ConfiguredSource:
     """The configured token, password and client certificate. Files are read again every minute.
 
-    A file may be missing for a moment while it is replaced. Then its last content stays in use.
+    A file may be missing for a moment while it is replaced. Then its last content stays in use, and the log says so.
     """
 
     def __init__(self, user: UserConfig, *, monotonic: Callable[[], float]) -> None:
@@ -78,13 +78,11 @@ class ConfiguredSource:
         try:
             self._credential = Credential(authorization=self._authorization(), certificate=self._certificate())
         except (OSError, ValueError) as error:
+            # The error names a file of ours. It goes to the log only: what is raised reaches the records of jobs.
+            _log.warning("credentials cannot be read", action="credentials.read", error=str(error))
             if self._credential is None:
-                raise TemporaryError(f"credentials cannot be read: {error}", delay_seconds=5.0) from None
-            _log.warning(
-                "credentials cannot be read again; the last ones stay in use",
-                action="credentials.read",
-                error=str(error),
-            )
+                message = "the credentials for the cluster cannot be read; see the log of the component"
+                raise TemporaryError(message, delay_seconds=5.0) from None
         self._read_at = self._monotonic()
 
     def _authorization(self) -> str | None:

@@ -1,10 +1,14 @@
 """Credential plugins: runs a command of the cloud or the company that prints a token or a certificate.
 
+What a plugin prints, its path and its hint may hold secrets or internal addresses. They go to the log of this process only.
+The errors say the plugin's name and what is wrong: they reach the records of jobs.
+
 Source: the client.authentication.k8s.io API, v1 and v1beta1, and client-go's plugin/pkg/client/auth/exec.
 """
 
 import asyncio
 import base64
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -19,6 +23,8 @@ from kube_job_runner.domain.failures import refusals
 from kube_job_runner.telemetry.loggers import get_logger
 
 RUN_SECONDS = 60.0
+SAID_MAX = 500
+"""Characters of a plugin's standard error that go to the log: the last ones."""
 EARLY = timedelta(seconds=60)
 RENEW_PAUSE_SECONDS = 5.0  # a plugin whose tokens are always refused must not run for every request
 
@@ -69,7 +75,8 @@ class ExecSource:
         self._renewed_at: float | None = None
         self._run: asyncio.Task[Credential] | None = None
         if shutil.which(self._plugin.command, path=self._environment.get("PATH")) is None:
-            raise ConfigurationError(self._with_hint(f"credential plugin {self._plugin.command!r} not found"))
+            hint = f". {self._plugin.install_hint.strip()}" if self._plugin.install_hint else ""
+            raise ConfigurationError(f"credential plugin {self._plugin.command!r} not found{hint}")
 
     async def get(self) -> Credential:
         """Return the credential; run the plugin if there is none, or if it expires within a minute."""
@@ -125,7 +132,7 @@ class ExecSource:
                 env=self._environment,
             )
         except OSError as error:
-            raise self._failure(f"cannot be started: {error.strerror or error}") from None
+            raise self._failure("cannot be started", said=str(error)) from None
         try:
             async with asyncio.timeout(RUN_SECONDS):
                 output, errors = await process.communicate()
@@ -136,8 +143,8 @@ class ExecSource:
                 process.kill()
                 await process.wait()
         if process.returncode != 0:
-            text = errors.decode("utf-8", "replace").strip()[-300:]
-            raise self._failure(f"exited with code {process.returncode}: {text or 'no message'}")
+            said = errors.decode("utf-8", "replace").strip()[-SAID_MAX:]
+            raise self._failure(f"failed with exit code {process.returncode}", said=said)
         return output
 
     def _parse(self, output: bytes) -> _Status:
@@ -146,19 +153,28 @@ class ExecSource:
         except (msgspec.MsgspecError, ValueError):  # the text of the error could quote the output
             raise self._failure("did not print an ExecCredential as JSON") from None
         if credential.api_version != self._plugin.api_version:
-            raise self._failure(f"printed apiVersion {credential.api_version!r}, not {self._plugin.api_version!r}")
+            raise self._failure(f"did not print apiVersion {self._plugin.api_version}")
         if credential.status is None:
             raise self._failure("printed an ExecCredential without status")
         return credential.status
 
-    def _failure(self, text: str) -> TemporaryError:
-        message = self._with_hint(f"credential plugin {self._plugin.command!r} {text}")
-        _log.warning("credential plugin failed", action="credentials.plugin", error=message)
+    def _failure(self, text: str, *, said: str = "") -> TemporaryError:
+        """Log a failure with what the plugin said, and return the error, which leaves that out."""
+        _log.warning(
+            "credential plugin failed",
+            action="credentials.plugin",
+            plugin=self._plugin.command,
+            error=text,
+            said=said,
+            hint=self._plugin.install_hint.strip(),
+        )
+        name = os.path.basename(self._plugin.command)  # noqa: PTH119 - of a path of any system
         missing = refusals.CREDENTIALS_UNAVAILABLE
-        return TemporaryError(message, delay_seconds=missing.retry_seconds, reason=missing.reason)
-
-    def _with_hint(self, text: str) -> str:
-        return f"{text}. {self._plugin.install_hint.strip()}" if self._plugin.install_hint else text
+        return TemporaryError(
+            f"the credential plugin {name} {text}; see the log of the component",
+            delay_seconds=missing.retry_seconds,
+            reason=missing.reason,
+        )
 
 
 def _exec_info(config: ConnectionConfig, plugin: ExecConfig) -> str:

@@ -12,6 +12,9 @@ import msgspec
 
 from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig
 from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.telemetry.loggers import get_logger
+
+_log = get_logger(__name__)
 
 REREAD_SECONDS = 3600.0
 
@@ -48,7 +51,7 @@ class Contexts:
         try:
             context = make_context(authority, certificate, insecure=self._config.insecure_skip_tls_verify)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            raise TemporaryError(f"{self._config.origin}: cannot set up TLS: {error}", delay_seconds=10.0) from None
+            raise self._failure("TLS to the cluster cannot be set up", error) from None
         self._made = (authority, certificate, context)
         return context
 
@@ -66,9 +69,14 @@ class Contexts:
                 self._authority = source.read()
             except OSError as error:
                 if self._authority is None:
-                    raise TemporaryError(f"{self._config.origin}: {error}", delay_seconds=10.0) from None
+                    raise self._failure("the certificate authority of the cluster cannot be read", error) from None
             self._read_at = now
         return self._authority
+
+    def _failure(self, text: str, error: Exception) -> TemporaryError:
+        """Log a failure with the files that it names, and return the error, which leaves them out."""
+        _log.warning(text, action="credentials.tls", origin=self._config.origin, error=str(error))
+        return TemporaryError(f"{text}; see the log of the component", delay_seconds=10.0)
 
 
 def make_context(

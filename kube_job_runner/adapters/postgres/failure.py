@@ -46,7 +46,7 @@ def translate(error: BaseException) -> BaseException:
     if state:
         return _of_server(error, state)
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
-        return errors.DatabaseUnavailable("the database did not answer in time")
+        return errors.DatabaseUnavailable(_NOT_IN_TIME)
     if isinstance(error, asyncpg.DataError | asyncpg.exceptions.ClientConfigurationError):
         return errors.PermanentError(f"the database driver rejected a value: {error}")
     if isinstance(error, OSError | asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError):
@@ -75,6 +75,30 @@ def lacks_right(error: BaseException, role: str) -> errors.DatabaseUnavailable:
         f"the database role {role} lacks a right: {error}; run `kjr migrate --roles` as the owner of the tables, and make "
         f"{role} a member of its component's role"
     )
+
+
+_NOT_IN_TIME = "the database did not answer in time"
+_READ_ONLY = "the database is read-only"
+
+
+def public(error: BaseException) -> str:
+    """Return what anybody may read of an error: a sentence of our own, without an address, a name or words of the server.
+
+    `error` is one that `translate` returned.
+    """
+    state = sqlstate(error.__cause__) if error.__cause__ is not None else sqlstate(error)
+    if str(error) in (_NOT_IN_TIME, _READ_ONLY):
+        return str(error)
+    if state == READ_ONLY:
+        return _READ_ONLY
+    if state.startswith(_WRONG_SETTINGS):
+        return f"the database rejected the connection (SQLSTATE {state})"
+    return f"the database is not available (SQLSTATE {state})" if state else "the database does not answer"
+
+
+def read_only() -> errors.DatabaseUnavailable:
+    """Return what to raise when the server takes no writes."""
+    return errors.DatabaseUnavailable(_READ_ONLY)
 
 
 @contextlib.contextmanager

@@ -198,7 +198,11 @@ async def test_the_component_sends_until_it_is_stopped(pg: postgres.Postgres) ->
 
 async def test_readiness_names_the_queue(pg: postgres.Postgres) -> None:
     health = QueueHealth(pg.health, Sink())
-    assert await health.check() == {"database": None, "schema": None, "queue": "it is away"}
+    assert await health.check() == {
+        "database": None,
+        "schema": None,
+        "queue": "the queue cannot be used; the log says why (action queue.check)",
+    }
     assert (await health.depth()).messages == 0
 
 

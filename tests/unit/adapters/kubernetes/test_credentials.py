@@ -12,9 +12,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+import yarl
+from multidict import CIMultiDict, CIMultiDictProxy
+from structlog.testing import capture_logs
 
-from kube_job_runner.adapters.kubernetes import exec_plugin
+from kube_job_runner.adapters.kubernetes import client, exec_plugin, tls
 from kube_job_runner.adapters.kubernetes.credentials import ConfiguredSource
 from kube_job_runner.adapters.kubernetes.exec_plugin import ExecSource
 from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig, ExecConfig, Pem, UserConfig
@@ -109,9 +113,37 @@ async def test_a_401_reads_the_token_file_at_once_and_once(time: Time, tmp_path:
 
 
 @pytest.mark.asyncio
-async def test_no_token_at_all_is_temporary(time: Time, tmp_path: Path) -> None:
-    with pytest.raises(TemporaryError):
+async def test_no_token_at_all_is_temporary_and_its_file_is_named_in_the_log_only(time: Time, tmp_path: Path) -> None:
+    with capture_logs() as logged, pytest.raises(TemporaryError) as caught:
         await source_of(time, token_file=tmp_path / "nope").get()
+    assert str(tmp_path) not in str(caught.value), "it reaches the records of jobs"
+    assert str(tmp_path / "nope") in logged[0]["error"]
+
+
+def test_files_of_tls_are_named_in_the_log_only(tmp_path: Path) -> None:
+    config = ConnectionConfig(
+        server="https://api", certificate_authority=Pem(file=tmp_path / "ca.crt"), origin=str(tmp_path / "config")
+    )
+    with capture_logs() as logged, pytest.raises(TemporaryError) as caught:
+        tls.Contexts(config, monotonic=lambda: 0.0).get(None)
+    assert str(tmp_path) not in str(caught.value)
+    assert str(tmp_path / "ca.crt") in logged[0]["error"]
+
+
+def test_words_of_a_library_do_not_reach_the_records_of_jobs() -> None:
+    proxy = yarl.URL("http://user:pass-word@proxy.example:3128/?token=abc")
+    request = aiohttp.RequestInfo(proxy, "CONNECT", CIMultiDictProxy(CIMultiDict()), proxy)
+    errors = [
+        aiohttp.ClientHttpProxyError(request, (), status=407, message="Proxy Authentication Required"),
+        aiohttp.InvalidURL(proxy),
+        ValueError(str(proxy)),
+        RuntimeError(str(proxy)),
+        aiohttp.ClientPayloadError(f"reading {proxy}"),
+    ]
+    for error in errors:
+        text = str(client._unavailable("creating a job", error))
+        assert text.startswith("creating a job: no answer: ")
+        assert not any(word in text for word in ("pass-word", "abc", "proxy.example")), text
 
 
 @pytest.mark.asyncio
@@ -271,7 +303,8 @@ async def test_a_plugin_may_give_a_client_certificate(make: Make, tmp_path: Path
     [
         ("not json SECRET", "ExecCredential as JSON"),
         ("[]", "ExecCredential as JSON"),
-        (json.dumps({"apiVersion": BETA, "status": {"token": "SECRET"}}), "printed apiVersion"),
+        (json.dumps({"apiVersion": BETA, "status": {"token": "SECRET"}}), "did not print apiVersion"),
+        (json.dumps({"apiVersion": "SECRET", "status": {"token": "x"}}), "did not print apiVersion"),
         (json.dumps({"apiVersion": V1}), "without status"),
         (json.dumps({"apiVersion": V1, "status": {}}), "neither a token"),
         (json.dumps({"apiVersion": V1, "status": {"clientCertificateData": "SECRET"}}), "neither a token"),
@@ -281,23 +314,28 @@ async def test_a_plugin_may_give_a_client_certificate(make: Make, tmp_path: Path
         ),
     ],
 )
-async def test_a_plugin_that_prints_something_else_is_temporary_with_its_hint(
+async def test_a_plugin_that_prints_something_else_is_temporary_and_nothing_of_it_is_repeated(
     make: Make, tmp_path: Path, printed: str, message: str
 ) -> None:
     (tmp_path / "answer").write_text(printed)
-    with pytest.raises(TemporaryError, match=message) as caught:
-        await make(install_hint="See https://example.com/install").get()
-    assert "See https://example.com/install" in str(caught.value)
+    with capture_logs() as logged, pytest.raises(TemporaryError, match=message) as caught:
+        await make().get()
     assert "SECRET" not in str(caught.value)
+    assert "SECRET" not in str(logged)
 
 
 @pytest.mark.asyncio
-async def test_a_plugin_that_fails_says_what_it_wrote_and_is_tried_again_later(make: Make, tmp_path: Path) -> None:
+async def test_a_plugin_that_fails_says_so_in_the_log_only_and_is_tried_again_later(make: Make, tmp_path: Path) -> None:
     answer(tmp_path, token="t1")
     (tmp_path / "fail").touch()
-    source = make()
-    with pytest.raises(TemporaryError, match="code 3: token expired, run login"):
+    source = make(install_hint="See https://example.com/install")
+    with capture_logs() as logged, pytest.raises(TemporaryError) as caught:
         await source.get()
+    wanted = "the credential plugin plugin failed with exit code 3; see the log of the component"
+    assert str(caught.value) == wanted, "it reaches the records of jobs"
+    (line,) = logged
+    assert (line["said"], line["hint"]) == ("token expired, run login", "See https://example.com/install")
+    assert line["plugin"] == str(tmp_path / "plugin")
     (tmp_path / "fail").unlink()
     assert (await source.get()).authorization == "Bearer t1"
 
