@@ -9,6 +9,7 @@ import msgspec
 
 from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts
 from kube_job_runner.domain.record import trace
+from kube_job_runner.domain.sight import Sight
 from kube_job_runner.domain.spec.model import JobSpec
 
 
@@ -60,6 +61,16 @@ class ClusterWriter(Protocol):
 
     async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
         """Return the facts of the cluster job of that name, or None if there is none of ours.
+
+        Raises:
+            TemporaryError: the cluster did not answer.
+        """
+        ...
+
+    async def look(self, namespace: str, cluster_name: str, *, cluster_uid: str) -> Sight:
+        """Return the cluster job that has the name now, with any uid and labels, and the pods of the one with that uid.
+
+        The Job is read before its pods, and nothing comes from a cache: so a pod is at least as new as its Job.
 
         Raises:
             TemporaryError: the cluster did not answer.

@@ -107,6 +107,24 @@ class ClusterContract:
         assert await harness.cluster.find(harness.namespace, "no-such-job") is None
 
     @pytest.mark.asyncio
+    async def test_a_look_shows_the_job_and_its_pods_until_they_are_gone(
+        self, harness: Harness, watched: Watched
+    ) -> None:
+        job = harness.runs()
+        uid = (await harness.cluster.create(job)).uid
+        await watched.until_phase(uid, "Running")
+        shown = await harness.cluster.look(job.namespace, job.cluster_name, cluster_uid=uid)
+        assert shown.job is not None
+        assert (shown.job.uid, shown.job.gone) == (uid, False)
+        assert [(pod.job_uid, pod.phase, pod.gone) for pod in shown.pods or ()] == [(uid, "Running", False)]
+        other = await harness.cluster.look(job.namespace, "no-such-job", cluster_uid="no-such-uid")
+        assert (other.job, other.pods) == (None, ())
+        await harness.cluster.delete(job.namespace, job.cluster_name, cluster_uid=uid, wait_for_pods=True)
+        await watched.until_gone(uid)
+        gone = await harness.cluster.look(job.namespace, job.cluster_name, cluster_uid=uid)
+        assert (gone.job, gone.pods) == (None, ())
+
+    @pytest.mark.asyncio
     async def test_a_second_create_adopts_the_first(self, harness: Harness) -> None:
         job = harness.runs()
         first = await harness.cluster.create(job)

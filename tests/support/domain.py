@@ -109,11 +109,16 @@ def pod_facts(
 
 
 def decide(
-    job: Job, *attempts: Attempt, now: dt.datetime = T0, rules: Rules = RULES, known_absent: bool = False
+    job: Job,
+    *attempts: Attempt,
+    now: dt.datetime = T0,
+    rules: Rules = RULES,
+    known_absent: bool = False,
+    looked: bool = True,
 ) -> Decision:
-    """Return the decision about a job with these attempts."""
+    """Return the decision about a job with these attempts, whose facts were just read from the cluster."""
     by_number = {attempt.number: attempt for attempt in attempts}
-    return lifecycle.decide(job, by_number, now=now, rules=rules, known_absent=known_absent)
+    return lifecycle.decide(job, by_number, now=now, rules=rules, known_absent=known_absent, looked=looked)
 
 
 def with_facts(attempt: Attempt, *seen: Seen) -> Attempt:

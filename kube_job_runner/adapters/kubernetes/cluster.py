@@ -15,6 +15,7 @@ from kube_job_runner.adapters.kubernetes import (
     cluster_checks,
     decode,
     inventory,
+    looks,
     manifest,
     pod_logs,
     watched_namespace,
@@ -27,6 +28,7 @@ from kube_job_runner.adapters.kubernetes.watched_namespace import Kind, Tuning, 
 from kube_job_runner.domain import names
 from kube_job_runner.domain.errors import NameTaken, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts
+from kube_job_runner.domain.sight import Sight
 from kube_job_runner.ports import ClusterJob, OwnedObject, Unlisted, WatchEvent
 from kube_job_runner.ports.checks import CheckResult, ClusterUse
 from kube_job_runner.telemetry import loggers
@@ -104,6 +106,11 @@ class KubernetesCluster:
     async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
         item = await self._get(namespace, cluster_name)
         return item.facts if item is not None and self._is_ours(item) else None
+
+    async def look(self, namespace: str, cluster_name: str, *, cluster_uid: str) -> Sight:
+        item = await self._get(namespace, cluster_name)
+        pods = await looks.pods_of(self._client, namespace, cluster_uid=cluster_uid)
+        return Sight(job=item.facts if item is not None else None, pods=pods)
 
     async def delete(
         self,

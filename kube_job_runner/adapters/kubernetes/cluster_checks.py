@@ -18,6 +18,7 @@ NEEDS: dict[ClusterUse, tuple[tuple[str, str, str, str], ...]] = {
         ("create", "batch", "jobs", ""),
         ("get", "batch", "jobs", ""),
         ("delete", "batch", "jobs", ""),
+        ("list", "", "pods", ""),
         ("delete", "", "pods", ""),
     ),
     "watch_jobs": (("list", "batch", "jobs", ""), ("watch", "batch", "jobs", "")),

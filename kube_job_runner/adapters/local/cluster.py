@@ -22,6 +22,7 @@ from kube_job_runner.adapters.local.runs import Runs
 from kube_job_runner.domain.errors import ConfigurationError, NameTaken, NotFound, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
+from kube_job_runner.domain.sight import Sight
 from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, WatchEvent
 from kube_job_runner.telemetry import loggers
 
@@ -122,6 +123,11 @@ class LocalCluster:
     async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
         record = self._runs.table.job_named(namespace, cluster_name)
         return record.job if record is not None else None
+
+    async def look(self, namespace: str, cluster_name: str, *, cluster_uid: str) -> Sight:
+        record = self._runs.table.by_uid.get(cluster_uid)
+        pods = (record.pod,) if record is not None and record.pod.phase else ()
+        return Sight(job=await self.find(namespace, cluster_name), pods=pods)
 
     async def delete(
         self,

@@ -21,6 +21,7 @@ from kube_job_runner.adapters.simulated.world import World
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, NotFound, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts
 from kube_job_runner.domain.names import MAIN_CONTAINER
+from kube_job_runner.domain.sight import Sight
 from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, SeenJob, SeenPod, WatchEvent
 
 
@@ -96,6 +97,9 @@ class SimulatedCluster:
     async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
         return await self.faults.call("find", lambda: self._find(namespace, cluster_name))
 
+    async def look(self, namespace: str, cluster_name: str, *, cluster_uid: str) -> Sight:
+        return await self.faults.call("look", lambda: self._look(namespace, cluster_name, cluster_uid))
+
     async def delete(
         self,
         namespace: str,
@@ -142,6 +146,12 @@ class SimulatedCluster:
     def _find(self, namespace: str, cluster_name: str) -> JobFacts | None:
         sim = self._world.by_name.get((namespace, cluster_name))
         return sim.facts if sim is not None else None
+
+    def _look(self, namespace: str, cluster_name: str, cluster_uid: str) -> Sight:
+        sim = self._world.by_uid.get(cluster_uid)
+        pod = sim.pod if sim is not None else None
+        pods = (pod,) if pod is not None and not pod.gone else ()
+        return Sight(job=self._find(namespace, cluster_name), pods=pods)
 
     # -- watcher and logs --------------------------------------------------------------------------------------------
 

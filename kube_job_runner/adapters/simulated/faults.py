@@ -15,7 +15,7 @@ from kube_job_runner.adapters.inprocess.feeds import Feed, SeenT
 from kube_job_runner.adapters.simulated.simulated_time import Schedule
 from kube_job_runner.ports import SeenJob, SeenPod, WatchEvent
 
-Operation = Literal["create", "find", "delete", "logs", "log_stream", "list", "remove"]
+Operation = Literal["create", "find", "look", "delete", "logs", "log_stream", "list", "remove"]
 ResultT = TypeVar("ResultT")
 
 

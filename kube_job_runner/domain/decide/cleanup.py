@@ -113,10 +113,13 @@ def _delete(
         force_at = _force_at(builder, attempt)
         if now < force_at:
             builder.look_again(force_at)
-        if not pods or grace_seconds == attempt.delete_grace_seconds:
+        first_of_pods = attempt.gone_at is not None and attempt.delete_requested_at < due
+        if not first_of_pods and (not pods or grace_seconds == attempt.delete_grace_seconds):
             due = max(due, attempt.delete_requested_at + recheck)
     if now < due:
         builder.look_again(due)
+        return
+    if _repeated(builder, attempt) and builder.looks_first(attempt, due_at=due):
         return
     ready = _with_log_settled(builder, attempt)
     if ready is None:
@@ -126,6 +129,15 @@ def _delete(
     )
     builder.send(_message(attempt, pods=pods, grace_seconds=grace_seconds, wait_for_pods=wait_for_pods))
     builder.look_again(now + recheck)
+
+
+def _repeated(builder: DecisionBuilder, attempt: Attempt) -> bool:
+    """Return whether a delete follows an earlier one that seems to have had no effect: its effect may not be known yet."""
+    requested_at = attempt.delete_requested_at
+    if requested_at is None:
+        return False
+    recheck = timedelta(seconds=builder.rules.recheck_seconds)
+    return attempt.gone_at is not None or builder.now >= min(requested_at + recheck, _force_at(builder, attempt))
 
 
 def _with_log_settled(builder: DecisionBuilder, attempt: Attempt) -> Attempt | None:

@@ -28,7 +28,17 @@ class Find(msgspec.Struct, frozen=True):
     attempt: Attempt
 
 
-Effect = Create | Find
+class Look(msgspec.Struct, frozen=True):
+    """Effect: read the cluster job of this attempt and its pods, then call `looking.looked` with what was found.
+
+    `due_at` is since when the look is asked for.
+    """
+
+    attempt: Attempt
+    due_at: datetime
+
+
+Effect = Create | Find | Look
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,11 +67,14 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 class DecisionBuilder:
     """Collects the changes of one decision, and takes only legal steps. `job` and `attempts` are the rows as changed so far."""
 
-    def __init__(self, *, job: Job, attempts: Mapping[int, Attempt], now: datetime, rules: Rules) -> None:
+    def __init__(
+        self, *, job: Job, attempts: Mapping[int, Attempt], now: datetime, rules: Rules, looked: bool = False
+    ) -> None:
         self.job = job
         self.attempts = dict(attempts)
         self.now = now
         self.rules = rules
+        self.looked = looked
         self.effect: Effect | None = None
         self._first = job
         self._changed: dict[int, Attempt] = {}
@@ -110,6 +123,17 @@ class DecisionBuilder:
         """Look at the job again at that time at the latest."""
         if self._look_again is None or at < self._look_again:
             self._look_again = at
+
+    def looks_first(self, attempt: Attempt, *, due_at: datetime | None = None) -> bool:
+        """Ask for a look at the cluster before a decision that rests on absence or age; False when it was made.
+
+        Then the decision is given up: the look leads to a new one. An effect that is asked for already goes first.
+        """
+        if self.looked or attempt.cluster_uid is None or isinstance(self.effect, Create | Find):
+            return False
+        if self.effect is None:
+            self.effect = Look(attempt, due_at or self.now)
+        return True
 
     def send(self, message: Message) -> None:
         """Send a message with the commit."""

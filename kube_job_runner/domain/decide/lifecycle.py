@@ -21,14 +21,23 @@ _EVIDENCE_PENDING = "EvidencePending"  # the cluster job failed, the facts of it
 
 
 def decide(
-    job: Job, attempts: Mapping[int, Attempt], *, now: datetime, rules: Rules, known_absent: bool = False
+    job: Job,
+    attempts: Mapping[int, Attempt],
+    *,
+    now: datetime,
+    rules: Rules,
+    known_absent: bool = False,
+    looked: bool = False,
 ) -> Decision:
     """Return what to do with a job, given all that is known.
 
     `known_absent` says that the cluster was just asked and holds no cluster job for the next attempt. Then a queued job may
     end at once. Without it, `decide` first asks for a `Find` if the job was admitted.
+
+    `looked` says that the facts of the attempt were just read from the cluster. Without it, `decide` first asks for a `Look`
+    before a verdict that rests on age or on absence: reports may be late, or their watch away.
     """
-    builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
+    builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules, looked=looked)
     if job.state is State.QUEUED:
         _decide_queued(builder, known_absent=known_absent)
     elif job.state in (State.STARTING, State.RUNNING):
@@ -93,6 +102,8 @@ def _finished(builder: DecisionBuilder, attempt: Attempt) -> bool:
         return False
     if not ending.complete_evidence and _await_evidence(builder, attempt, ending):
         return True
+    if ending.verdict.reason == ends.JOB_DELETED.reason and builder.looks_first(attempt):
+        return True
     if ending.verdict.reason == ends.JOB_DELETED.reason and not cleanup.pods_ended(attempt):
         endings.stop(builder, attempt, ending.verdict)
         return True
@@ -109,7 +120,7 @@ def _finishing(builder: DecisionBuilder, attempt: Attempt, *, decided_at: dateti
         return False
     until = decided_at + timedelta(seconds=builder.rules.finishing_bound_seconds)
     if builder.now >= until:
-        return False
+        return builder.looks_first(attempt, due_at=until)
     builder.look_again(until)
     return True
 
@@ -123,7 +134,7 @@ def _await_evidence(builder: DecisionBuilder, attempt: Attempt, ending: diagnosi
     since = attempt.unhealthy_since if pending and attempt.unhealthy_since else builder.now
     until = since + timedelta(seconds=grace_seconds)
     if builder.now >= until:
-        return False
+        return not succeeded and builder.looks_first(attempt, due_at=until)
     builder.put_attempt(msgspec.structs.replace(attempt, unhealthy_reason=_EVIDENCE_PENDING, unhealthy_since=since))
     builder.look_again(until)
     return True
@@ -136,7 +147,7 @@ def _decide_running(builder: DecisionBuilder, attempt: Attempt) -> None:
     deadline = builder.job.run_deadline(attempt.started_at or builder.now)
     if builder.now < deadline:
         builder.look_again(deadline)
-    elif not _finishing(builder, attempt, decided_at=deadline):
+    elif not _finishing(builder, attempt, decided_at=deadline) and not builder.looks_first(attempt, due_at=deadline):
         run_seconds = builder.job.policy.timeouts.run_seconds
         endings.stop(builder, attempt, ends.RUN_TIMEOUT.verdict(seconds=run_seconds))
 
@@ -153,6 +164,8 @@ def _decide_stopping(builder: DecisionBuilder) -> None:
         endings.end(builder, ending.verdict)
         return
     if cleanup.nothing_left(builder, attempt):
+        if not cleanup.pods_ended(attempt) and builder.looks_first(attempt):
+            return
         endings.end(builder, verdict)
     else:
         endings.keep_waiting(builder, attempt)
@@ -185,14 +198,16 @@ def _decide_starting(builder: DecisionBuilder, attempt: Attempt) -> None:
             since = attempt.unhealthy_since or now
             until = since + timedelta(seconds=rules.grace_seconds(found.finding.rule))
             if now >= until:
+                if builder.looks_first(attempt, due_at=until):
+                    return
                 _give_up(builder, attempt, diagnosis.verdict_of(found.finding))
                 return
             builder.look_again(until)
     deadline = builder.job.start_deadline(attempt.created_at or now)
-    if now >= deadline:
-        _give_up(builder, attempt, _start_timeout(builder, attempt, found))
-    else:
+    if now < deadline:
         builder.look_again(deadline)
+    elif not builder.looks_first(attempt, due_at=deadline):
+        _give_up(builder, attempt, _start_timeout(builder, attempt, found))
 
 
 def _start_timeout(builder: DecisionBuilder, attempt: Attempt, found: obstacles.Obstacle | None) -> Verdict:

@@ -3,6 +3,7 @@
 Every effect is safe to repeat. A create may come before its commit, because repeating it adopts what the first one made.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,8 +11,8 @@ from datetime import datetime
 import msgspec
 
 from kube_job_runner import ports
-from kube_job_runner.domain.decide import creation, lifecycle
-from kube_job_runner.domain.decide.decision import Create, Decision, Effect
+from kube_job_runner.domain.decide import creation, lifecycle, looking
+from kube_job_runner.domain.decide.decision import Create, Decision, Effect, Look
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, TemporaryError
 from kube_job_runner.domain.facts import JobFacts
@@ -24,6 +25,9 @@ from kube_job_runner.telemetry import loggers
 log = loggers.get_logger(__name__)
 
 _FORBIDDEN_SECONDS = 10.0
+LOOKS_AT_ONCE = 16
+LOOK_SECONDS = 15.0
+"""How long a look may take, with its wait for a free place. Then it counts as not answered, and the batch goes on."""
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -43,6 +47,7 @@ class Effects:
         self._cluster = cluster
         self._rules = rules
         self._tracing = tracing
+        self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
 
     async def act(
         self, effect: Effect, loaded: ports.LoadedJob, attempts: Mapping[int, Attempt], *, now: datetime
@@ -54,12 +59,38 @@ class Effects:
         """
         if isinstance(effect, Create):
             return await self._create(effect, loaded, attempts, now=now)
+        if isinstance(effect, Look):
+            return Outcome(decision=await self._look(effect, loaded.job, attempts, now=now))
         attempt = effect.attempt
         facts = await job_metrics.counted("find", self._cluster.find(attempt.namespace, attempt.cluster_name))
         if facts is None:
             absent = lifecycle.decide(loaded.job, attempts, now=now, rules=self._rules, known_absent=True)
             return Outcome(decision=absent)
         return self._made(Made(attempt, facts), loaded.job, attempts, now=now)
+
+    async def _look(self, effect: Look, job: Job, attempts: Mapping[int, Attempt], *, now: datetime) -> Decision:
+        """Read the attempt's objects, and decide with what they are now; without an answer nothing is decided."""
+        attempt, uid = effect.attempt, effect.attempt.cluster_uid or ""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS), self._looks:
+                looking_now = self._cluster.look(attempt.namespace, attempt.cluster_name, cluster_uid=uid)
+                sight = await job_metrics.counted("look", looking_now)
+        except TimeoutError:
+            error = TemporaryError(f"no answer within {LOOK_SECONDS:g} s")
+        except TemporaryError as temporary:
+            error = temporary
+        else:
+            return looking.looked(job, attempts, attempt, sight, now=now, rules=self._rules)
+        log.warning(
+            "the cluster did not answer a look; nothing is decided",
+            action="job.look",
+            job_id=str(job.id),
+            attempt=attempt.number,
+            error=str(error),
+        )
+        return looking.unanswered(
+            job, attempts, effect, why=str(error), delay_seconds=error.delay_seconds, now=now, rules=self._rules
+        )
 
     async def _create(
         self, effect: Create, loaded: ports.LoadedJob, attempts: Mapping[int, Attempt], *, now: datetime

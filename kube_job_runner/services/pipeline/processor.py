@@ -10,6 +10,7 @@ from uuid import UUID
 
 from kube_job_runner import ports
 from kube_job_runner.domain import messages
+from kube_job_runner.domain.decide.decision import Look
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.limits import AdmissionLimits
@@ -150,12 +151,26 @@ class Processor:
         asked = bool(batch.submitted.entries) or self._clock.monotonic() >= self._admit_at
         if asked or any(item.frees or item.waits for item in decided):
             acting += await self._admit(batch)
-        outcomes = await asyncio.gather(*(self._act(item, lease_holds) for item in acting))
-        done = [item for item in outcomes if item is not None]
-        await self._committer.commit([*done, Acted(received=batch.submitted)] if batch.submitted.entries else done)
+        looking = [item for item in acting if isinstance(item.decision.effect, Look)]
+        others = [item for item in acting if not isinstance(item.decision.effect, Look)]
+        submitted = [Acted(received=batch.submitted)] if batch.submitted.entries else []
+        # A look may wait for its turn. What was created meanwhile is committed without it.
+        done, seen = await asyncio.gather(
+            self._act_and_commit(others, lease_holds, more=submitted), self._act_and_commit(looking, lease_holds)
+        )
+        done += seen
         freed = next((item for item in done if item.frees), None)
         if freed is not None:
             await self._ask_for_admission(freed.received.job_id)
+
+    async def _act_and_commit(
+        self, items: Sequence[Decided], lease_holds: Callable[[], bool], *, more: Sequence[Acted] = ()
+    ) -> list[Acted]:
+        """Carry out the effects of these decisions at once, and commit what is done; return it."""
+        outcomes = await asyncio.gather(*(self._act(item, lease_holds) for item in items))
+        done = [item for item in outcomes if item is not None]
+        await self._committer.commit([*done, *more])
+        return done
 
     async def _decide_received(self, batch: Batch) -> list[Decided]:
         """Decide about each job that has messages. What needs nothing of the cluster is committed before the slow part."""

@@ -95,13 +95,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* The rules of a component in each namespace of jobs: the one place where rights are given. */}}
 {{- define "kjr.rules" -}}
 {{- if has . (list "messages-processor" "all") }}
-# Creates, reads and deletes the Job of each attempt; deletes by force a pod that will not go.
+# Creates, reads and deletes the Job of each attempt; looks at its pods before a verdict on age or absence; deletes by force
+# a pod that will not go.
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [create, get, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [delete]
+  verbs: [list, delete]
 {{- end }}
 {{- if has . (list "job-status-processor" "all") }}
 # Watches Jobs.

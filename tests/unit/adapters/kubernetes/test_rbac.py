@@ -9,7 +9,7 @@ import pytest
 from tests.support.kubernetes import RBAC_FOLDER, account, rbac
 
 WANTED = {
-    "messages-processor": {("batch", "jobs"): {"create", "get", "delete"}, ("", "pods"): {"delete"}},
+    "messages-processor": {("batch", "jobs"): {"create", "get", "delete"}, ("", "pods"): {"list", "delete"}},
     "job-status-processor": {("batch", "jobs"): {"get", "list", "watch"}},
     "pod-events-processor": {("", "pods"): {"get", "list", "watch"}, ("", "events"): {"get", "list", "watch"}},
     "sweeper": {("batch", "jobs"): {"get", "list", "delete"}, ("", "pods"): {"list", "delete"}},
