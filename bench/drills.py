@@ -10,12 +10,17 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import msgspec
+
 from bench import table
 from tests.support import drills, faults
 from tests.support.drills import Outcome, Plan
 from tests.support.stage import Stage
 
-GROUPS = (*faults.SERVERS, "components", "tokens", "clocks")
+GROUPS = (*faults.SERVERS, "components", "tokens", "clocks", "watches", "slow-writes")
+LONG_GROUPS = ("watches", "slow-writes")
+LONG_FACTOR = 5  # a watch is away, and writes are slow, five times as long as a server is away
+WRITE_SECONDS = 2.0
 CLOCK_SECONDS = 600.0
 ROTATION_SECONDS, MISSING_SECONDS = 10.0, 1.0
 Fault = Callable[[], AbstractContextManager[Any]]
@@ -34,6 +39,15 @@ def drills_of(stage: Stage, group: str) -> list[tuple[str, Fault]]:
             for name in names
             for ahead in (CLOCK_SECONDS, -CLOCK_SECONDS)
         ]
+    if group == "watches":
+        return [
+            (f"watch of {name}, {how}", functools.partial(faults.watch_away, stage, name, mode=how))
+            for name in faults.WATCHERS
+            for how in faults.WATCH_MODES
+        ]
+    if group == "slow-writes":
+        slow = functools.partial(faults.writes_slow, stage, seconds=WRITE_SECONDS)
+        return [(f"API server takes {WRITE_SECONDS:.0f} s per write", slow)]
     rotating = functools.partial(stage.rotating_tokens, every_seconds=ROTATION_SECONDS, missing_seconds=MISSING_SECONDS)
     return [(f"tokens rotated every {ROTATION_SECONDS:.0f} s", rotating)]
 
@@ -52,7 +66,8 @@ def main(*, groups: Sequence[str], fault_seconds: float) -> int:
     with Stage(cleanup_delay_seconds=5) as stage:
         for group in groups:
             for name, fault in drills_of(stage, group):
-                outcome = drills.run(stage, name, fault, plan)
+                seconds = fault_seconds * (LONG_FACTOR if group in LONG_GROUPS else 1)
+                outcome = drills.run(stage, name, fault, msgspec.structs.replace(plan, fault_seconds=seconds))
                 broken += bool(outcome.violations)
                 _show(outcome)
     return broken

@@ -9,6 +9,7 @@ import contextlib
 import functools
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from testbed import elasticmq
@@ -16,6 +17,7 @@ from testbed.pytest_plugin import unavailable
 from tests.cluster.conftest import left_in_cluster
 from tests.support import drills, faults
 from tests.support.product import wait_until
+from tests.support.proxy import Mode
 from tests.support.stage import Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.drill, pytest.mark.timeout(240)]
@@ -29,6 +31,7 @@ PLAN = drills.Plan(
     end_seconds=100,
 )
 TEN_MINUTES = 600.0
+LONGER_THAN_EVIDENCE_IS_AWAITED = 40
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,25 @@ def test_a_server_is_away(stage: Stage, server: str, how: str) -> None:
         check(outcome)
         assert outcome.submits.keys() == {"201"}, outcome.submits
         assert outcome.ready.keys() == {"200"}, outcome.ready
+
+
+@pytest.mark.parametrize(
+    ("watcher", "how", "fault_seconds"),
+    [
+        ("job-status-processor", "reset", 5),
+        ("job-status-processor", "swallow", 5),
+        ("pod-events-processor", "swallow", 5),
+        ("pod-events-processor", "reset", LONGER_THAN_EVIDENCE_IS_AWAITED),
+    ],
+)
+def test_one_watch_is_away(stage: Stage, watcher: str, how: Mode, fault_seconds: float) -> None:
+    fault = functools.partial(faults.watch_away, stage, watcher, mode=how)
+    plan = msgspec.structs.replace(PLAN, fault_seconds=fault_seconds)
+    check(drills.run(stage, f"{watcher} {how}", fault, plan))
+
+
+def test_each_write_of_the_api_server_takes_two_seconds(stage: Stage) -> None:
+    check(drills.run(stage, "slow writes", functools.partial(faults.writes_slow, stage, seconds=2.0), PLAN))
 
 
 def test_tokens_are_rotated_and_missing(stage: Stage) -> None:

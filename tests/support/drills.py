@@ -1,6 +1,6 @@
 """Fault drills: a fault of some length under a steady load, and its effects as clients see them.
 
-`run` is the whole drill. `Outcome` shows what it must prove: nothing is lost or doubled, no job fails because of the fault.
+`run` is the whole drill. `Outcome` shows what it must prove: nothing is lost or doubled, and each job ends as its program did.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ SUBMITTERS = 8
 LOOK_SECONDS = 0.5
 ANSWER_SECONDS = 100.0
 RETRY_SECONDS = 0.2
+EXIT_CODE = 3
+FAILS_EVERY = 5
+"""Every fifth job of the load exits with `EXIT_CODE`: a fault must not change what such a job is blamed for."""
 LATE_SECONDS = 5.0
 """How long the record of an end may take on a busy machine without any fault."""
 
@@ -55,7 +58,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     """The result of a drill.
 
     `converged_seconds` is the time from the end of the fault until the last delayed create, and the last delayed record of an
-    end. `last_start_seconds` is the time until the last start. `violations` are broken promises, in words."""
+    end. `last_start_seconds` is the time until the last start. `failed` counts jobs that did not end as their program did, in
+    their first attempt. `violations` are broken promises, in words."""
 
     name: str
     fault_seconds: float
@@ -83,6 +87,7 @@ class Load:
         self.stage, self.plan, self.name = stage, plan, name
         self.acknowledged: dict[str, str | None] = {}
         self.acknowledged_at: dict[str, float] = {}
+        self.exit_codes: dict[str, int] = {}
         self.terminal_seen: set[tuple[str, str]] = set()
         self.submits: list[Seen] = []
         self.reads: list[Seen] = []
@@ -123,7 +128,7 @@ class Load:
             "name": self.name,
             "command": ["run"],
             "namespace": self.stage.namespace,
-            "annotations": {"kjr.test/run": f"{run_seconds}s", "kjr.test/exit-code": "0"},
+            "annotations": {"kjr.test/run": f"{run_seconds}s", "kjr.test/exit-code": str(_exit_code(number))},
         }
         key = f"{self.name}-{number}"
         deadline = time.monotonic() + self.plan.fault_seconds + ANSWER_SECONDS
@@ -133,6 +138,7 @@ class Load:
                 with self._lock:
                     job_id = str(answer.json()["id"])
                     self.acknowledged[job_id] = key
+                    self.exit_codes[job_id] = _exit_code(number)
                     self.acknowledged_at[job_id] = time.time()
                 return
             if answer is not None and (answer.status_code != 503 or "retry-after" not in answer.headers):
@@ -167,6 +173,16 @@ class Load:
                 self.terminal_seen.add((answer.json()["id"], answer.json()["state"]))
 
 
+def _exit_code(number: int) -> int:
+    return EXIT_CODE if number % FAILS_EVERY == FAILS_EVERY - 1 else 0
+
+
+def _as_the_program_ended(job: dict[str, Any], exit_code: int) -> bool:
+    """Return whether a job ended in its first attempt, and as its program did."""
+    ended = ("failed", EXIT_CODE, "ApplicationExit") if exit_code else ("succeeded", 0, "Completed")
+    return job["attempt"] == 1 and (job["state"], job["exit_code"], job["reason"]) == ended
+
+
 def run(stage: Stage, name: str, fault: Callable[[], contextlib.AbstractContextManager[Any]], plan: Plan) -> Outcome:
     """Run the load with the fault in its middle, wait until every job has ended, and return the result."""
     slug = f"d{secrets.token_hex(4)}"
@@ -194,8 +210,12 @@ def _outcome(stage: Stage, load: Load, *, name: str, in_flight: int, began_at: f
     found = violations(history) + [f"a submit was answered: {error}" for error in load.errors]
     stored = stage.rows("SELECT count(*) FROM jobs WHERE name = $1", load.name)[0][0]
     attempts = [attempt for each in history.attempts.values() for attempt in each]
-    failed = [job for job in jobs.values() if job["state"] != "succeeded" or job["attempt"] != 1]
-    found += [f"job {job['id']} is {job['state']}, attempt {job['attempt']}: {job['explanation']}" for job in failed]
+    failed = [job for job_id, job in jobs.items() if not _as_the_program_ended(job, load.exit_codes[job_id])]
+    found += [
+        f"job {job['id']} is {job['state']} ({job['reason']}, exit code {job['exit_code']}), attempt {job['attempt']}, "
+        f"its program exited with {load.exit_codes[job['id']]}: {job['explanation']}"
+        for job in failed
+    ]
     accepted = [seen.at + seen.seconds for seen in load.submits if seen.what == "201"]
 
     def during(all_seen: list[Seen]) -> list[Seen]:

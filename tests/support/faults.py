@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from tests.support.proxy import Mode
 from tests.support.stage import Stage
 
 
@@ -31,11 +32,29 @@ def killed(stage: Stage, server: str) -> Iterator[None]:
 @contextlib.contextmanager
 def swallowed(stage: Stage, server: str) -> Iterator[None]:
     """The network keeps connections open but drops everything; connections from this time stay dead afterwards."""
-    stage.proxies[server].set_mode("swallow")
+    stage.set_network(server, "swallow")
     try:
         yield
     finally:
-        stage.proxies[server].set_mode("pass")
+        stage.set_network(server, "pass")
+
+
+@contextlib.contextmanager
+def watch_away(stage: Stage, component: str, *, mode: Mode) -> Iterator[None]:
+    """Cut one component off from the API server. All others, and the nodes, still reach it."""
+    stage.cluster_proxies[component].set_mode(mode)
+    try:
+        yield
+    finally:
+        stage.cluster_proxies[component].set_mode("pass")
+
+
+@contextlib.contextmanager
+def writes_slow(stage: Stage, *, seconds: float) -> Iterator[None]:
+    """Let each write to the API server take so long."""
+    with stage.slow_writes(seconds=seconds) as slow:
+        yield
+        assert slow.writes > 0, "no write went through the slow server"
 
 
 @contextlib.contextmanager
@@ -62,3 +81,5 @@ def clock_off(stage: Stage, component: str, *, ahead_seconds: float) -> Iterator
 
 FAULTS = {"SIGSTOP": stopped, "SIGKILL": killed, "swallow": swallowed}
 SERVERS = ("postgres", "elasticmq", "kube-apiserver")
+WATCHERS = ("job-status-processor", "pod-events-processor")
+WATCH_MODES: tuple[Mode, ...] = ("reset", "swallow")

@@ -5,6 +5,7 @@ Every component is a process with its own account in Kubernetes, its own user in
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -23,10 +24,12 @@ from kube_job_runner.adapters.postgres.embedded import data_directory
 from testbed import cluster as clusters
 from testbed.elasticmq import ElasticMQ
 from tests.support import sqs
+from tests.support.certificates import Authority
 from tests.support.kubernetes import account, install
 from tests.support.postgres import execute, fetch, in_other_loop
 from tests.support.product import Product
-from tests.support.proxy import Proxy
+from tests.support.proxy import Mode, Proxy
+from tests.support.slow_writes import SlowWrites
 
 DATABASE = "drills"
 TOKEN_SECONDS = 7200
@@ -61,13 +64,13 @@ class Stage:
         in_other_loop(execute(self.postgres.url, f"CREATE DATABASE {DATABASE}"))
         sockets = data_directory.Layout(self.folder).running_sockets()
         assert sockets is not None
-        port = self.cluster.launcher.layout.ports["kube-apiserver"]
-        self.proxies = {
-            "postgres": stack.enter_context(Proxy(sockets / f".s.PGSQL.{data_directory.PORT}")),
-            "elasticmq": stack.enter_context(Proxy(self.elasticmq.port)),
-            "kube-apiserver": stack.enter_context(Proxy(port)),
-        }
-        self.owner_url = self._database_url(self.proxies["postgres"].port)
+        self._database_proxy = stack.enter_context(Proxy(sockets / f".s.PGSQL.{data_directory.PORT}"))
+        self._queue_proxy = stack.enter_context(Proxy(self.elasticmq.port))
+        self._cluster_port = self.cluster.launcher.layout.ports["kube-apiserver"]
+        self.cluster_proxies: dict[str, Proxy] = {}
+        """The way to the API server of each component."""
+        self._authority = Authority.make(self.folder / "authority")
+        self.owner_url = self._database_url(self._database_proxy.port)
         self.product = stack.enter_context(self._product())
         self.product.wait_for(self.product.submit(annotations={"run": "0s", "exit-code": "0"}))  # every component works
 
@@ -83,12 +86,13 @@ class Stage:
         self.accounts_namespace = self.namespace.replace("jobs-", "kjr-", 1)
         self.token_files = {name: self.folder / f"{name}.token" for name in configs}
         for name, path in configs.items():
-            self._through_the_proxy(path, self.token_files[name])
+            self.cluster_proxies[name] = self._stack.enter_context(Proxy(self._cluster_port))
+            self._through_the_proxy(path, self.token_files[name], self.cluster_proxies[name])
         os.environ.update(self.elasticmq.environment)  # components inherit it; nothing else here talks to AWS
         where = sqs.new_address(self.elasticmq.url)
         in_other_loop(sqs.make(where, max_deliveries=200))
         queue = sqs.settings_of(self.elasticmq, where)
-        queue["queue_endpoint"] = f"http://127.0.0.1:{self.proxies['elasticmq'].port}"
+        queue["queue_endpoint"] = f"http://127.0.0.1:{self._queue_proxy.port}"
         return Product(
             database_url=self.owner_url,
             namespace=self.namespace,
@@ -100,10 +104,15 @@ class Stage:
             **self._settings,
         )
 
-    def _through_the_proxy(self, path: Path, token_file: Path) -> None:
-        """Rewrite a kubeconfig: the server is the proxy's port, the token is in a file."""
+    def _through_the_proxy(self, path: Path, token_file: Path, proxy: Proxy) -> None:
+        """Rewrite a kubeconfig: the server is the proxy's port, which may lead to a slow one, and the token is in a file."""
         config = json.loads(path.read_text())
-        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{self.proxies['kube-apiserver'].port}"
+        cluster = config["clusters"][0]["cluster"]
+        cluster["server"] = f"https://127.0.0.1:{proxy.port}"
+        authorities = [Path(cluster["certificate-authority"]), self._authority.certificate]
+        data = b"".join(each.read_bytes() for each in authorities)
+        del cluster["certificate-authority"]
+        cluster["certificate-authority-data"] = base64.b64encode(data).decode()
         token_file.write_text(config["users"][0]["user"]["token"])
         config["users"][0]["user"] = {"tokenFile": str(token_file)}
         path.write_text(json.dumps(config))
@@ -132,6 +141,28 @@ class Stage:
             for pid in pids if number != signal.SIGCONT else reversed(pids):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
+
+    def set_network(self, server: str, mode: Mode) -> None:
+        """Change what the network does between the components and a server."""
+        ways = {"postgres": [self._database_proxy], "elasticmq": [self._queue_proxy]}
+        for proxy in ways.get(server) or self.cluster_proxies.values():
+            proxy.set_mode(mode)
+
+    @contextlib.contextmanager
+    def slow_writes(self, *, seconds: float) -> Iterator[SlowWrites]:
+        """Let each write of a component to the API server take so long; connections are reset at both ends of this."""
+        with SlowWrites(self._cluster_port, self._authority, write_seconds=seconds) as slow:
+            self._lead_to(slow.port)
+            try:
+                yield slow
+            finally:
+                self._lead_to(self._cluster_port)
+
+    def _lead_to(self, port: int) -> None:
+        for proxy in self.cluster_proxies.values():
+            proxy.target = port
+            proxy.set_mode("reset")
+            proxy.set_mode("pass")
 
     def kill(self, server: str) -> None:
         """Kill a server; what it has acknowledged is on its disk."""

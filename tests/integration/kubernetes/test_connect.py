@@ -28,8 +28,8 @@ from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig, Pe
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.settings import KubernetesEnvironment
 from kube_job_runner.settings.groups import ClusterSettings
-from tests.integration.kubernetes.certificates import Authority
 from tests.support.api_answers import Call, hang
+from tests.support.certificates import Authority
 from tests.support.fake_apiserver import FakeApiServer
 from tests.support.kubernetes import cluster_job, eventually, make_cluster, until_listed
 

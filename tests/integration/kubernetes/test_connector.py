@@ -17,7 +17,7 @@ from kube_job_runner.adapters.kubernetes.client import Client
 from kube_job_runner.adapters.kubernetes.credentials import ConfiguredSource
 from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig, Pem, UserConfig
 from kube_job_runner.domain.errors import TemporaryError
-from tests.integration.kubernetes.certificates import Authority
+from tests.support.certificates import Authority
 from tests.support.fake_apiserver import FakeApiServer
 
 Loop = Callable[[], asyncio.AbstractEventLoop]
