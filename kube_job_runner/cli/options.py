@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from kube_job_runner.cli import invocation
-from kube_job_runner.cli.terminal import durations
+from kube_job_runner.domain import durations
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

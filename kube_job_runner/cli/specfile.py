@@ -1,6 +1,8 @@
 """Reads job specs from files: YAML or JSON, one or many, with durations such as `10m`."""
 
 import json
+import math
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 
 import click
 
-from kube_job_runner.cli.terminal import durations
+from kube_job_runner.domain import durations
 from kube_job_runner.domain.spec import changes
 
 API_VERSION = "kube-job-runner.io/v1"
@@ -29,7 +31,8 @@ def load(name: str) -> list[dict[str, Any]]:
         SpecError: the file cannot be read, or holds something else.
     """
     try:
-        content = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        content = raw.decode("utf-8-sig")  # editors on Windows begin a file with a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{name}: {error}") from None
     specs = [_one(spec, name) for document in _documents(content, name) for spec in _unpack(document)]
@@ -49,7 +52,7 @@ def _documents(content: str, name: str) -> Iterator[Any]:
             raise SpecError(f"{name}: {error}") from None
         try:
             yield from [
-                json.loads(line, object_pairs_hook=_no_duplicates) for line in content.splitlines() if line.strip()
+                json.loads(line, object_pairs_hook=_no_duplicates) for line in content.split("\n") if line.strip()
             ]
             return
         except ValueError:
@@ -57,22 +60,52 @@ def _documents(content: str, name: str) -> Iterator[Any]:
     import yaml
 
     try:
-        yield from [document for document in yaml.load_all(content, _loader()) if document is not None]
+        hidden = content.translate(_HIDDEN)
+        yield from [document for document in yaml.load_all(hidden, _loader()) if document is not None]
     except (yaml.YAMLError, ValueError) as error:
         raise SpecError(f"{name}: {error}") from None
+
+
+_NULL = r"~|null|Null|NULL|"
+_BOOLEAN = r"true|True|TRUE|false|False|FALSE"
+_INTEGER = r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
+_FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+
+
+# PyYAML ends a line at these three characters, as YAML 1.1 does. YAML 1.2 (section 5.4) does not, so it sees others instead.
+_HIDDEN = {0x85: 0x10FF85, 0x2028: 0x10FF28, 0x2029: 0x10FF29}
+_SHOWN = {hidden: shown for shown, hidden in _HIDDEN.items()}
 
 
 def _loader() -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """The safe loader, with an error for a key that a mapping holds twice."""
+        """The safe loader, with the scalars of YAML 1.2 (its core schema, section 10.3.2) and no key twice in a mapping.
+
+        So `NO`, `on`, `12:30` and `2026-02-08` are text, as they are written, and so is every key.
+        """
+
+        yaml_implicit_resolvers: dict[str | None, list[Any]] = {}  # noqa: RUF012 - as its base class declares it
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            pairs = [(self.construct_object(key, deep=True), None) for key, _ in node.value]
-            _no_duplicates(pairs)
+            own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+            for key in own:
+                if isinstance(key, yaml.ScalarNode):
+                    key.tag = "tag:yaml.org,2002:str"
+            _no_duplicates([(self.construct_object(key, deep=True), None) for key in own])
             return super().construct_mapping(node, deep)
 
+        def construct_scalar(self, node: Any) -> Any:
+            return super().construct_scalar(node).translate(_SHOWN)
+
+        def construct_yaml_int(self, node: Any) -> int:
+            text = self.construct_scalar(node)
+            return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+
+    for tag, pattern in (("null", _NULL), ("bool", _BOOLEAN), ("int", _INTEGER), ("float", _FLOAT), ("merge", "<<")):
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), None)
+    Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
     return Loader
 
 
@@ -101,8 +134,24 @@ def _one(spec: Any, name: str) -> dict[str, Any]:
         raise SpecError(
             f"{name}: {version} {kind} cannot be submitted; write {API_VERSION} Job, or omit apiVersion and kind"
         )
+    odd = _not_finite(spec)
+    if odd is not None:
+        raise SpecError(f"{name}: {changes.pointer(*odd)} is not a finite number; write it in quotes if it is text")
     converted: dict[str, Any] = _with_seconds(spec)
     return converted
+
+
+def _not_finite(value: Any) -> tuple[str | int, ...] | None:
+    """Return the place of a NaN or an infinite number, which JSON does not have; None when there is none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ()
+    if not isinstance(value, dict | list):
+        return None
+    for step, item in value.items() if isinstance(value, dict) else enumerate(value):
+        rest = _not_finite(item)
+        if rest is not None:
+            return (step, *rest)
+    return None
 
 
 def _with_seconds(value: Any) -> Any:

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from kube_job_runner.cli.invocation import Invocation, color_allowed, interactive
-from kube_job_runner.cli.terminal import durations, text
+from kube_job_runner.cli.terminal import text
+from kube_job_runner.domain import durations
 
 if TYPE_CHECKING:
     from kube_job_runner.cli.terminal.live import PhaseLine

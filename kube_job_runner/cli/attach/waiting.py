@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from kube_job_runner.cli import exitcodes
 from kube_job_runner.cli.attach import follower, reports
 from kube_job_runner.cli.invocation import Invocation
-from kube_job_runner.cli.terminal import durations, output, text
+from kube_job_runner.cli.terminal import output, text
+from kube_job_runner.domain import durations
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job

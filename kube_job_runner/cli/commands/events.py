@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from kube_job_runner.cli import invocation, job_reference, options
-from kube_job_runner.cli.terminal import durations, output, tables, text
+from kube_job_runner.cli.terminal import output, tables, text
+from kube_job_runner.domain import durations
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job, Phase, Timeline, Transition

@@ -15,7 +15,7 @@ from kube_job_runner.cli.attach import log_writer, reports
 )
 @click.option("--tail", type=click.IntRange(0), metavar="N", help="Start with the last N lines.")
 @click.option("--since", metavar="TIME",
-              help="Only lines since this time: 10m, 2h or 1d ago, or a time like 2026-01-15T09:30:00Z.")  # fmt: skip
+              help="Only lines since this time: 10m or 1h30m ago, or a time like 2026-01-15T09:30:00Z.")  # fmt: skip
 @click.option("--grep", metavar="TEXT", help="Only lines that contain this text (not a pattern; the server searches).")
 @click.option("--container", metavar="NAME", help="Container of the pod. [default: the job's own]")
 @click.option("--timestamps", is_flag=True, help="Put the time before each line.")

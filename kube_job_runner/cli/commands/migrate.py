@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kube_job_runner.cli import server_settings
-from kube_job_runner.cli.terminal import durations
+from kube_job_runner.domain import durations
 
 if TYPE_CHECKING:
     from kube_job_runner.settings import Settings

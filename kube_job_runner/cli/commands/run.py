@@ -157,20 +157,22 @@ def _secret(text: str) -> dict[str, str]:
 def _read_env_file(name: str) -> dict[str, str]:
     """Return the variables of a file: KEY=VALUE lines, taken literally, and # comments, as in `docker run --env-file`.
 
+    A line ends with LF or CRLF. Every other character, trailing blanks included, belongs to the value.
+
     Raises:
         UsageError: the file cannot be read, or a line is not a pair.
     """
     try:
-        content = Path(name).read_text(encoding="utf-8")
+        content = Path(name).read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"--env-file {name}: {error}") from None
     env: dict[str, str] = {}
-    for number, raw in enumerate(content.splitlines(), start=1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
+    for number, raw in enumerate(content.split("\n"), start=1):
+        line = raw.removesuffix("\r").lstrip(" \t")
+        if not line.strip(" \t") or line.startswith("#"):
             continue
         key, separator, value = line.partition("=")
-        if not separator or not key:
+        if not separator or not key.strip(" \t"):
             raise click.UsageError(f"--env-file {name}, line {number}: write it like KEY=VALUE")
-        env[key.strip()] = value
+        env[key.strip(" \t")] = value
     return env

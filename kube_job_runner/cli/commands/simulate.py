@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kube_job_runner.cli import invocation, job_reference, options
-from kube_job_runner.cli.terminal import durations, output, tables, text
+from kube_job_runner.cli.terminal import output, tables, text
+from kube_job_runner.domain import durations
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Simulation

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from kube_job_runner.cli.terminal import durations, output, tables, text
+from kube_job_runner.cli.terminal import output, tables, text
 from kube_job_runner.cli.terminal.output import Line
+from kube_job_runner.domain import durations
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Attempt, Job, Phase, Timeline

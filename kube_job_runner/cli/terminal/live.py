@@ -8,7 +8,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from kube_job_runner.cli.terminal import durations, tables
+from kube_job_runner.cli.terminal import tables
+from kube_job_runner.domain import durations
 
 
 def console(*, stderr: bool = False, colored: bool = True) -> Console:

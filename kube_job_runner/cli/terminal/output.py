@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from kube_job_runner.cli.invocation import Invocation
-from kube_job_runner.cli.terminal import durations, tables, text
+from kube_job_runner.cli.terminal import tables, text
 from kube_job_runner.cli.terminal.tables import Column
+from kube_job_runner.domain import durations
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Job

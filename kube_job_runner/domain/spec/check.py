@@ -11,7 +11,7 @@ from kube_job_runner.domain.limits import SpecLimits
 from kube_job_runner.domain.spec import image, quantity
 from kube_job_runner.domain.spec.changes import pointer
 from kube_job_runner.domain.spec.field_types import STRING_MAX_BYTES, Toleration, Volume
-from kube_job_runner.domain.spec.model import ANNOTATIONS_MAX_BYTES, JobSpec, RetryRule
+from kube_job_runner.domain.spec.model import ANNOTATIONS_MAX_BYTES, JobSpec, Resources, RetryRule
 
 _encoder = msgspec.json.Encoder()
 
@@ -32,6 +32,7 @@ def check(spec: JobSpec, limits: SpecLimits) -> list[SpecFault]:
     if spec.namespace is not None and spec.namespace not in limits.namespaces:
         allowed = ", ".join(sorted(limits.namespaces))
         faults.append(SpecFault("/namespace", f"{spec.namespace!r} is not allowed here; allowed: {allowed}"))
+    faults.extend(_resources(spec.resources))
     if spec.command or spec.args or spec.env:
         faults.extend(_strings(spec))
     if spec.labels or spec.annotations:
@@ -49,6 +50,15 @@ def check(spec: JobSpec, limits: SpecLimits) -> list[SpecFault]:
         limit = f"the spec is {size_bytes} bytes; the limit is {limits.spec_max_bytes}: put large input in a volume"
         faults.append(SpecFault("", limit))
     return faults
+
+
+def _resources(resources: Resources) -> Iterator[SpecFault]:
+    if resources.cpu is not None and (wrong := quantity.cpu_fault(resources.cpu)):
+        yield SpecFault("/resources/cpu", wrong)
+    for field in ("memory", "ephemeral_storage"):
+        size = getattr(resources, field)
+        if size is not None and (wrong := quantity.size_fault(size)):
+            yield SpecFault(pointer("resources", field), wrong)
 
 
 def _strings(spec: JobSpec) -> Iterator[SpecFault]:
@@ -121,6 +131,8 @@ def _grown(spec: JobSpec, rule: RetryRule, at: tuple[str | int, ...]) -> Iterato
         yield SpecFault("/resources/memory", f"must be set, because {pointer(*at)} grows it")
     elif rule.max_memory is None:
         yield SpecFault(pointer(*at, "max_memory"), "must be set: the most memory that an attempt gets")
+    elif wrong := quantity.size_fault(rule.max_memory):
+        yield SpecFault(pointer(*at, "max_memory"), wrong)
     elif quantity.parse(rule.max_memory) <= quantity.parse(spec.resources.memory):
         yield SpecFault(pointer(*at, "max_memory"), f"must be above resources.memory, which is {spec.resources.memory}")
 
@@ -136,6 +148,10 @@ def _volumes(volumes: tuple[Volume, ...]) -> Iterator[SpecFault]:
                 pointer("volumes", index),
                 f"has {given} sources; give exactly one of empty_dir, persistent_volume_claim, config_map, secret",
             )
+        if volume.empty_dir is not None and volume.empty_dir.size_limit is not None:
+            wrong = quantity.size_fault(volume.empty_dir.size_limit)
+            if wrong:
+                yield SpecFault(pointer("volumes", index, "empty_dir", "size_limit"), wrong)
         if volume.name in seen_names:
             yield SpecFault(pointer("volumes", index, "name"), f"{volume.name!r} is used twice")
         if volume.mount_path in seen_paths:

@@ -69,7 +69,7 @@ LabelValue = Annotated[
 Quantity = Annotated[
     str,
     _text(
-        r"^[0-9]{1,12}(\.[0-9]{1,9})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?",
+        r"^\+?([0-9]{1,12}(\.[0-9]{0,9})?|\.[0-9]{1,9})([eE][+-]?[0-9]{1,2}|n|u|m|k|[MGTPE]|[KMGTPE]i)?",
         "must be a Kubernetes quantity, such as 500m, 2, 64Mi or 1.5Gi",
         min_length=None,
         max_length=24,

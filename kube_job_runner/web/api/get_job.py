@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from kube_job_runner.domain import durations
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import JobReader
@@ -15,9 +16,6 @@ from kube_job_runner.web.api.problem_types import DOWN
 from kube_job_runner.web.kit.handling import Call, Nothing, Reply
 from kube_job_runner.web.kit.operations import Header, Operation
 
-WAIT_PATTERN = r"^[0-9]{1,6}(\.[0-9]{1,6})?(ms|s|m)?$(?!\n)"
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
-
 
 class JobQuery(msgspec.Struct, frozen=True):
     """Whether to wait for a change."""
@@ -26,7 +24,7 @@ class JobQuery(msgspec.Struct, frozen=True):
         Annotated[
             str,
             Meta(
-                pattern=WAIT_PATTERN,
+                pattern=durations.PATTERN,
                 description="How long to wait for a version above `since`: `30s`, `500ms`, `1m`; a bare number is seconds. The"
                 " server waits 60 s at most, unless configured otherwise.",
             ),
@@ -43,7 +41,7 @@ def operation(
         """Return a job. With `wait`, first wait for a change."""
         job_id, since = call.path.id, call.query.since
         job = existing(await reader.get_job(job_id), job_id)
-        wait_seconds = min(_seconds(call.query.wait), wait_max_seconds)
+        wait_seconds = min(durations.parse(call.query.wait or "0"), wait_max_seconds)
         if wait_seconds > 0 and job.version <= since:
             await call.attend(hub.wait_newer(job_id, than=since, timeout_seconds=wait_seconds))
             job = existing(await reader.get_job(job_id), job_id)
@@ -74,13 +72,6 @@ def operation(
         response_headers=(Header(name="ETag", description="The version of the job, in quotes."),),
         problems=DOWN,
     )
-
-
-def _seconds(wait: str | None) -> float:
-    if wait is None:
-        return 0.0
-    unit = next((unit for unit in _UNITS if wait.endswith(unit)), "s")
-    return float(wait.removesuffix(unit)) * _UNITS[unit]
 
 
 def _matches(if_none_match: bytes | None, etag: bytes) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from kube_job_runner.domain import durations
 from kube_job_runner.domain.logs import view
 from kube_job_runner.ports import Clock
 from kube_job_runner.services.log_reading import LogRequest, LogService
@@ -17,11 +18,8 @@ from kube_job_runner.web.kit.operations import Operation
 from kube_job_runner.web.kit.queries import NO_NUL, wrong_query
 from kube_job_runner.web.validation.fault import Fault
 
-DURATION_PATTERN = r"^[0-9]{1,9}(ms|s|m|h|d)$(?!\n)"
 _FRAMES = b"application/vnd.kube-job-runner.log-frames"
 _HEADERS = ((b"content-security-policy", b"default-src 'none'; sandbox"), (b"x-accel-buffering", b"no"))
-_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
@@ -37,9 +35,9 @@ class LogQuery(msgspec.Struct, frozen=True):
             Meta(
                 max_length=64,
                 description="Only lines from this time on, by the clock of the node: a duration before now (`90s`, `10m`,"
-                " `2h`, `1d`) or an RFC 3339 time.",
+                " `1h30m`, `2d`; a bare number is seconds) or an RFC 3339 time.",
                 examples=["10m"],
-                extra_json_schema={"anyOf": [{"pattern": DURATION_PATTERN}, {"format": "date-time"}]},
+                extra_json_schema={"anyOf": [{"pattern": durations.PATTERN}, {"format": "date-time"}]},
             ),
         ]
         | None
@@ -149,14 +147,12 @@ def parse_since(text: str, *, now: datetime) -> datetime:
     Raises:
         ValueError: it is neither.
     """
-    match = _DURATION.fullmatch(text)
     try:
-        if match is not None:
-            return max(_EARLIEST, now - timedelta(seconds=int(match[1]) * _UNIT_SECONDS[match[2]]))
         if _RFC3339.fullmatch(text):
             return max(_EARLIEST, datetime.fromisoformat(text.upper()).astimezone(UTC))
+        return max(_EARLIEST, now - timedelta(seconds=durations.parse(text)))
     except OverflowError:
         return _EARLIEST
     except ValueError:
         pass
-    raise ValueError("must be a duration such as 90s, 10m, 2h or 1d, or a time such as 2026-01-15T09:30:00Z")
+    raise ValueError("must be a duration such as 90s, 10m, 1h30m or 2d, or a time such as 2026-01-15T09:30:00Z")

@@ -29,7 +29,7 @@ from kube_job_runner.web.validation.fault import Fault, Invalid
 
 JOBS_MAX = 100
 FAILURES_MAX = 100
-_LEAST_MEMORY = "1"
+_LEAST_MEMORY = "1Mi"
 
 
 class MadeUpFailure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,10 +15,9 @@ from tests.unit.cli.stub import TOKEN, Stub
 OURS = "kube_job_runner"
 
 
-CLIENT_SIDE = (f"{OURS}.cli", f"{OURS}.client", f"{OURS}.telemetry.safetext")
-
-
-SET_GRAMMAR = {f"{OURS}.domain", f"{OURS}.domain.spec", f"{OURS}.domain.spec.changes"}
+CLIENT_SIDE = (f"{OURS}.cli", f"{OURS}.client", f"{OURS}.telemetry.safetext", f"{OURS}.domain.durations")
+EMPTY_PACKAGES = {f"{OURS}.telemetry", f"{OURS}.domain"}
+SET_GRAMMAR = {f"{OURS}.domain.spec", f"{OURS}.domain.spec.changes"}
 
 
 CORPUS = Path(__file__).parents[2] / "fixtures" / "failure-messages.jsonl"
@@ -46,7 +45,7 @@ def server_side(names: set[str]) -> list[str]:
     ours = [
         name
         for name in names
-        if name.startswith(f"{OURS}.") and not name.startswith(CLIENT_SIDE) and name != f"{OURS}.telemetry"
+        if name.startswith(f"{OURS}.") and not name.startswith(CLIENT_SIDE) and name not in EMPTY_PACKAGES
     ]
     return sorted([*ours, *(names & libraries)])
 

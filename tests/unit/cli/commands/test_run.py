@@ -22,6 +22,25 @@ def test_run_prints_the_log_and_nothing_else_on_stdout(kjr_on: Kjr, stub: Stub) 
     assert states == ["queued", "starting", "running", "succeeded"]
 
 
+def test_a_line_of_an_env_file_ends_with_a_line_feed_and_keeps_every_other_character(
+    kjr_on: Kjr, stub: Stub, tmp_path: Path
+) -> None:
+    env_file = tmp_path / "env"
+    text = "\ufeffFIRST=1\r\nLS=a\u2028B=b\n  PLAIN=x  \n\t# comment\n\x85=c\nVT=a\x0bC=d\nCR=a\rD=e\nLAST= y"
+    env_file.write_bytes(text.encode())
+    assert kjr_on("run", "ok", "-d", "--env-file", str(env_file), "--", "x").code == 0
+    (spec,) = stub.specs.values()
+    assert spec["env"] == {
+        "FIRST": "1",
+        "LS": "a\u2028B=b",
+        "PLAIN": "x  ",
+        "\x85": "c",
+        "VT": "a\x0bC=d",
+        "CR": "a\rD=e",
+        "LAST": " y",
+    }
+
+
 def test_run_passes_every_flag_on(kjr_on: Kjr, stub: Stub, tmp_path: Path) -> None:
     env_file = tmp_path / "env"
     env_file.write_text("# comment\n\nFROM_FILE=a=b\nBOTH=file\n")

@@ -7,7 +7,7 @@ import pytest
 from kube_job_runner.domain.limits import SpecLimits
 from kube_job_runner.domain.spec import check
 from kube_job_runner.domain.spec.field_types import EmptyDir, Secret, Toleration, Volume
-from kube_job_runner.domain.spec.model import JobSpec
+from kube_job_runner.domain.spec.model import JobSpec, Resources, Retry, RetryRule
 
 LIMITS = SpecLimits(namespaces=("default", "ml"))
 
@@ -38,6 +38,22 @@ def test_all_faults_are_reported_at_once() -> None:
         "/labels/app.kubernetes.io~1name",
         "/secrets/0/env",
         "/volumes/0",
+    ]
+
+
+def test_quantities_that_nobody_can_mean() -> None:
+    grown = RetryRule(action="grow_memory", reasons=("OutOfMemory",), max_memory="512m")
+    found = pointers(
+        resources=Resources(cpu="500Mi", memory="512m", ephemeral_storage="0"),
+        volumes=(Volume(name="v", mount_path="/d", empty_dir=EmptyDir(size_limit="100m")),),
+        retry=Retry(attempts=2, rules=(grown,)),
+    )
+    assert found == [
+        "/resources/cpu",
+        "/resources/memory",
+        "/resources/ephemeral_storage",
+        "/volumes/0/empty_dir/size_limit",
+        "/retry/rules/0/max_memory",
     ]
 
 

@@ -173,6 +173,9 @@ async def test_narrowed_by_tail_since_text_and_container(world: World, client: h
     assert (await read("tail=1000")).count("\n") == 40
     assert await read("since=20s") == "line 38\nline 39\n"
     assert await read("since=1s") == ""
+    assert (
+        await read("since=20") == await read("since=0m20s") == await read("since=19s1000ms") == await read("since=20s")
+    )
     assert await read("since=2026-01-15T10:29:45%2B01:00") == "line 39\n"
     assert await read("grep=ine%2039") == "line 39\n"
     assert await read("tail=15&grep=5") == "line 25\nline 35\n"
@@ -184,7 +187,7 @@ async def test_narrowed_by_tail_since_text_and_container(world: World, client: h
     ("query", "pointer", "words"),
     [
         ("since=yesterday", "/since", "must be a duration such as 90s"),
-        ("since=10", "/since", "must be a duration"),
+        ("since=10x", "/since", "must be a duration"),
         ("after=here", "/after", "must be a place that the server gave"),
         ("grep=" + "x" * 2000, "/grep", "1024"),
         ("grep=", "/grep", "length"),

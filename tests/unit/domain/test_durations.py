@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
-from kube_job_runner.cli.terminal import durations
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kube_job_runner.domain import durations
 
 
 @pytest.mark.parametrize(
@@ -17,6 +21,8 @@ from kube_job_runner.cli.terminal import durations
         ("1h30m", 5400),
         ("1d", 86_400),
         ("1.5h", 5400),
+        ("500ms", 0.5),
+        ("1m500ms", 60.5),
         (" 5M ", 300),
     ],
 )
@@ -45,3 +51,13 @@ def test_what_is_no_duration(written: str) -> None:
 )
 def test_durations_as_people_read_them(seconds: float, shown: str) -> None:
     assert durations.show(seconds) == shown
+
+
+@given(st.text(alphabet="0123456789.smhd ", max_size=12) | st.from_regex(durations.PATTERN))
+def test_the_pattern_of_the_api_document_allows_what_can_be_parsed(text: str) -> None:
+    try:
+        durations.parse(text)
+    except ValueError:
+        assert not re.search(durations.PATTERN, text)
+    else:
+        assert re.search(durations.PATTERN, text.strip())

@@ -1,11 +1,16 @@
-"""Parses durations such as `90s`, `10m`, `1h30m` and `2d`, and formats seconds for people."""
+"""Durations such as `90s`, `10m`, `1h30m` and `2d`, and seconds as people read them.
+
+The grammar is the same in the API, in spec files and in options of the CLI.
+"""
 
 import re
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_PART = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_PART = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
 _PLAIN = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?")
+PATTERN = rf"^({_WHOLE.pattern}|{_PLAIN.pattern})$(?!\n)"
+"""The grammar as a regular expression for the API document."""
 
 
 def parse(text: str) -> float:
