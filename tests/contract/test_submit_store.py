@@ -12,10 +12,10 @@ from kube_job_runner.adapters.postgres import Postgres
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.errors import PermanentError
 from kube_job_runner.domain.job import CancelRequest, Policy, Transition
-from kube_job_runner.domain.messages import CONTROL_PRIORITY, CancelRequested, Submitted
+from kube_job_runner.domain.messages import CONTROL_PRIORITY, CancelRequested, Check, Submitted
 from kube_job_runner.domain.spec.model import Retry, Timeouts
 from kube_job_runner.domain.states import State
-from tests.support.postgres import fetch, finish, make_job, make_submission, store_jobs
+from tests.support.postgres import execute, fetch, finish, make_job, make_submission, store_jobs
 
 pytestmark = pytest.mark.asyncio
 
@@ -142,6 +142,22 @@ async def test_a_cancel_request_is_recorded_once_with_its_message(pg: Postgres) 
     assert await pg.job_reader.get_job(job.id) == asked
     found = await pg.queue.receive(limit=9, wait_seconds=0, visibility_seconds=9)
     assert [messages.decode(delivery.body) for delivery in found] == [CancelRequested(job_id=job.id)]
+
+
+async def test_a_cancel_request_makes_its_job_due(pg: Postgres, database_url: str) -> None:
+    """So the request survives the loss of its message, however far away the next look at the job was."""
+    for wait in (None, timedelta(hours=24)):
+        (job,) = await store_jobs(pg, make_submission(next_check_at=wait and datetime.now(UTC) + wait))
+        assert await pg.sweep_store.send_due_checks(limit=9, rearm_seconds=3600) == 0
+        for grace_seconds in (None, 0):
+            asked = await pg.submit_store.request_cancel(job.id, by="", reason="", grace_seconds=grace_seconds)
+            assert asked is not None
+            assert asked.next_check_at is not None
+            await execute(database_url, "DELETE FROM messages")  # dead-lettered, expired in SQS, or purged by a person
+            assert await pg.sweep_store.send_due_checks(limit=9, rearm_seconds=3600) == 1
+        [check] = await pg.queue.receive(limit=9, wait_seconds=0, visibility_seconds=9)
+        assert messages.decode(check.body) == Check(job_id=job.id)
+        await execute(database_url, "DELETE FROM messages")
 
 
 async def test_a_cancel_request_goes_before_new_work(pg: Postgres) -> None:

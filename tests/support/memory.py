@@ -92,7 +92,8 @@ class MemoryStore:
             return job
         first = known or CancelRequest(at=self._clock.now(), by=by, reason=reason)
         cancel = msgspec.structs.replace(first, grace_seconds=grace_seconds)
-        self.jobs[job_id] = msgspec.structs.replace(job, cancel=cancel, version=job.version + 1)
+        due = min(job.next_check_at or self._clock.now(), self._clock.now())
+        self.jobs[job_id] = msgspec.structs.replace(job, cancel=cancel, version=job.version + 1, next_check_at=due)
         await self.send([Outgoing(message=CancelRequested(job_id=job_id))])
         return self.jobs[job_id]
 

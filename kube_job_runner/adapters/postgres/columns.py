@@ -122,6 +122,8 @@ class _Text:
         match marker[2]:
             case "names":
                 parts = [column.name for column in columns]
+            case "of":
+                parts = [f"{alias}.{column.name}" for column in columns]
             case "arrays":
                 parts = [f"{self._next()}::{column.sql_type}[]" for column in columns]
             case "filled":
@@ -141,6 +143,7 @@ def expand(statement: str, sets: Mapping[str, Columns[Any]]) -> str:
     | marker | list |
     |---|---|
     | `{SET.names}` | the names |
+    | `{SET.of:ALIAS}` | `ALIAS.name` for each column |
     | `{SET.arrays}` | one array parameter per column, for `unnest` |
     | `{SET.filled}` | the columns, with NULL replaced by one parameter per column |
     | `{SET.set:ALIAS}` | `name = ALIAS.name` for each column that is not part of the key |

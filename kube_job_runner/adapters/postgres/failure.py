@@ -13,10 +13,15 @@ from kube_job_runner.domain import errors
 
 READ_ONLY = "25006"
 NO_RIGHT = "42501"
-_RETRY = frozenset({"40001", "40P01"})  # serialization failure, deadlock: the transaction may run again
+# Serialization failure, deadlock, internal error (also raised when somebody changes the schema meanwhile): the whole transaction
+# may run again at once.
+_RETRY = frozenset({"40001", "40P01", "XX000"})
+_STALE_PLAN = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
+"""A prepared statement or a known type is older than the schema. The driver forgets them, and the transaction may run again."""
 _WRONG_SETTINGS = ("28", "3D000")  # authorization; no such database
-# Connection, resources, operator intervention (shutdown, cannot connect now), I/O errors of the server, read-only.
-_UNAVAILABLE = ("08", "53", "57P", "58", READ_ONLY)
+# Connection, resources (53300: too many connections), operator intervention (57P01: shutdown, 57P03: cannot connect now), I/O
+# errors of the server, read-only, sessions that the server ended (25P03, 25P04), a prepared statement that the session lacks.
+_UNAVAILABLE = ("08", "53", "57P", "58", READ_ONLY, "25P03", "25P04", "26000")
 _TEMPORARY = ("55P03", "57014", "40")  # lock not available, statement timeout or cancelled, rolled back
 _NO_SCHEMA = frozenset({"42P01", "42703", "42883"})  # no such table, column, function
 
@@ -28,7 +33,7 @@ def sqlstate(error: BaseException) -> str:
 
 def retryable(error: BaseException) -> bool:
     """Return whether the whole transaction may run again at once."""
-    return sqlstate(error) in _RETRY
+    return isinstance(error, _STALE_PLAN) or sqlstate(error) in _RETRY
 
 
 def broken(error: BaseException) -> bool:
@@ -42,6 +47,8 @@ def translate(error: BaseException) -> BaseException:
     """Return the error of the domain to raise instead of `error`. An error that is not the database's is returned unchanged."""
     if isinstance(error, errors.KjrError):
         return error
+    if isinstance(error, _STALE_PLAN):
+        return errors.TemporaryError(f"the schema of the database has just changed: {error}")
     state = sqlstate(error)
     if state:
         return _of_server(error, state)

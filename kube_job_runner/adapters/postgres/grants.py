@@ -86,8 +86,17 @@ _WEB_SERVER = Role(
                 *("id", "priority", "name", "queue", "namespace", "owner", "labels", "policy", "created_at", "due_at"),
                 *("next_check_at", "rerun_of", "traceparent"),
             ),
-            update=("cancel_requested_at", "cancel_by", "cancel_reason", "cancel_grace_seconds", "version"),
-            why="submit and cancel; the first state of a job is a default of the table",
+            update=(
+                *(
+                    "cancel_requested_at",
+                    "cancel_by",
+                    "cancel_reason",
+                    "cancel_grace_seconds",
+                    "version",
+                    "next_check_at",
+                ),
+            ),
+            why="submit and cancel, which makes the job due; the first state of a job is a default of the table",
         ),
         "job_specs": Rights(select=ALL, insert=ALL, why="submit and rerun"),
         "transitions": Rights(

@@ -45,9 +45,9 @@ class Pool:
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, transaction: bool = False) -> T:
         """Return the result of `work(connection)`, in a transaction if asked for.
 
-        A transaction that lost a deadlock or a serialization race runs again, so `work` must be safe to repeat. Once it has
-        begun, it runs to its end, even if the caller is cancelled. So a commit is never interrupted, and the connection
-        always returns to the pool.
+        A transaction that lost a deadlock or a serialization race, or that met a change of the schema, runs again, so `work`
+        must be safe to repeat. Once it has begun, it runs to its end, even if the caller is cancelled. So a commit is never
+        interrupted, and the connection always returns to the pool.
 
         Raises:
             DatabaseUnavailable: the database does not answer, or no connection was free in time.
@@ -103,7 +103,7 @@ class Pool:
         for _ in range(1, _TRIES):
             try:
                 return await _once(connection, work, transaction=transaction)
-            except asyncpg.PostgresError as error:
+            except (asyncpg.PostgresError, asyncpg.InternalClientError) as error:
                 if not failure.retryable(error):
                     raise
                 await asyncio.sleep(retries.next())

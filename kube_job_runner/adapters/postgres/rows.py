@@ -89,6 +89,8 @@ CANCELS: Columns[CancelRequest] = Columns(
     Column("cancel_reason", "text", field="reason"),
     Column("cancel_grace_seconds", "integer", field="grace_seconds"),
 )
+JOB_ROWS: Columns[Any] = Columns(*JOBS.columns, *CANCELS.columns)
+"""All columns of a job, as `job` reads them."""
 TRANSITIONS: Columns[Transition] = Columns(
     Column("job_id", "uuid", key=True),
     Column("version", "integer", key=True),
@@ -182,6 +184,7 @@ SETS: dict[str, Columns[Any]] = {
     "job_common": JOB_COMMON,
     "job_due": JOB_DUE,
     "job_changes": JOB_CHANGES,
+    "job_rows": JOB_ROWS,
     "transitions": TRANSITIONS,
     "anomalies": ANOMALIES,
     "attempts": ATTEMPTS,
@@ -189,6 +192,7 @@ SETS: dict[str, Columns[Any]] = {
     "log_writes": LOG_WRITES,
     "chunks": CHUNKS,
     "chunk_heads": CHUNK_HEADS,
+    "tokens": TOKENS,
 }
 """The sets that the statements in `queries/` use."""
 

@@ -239,6 +239,17 @@ async def test_a_cancel_while_the_create_is_in_flight_leaves_nothing(bench: Benc
     assert (await bench.state(job)).state is State.CANCELLED
 
 
+async def test_a_cancel_whose_message_is_lost_is_carried_out_within_seconds(bench: Bench) -> None:
+    held = bench.make(limits=AdmissionLimits(total=0))
+    [job] = await bench.submit()
+    await bench.pg.submit_store.request_cancel(job.id, by="ann", reason="")
+    await fetch(bench.url, "DELETE FROM messages")  # dead-lettered, purged, or expired in SQS
+    assert await bench.pg.sweep_store.send_due_checks(limit=9, rearm_seconds=60) == 1
+    await held.run_once(wait_seconds=1)
+    assert (await bench.state(job)).state is State.CANCELLED
+    assert await bench.pg.sweep_store.send_due_checks(limit=9, rearm_seconds=60) == 0, "once is enough"
+
+
 def _slow() -> Any:
     from kube_job_runner.adapters.simulated import Fault
 

@@ -80,7 +80,7 @@ WHERE job_id = $1 AND attempt = $2 AND container = $3 AND last_stamp >= $4 AND m
 -- name: hold
 -- Lock and update those of these attempts whose lease is held. A status that ends the work gives the lease back.
 WITH input AS MATERIALIZED (
-    SELECT * FROM unnest({log_writes.arrays}) AS i ({log_writes.names})
+    SELECT {log_writes.names} FROM unnest({log_writes.arrays}) AS i ({log_writes.names})
 ), held AS MATERIALIZED (
     SELECT l.job_id, l.attempt FROM attempt_logs l JOIN input USING (job_id, attempt)
     WHERE l.lease_token = $1 AND l.done_at IS NULL
@@ -98,7 +98,8 @@ RETURNING l.job_id, l.attempt
 -- name: put_chunks
 -- Store chunks, new or grown.
 INSERT INTO log_chunks (job_id, attempt, {chunks.names})
-SELECT * FROM unnest($1::uuid[], $2::integer[], {chunks.arrays})
+SELECT job_id, attempt, {chunks.names}
+FROM unnest($1::uuid[], $2::integer[], {chunks.arrays}) AS c (job_id, attempt, {chunks.names})
 ON CONFLICT (job_id, attempt, container, seq) DO UPDATE SET {chunks.set:excluded}
 
 -- name: drop_chunks

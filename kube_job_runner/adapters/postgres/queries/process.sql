@@ -3,7 +3,7 @@
 -- name: load
 -- Jobs with all their attempts, and with the specs of queued jobs, as of one snapshot and with the time of the database.
 -- There is one row even without a job, for the time.
-SELECT n.now, j.*, s.spec AS encoded_spec,
+SELECT n.now, {job_rows.of:j}, s.spec AS encoded_spec,
        {attempts.prefixed:a}, coalesce(l.status, '') AS a_logs, coalesce(l.lost_reason, '') AS a_logs_lost
 FROM (SELECT clock_timestamp() AS now) n
 LEFT JOIN jobs j ON j.id = ANY($1::uuid[])
@@ -23,9 +23,11 @@ WITH changed AS (
     FROM unnest({job_changes.arrays}) AS c ({job_changes.names})
     WHERE j.id = c.id
 ), history AS (
-    INSERT INTO transitions ({transitions.names}) SELECT * FROM unnest({transitions.arrays})
+    INSERT INTO transitions ({transitions.names})
+    SELECT {transitions.names} FROM unnest({transitions.arrays}) AS t ({transitions.names})
 ), evidence AS (
-    INSERT INTO anomalies ({anomalies.names}) SELECT * FROM unnest({anomalies.arrays})
+    INSERT INTO anomalies ({anomalies.names})
+    SELECT {anomalies.names} FROM unnest({anomalies.arrays}) AS a ({anomalies.names})
     ON CONFLICT DO NOTHING
 ), sent AS (
     INSERT INTO messages (available_at, priority, body)
@@ -41,7 +43,8 @@ SELECT pg_notify(channel, '') FROM unnest($3::text[]) AS n (channel)
 -- Write attempts, new or changed. An attempt that has printed something, or may have, is put on the list of the
 -- log-collector. If the wait for its log was given up, the reason is recorded there by the commit that sends the delete.
 WITH input AS MATERIALIZED (
-    SELECT * FROM unnest({attempts.arrays}, $1::boolean[], $2::text[]) AS a ({attempts.names}, logged, logs_lost)
+    SELECT {attempts.names}, logged, logs_lost
+    FROM unnest({attempts.arrays}, $1::boolean[], $2::text[]) AS a ({attempts.names}, logged, logs_lost)
 ), listed AS (
     INSERT INTO attempt_logs (job_id, attempt, lost_reason)
     SELECT job_id, number, logs_lost FROM input WHERE logged
@@ -116,13 +119,13 @@ WITH RECURSIVE in_flight AS MATERIALIZED (
     SET admitted_at = statement_timestamp(), version = j.version + 1,
         next_check_at = clock_timestamp() + $3::double precision * interval '1 second'
     WHERE j.id = ANY(ARRAY(SELECT id FROM locked))
-    RETURNING j.*
+    RETURNING {job_rows.of:j}
 )
-SELECT n.now, j.*, (SELECT s.spec FROM job_specs s WHERE s.job_id = j.id) AS encoded_spec
+SELECT n.now, {job_rows.of:j}, (SELECT s.spec FROM job_specs s WHERE s.job_id = j.id) AS encoded_spec
 FROM (SELECT clock_timestamp() AS now) n LEFT JOIN admitted j ON true
 
 -- name: attempts_of
 -- All attempts of some jobs.
-SELECT a.*, coalesce(l.status, '') AS logs, coalesce(l.lost_reason, '') AS logs_lost
+SELECT {attempts.of:a}, coalesce(l.status, '') AS logs, coalesce(l.lost_reason, '') AS logs_lost
 FROM attempts a LEFT JOIN attempt_logs l ON l.job_id = a.job_id AND l.attempt = a.number
 WHERE a.job_id = ANY($1::uuid[]) ORDER BY a.job_id, a.number

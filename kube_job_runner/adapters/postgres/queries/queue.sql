@@ -50,7 +50,8 @@ SELECT pg_notify(channel, '') FROM unnest($4::text[]) AS n (channel)
 -- Move messages to the dead letters, with their error.
 WITH dead AS (
     DELETE FROM messages m USING unnest($1::bigint[], $2::uuid[]) AS a (id, token)
-    WHERE m.id = a.id AND m.lease_token = a.token RETURNING m.*
+    WHERE m.id = a.id AND m.lease_token = a.token
+    RETURNING m.id, m.sent_at, m.deliveries, m.priority, m.body
 )
 INSERT INTO dead_letters (message_id, sent_at, deliveries, priority, body, error)
 SELECT id, sent_at, deliveries, priority, body, $3 FROM dead

@@ -1,6 +1,8 @@
+-- A marker in braces stands for a list of columns or parameters; see `columns.expand`.
+
 -- name: get_job
 -- One job.
-SELECT * FROM jobs WHERE id = $1
+SELECT {job_rows.names} FROM jobs WHERE id = $1
 
 -- name: get_spec
 -- The JSON text of the spec of a job.
@@ -8,7 +10,7 @@ SELECT spec FROM job_specs WHERE job_id = $1
 
 -- name: list_attempts
 -- The attempts of a job, the oldest first.
-SELECT a.*, CASE WHEN l.removed_at IS NULL THEN coalesce(l.status, '') ELSE 'lost' END AS logs,
+SELECT {attempts.of:a}, CASE WHEN l.removed_at IS NULL THEN coalesce(l.status, '') ELSE 'lost' END AS logs,
        CASE WHEN l.removed_at IS NULL THEN coalesce(l.lost_reason, '')
             ELSE to_char(l.removed_at AT TIME ZONE 'UTC', '"removed by retention on "YYYY-MM-DD') END AS logs_lost
 FROM attempts a LEFT JOIN attempt_logs l ON l.job_id = a.job_id AND l.attempt = a.number
@@ -16,7 +18,7 @@ WHERE a.job_id = $1 ORDER BY a.number
 
 -- name: list_transitions
 -- The history of a job, the oldest first.
-SELECT * FROM transitions WHERE job_id = $1 ORDER BY version, at
+SELECT {transitions.names} FROM transitions WHERE job_id = $1 ORDER BY version, at
 
 -- name: versions
 -- The versions of jobs that somebody waits for.
@@ -46,4 +48,4 @@ WHERE m.id = $1 AND m.state = 'queued' AND m.admitted_at IS NULL AND m.cancel_re
 
 -- name: list_anomalies
 -- The evidence that contradicts the terminal state of a job, the oldest first.
-SELECT * FROM anomalies WHERE job_id = $1 ORDER BY at, attempt, kind
+SELECT {anomalies.names} FROM anomalies WHERE job_id = $1 ORDER BY at, attempt, kind

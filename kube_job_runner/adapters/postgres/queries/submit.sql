@@ -25,7 +25,7 @@ WITH input AS MATERIALIZED (
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ), fresh AS (
-    SELECT input.* FROM input JOIN stored USING (id)
+    SELECT id, spec, priority, created_at FROM input JOIN stored USING (id)
 ), specs AS (
     INSERT INTO job_specs (job_id, spec) SELECT id, spec FROM fresh
 ), history AS (
@@ -41,16 +41,17 @@ SELECT k.owner, k.key, k.job_id, k.request_hash, k.response
 FROM unnest($1::text[], $2::text[]) AS i (owner, key) JOIN idempotency_keys k USING (owner, key)
 
 -- name: request_cancel
--- Record a cancel request on a job that has not ended: the first one, or one that gives less grace than those before it.
+-- Record a cancel request on a job that has not ended: the first one, or one that gives less grace than those before it. The
+-- job is due from now on. So if the message of the request is lost, the sweeper sends another one within seconds.
 UPDATE jobs
 SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp()),
     cancel_by = CASE WHEN cancel_requested_at IS NULL THEN $2 ELSE cancel_by END,
     cancel_reason = CASE WHEN cancel_requested_at IS NULL THEN $3 ELSE cancel_reason END,
-    cancel_grace_seconds = $4, version = version + 1
+    cancel_grace_seconds = $4, version = version + 1, next_check_at = least(next_check_at, clock_timestamp())
 WHERE id = $1 AND state NOT IN ('succeeded', 'failed', 'cancelled')
   AND (cancel_requested_at IS NULL
        OR $4 < coalesce(cancel_grace_seconds, (policy ->> 'stop_grace_seconds')::integer, $5))
-RETURNING *
+RETURNING {job_rows.names}
 
 -- name: send_cancel
 -- Send the message of a cancel request, with the hints.

@@ -1,6 +1,8 @@
+-- A marker in braces stands for a list of columns or parameters; see `columns.expand`.
+
 -- name: find_token
 -- A token that may be used now.
-SELECT * FROM tokens WHERE token_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+SELECT {tokens.names} FROM tokens WHERE token_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 
 -- name: add_token
 -- Store a token once.
@@ -10,7 +12,7 @@ ON CONFLICT (token_hash) DO NOTHING
 
 -- name: list_tokens
 -- All tokens, the newest first.
-SELECT * FROM tokens ORDER BY created_at DESC, name
+SELECT {tokens.names} FROM tokens ORDER BY created_at DESC, name
 
 -- name: revoke_token
 -- Revoke every token of a name.

@@ -8,11 +8,12 @@ import datetime as dt
 import uuid
 from typing import Any
 
-from kube_job_runner.adapters.postgres import rows
+from kube_job_runner.adapters.postgres import columns, rows
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import JobFilter
 
 LIMIT_MAX = 1000
+_NAMES = columns.expand("{job_rows.names}", rows.SETS)
 _SKEW_SECONDS = 60.0  # between the clock that made an id and `created_at`
 
 
@@ -37,7 +38,7 @@ def query(wanted: JobFilter) -> tuple[str, list[Any]]:
     states = wanted.states or ((State.FAILED,) if wanted.reason is not None else ())
     where = " AND ".join(conditions) or "true"
     limit = arguments.add(max(1, min(wanted.limit, LIMIT_MAX)))
-    page = "SELECT * FROM jobs WHERE {} ORDER BY id DESC LIMIT {}"
+    page = f"SELECT {_NAMES} FROM jobs WHERE {{}} ORDER BY id DESC LIMIT {{}}"  # noqa: S608
     if not states:
         return page.format(where, limit), arguments.values
     # The state is a literal, not a parameter: the index leaves out `succeeded`, and the planner must see that it applies.
@@ -46,7 +47,7 @@ def query(wanted: JobFilter) -> tuple[str, list[Any]]:
         return pages[0], arguments.values
     merged = " UNION ALL ".join(f"({part})" for part in pages)
     # Fixed pieces and placeholders only.
-    return f"SELECT * FROM ({merged}) AS jobs ORDER BY id DESC LIMIT {limit}", arguments.values  # noqa: S608
+    return f"SELECT {_NAMES} FROM ({merged}) AS jobs ORDER BY id DESC LIMIT {limit}", arguments.values  # noqa: S608
 
 
 def _plain(wanted: JobFilter, arguments: _Arguments) -> list[str]:

@@ -32,6 +32,7 @@ def expanded(statement: str) -> str:
     ("marker", "text"),
     [
         ("{pets.names}", "name, feet, kind"),
+        ("{pets.of:p}", "p.name, p.feet, p.kind"),
         ("{pets.arrays}", "$1::text[], $2::integer[], $3::text[]"),
         (
             "{pets.filled}",
