@@ -14,21 +14,26 @@ _TIMEOUTS = {"run": "timeout", "start": "start_timeout", "queue": "queue_timeout
 
 
 class RunCommand(click.Command):
-    """The command, with a hint for an option that was meant for CMD."""
+    """The command. Options end at IMAGE, as with docker and kubectl: what follows is the command of the container."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        typed = list(args)
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            if "--" in typed:
-                raise
-            raise click.UsageError(f"{error.format_message()} Put -- before CMD if CMD has options.", ctx) from None
+        ctx.allow_interspersed_args = False
+        parsed = super().parse_args(ctx, args)
+        cmd = ctx.params.get("cmd") or ()
+        if cmd[:1] == ("--",):
+            ctx.params["cmd"] = cmd[1:]
+        elif cmd and cmd[0].startswith("-") and not ctx.params.get("entrypoint"):
+            raise click.UsageError(
+                f"{cmd[0]} follows IMAGE, so it belongs to the command of the container. Put options of kjr before IMAGE, "
+                "and -- before a command that begins with -.",
+                ctx,
+            )
+        return parsed
 
 
 @click.command("run", cls=RunCommand)
 @click.argument("image")
-@click.argument("cmd", nargs=-1, metavar="[-- CMD...]", type=click.UNPROCESSED)
+@click.argument("cmd", nargs=-1, metavar="[CMD...]", type=click.UNPROCESSED)
 @click.option("-e", "--env", multiple=True, type=options.KEY_VALUE, help="Environment variable. May be repeated.")
 @click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="File of KEY=VALUE lines.")
 @click.option("--secret", "secrets", multiple=True, metavar="ENV=NAME:KEY", help="Variable from a Kubernetes Secret.")
@@ -70,8 +75,8 @@ def command(
 ) -> int:
     """Run CMD in IMAGE and return its exit code.
 
-    Phases and messages go to stderr, the log goes to stdout. CMD is the whole command; with --keep-entrypoint it holds the
-    arguments of the image's entrypoint. The last line of stderr says why a job failed.
+    Options end at IMAGE. Phases and messages go to stderr, the log goes to stdout. CMD is the whole command; with
+    --keep-entrypoint it holds the arguments of the image's entrypoint. The last line of stderr says why a job failed.
     """
     current = invocation.current()
     spec = _build_spec(cmd, flags)

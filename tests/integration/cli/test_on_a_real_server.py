@@ -44,7 +44,7 @@ def started(server: Server, *args: str) -> Iterator[subprocess.Popen[str]]:
 def test_run_returns_the_code_of_the_record(
     server: Server, flags: list[str], command: list[str], code: int, reason: str
 ) -> None:
-    result = server("run", "busybox", *flags, "--", *command)
+    result = server("run", *flags, "busybox", "--", *command)
     assert result.code == code, result.err
     assert reason in result.err
     if code not in (0, 125):
@@ -53,7 +53,7 @@ def test_run_returns_the_code_of_the_record(
 
 
 def test_a_job_cancelled_elsewhere_returns_143(server: Server) -> None:
-    with started(server, "run", "busybox", "--name", "elsewhere", "--", "sleep", "60") as running:
+    with started(server, "run", "--name", "elsewhere", "busybox", "--", "sleep", "60") as running:
         job_id = server.running("elsewhere")
         cancelled = server("cancel", "--wait", "--reason", "a test", job_id, "-o", "json")
         _, err = running.communicate(timeout=30)
@@ -74,7 +74,7 @@ def test_stdout_is_the_log_untouched(server: Server) -> None:
 
 
 def test_json_is_pure_also_on_failure(server: Server) -> None:
-    result = server("run", "busybox", "-o", "json", "--", "sh", "-c", "echo to the log; exit 9")
+    result = server("run", "-o", "json", "busybox", "--", "sh", "-c", "echo to the log; exit 9")
     assert (result.code, result.json["exit_code"], result.json["state"]) == (9, 9, "failed")
     assert "to the log" in result.err
     job_id = result.json["id"]
@@ -86,14 +86,14 @@ def test_json_is_pure_also_on_failure(server: Server) -> None:
 
 
 def test_a_job_is_found_by_last_name_and_prefix(server: Server) -> None:
-    job_id = server("run", "-d", "busybox", "--name", "found-by-name", "--", "true").out.strip()
+    job_id = server("run", "-d", "--name", "found-by-name", "busybox", "--", "true").out.strip()
     for reference in ("@last", "found-by-name", job_id, job_id[:23]):
         assert server("get", reference, "-o", "id").out.strip() == job_id
     assert server("get", "no-such-name").code == 3
 
 
 def test_one_key_is_one_job(server: Server) -> None:
-    args = ("run", "-d", "busybox", "--idempotency-key", "the-key", "--")
+    args = ("run", "-d", "--idempotency-key", "the-key", "busybox", "--")
     first, second, other = server(*args, "true"), server(*args, "true"), server(*args, "false")
     assert first.out == second.out != ""
     assert other.code == 125
@@ -193,7 +193,7 @@ def test_a_selector_cancels_what_is_live(server: Server) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_pipeline_leaves_no_job(server: Server, number: signal.Signals, code: int) -> None:
     name = f"piped-{number.name.lower()}"
-    with started(server, "run", "busybox", "--name", name, "--", "sleep", "60") as running:
+    with started(server, "run", "--name", name, "busybox", "sleep", "60") as running:
         job_id = server.running(name)
         running.send_signal(number)
         running.communicate(timeout=30)
@@ -207,9 +207,7 @@ def test_a_stopped_pipeline_leaves_no_job(server: Server, number: signal.Signals
 def test_on_a_terminal_ctrl_c_detaches_and_the_job_goes_on(server: Server, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     script = f"echo begun; while [ ! -e {gate} ]; do sleep 0.05; done"
-    with on_terminal(
-        [*KJR, "run", "busybox", "--name", "detached", "--", "sh", "-c", script], server.environ
-    ) as terminal:
+    with on_terminal([*KJR, "run", "--name", "detached", "busybox", "sh", "-c", script], server.environ) as terminal:
         terminal.expect("Ctrl-C detaches, twice cancels")
         terminal.expect("begun")
         terminal.press(CTRL_C)
@@ -219,7 +217,7 @@ def test_on_a_terminal_ctrl_c_detaches_and_the_job_goes_on(server: Server, tmp_p
 
 
 def test_on_a_terminal_ctrl_c_twice_cancels(server: Server) -> None:
-    with on_terminal([*KJR, "run", "busybox", "--name", "twice", "--", "sleep", "60"], server.environ) as terminal:
+    with on_terminal([*KJR, "run", "--name", "twice", "busybox", "--", "sleep", "60"], server.environ) as terminal:
         terminal.expect("running")
         terminal.press(CTRL_C)
         terminal.expect("Ctrl-C again cancels")

@@ -122,7 +122,7 @@ def test_without_a_server_the_code_tells_who_failed(kjr: Kjr, monkeypatch: pytes
         (["cancel", "nothing"], 3),
         (["wait", "nothing"], 125),
         (["list", "--token", "wrong"], 4),
-        (["run", "ok", "--token", "wrong"], 125),
+        (["run", "--token", "wrong", "ok"], 125),
         (["list", "--nonsense"], 2),
         (["nonsense"], 2),
         (["wait", "--nonsense"], 125),

@@ -70,7 +70,7 @@ def test_the_help_of_all_commands_imports_none_of_them() -> None:
         ["list", "-o", "json"],
         ["get", "ok"],
         ["run", "ok"],
-        ["run", "ok", "--set", "resources.memory=2Gi"],
+        ["run", "--set", "resources.memory=2Gi", "ok"],
         ["version"],
         ["wait", "ok"],
         ["events", "ok"],

@@ -33,8 +33,9 @@ class Setter:
     def __call__(self, verb: str, *assignments: str) -> Result:
         """Run a verb with `--set` for each assignment."""
         sets = [word for assignment in assignments for word in ("--set", assignment)]
-        start = {"run": ["run", "ok", "-d", "--cpu", "1"], "submit": ["submit", "-f", str(self._file)]}
-        return self._kjr(*start.get(verb, ["rerun", self._old]), *sets)
+        if verb == "run":
+            return self._kjr("run", "-d", "--cpu", "1", *sets, "ok")
+        return self._kjr(*(["submit", "-f", str(self._file)] if verb == "submit" else ["rerun", self._old]), *sets)
 
     def spec(self, verb: str) -> dict[str, Any]:
         """Return the spec of the new job. For a rerun it is made as the server makes it."""
@@ -124,14 +125,14 @@ def test_a_path_that_leads_nowhere_is_refused(setter: Setter, stub: Stub, verb: 
         (["-e", "A=1"], "env.A=2", "/env/A"),
         (["--secret", "A=s:k"], "secrets[0].key=x", "/secrets/0/key"),
         (["--retries", "2"], "retry.attempts=5", "/retry/attempts"),
-        (["--", "echo"], "command[0]=sh", "/command/0"),
+        (["ok", "echo"], "command[0]=sh", "/command/0"),
         ([], "image=other", "/image"),
     ],
 )
 def test_run_refuses_a_field_that_an_option_sets_too(
     kjr_on: Kjr, stub: Stub, args: list[str], assignment: str, pointer: str
 ) -> None:
-    result = kjr_on("run", "ok", "--set", assignment, *args)
+    result = kjr_on("run", "--set", assignment, *args, *([] if "ok" in args else ["ok"]))
     assert result.code == 125
     assert f"{pointer} is set by an argument or another option too; set it once" in result.err
     assert stub.requests == []
@@ -139,8 +140,8 @@ def test_run_refuses_a_field_that_an_option_sets_too(
 
 def test_run_adds_to_what_the_options_set(kjr_on: Kjr) -> None:
     spec = kjr_on(
-        "run", "ok", "-e", "A=1", "--cpu", "2", "--secret", "T=s:k", "--dry-run", "-o", "json",
-        "--set", "env.B=2", "--set", "resources.memory=1Gi", "--set", 'secrets[1]={"env": "U"}', "--", "x",
+        "run", "-e", "A=1", "--cpu", "2", "--secret", "T=s:k", "--dry-run", "-o", "json",
+        "--set", "env.B=2", "--set", "resources.memory=1Gi", "--set", 'secrets[1]={"env": "U"}', "ok", "--", "x",
     ).json  # fmt: skip
     assert spec == {
         "image": "ok",
@@ -155,7 +156,7 @@ def test_run_with_set_lets_the_server_refuse_unknown_fields(kjr_on: Kjr, stub: S
     for args, path in (([], "/v1/jobs"), (["--set", "resorces.memory=2Gi"], "/v1/jobs?strict=true")):
         for detach in ([], ["-d"]):
             stub.requests.clear()
-            kjr_on("run", "ok", *detach, *args)
+            kjr_on("run", *detach, *args, "ok")
             assert stub.requests[0] == ("POST", path)
 
 

@@ -9,7 +9,7 @@ from tests.unit.cli.stub import LOG, Stub
 
 
 def test_a_run_outlives_its_log(stub: Stub) -> None:
-    with process(stub, "run", "hold", "-o", "json") as running:
+    with process(stub, "run", "-o", "json", "hold") as running:
         job_id = stub.wait_running()
         stub.end(job_id, state="succeeded", exit_code=0, finished_at="2026-01-01T00:00:09Z")
         out, err = running.communicate(timeout=20)

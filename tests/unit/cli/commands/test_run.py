@@ -28,7 +28,7 @@ def test_a_line_of_an_env_file_ends_with_a_line_feed_and_keeps_every_other_chara
     env_file = tmp_path / "env"
     text = "\ufeffFIRST=1\r\nLS=a\u2028B=b\n  PLAIN=x  \n\t# comment\n\x85=c\nVT=a\x0bC=d\nCR=a\rD=e\nLAST= y"
     env_file.write_bytes(text.encode())
-    assert kjr_on("run", "ok", "-d", "--env-file", str(env_file), "--", "x").code == 0
+    assert kjr_on("run", "-d", "--env-file", str(env_file), "ok", "--", "x").code == 0
     (spec,) = stub.specs.values()
     assert spec["env"] == {
         "FIRST": "1",
@@ -45,10 +45,10 @@ def test_run_passes_every_flag_on(kjr_on: Kjr, stub: Stub, tmp_path: Path) -> No
     env_file = tmp_path / "env"
     env_file.write_text("# comment\n\nFROM_FILE=a=b\nBOTH=file\n")
     result = kjr_on(
-        "run", "ok", "-d", "-e", "A=1", "-e", "BOTH=flag", "--env-file", str(env_file), "--secret", "TOK=s:k", "--secret",
+        "run", "-d", "-e", "A=1", "-e", "BOTH=flag", "--env-file", str(env_file), "--secret", "TOK=s:k", "--secret",
         "PLAIN=other", "--cpu", "500m", "--memory", "1Gi", "--gpu", "2", "-q", "etl", "--name", "n", "-l", "team=x",
         "--timeout", "1h30m", "--start-timeout", "90", "--queue-timeout", "2d", "--retries", "3", "--priority", "-5",
-        "--namespace", "ns", "--service-account", "sa", "--workdir", "/w", "--keep-entrypoint", "--", "x",
+        "--namespace", "ns", "--service-account", "sa", "--workdir", "/w", "--keep-entrypoint", "ok", "--", "x",
     )  # fmt: skip
     assert result.code == 0, result.err
     assert [*stub.specs.values()] == [
@@ -79,20 +79,50 @@ def test_run_passes_every_flag_on(kjr_on: Kjr, stub: Stub, tmp_path: Path) -> No
         (["-e", "NOVALUE"], "KEY=VALUE"),
         (["--secret", "TOK"], "ENV=NAME:KEY"),
         (["--env-file", "/does/not/exist"], "/does/not/exist"),
-        (["echo", "-n", "x"], "Put -- before CMD"),
     ],
 )
 def test_run_says_how_a_flag_is_written(kjr: Kjr, args: list[str], message: str) -> None:
-    result = kjr("run", "img", *args)
+    result = kjr("run", *args, "img")
     assert result.code == 125
     assert message in result.err
     assert result.out == b""
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ls", "-d", "/tmp"],
+        ["grep", "-e", "root=x", "/etc/passwd"],
+        ["head", "-q", "FILE"],
+        ["ls", "-l"],
+        ["ls", "--", "-l"],
+        ["tool", "--help", "--version"],
+        ["tool", "--memory"],
+        ["tool", "-o", "json", "--dry-run", "--token", "x"],
+    ],
+)
+@pytest.mark.parametrize("dashes", [[], ["--"]])
+def test_options_end_at_the_image(kjr_on: Kjr, command: list[str], dashes: list[str]) -> None:
+    result = kjr_on("run", "--dry-run", "-o", "json", "ok", *dashes, *command)
+    assert result.json == {"image": "ok", "command": command}
+
+
+def test_a_command_that_begins_with_a_dash_needs_two_before_it(kjr_on: Kjr, stub: Stub) -> None:
+    refused = kjr_on("run", "ok", "-d", "--", "echo")
+    assert (refused.code, stub.requests) == (125, [])
+    assert (
+        "-d follows IMAGE, so it belongs to the command of the container. Put options of kjr before IMAGE"
+        in refused.err
+    )
+    dry = ("run", "--dry-run", "-o", "json")
+    assert kjr_on(*dry, "ok", "--", "-x").json == {"image": "ok", "command": ["-x"]}
+    assert kjr_on(*dry, "--keep-entrypoint", "ok", "-x", "--", "y").json == {"image": "ok", "args": ["-x", "--", "y"]}
+
+
 def test_a_dry_run_submits_nothing(kjr_on: Kjr, stub: Stub) -> None:
-    result = kjr_on("run", "ok", "--dry-run", "-o", "json", "--", "x")
+    result = kjr_on("run", "--dry-run", "-o", "json", "ok", "--", "x")
     assert result.json == {"image": "ok", "command": ["x"]}
-    assert yaml.safe_load(kjr_on("run", "ok", "--dry-run").text) == {"image": "ok"}
+    assert yaml.safe_load(kjr_on("run", "--dry-run", "ok").text) == {"image": "ok"}
     assert stub.requests == []
 
 
@@ -110,16 +140,16 @@ def test_run_with_json_prints_the_object_whatever_the_end(
     kjr_on: Kjr, stub: Stub, steps: list[dict[str, object]]
 ) -> None:
     stub.scenarios["it"] = steps
-    result = kjr_on("run", "it", "-o", "json")
+    result = kjr_on("run", "-o", "json", "it")
     assert result.json["state"] == steps[-1]["state"]
     assert LOG.decode() in result.err
 
 
 def test_the_same_key_makes_one_job(kjr_on: Kjr, stub: Stub) -> None:
     for _ in range(2):
-        assert kjr_on("run", "ok", "--idempotency-key", "k").code == 0
+        assert kjr_on("run", "--idempotency-key", "k", "ok").code == 0
     assert len(stub.jobs) == 1
-    refused = kjr_on("run", "hold", "--idempotency-key", "k")
+    refused = kjr_on("run", "--idempotency-key", "k", "hold")
     assert refused.code == 125
     assert "the key belongs to another request (request r-1)" in refused.err
 
@@ -135,11 +165,11 @@ def test_a_run_that_loses_the_server_says_where_the_job_is(
     monkeypatch.setattr(invocation, "BUDGET_SECONDS", 0.0)
     monkeypatch.setattr(invocation, "OUTAGE_SECONDS", 0.0)
     stub.close_when_running = True
-    result = kjr_on("run", "hold", "-o", "json")
+    result = kjr_on("run", "-o", "json", "hold")
     (job_id,) = stub.jobs
     assert result.code == 125
     assert f"connection lost; job {job_id} may still be running: kjr wait {job_id}" in result.err
     assert result.json["id"] == job_id
-    again = kjr_on("run", "ok", "--idempotency-key", "the-key")
+    again = kjr_on("run", "--idempotency-key", "the-key", "ok")
     assert again.code == 125
     assert "to find out, run the same command again with --idempotency-key the-key" in again.err
