@@ -10,7 +10,7 @@ from kube_job_runner.bootstrap import lifetime, rules
 from kube_job_runner.bootstrap.adapter_kinds import cluster_kind, external_queue
 from kube_job_runner.bootstrap.components import all_components, named
 from kube_job_runner.bootstrap.doctor_checks import run_checks
-from kube_job_runner.bootstrap.running import OnReady, run, run_components, run_up
+from kube_job_runner.bootstrap.running import OnReady, Source, run, run_components, run_up
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.ports.checks import CheckResult
 from kube_job_runner.settings import Settings
@@ -28,8 +28,8 @@ def up(settings: Settings, *, on_ready: OnReady) -> int:
         ConfigurationError: the data directory is in use, or a setting or a failure rule is invalid.
     """
     rules.load(settings.process.failure_rules)  # a wrong rule stops the start before anything is opened
-    with database(settings) as url:
-        return run(settings, run_up(settings, url, on_ready))
+    with database(settings) as source:
+        return run(settings, run_up(settings, source, on_ready))
 
 
 def serve(settings: Settings, components: Sequence[str]) -> int:
@@ -53,8 +53,8 @@ def serve(settings: Settings, components: Sequence[str]) -> int:
     if settings.database.url is None and names != everything:
         raise ConfigurationError("KJR_DATABASE_URL: must be set when components run apart")
     rules.load(settings.process.failure_rules)
-    with database(settings) as url:
-        return run(settings, run_components(settings, url, chosen, on_ready=None))
+    with database(settings) as source:
+        return run(settings, run_components(settings, source, chosen, on_ready=None))
 
 
 def init_queue(settings: Settings) -> list[str] | None:
@@ -83,14 +83,14 @@ def check_queue(settings: Settings) -> tuple[list[str], ports.QueueCounts] | Non
 
 def migrate(settings: Settings) -> list[str]:
     """Bring the schema of the database up to this version; return the names of the applied migrations."""
-    with database(settings) as url:
-        return lifetime.run_to_end(postgres.migrate(url))
+    with database(settings) as source:
+        return lifetime.run_to_end(postgres.migrate(source.url))
 
 
 def grant_roles(settings: Settings) -> list[str]:
     """Create the roles of the components in a migrated database and grant their rights; return their names."""
-    with database(settings) as url:
-        return lifetime.run_to_end(postgres.roles.grant(url, prefix=settings.database.role_prefix))
+    with database(settings) as source:
+        return lifetime.run_to_end(postgres.roles.grant(source.url, prefix=settings.database.role_prefix))
 
 
 def roles_script(settings: Settings) -> str:
@@ -129,14 +129,14 @@ def doctor(settings: Settings, components: Sequence[str] = ()) -> list[CheckResu
 
 
 @contextlib.contextmanager
-def database(settings: Settings) -> Iterator[str]:
-    """Yield the URL of the database: the one that is set, or that of an embedded server, which runs meanwhile."""
+def database(settings: Settings) -> Iterator[Source]:
+    """Yield the database: the one that is set, or an embedded server, which runs meanwhile."""
     if settings.database.url is not None:
-        yield settings.database.url
+        yield Source(url=settings.database.url)
         return
     server = postgres.embedded.start(settings.process.data_dir)
     try:
-        yield server.url
+        yield Source(url=server.url, keeper=postgres.embedded.Keeper(server))
     finally:
         server.stop()
 
@@ -152,6 +152,6 @@ def _with_store(settings: Settings, call: Callable[[postgres.Postgres], Awaitabl
     url = settings.database.url or postgres.embedded.running_url(settings.process.data_dir)
     if url is not None:
         return lifetime.run_to_end(run(url))
-    with database(settings) as started_url:
-        lifetime.run_to_end(postgres.migrate(started_url))
-        return lifetime.run_to_end(run(started_url))
+    with database(settings) as source:
+        lifetime.run_to_end(postgres.migrate(source.url))
+        return lifetime.run_to_end(run(source.url))

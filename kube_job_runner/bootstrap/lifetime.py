@@ -8,11 +8,13 @@ import signal
 from collections.abc import Awaitable, Collection, Coroutine
 from typing import Any, TypeVar
 
-from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.domain.errors import ConfigurationError, Unrecoverable
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
 LAG_INTERVAL_SECONDS = 1.0
+_DRAIN_MARGIN_SECONDS = 5.0
+_LOST_DRAIN_SECONDS = 2.0
 _T = TypeVar("_T")
 
 
@@ -26,10 +28,11 @@ async def supervise(
     """Run the components until `stop`, or until one of them fails; return the exit code.
 
     A failed component ends the whole process, so that a person or a kubelet sees it. The `extra` work ends
-    after the last component: probes must answer while components drain.
+    after the last component: probes must answer while components drain. After an `Unrecoverable` nothing is drained.
 
     Raises:
         ConfigurationError: a component cannot run with these settings.
+        Unrecoverable: what the process works with is gone.
     """
     metrics.drain_limit_seconds.set(drain_seconds)
     helpers = [asyncio.create_task(work) for work in (*extra, _measure_lag(), _note_stop(stop))]
@@ -74,12 +77,14 @@ async def _until_the_end(
 ) -> int:
     stopped = asyncio.create_task(stop.wait())
     exit_code = 0
-    wrong: ConfigurationError | None = None
+    wrong: ConfigurationError | Unrecoverable | None = None
     await asyncio.wait({stopped, *tasks, *helpers}, return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():
         exit_code = 1
         stop.set()
-    _, pending = await asyncio.wait(tasks, timeout=drain_seconds + 5.0)
+        if any(_lost(task) for task in (*tasks, *helpers)):
+            drain_seconds = _LOST_DRAIN_SECONDS - _DRAIN_MARGIN_SECONDS
+    _, pending = await asyncio.wait(tasks, timeout=drain_seconds + _DRAIN_MARGIN_SECONDS)
     for task in pending:
         task.cancel()
     ended = {helper: "probes" for helper in helpers if helper.done()}  # for example because the port is in use
@@ -87,7 +92,7 @@ async def _until_the_end(
         with contextlib.suppress(asyncio.CancelledError):
             try:
                 await task
-            except ConfigurationError as error:
+            except (ConfigurationError, Unrecoverable) as error:
                 wrong = error
             except Exception as error:
                 exit_code = 1
@@ -96,6 +101,10 @@ async def _until_the_end(
     if wrong is not None:
         raise wrong
     return exit_code
+
+
+def _lost(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and isinstance(task.exception(), Unrecoverable)
 
 
 def spare_garbage_collection() -> None:

@@ -6,6 +6,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from kube_job_runner import __version__, ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.bootstrap import builders, lifetime
@@ -29,6 +31,14 @@ _RIGHTS_WAIT_SECONDS = 20.0  # a migration and its grants are two commits
 _UNLISTED = "it cannot be listed now; the log says why (action watch.retry)"
 _LOCAL_TOKEN_NAME = "local"  # noqa: S105 - a name, not a secret
 
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """The database of a process. `keeper` keeps an embedded server running; None: somebody else runs the server."""
+
+    url: str
+    keeper: postgres.embedded.Keeper | None = None
+
+
 OnReady = Callable[[str, str], None]
 
 
@@ -45,10 +55,10 @@ def run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:
     return lifetime.run_to_end(work)
 
 
-async def run_up(settings: Settings, url: str, on_ready: OnReady) -> int:
+async def run_up(settings: Settings, source: Source, on_ready: OnReady) -> int:
     """Migrate the database, then run everything on it; call `on_ready(url, token)` once requests are served."""
-    await postgres.migrate(url)
-    pg = await postgres.connect(url, pool_size=2)
+    await postgres.migrate(source.url)
+    pg = await postgres.connect(source.url, pool_size=2)
     try:
         token = ""
         if settings.web.auth == "token":
@@ -61,13 +71,18 @@ async def run_up(settings: Settings, url: str, on_ready: OnReady) -> int:
         auth.write_connection(settings.process.data_dir, web_url, token)
         on_ready(web_url, token)
 
-    return await run_components(settings, url, all_components(settings), on_ready=ready)
+    return await run_components(settings, source, all_components(settings), on_ready=ready)
 
 
 async def run_components(
-    settings: Settings, url: str, components: Sequence[Component], *, on_ready: Callable[[str], None] | None
+    settings: Settings, source: Source, components: Sequence[Component], *, on_ready: Callable[[str], None] | None
 ) -> int:
-    """Run these components until a signal, or until one of them fails; return the exit code."""
+    """Run these components until a signal, or until one of them fails; return the exit code.
+
+    Raises:
+        ConfigurationError: a component cannot run with these settings.
+        Unrecoverable: the embedded server cannot be kept.
+    """
     stop = asyncio.Event()
     lifetime.handle_signals(stop)
     metrics.build_info.labels(__version__).set(1)
@@ -75,12 +90,12 @@ async def run_components(
     serves = any(component.serves for component in components)
     if serves:
         auth.check_exposure(settings)
-        if await postgres.may_migrate(url):
-            await postgres.migrate(url)
-    async with _opened(settings, url, components, stop=stop, on_ready=on_ready) as parts:
+        if await postgres.may_migrate(source.url):
+            await postgres.migrate(source.url)
+    async with _opened(settings, source, components, stop=stop, on_ready=on_ready) as parts:
         tasks = {component.name: component.start(parts) for component in components}
         lifetime.spare_garbage_collection()
-        extra = []
+        extra = [] if source.keeper is None else [source.keeper.run()]
         if not serves and settings.process.metrics_port >= 0:
             extra.append(
                 probes.run(parts.readiness, host=settings.web.host, port=settings.process.metrics_port, stop=stop)
@@ -91,7 +106,7 @@ async def run_components(
 @contextlib.asynccontextmanager
 async def _opened(
     settings: Settings,
-    url: str,
+    source: Source,
     components: Sequence[Component],
     *,
     stop: asyncio.Event,
@@ -101,7 +116,7 @@ async def _opened(
     clock = SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         tracer_of = await stack.enter_async_context(tracing(components))
-        pg = await postgres.connect(url, pool_size=4 + 2 * len(components) + settings.batches.pipelines)
+        pg = await postgres.connect(source.url, pool_size=4 + 2 * len(components) + settings.batches.pipelines)
         stack.push_async_callback(pg.close)
         await _wait_for_schema(settings, pg, components, stop=stop)
         cluster: ports.Cluster | None = None
@@ -132,7 +147,7 @@ async def _opened(
             stop=stop,
             leaders=leaders,
             readiness=Readiness(
-                pg.health if sink is None else QueueHealth(pg.health, sink),
+                _health(source, pg, sink),
                 clock,
                 probes_of,
                 notes=lambda: _notes(leaders, cluster),
@@ -141,6 +156,13 @@ async def _opened(
             tracer_of=tracer_of,
             on_ready=on_ready,
         )
+
+
+def _health(source: Source, pg: postgres.Postgres, sink: ports.OpenQueue | None) -> ports.Health:
+    health: ports.Health = pg.health
+    if source.keeper is not None:
+        health = postgres.embedded.KeptHealth(health, source.keeper)
+    return health if sink is None else QueueHealth(health, sink)
 
 
 def _notes(leaders: Mapping[str, Leadership], cluster: ports.Cluster | None) -> dict[str, str]:

@@ -54,5 +54,9 @@ class DatabaseUnavailable(TemporaryError):
     """The database does not answer."""
 
 
+class Unrecoverable(KjrError):
+    """The process has lost what it cannot work without, and must end."""
+
+
 class ConfigurationError(KjrError):
     """The configuration is wrong."""

@@ -221,6 +221,12 @@ class Layout:
         self._short_sockets.write_text(str(short))
         return short
 
+    def renew_sockets(self, folder: Path) -> None:
+        """Remove the socket of a server that has ended, with its lock file. The folder stays, so the URL does too."""
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for left in folder.glob(f".s.PGSQL.{PORT}*"):
+            left.unlink(missing_ok=True)
+
     def rotate_log(self, max_bytes: int) -> None:
         """Rename the log if it is larger than `max_bytes`. One older log is kept."""
         with contextlib.suppress(FileNotFoundError):

@@ -27,6 +27,7 @@ START_SECONDS = 600.0  # recovery after a crash takes long; this is a limit for 
 LINGER_SECONDS = 30.0  # how long the backends of a killed server may take to notice it and end
 LINGER_PAUSE_SECONDS = 0.1
 
+_MAIN_THREAD = "the embedded PostgreSQL runs as long as the thread that starts it: use the main thread"
 _LINGERING = "pre-existing shared memory block"
 
 # Durability comes first: no setting here may lose a commit in exchange for speed.
@@ -47,9 +48,20 @@ _OPTIONS = {
 class EmbeddedServer:
     """A running embedded PostgreSQL."""
 
-    def __init__(self, layout: data_directory.Layout, process: subprocess.Popen[bytes], sockets: Path) -> None:
+    def __init__(
+        self,
+        layout: data_directory.Layout,
+        process: subprocess.Popen[bytes],
+        sockets: Path,
+        *,
+        found: binaries.Binaries,
+        identity: str,
+    ) -> None:
         self._layout = layout
         self._process = process
+        self._sockets = sockets
+        self._found = found
+        self._identity = identity
         self._stopping = threading.Lock()
         self.url = _url(sockets)
         """The URL for asyncpg, over the unix socket."""
@@ -61,6 +73,59 @@ class EmbeddedServer:
     @property
     def running(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it accepts connections, as its own pid file says."""
+        return self.running and self._layout.ready(self.pid)
+
+    @property
+    def has_data(self) -> bool:
+        """Whether its data folder is still there. A disk that cannot be read says nothing."""
+        try:
+            (self._layout.data / "PG_VERSION").stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
+
+    @property
+    def data(self) -> Path:
+        """Its data folder."""
+        return self._layout.data
+
+    @property
+    def socket(self) -> Path:
+        """The path of its socket."""
+        return self._sockets / f".s.PGSQL.{data_directory.PORT}"
+
+    def ending(self) -> str:
+        """Return how it ended, with its last words and where its log is."""
+        code = self._process.poll()
+        how = "runs" if code is None else f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        return f"{how}; its last words: {self._layout.log_tail()} (see {self._layout.log})"
+
+    def clear(self) -> None:
+        """Make the directory ready for `respawn`. It may take a minute, and may run in any thread.
+
+        Raises:
+            OSError: the directory cannot be written.
+        """
+        self._layout.stop_orphan()
+        self._layout.renew_sockets(self._sockets)
+
+    def respawn(self) -> None:
+        """Start it again on the same socket, after it has ended. It does not wait; see `ready`.
+
+        Call it from the main thread, like `start`. It never makes new data.
+
+        Raises:
+            OSError: the process cannot be started.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError(_MAIN_THREAD)
+        self._process = _spawn(self._layout, self._found, self._sockets, identity=self._identity)
 
     def stop(self, *, timeout_seconds: float = STOP_SECONDS) -> None:
         """Stop the server, and release the data directory. It may be called again.
@@ -84,7 +149,7 @@ def start(data_dir: Path, *, identity: str | None = None) -> EmbeddedServer:
         ConfigurationError: another process uses the directory, there is no PostgreSQL to run, or it did not start.
     """
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("the embedded PostgreSQL runs as long as the thread that starts it: use the main thread")
+        raise RuntimeError(_MAIN_THREAD)
     layout = data_directory.Layout(data_dir)
     layout.lock()
     try:
@@ -165,11 +230,25 @@ def _run(layout: data_directory.Layout, found: binaries.Binaries, *, identity: s
     sockets = layout.socket_folder()
     if identity == "setuid":
         os.chown(sockets, launcher.NOBODY, launcher.NOBODY)
+    process = _spawn(layout, found, sockets, identity=identity)
+    try:
+        _await_ready(layout, process, identity=identity)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+        raise
+    return EmbeddedServer(layout, process, sockets, found=found, identity=identity)
+
+
+def _spawn(
+    layout: data_directory.Layout, found: binaries.Binaries, sockets: Path, *, identity: str
+) -> subprocess.Popen[bytes]:
     options = [f"--{key}={value}" for key, value in (_OPTIONS | {"unix_socket_directories": str(sockets)}).items()]
     layout.rotate_log(LOG_MAX_BYTES)
     # A new session: Ctrl-C in a terminal must reach only us, and we then stop the server.
     with layout.log.open("ab") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             _command(identity, found.postgres, "-D", str(layout.data), *options),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -178,14 +257,6 @@ def _run(layout: data_directory.Layout, found: binaries.Binaries, *, identity: s
             cwd="/",
             env=_environment(),
         )
-    try:
-        _await_ready(layout, process, identity=identity)
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        process.wait()
-        raise
-    return EmbeddedServer(layout, process, sockets)
 
 
 def _environment() -> dict[str, str]:
