@@ -6,7 +6,7 @@ Of events only the newest are kept, by resource version: it grows with every cha
 wrote may go back. So this cut is a join too.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 
 import msgspec
@@ -15,6 +15,9 @@ from kube_job_runner.domain import names
 
 PODS_KEPT = 4  # of one attempt, which has more than one pod only after the loss of a node or a replacement
 EVENTS_KEPT = 12  # of one attempt, of its Job and its pods together
+
+SUSPEND_SLACK_SECONDS = 10.0
+"""How much older than the resume of its Job a new pod may be: the controller makes the pod, then writes the condition."""
 
 ContainerState = Literal["waiting", "running", "terminated", ""]
 
@@ -30,15 +33,42 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class JobFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What we read of a Kubernetes Job. `gone` means that the object is no longer in the API server."""
+    """What we read of a Kubernetes Job. `gone` means that the object is no longer in the API server.
+
+    `suspend` is `spec.suspend`, which the Job controller answers with the condition `Suspended`.
+    """
 
     uid: str
     resource_version: int = 0
     created_at: datetime | None = None
     started_at: datetime | None = None
     conditions: tuple[Condition, ...] = ()
+    suspend: bool = False
     deleting: bool = False
     gone: bool = False
+
+    @property
+    def suspended(self) -> bool:
+        """Whether the Job is held back: it has no pods, and none are made until somebody resumes it.
+
+        A Job that has ended is not, even if its condition stays.
+        """
+        if self.condition("Complete") or self.condition("Failed"):
+            return False
+        return self.suspend or self.condition("Suspended") is not None
+
+    @property
+    def suspended_at(self) -> datetime | None:
+        """When a Job that is suspended now was suspended, or None while its condition does not say so."""
+        condition = self.condition("Suspended")
+        return condition.at if condition is not None else None
+
+    @property
+    def resumed_at(self) -> datetime | None:
+        """When the Job was last resumed, or None. The controller also resets `status.startTime` then (job_controller.go)."""
+        if self.suspended:
+            return None
+        return next((c.at for c in self.conditions if c.type == "Suspended" and c.status == "False"), None)
 
     def condition(self, type_: str) -> Condition | None:
         """Return the condition of that type when its status is True."""
@@ -172,9 +202,33 @@ class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         return tuple(event for event in self.events if event.object_kind == "Pod" and event.object_uid in uids)
 
     @property
-    def pod(self) -> PodFacts | None:
-        """The newest pod. Its state counts as that of the attempt."""
+    def suspended(self) -> bool:
+        """Whether the cluster job exists and is suspended."""
+        return self.job is not None and self.job.suspended and not self.job.gone
+
+    @property
+    def current_pods(self) -> tuple[PodFacts, ...]:
+        """The pods that speak for the attempt, oldest first: without those that a suspension removed."""
+        job = self.job
+        if job is None or not (job.suspend or job.conditions):
+            return self.pods
+        if job.suspended:
+            return ()
+        resumed_at = job.resumed_at
+        if resumed_at is None:
+            return self.pods
+        return tuple(pod for pod in self.pods if not _removed_before(pod, resumed_at))
+
+    @property
+    def newest_pod(self) -> PodFacts | None:
+        """The newest pod, even if a suspension removed it. Its log is still to be read."""
         return self.pods[-1] if self.pods else None
+
+    @property
+    def pod(self) -> PodFacts | None:
+        """The newest pod that speaks for the attempt. Its state counts as that of the attempt."""
+        pods = self.current_pods
+        return pods[-1] if pods else None
 
     @property
     def main(self) -> ContainerFacts | None:
@@ -184,6 +238,15 @@ class AttemptFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     def gone(self) -> bool:
         """Whether the cluster job, and every pod that we know of, has left the cluster."""
         return self.job is not None and self.job.gone and all(pod.gone for pod in self.pods)
+
+
+def _removed_before(pod: PodFacts, resumed_at: datetime) -> bool:
+    """Return whether a pod was removed by a suspension that ended then. A pod that nobody removes is a new one."""
+    if not (pod.deleting or pod.gone):
+        return False
+    if pod.deletion_due_at is not None:
+        return pod.deletion_due_at - timedelta(seconds=pod.deletion_grace_seconds or 0) <= resumed_at
+    return pod.created_at is not None and pod.created_at < resumed_at - timedelta(seconds=SUSPEND_SLACK_SECONDS)
 
 
 def merge_job(known: JobFacts | None, seen: JobFacts) -> JobFacts:

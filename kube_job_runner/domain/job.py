@@ -64,11 +64,15 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Marks(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """When an attempt passed the steps that Kubernetes shows only while they last, by the cluster's clock."""
+    """When an attempt passed the steps that Kubernetes shows only while they last, by the cluster's clock.
+
+    `waited_seconds` is how long it waited for room in the cluster so far, without the wait that lasts now.
+    """
 
     scheduled_at: datetime | None = None
     pulling_at: datetime | None = None
     starting_at: datetime | None = None
+    waited_seconds: float = 0.0
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +115,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     `attempt` is the number of the newest attempt that exists or existed in the cluster, 0 before the first.
     `due_at` is when a queued job may be created. `next_check_at` is when `decide` wants to look again without a message.
     `admitted_at` is when this attempt was admitted; None while it waits. A job that ended keeps its last one.
+    `waiting_since` is since when its cluster job waits for room or is suspended; None when it does not.
     `rerun_of` is the job that this one runs again. `traceparent` is the trace that it belongs to; None without one.
     """
 
@@ -128,6 +133,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     due_at: datetime
     admitted_at: datetime | None = None
+    waiting_since: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     next_check_at: datetime | None = None
@@ -150,7 +156,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def queue_deadline(self) -> datetime:
-        """Until when a queued job may wait for its next attempt."""
+        """Until when a job may wait for its next attempt: in the queue, and for room in the cluster."""
         return max(self.created_at, self.due_at) + timedelta(seconds=self.policy.timeouts.queue_seconds)
 
     def start_deadline(self, created_at: datetime) -> datetime:

@@ -155,7 +155,7 @@ class AttemptLog:
             await asyncio.gather(*tasks.values(), return_exceptions=True)
 
     def _names(self) -> list[str]:
-        return containers.to_read(self.work.facts.pod, ended=self.work.ended)
+        return containers.to_read(self.work.facts.newest_pod, ended=self.work.ended)
 
     def _reader(self, name: str) -> ContainerReader:
         stream = LogStream(self.work, name, cluster=self._cluster, store=self._store, max_bytes=self._max_bytes)

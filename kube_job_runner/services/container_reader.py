@@ -90,7 +90,7 @@ class ContainerReader:
         await self._stream.restore()
         while True:
             work = self._in_hand.work
-            over = work.ended or containers.has_ended(work.facts.pod, self._stream.container)
+            over = work.ended or containers.has_ended(work.facts.newest_pod, self._stream.container)
             had_bytes = self._stream.read_bytes
             lost = None
             try:
@@ -137,7 +137,7 @@ class ContainerReader:
         await self._flush()  # only stored lines are recognised when they come again
         if not work.pod_name:
             raise NotFound("its pod was never seen")
-        started_at = containers.started_at(work.facts.pod, self._stream.container)
+        started_at = containers.started_at(work.facts.newest_pod, self._stream.container)
         if over:
             async with self._slots:
                 return await self._stream.read(work.pod_name, follow=False, now=work.now, started_at=started_at)
@@ -152,7 +152,7 @@ class ContainerReader:
                 await asyncio.wait({reading, changed}, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
                 work = self._in_hand.work
-                if work.ended and not containers.has_run(work.facts.pod, self._stream.container):
+                if work.ended and not containers.has_run(work.facts.newest_pod, self._stream.container):
                     return True
             return await reading
         finally:
@@ -176,7 +176,7 @@ class ContainerReader:
 def _why_missing(work: LogWork) -> str:
     if work.lost_reason:
         return work.lost_reason
-    pod = work.facts.pod
+    pod = work.facts.newest_pod
     if pod is not None and pod.gone:
         return "the pod had left the cluster before its log was read"
     return "the log was not there when it was read"

@@ -96,7 +96,7 @@ class LogService:
         """Raise `LogUnavailable` if nothing is stored of the container, and nothing will be."""
         if any(one.container == request.container for one in stored):
             return
-        pod = found.facts.pod if found is not None else None
+        pod = found.facts.newest_pod if found is not None else None
         known = [container.name for container in pod.containers] if pod is not None else []
         if request.container not in (*known, names.MAIN_CONTAINER):
             there = ", ".join(known) or names.MAIN_CONTAINER

@@ -67,11 +67,11 @@ def test_an_image_that_cannot_be_pulled_fails_in_seconds(kube_cluster: Cluster, 
     assert_nothing_left(kube_cluster, product, job_id)
 
 
-def test_a_job_that_fits_no_node_waits_and_fails_by_its_start_timeout(kube_cluster: Cluster, product: Product) -> None:
-    job_id = product.submit(resources={"cpu": "100000"}, timeouts={"start_seconds": 4})
+def test_a_job_that_fits_no_node_waits_and_fails_by_its_queue_timeout(kube_cluster: Cluster, product: Product) -> None:
+    job_id = product.submit(resources={"cpu": "100000"}, timeouts={"queue_seconds": 6, "start_seconds": 2})
     job = product.wait_for(job_id, "starting")
     job = product.wait_for(job_id)
-    assert (job["state"], job["reason"]) == ("failed", "StartTimeout")
+    assert (job["state"], job["reason"]) == ("failed", "QueueTimeout")
     assert "Insufficient cpu" in job["explanation"]
     assert_nothing_left(kube_cluster, product, job_id)
 

@@ -555,9 +555,9 @@ ROWS = (
     ),
     Row(
         name="no room",
-        spec={"resources": {"cpu": "100000"}, "timeouts": {"start_seconds": START_SECONDS}},
+        spec={"resources": {"cpu": "100000"}, "timeouts": {"queue_seconds": START_SECONDS, "start_seconds": 1}},
         signal=None,
-        reason="StartTimeout",
+        reason="QueueTimeout",
         cause="permanent",
         rule="no-room",
         says=(f"{START_SECONDS} s", "No node has room", "Insufficient cpu"),

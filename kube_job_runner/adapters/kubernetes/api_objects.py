@@ -98,8 +98,15 @@ class PodSpec(msgspec.Struct, rename="camel"):
     init_containers: list[InitContainer] | None = None
 
 
+class JobSpec(msgspec.Struct, gc=False):
+    """JobSpec (batch/v1): whether it is suspended."""
+
+    suspend: bool | None = None
+
+
 class Job(msgspec.Struct):
     metadata: Metadata = msgspec.field(default_factory=Metadata)
+    spec: JobSpec | None = None
     status: JobStatus | None = None
 
 

@@ -65,13 +65,15 @@ def _container(status: api_objects.ContainerStatus, *, init: bool, sidecar: bool
 
 def job_facts(job: api_objects.Job | api_objects.Bare, *, gone: bool = False) -> JobFacts:
     meta = job.metadata
-    status = (job.status if isinstance(job, api_objects.Job) else None) or api_objects.JobStatus()
+    whole = job if isinstance(job, api_objects.Job) else api_objects.Job()
+    status = whole.status or api_objects.JobStatus()
     return JobFacts(
         uid=meta.uid or "",
         resource_version=_number(meta.resource_version),
         created_at=meta.creation_timestamp,
         started_at=status.start_time,
         conditions=conditions(status.conditions),
+        suspend=whole.spec is not None and whole.spec.suspend is True,
         deleting=meta.deletion_timestamp is not None,
         gone=gone,
     )

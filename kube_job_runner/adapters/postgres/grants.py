@@ -123,7 +123,7 @@ _PROCESSOR = Role(
             select=ALL,
             update=(
                 *("state", "version", "attempt", "due_at", "admitted_at", "started_at", "finished_at", "next_check_at"),
-                *("reason", "explanation", "exit_code"),
+                *("reason", "explanation", "exit_code", "waiting_since"),
             ),
             why="the state of a job, never the request of a user",
         ),

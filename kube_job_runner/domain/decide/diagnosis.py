@@ -25,7 +25,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 def started_at(facts: AttemptFacts) -> datetime | None:
     """Return when the main container started (the node's clock), or None when it has not."""
-    for pod in facts.pods:
+    for pod in facts.current_pods:
         main = pod.main
         if main is not None and main.state in ("running", "terminated") and main.started_at is not None:
             if main.reason in ("StartError", "ContainerStatusUnknown"):
@@ -34,9 +34,15 @@ def started_at(facts: AttemptFacts) -> datetime | None:
     return None
 
 
+def started_again(facts: AttemptFacts, known: datetime) -> bool:
+    """Return whether the main container started anew after a suspension; `known` is the start before it."""
+    resumed_at = facts.job.resumed_at if facts.job is not None else None
+    return resumed_at is not None and known < resumed_at and (started_at(facts) or resumed_at) > known
+
+
 def has_started(facts: AttemptFacts) -> bool:
     """Return whether the main container has ever run."""
-    for pod in facts.pods:
+    for pod in facts.current_pods:
         main = pod.main
         if main is not None and (main.state == "running" or main.restarts > 0):
             return True

@@ -13,12 +13,19 @@ from kube_job_runner.domain.states import State
 
 
 def with_start(builder: DecisionBuilder, attempt: Attempt) -> Attempt:
-    """Return the attempt with its start time, if it has started. The job keeps the time of its first start."""
-    if attempt.started_at is not None or not diagnosis.has_started(attempt.facts):
+    """Return the attempt with its start time, if it has started. The job keeps the time of its first start.
+
+    An attempt that was suspended starts again when it is resumed, as `activeDeadlineSeconds` of a Job counts again then.
+    """
+    if not diagnosis.has_started(attempt.facts):
+        return attempt
+    if attempt.started_at is not None and not diagnosis.started_again(attempt.facts, attempt.started_at):
         return attempt
     seen = diagnosis.started_at(attempt.facts) or builder.now
     # The node's clock may be wrong: a start cannot lie before the create or after now.
     start = min(max(seen, attempt.created_at or seen), builder.now)
+    if attempt.unhealthy_reason:
+        builder.update_job(explanation="")  # what it waited for
     attempt = msgspec.structs.replace(attempt, started_at=start, unhealthy_reason="", unhealthy_since=None)
     builder.put_attempt(attempt)
     builder.update_job(started_at=builder.job.started_at or start)
@@ -61,7 +68,7 @@ def end(builder: DecisionBuilder, verdict: Verdict) -> None:
 
 def _move(builder: DecisionBuilder, to_state: State, verdict: Verdict, *, explanation: str) -> None:
     """Take a step because of a verdict. The job's row and the transition say why."""
-    builder.update_job(reason=verdict.reason, explanation=explanation)
+    builder.update_job(reason=verdict.reason, explanation=explanation, waiting_since=None)
     builder.move(
         to_state,
         attempt=builder.job.attempt,

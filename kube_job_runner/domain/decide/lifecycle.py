@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from kube_job_runner.domain.decide import cleanup, diagnosis, endings, obstacles, retries
+from kube_job_runner.domain.decide import cleanup, diagnosis, endings, obstacles, retries, waiting
 from kube_job_runner.domain.decide.decision import Create, Decision, DecisionBuilder, Find
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.failures import ends
@@ -89,7 +89,10 @@ def _decide_live(builder: DecisionBuilder) -> None:
         if not _finishing(builder, attempt, decided_at=builder.job.cancel.at):
             endings.stop(builder, attempt, endings.cancelled(builder.job))
         return
-    if diagnosis.has_started(attempt.facts):
+    held = obstacles.hold(attempt.facts)
+    if held is not None:
+        _decide_held(builder, attempt, held)
+    elif diagnosis.has_started(attempt.facts):
         _decide_running(builder, attempt)
     else:
         _decide_starting(builder, attempt)
@@ -141,7 +144,7 @@ def _await_evidence(builder: DecisionBuilder, attempt: Attempt, ending: diagnosi
 
 
 def _decide_running(builder: DecisionBuilder, attempt: Attempt) -> None:
-    attempt = endings.with_start(builder, attempt)
+    attempt = endings.with_start(builder, waiting.end(builder, attempt))
     if builder.job.state is State.STARTING:
         builder.move(State.RUNNING, attempt=attempt.number, reason="Started")
     deadline = builder.job.run_deadline(attempt.started_at or builder.now)
@@ -191,6 +194,11 @@ def _decide_starting(builder: DecisionBuilder, attempt: Attempt) -> None:
     rules, now = builder.rules, builder.now
     found = obstacles.obstacle(attempt.facts, now=now, table=rules.table)
     attempt = _note_health(builder, attempt, found)
+    if found is not None and found.finding.rule.for_room:
+        waiting.begin(builder)
+        _wait_in_line(builder, attempt, rule=found.finding.rule.name)
+        return
+    attempt = waiting.end(builder, attempt)
     if found is not None:
         if found.until is not None:
             builder.look_again(found.until)
@@ -203,11 +211,38 @@ def _decide_starting(builder: DecisionBuilder, attempt: Attempt) -> None:
                 _give_up(builder, attempt, diagnosis.verdict_of(found.finding))
                 return
             builder.look_again(until)
-    deadline = builder.job.start_deadline(attempt.created_at or now)
+    deadline = waiting.start_deadline(builder.job, attempt, now)
     if now < deadline:
         builder.look_again(deadline)
     elif not builder.looks_first(attempt, due_at=deadline):
         _give_up(builder, attempt, _start_timeout(builder, attempt, found))
+
+
+def _decide_held(builder: DecisionBuilder, attempt: Attempt, held: obstacles.Hold) -> None:
+    """Decide about an attempt that a queue of the cluster, or a person, holds back. It goes on when they let it."""
+    waiting.begin(builder, since=held.since)
+    marks = attempt.marks
+    if held.restarts:
+        marks = msgspec.structs.replace(marks, waited_seconds=0.0)  # the start clock begins at the resume
+    if attempt.unhealthy_reason != held.kind or attempt.marks != marks:
+        attempt = msgspec.structs.replace(attempt, unhealthy_reason=held.kind, unhealthy_since=builder.now, marks=marks)
+        builder.put_attempt(attempt)
+        builder.update_job(reason="", explanation=held.explanation)
+    _wait_in_line(builder, attempt)
+
+
+def _wait_in_line(builder: DecisionBuilder, attempt: Attempt, *, rule: str = "") -> None:
+    """Let an attempt wait for room, or for its resume, until its queue timeout."""
+    deadline = waiting.deadline(builder.job, attempt)
+    if builder.now < deadline:
+        builder.look_again(deadline)
+        return
+    if builder.looks_first(attempt, due_at=deadline):
+        return
+    waited_for = obstacles.waiting_for(attempt.facts, now=builder.now, table=builder.rules.table)
+    seconds = builder.job.policy.timeouts.queue_seconds
+    verdict = ends.QUEUE_TIMEOUT.verdict(seconds=seconds, last_try=waited_for)
+    _give_up(builder, attempt, msgspec.structs.replace(verdict, cause="permanent", rule=rule))
 
 
 def _start_timeout(builder: DecisionBuilder, attempt: Attempt, found: obstacles.Obstacle | None) -> Verdict:

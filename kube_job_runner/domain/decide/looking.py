@@ -46,7 +46,10 @@ def _seen(attempt: Attempt, sight: Sight) -> Attempt:
 
 
 def _words(job: Job, attempt: Attempt, *, now: datetime, rules: Rules) -> str:
-    """Return the explanation that `UNASKED` replaced: what the attempt waits for, if its program has not started."""
+    """Return the explanation that `UNASKED` replaced: what the attempt waits for, if its program does not run."""
+    held = obstacles.hold(attempt.facts)
+    if held is not None:
+        return held.explanation
     if job.state is not State.STARTING:
         return ""
     found = obstacles.obstacle(attempt.facts, now=now, table=rules.table)

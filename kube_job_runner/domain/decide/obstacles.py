@@ -6,6 +6,7 @@ where no status can.
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Literal
 
 import msgspec
 
@@ -27,11 +28,23 @@ class Obstacle(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds an attempt back on purpose, and since when.
+
+    `restarts` says that it begins anew afterwards.
+    """
+
+    kind: Literal["suspended", "gated"]
+    explanation: str
+    since: datetime | None = None
+    restarts: bool = False
+
+
 def obstacle(facts: AttemptFacts, *, now: datetime, table: Table = failures.TABLE) -> Obstacle | None:
     """Return the known fault that keeps the newest pod from starting, or None when it waits for a normal reason."""
     pod = facts.pod
     if pod is None:
-        return _from_events(facts.job_events, now=now, table=table)
+        return _from_events(facts.job_events, now=now, table=table, no_pod=True)
     if pod.ended or pod.deleting:
         return None
     found = _worst(_waiting(pod, table)) or _worst(_unscheduled(pod, table))
@@ -45,6 +58,9 @@ def obstacle(facts: AttemptFacts, *, now: datetime, table: Table = failures.TABL
 
 def waiting_for(facts: AttemptFacts, *, now: datetime, table: Table = failures.TABLE) -> str:
     """Return, in words, what an attempt that has not started is waiting for."""
+    held = hold(facts)
+    if held is not None:
+        return held.explanation
     found = obstacle(facts, now=now, table=table)
     if found is not None:
         return found.finding.explanation
@@ -58,6 +74,30 @@ def waiting_for(facts: AttemptFacts, *, now: datetime, table: Table = failures.T
         if container.state == "waiting" and container.reason:
             return f"container {container.name}: {container.reason} {container.message}".strip()
     return f"the pod is {pod.phase or 'pending'} on node {pod.node or '(none)'}"
+
+
+def hold(facts: AttemptFacts) -> Hold | None:
+    """Return what holds back a cluster job that is suspended, or a pod with a scheduling gate; None when it is free."""
+    job, pod = facts.job, facts.pod
+    if job is not None and facts.suspended:
+        since = f" since {job.suspended_at:%Y-%m-%d %H:%M:%S} UTC" if job.suspended_at is not None else ""
+        return Hold(
+            kind="suspended",
+            since=job.suspended_at,
+            restarts=True,
+            explanation=f"Its Kubernetes Job is suspended{since}, by a queue such as Kueue or by a person. It goes on when the"
+            " Job is resumed: Kueue does that when its queue has room; otherwise whoever suspended it must set spec.suspend to"
+            " false. Meanwhile neither the start timeout nor the run timeout counts.",
+        )
+    scheduled = pod.find_condition("PodScheduled") if pod is not None and not pod.ended else None
+    if scheduled is not None and scheduled.status == "False" and scheduled.reason == "SchedulingGated":
+        return Hold(
+            kind="gated",
+            since=scheduled.at,
+            explanation=f"A scheduling gate holds its pod back: {scheduled.message or 'no message'}. It goes on when the gate is"
+            " removed: a queue such as Kueue does that when it has room. Meanwhile the start timeout does not count.",
+        )
+    return None
 
 
 def unknown_signal(pod: PodFacts, table: Table = failures.TABLE) -> str:
@@ -92,16 +132,23 @@ def _worst(found: Iterator[Finding]) -> Finding | None:
     return max(found, key=lambda finding: failures.severity(finding.verdict), default=None)
 
 
-def _from_events(events: tuple[EventFacts, ...], *, now: datetime, table: Table) -> Obstacle | None:
-    """Return the obstacle of the newest Warning that still counts and that the table knows."""
+def _from_events(
+    events: tuple[EventFacts, ...], *, now: datetime, table: Table, no_pod: bool = False
+) -> Obstacle | None:
+    """Return the obstacle of the newest Warning that still counts and that the table knows.
+
+    A Job that has no pod for lack of room has none until there is room. So that Warning counts until there is a pod, or another
+    Warning. The controller repeats it less and less often.
+    """
     for event in reversed(events):
         seen_at = event.last_at or event.first_at
         if event.type != "Warning" or seen_at is None:
             continue
         until = seen_at + timedelta(seconds=EVENT_FRESH_SECONDS)
-        if until <= now:
+        fresh = now < until
+        if not fresh and not no_pod:
             continue
         found = classify(table, "event", event.reason, event.message)
-        if found is not None:
-            return Obstacle(finding=found, until=until)
+        if found is not None and (fresh or found.rule.for_room):
+            return Obstacle(finding=found, until=None if found.rule.for_room and no_pod else until)
     return None

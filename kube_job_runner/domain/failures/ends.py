@@ -60,7 +60,7 @@ START_TIMEOUT = End(
 )
 QUEUE_TIMEOUT = End(
     category="queue_timeout",
-    explanation="The job waited for {seconds} s and was not created. {last_try}",
+    explanation="The job waited for {seconds} s and did not start. {last_try}",
     remedy="Make room for it, or give it more time (timeouts.queue_seconds).",
 )
 # Not the program's fault, and perhaps a person's will: the user's own attempts decide whether it runs again.

@@ -22,6 +22,9 @@ Grace = Literal["", "image", "config", "registry", "runtime", "infrastructure", 
 GRACES_SECONDS: Mapping[str, float] = {"": 0.0, **msgspec.structs.asdict(Graces())}
 """How long a signal of each class may last, by default."""
 
+_ROOM = frozenset({"quota_exceeded", "unschedulable_capacity"})
+"""Categories of what a job waits for while others use it: a quota, or the nodes."""
+
 WHERES: tuple[Where, ...] = get_args(Where)
 VERDICTS: tuple[Action, ...] = get_args(Action)
 MATCHED_MAX_CHARACTERS = 8192
@@ -73,6 +76,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     def cause(self) -> Cause:
         """Whose failure the signal is, and so which budget of retries pays for it."""
         return _CAUSES[self.verdict]
+
+    @property
+    def for_room(self) -> bool:
+        """Whether the job waits for room that others take now. Such waiting is queueing, and no fault of its start."""
+        return self.verdict == "wait" and self.category in _ROOM
 
     def fits(self, reason: str, message: str, exit_code: int | None = None) -> bool:
         """Return whether the rule covers a signal of its place."""

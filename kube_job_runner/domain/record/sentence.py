@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from kube_job_runner.domain.decide import waiting
 from kube_job_runner.domain.failures import ends
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.record.timeline import Phase
@@ -55,6 +56,9 @@ def _starting(attempt: Attempt | None, phases: Sequence[Phase]) -> str:
 
 def _running(job: Job, attempt: Attempt | None, phases: Sequence[Phase]) -> str:
     phase = phases[-1]
+    if attempt is not None and waiting.starts_again(attempt) and job.cancel is None:
+        until = f"It fails unless it starts again by {moment(phase.deadline)}." if phase.deadline else ""
+        return _joined("Does not run now:", phase.reason, until)
     if phase.name == "finishing":
         return f"The program has ended{_place(attempt)}; its outcome is about to be recorded."
     since = moment(phase.started_at)

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from kube_job_runner.domain import failures
-from kube_job_runner.domain.decide import diagnosis, obstacles
+from kube_job_runner.domain.decide import diagnosis, obstacles, waiting
 from kube_job_runner.domain.failures import Table
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.states import State
@@ -80,7 +80,7 @@ def _of_attempt(job: Job, attempt: Attempt, *, queued_at: datetime, now: datetim
             name=name,
             started_at=started_at,
             ended_at=ended_at,
-            deadline=_deadline(job, attempt, name) if lasting else None,
+            deadline=_deadline(job, attempt, name, now) if lasting else None,
             reason=_reason(job, attempt, name, now=now, table=table) if last else "",
         )
 
@@ -110,12 +110,14 @@ def _main_ended_at(attempt: Attempt) -> datetime | None:
     return diagnosis.finished_at(attempt.facts)
 
 
-def _deadline(job: Job, attempt: Attempt, name: Name) -> datetime | None:
-    if job.state is State.STOPPING or attempt.created_at is None or name == "finishing":
+def _deadline(job: Job, attempt: Attempt, name: Name, now: datetime) -> datetime | None:
+    if job.state is State.STOPPING or attempt.created_at is None:
         return None
-    if name == "running":
-        return job.run_deadline(attempt.started_at or attempt.created_at)
-    return job.start_deadline(attempt.created_at)
+    if job.waiting_since is not None:
+        return waiting.deadline(job, attempt)
+    if waiting.starts_again(attempt) or name not in ("running", "finishing"):
+        return waiting.start_deadline(job, attempt, now)
+    return None if name == "finishing" else job.run_deadline(attempt.started_at or attempt.created_at)
 
 
 def _reason(job: Job, attempt: Attempt, name: Name, *, now: datetime, table: Table) -> str:
@@ -124,6 +126,6 @@ def _reason(job: Job, attempt: Attempt, name: Name, *, now: datetime, table: Tab
         stopping = job.attempt == attempt.number and job.state is State.STOPPING
         text = verdict.explanation or verdict.reason
         return f"stopping: {text}" if stopping else text
-    if name in ("running", "finishing"):
+    if name in ("running", "finishing") and not waiting.starts_again(attempt):
         return ""
     return obstacles.waiting_for(attempt.facts, now=now, table=table)

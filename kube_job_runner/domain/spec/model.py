@@ -56,7 +56,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     queue_seconds: Annotated[
         int,
         about(
-            "From the time at which an attempt is due until it is created. Then it fails (`QueueTimeout`).",
+            "From the time at which an attempt is due until it is created and has room in the cluster. Then it fails"
+            " (`QueueTimeout`).",
             3600,
             ge=1,
             le=30 * _DAY_SECONDS,
@@ -65,7 +66,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     start_seconds: Annotated[
         int,
         about(
-            "From the creation of an attempt until its container runs. Then it fails (`StartTimeout`).",
+            "From the creation of an attempt until its container runs, without the time that it waits for room in the cluster"
+            " or is suspended. Then it fails (`StartTimeout`).",
             600,
             ge=1,
             le=7 * _DAY_SECONDS,

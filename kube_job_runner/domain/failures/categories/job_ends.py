@@ -44,16 +44,18 @@ CATEGORIES = (
     _cluster(
         "start_timeout",
         "The job did not start in time",
-        "The cluster job existed for the whole start timeout, and its command never ran. "
+        "The cluster job existed for the whole start timeout, and its command never ran. Time without room in the cluster "
+        "does not count. "
         "The explanation says what it waited for.",
         "Fix what it waited for, or raise `timeouts.start_seconds`.",
     ),
     _platform(
         "queue_timeout",
-        "The job waited too long to be created",
-        "For the whole queue timeout no slot was free, or the cluster did not accept the job.",
-        "Raise `timeouts.queue_seconds` or KJR_MAX_IN_FLIGHT.",
-        "The explanation says how the last try failed.",
+        "The job waited too long for its turn or for room",
+        "For the whole queue timeout no slot was free, the cluster did not accept the job or had no room for it, or its "
+        "Kubernetes Job was suspended.",
+        "The explanation says what it waited for.",
+        "Raise `timeouts.queue_seconds` or KJR_MAX_IN_FLIGHT, or have the quota of the namespace or the cluster made larger.",
         settings="KJR_MAX_IN_FLIGHT",
     ),
     _cluster(

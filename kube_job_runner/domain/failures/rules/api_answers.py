@@ -73,7 +73,8 @@ RULES: tuple[Rule, ...] = (
         "quota-full",
         r"exceeded quota|status unknown for quota|quota.{0,60}exceeded|exceeds quota",
         wait("quota_exceeded"),
-        "The quota of the namespace is used up: {message}. The job waits until other jobs have ended.",
+        "The quota of the namespace is used up: {message}. The job waits until others of the namespace have ended. "
+        "Whoever administers the namespace can raise the quota.",
         "apiserver plugin/resourcequota/controller.go",
         refusal=refusals.QUOTA_EXCEEDED,
     ),

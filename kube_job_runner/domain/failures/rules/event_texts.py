@@ -100,7 +100,8 @@ RULES: tuple[Rule, ...] = (
         r"scale-up:?\s*$|max (node group|cluster|total|pool)|limit (reached|exceeded)|backoff|not ready for scale-?up|"
         r"being (upgraded|scaled)|quota|out of resources|stockout",
         wait("unschedulable_capacity"),
-        "The cluster has reached its maximum size: {message}. The job starts when there is room.",
+        "The cluster has reached its maximum size: {message}. The job starts when there is room. "
+        "Whoever operates the cluster can raise that size.",
         "cluster-autoscaler skipped reasons",
         reasons="NotTriggerScaleUp",
     ),

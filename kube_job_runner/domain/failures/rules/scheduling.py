@@ -48,7 +48,8 @@ RULES: tuple[Rule, ...] = (
         "machines-limited",
         r"exceed\w* limits for (nodepool|provisioner)|limits? (reached|exceeded) for (nodepool|provisioner)",
         wait("unschedulable_capacity"),
-        "The cluster has reached its maximum size: {message}. The job starts when there is room.",
+        "The cluster has reached its maximum size: {message}. The job starts when there is room. "
+        "Whoever operates the cluster can raise that size.",
         "Karpenter scheduling errors",
     ),
     _unschedulable(
@@ -68,7 +69,8 @@ RULES: tuple[Rule, ...] = (
         r"0/0 nodes|not enough (room|resources|slots|cpus?|memory|gpus?)|no free (slot|gpu|device)|"
         r"\bgang\b|pod ?group|minAvailable|queue .{0,80}(overused|quota|insufficient))",
         wait("unschedulable_capacity"),
-        "No node has room for the job now: {message}. The job starts when there is room. Nothing needs to be done.",
+        "No node has room for the job now: {message}. The job starts when there is room. "
+        "If no node of the cluster is large enough for it, ask for less, or have a larger node added.",
     ),
     _unschedulable(
         "volume-unbindable",
@@ -83,7 +85,8 @@ RULES: tuple[Rule, ...] = (
         r"(not-ready|unreachable|unschedulable|network-unavailable|memory-pressure|disk-pressure|pid-pressure)[^}]*\}"
         r"(, that the pod didn't tolerate)?)[,.] ?)+(no new claims.*|still not schedulable.*|$|preemption)",
         wait("unschedulable_capacity"),
-        "All nodes are closed or not ready: {message}. The job starts when a node comes back.",
+        "All nodes are closed or not ready: {message}. The job starts when a node comes back. "
+        "Whoever operates the cluster can open or repair them.",
         "scheduler nodeunschedulable and tainttoleration plugins",
     ),
     _unschedulable(

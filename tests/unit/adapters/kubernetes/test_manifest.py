@@ -121,7 +121,7 @@ def test_the_installation_is_a_label_of_the_job_and_of_its_pod() -> None:
 
 
 def test_the_backstop_lies_beyond_every_deadline_of_ours() -> None:
-    assert _rendered(FULL)["spec"]["activeDeadlineSeconds"] == 60 + 120 + 5 + 600
+    assert _rendered(FULL)["spec"]["activeDeadlineSeconds"] == 86_400 + 60 + 120 + 5 + 600
 
 
 def test_our_labels_win_over_the_users() -> None:

@@ -545,13 +545,11 @@ class TestStarting:
         assert decision.job.state is State.STOPPING
 
     def test_the_start_timeout_says_what_the_job_was_waiting_for(self) -> None:
-        pending = Condition(
-            type="PodScheduled", status="False", reason="Unschedulable", message="0/20 nodes: 20 Insufficient cpu."
-        )
-        attempt = with_facts(make_attempt(), pod_facts(conditions=(pending,), node=""))
+        pulling = waiting("ContainerCreating", "pulling registry.example.com/large:1")
+        attempt = with_facts(make_attempt(), pod_facts(pulling))
         decision = decide(make_job(State.STARTING, timeouts=Timeouts(start_seconds=5)), attempt, now=after(5))
         assert (decision.job.state, decision.job.reason) == (State.FAILED, "StartTimeout")
-        assert "Insufficient cpu" in decision.job.explanation
+        assert "pulling registry.example.com/large:1" in decision.job.explanation
         assert [type(o.message) for o in decision.messages] == [Delete]
 
     def test_a_running_container_makes_the_job_run_and_sets_its_deadline(self) -> None:

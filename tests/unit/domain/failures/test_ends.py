@@ -46,9 +46,7 @@ def test_texts_of_others_are_never_taken_for_places() -> None:
 
 
 def test_a_place_that_is_empty_leaves_no_space_at_the_end() -> None:
-    assert (
-        ends.QUEUE_TIMEOUT.verdict(seconds=5, last_try="").explanation == "The job waited for 5 s and was not created."
-    )
+    assert ends.QUEUE_TIMEOUT.verdict(seconds=5, last_try="").explanation == "The job waited for 5 s and did not start."
 
 
 def test_a_refused_job_has_the_reason_of_the_answer() -> None:
