@@ -1,4 +1,4 @@
-"""Finds the job that a user names: by id, by the first characters of an id, by name (its newest job), or by `@last`."""
+"""Finds the job that a user names: by id, by the first or last characters of an id, by name (its newest job), or by `@last`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ _SCAN_MAX = 5000
 _NAME_MAX = 63
 _FULL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PREFIX = re.compile(r"[0-9a-f]{6,8}(-[0-9a-f-]*)?")
+_END = re.compile(r"([0-9a-f-]*-)?[0-9a-f]{6,12}")
 _EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 _CLOCK_SLACK = timedelta(minutes=10)
 
@@ -58,7 +59,8 @@ def resolve(client: Client, reference: str) -> Job:
     """Return the job that a reference names.
 
     Raises:
-        CommandFailed: no job fits, or several ids begin with these characters.
+        CommandFailed: no job fits, or several ids begin or end with these characters. Of the ends, only those of the newest
+            5,000 jobs are known.
         NotFound: there is no job with this id.
     """
     text = reference.strip()
@@ -72,12 +74,21 @@ def resolve(client: Client, reference: str) -> Job:
         if len(found) == 1:
             return found[0]
         if found:
-            ids = "\n".join(f"  {job.id}  {job.name}" for job in found[:5])
-            raise CommandFailed(f"{len(found)} jobs begin with {text!r}; give more of the id:\n{ids}")
+            raise _several(found, f"begin with {text!r}")
     named = next(iter(client.list(name=text, limit=1)), None) if 0 < len(text) <= _NAME_MAX else None
+    if named is None and _END.fullmatch(lowered):
+        found = [job for job in client.list(limit=_SCAN_MAX, page_size=500) if job.id.endswith(lowered)]
+        if len(found) > 1:
+            raise _several(found, f"end with {text!r}")
+        named = found[0] if found else None
     if named is None:
         raise CommandFailed(f"there is no job {reference!r}", exit_code=exitcodes.NOT_FOUND)
     return named
+
+
+def _several(found: list[Job], what: str) -> CommandFailed:
+    ids = "\n".join(f"  {job.id}  {job.name}" for job in found[:5])
+    return CommandFailed(f"{len(found)} jobs {what}; give more of the id:\n{ids}")
 
 
 def _last(client: Client) -> str:

@@ -59,7 +59,7 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def on_terminal(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[Terminal]:
+def on_terminal(command: Sequence[str], environ: Mapping[str, str], *, columns: int = 160) -> Iterator[Terminal]:
     """Run a command on a terminal; it is killed at the end if it still runs."""
     master, slave = pty.openpty()
     try:
@@ -68,7 +68,7 @@ def on_terminal(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**environ, "TERM": "xterm-256color", "COLUMNS": "160", "LINES": "40"},
+            env={**environ, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40"},
             start_new_session=True,
         )
         os.close(slave)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from kube_job_runner.cli import invocation, job_reference, options
-from kube_job_runner.cli.terminal import output, tables, text
+from kube_job_runner.cli.terminal import layout, output, tables, text
 from kube_job_runner.domain import durations
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job, Phase, Timeline, Transition
 
-_COLUMNS = tables.columns("TIME (UTC)", ">ATTEMPT", "STATE", "PHASE", ">TOOK", "WHY")
+_COLUMNS = tables.columns("TIME (UTC)", ">ATTEMPT", "STATE", "PHASE", ">TOOK", "~WHY")
 _WIDTHS = (19, 7, 11, 9, 8, 0)
 """Widths of followed events. They are fixed, because later rows are not known yet."""
 
@@ -58,7 +58,7 @@ def _show(client: Client, current: invocation.Invocation, job: Job) -> None:
 
 def _follow(client: Client, current: invocation.Invocation, job: Job) -> None:
     if current.output == "table":
-        click.echo(tables.aligned([column.title for column in _COLUMNS], _WIDTHS, _COLUMNS))
+        click.echo(layout.aligned([column.title for column in _COLUMNS], _WIDTHS, _COLUMNS))
     seen: set[tuple[str, ...]] = set()
     for changed in client.changes(job.id):
         for event in _ordered(client.transitions(changed.id), client.timeline(changed.id)):
@@ -66,7 +66,7 @@ def _follow(client: Client, current: invocation.Invocation, job: Job) -> None:
                 continue
             seen.add(event.key)
             if current.output == "table":
-                click.echo(tables.aligned(event.cells, _WIDTHS, _COLUMNS))
+                click.echo(layout.aligned(event.cells, _WIDTHS, _COLUMNS))
             else:
                 output.write_json(event.raw, indent=0)
 

@@ -79,12 +79,11 @@ def _watch(client: Client, current: invocation.Invocation, filters: dict[str, An
 
 
 def _watch_on_terminal(client: Client, current: invocation.Invocation, filters: dict[str, Any], limit: int) -> NoReturn:
-    from rich.live import Live
-
     from kube_job_runner.cli.terminal import live
 
-    with Live(console=live.console(colored=current.colored), auto_refresh=False) as screen:
+    with live.Screen(colored=current.colored) as screen:
         while True:
             columns, rows = output.job_table(_newest(client, filters, limit), current)
-            screen.update(live.build_table(columns, rows, state_column=1), refresh=True)
+            lines, _ = output.terminal_lines(columns, rows, current, state_column=1)
+            screen.show([output.styled(line) for line in lines])
             time.sleep(WATCH_SECONDS)

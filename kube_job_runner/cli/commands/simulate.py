@@ -78,7 +78,7 @@ def _write(found: list[Simulation], current: invocation.Invocation) -> None:
     jobs = [one.job_id or "" for one in found]
     ids = output.short_ids(jobs)
     columns = tables.columns("JOB") if any(jobs) else []
-    columns += tables.columns(">ATTEMPT", "REASON", ">EXIT", "CHARGED TO", "THEN", "MEMORY", "WHY")
+    columns += tables.columns(">ATTEMPT", "REASON", ">EXIT", "CHARGED TO", "THEN", "MEMORY", "~WHY")
     rows = []
     for one in found:
         head = [ids[one.job_id or ""]] if any(jobs) else []

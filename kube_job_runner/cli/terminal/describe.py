@@ -56,7 +56,7 @@ def _facts(job: Job, now: datetime) -> Iterator[Line]:
     ]
     for name, value in pairs:
         if value != "":
-            yield Line(f"  {name:<15} {text.line(value)}")
+            yield Line(f"  {name:<15} {text.line(value)}", hang=18)
 
 
 def _moment(moment: datetime | None, now: datetime) -> str:
@@ -110,7 +110,7 @@ def _attempts(attempts: Sequence[Attempt]) -> Iterator[Line]:
 
 
 ATTEMPT_COLUMNS = tables.columns(
-    "JOB", ">ATTEMPT", "REASON", "CAUSE", ">EXIT", "CHARGED TO", ">RAN", "NODE", "WHAT FOLLOWED"
+    "JOB", ">ATTEMPT", "REASON", "CAUSE", ">EXIT", "CHARGED TO", ">RAN", "NODE", "~WHAT FOLLOWED"
 )
 
 

@@ -1,4 +1,6 @@
-"""Tables and live lines drawn with rich. Only commands that draw on a terminal import this module: rich costs 80 ms."""
+"""Live lines and screens drawn with rich. Only commands that draw on a terminal import this module: rich costs 80 ms."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
@@ -17,23 +19,24 @@ def console(*, stderr: bool = False, colored: bool = True) -> Console:
     return Console(stderr=stderr, no_color=not colored, highlight=False, markup=False, emoji=False)
 
 
-def build_table(columns: Sequence[tables.Column], rows: Sequence[Sequence[str]], *, state_column: int | None) -> Table:
-    """Return a table. Cells are plain text, never markup."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for at, column in enumerate(columns):
-        table.add_column(
-            column.title,
-            justify="right" if column.right else "left",
-            no_wrap=at < 2 or column.right,
-            overflow="ellipsis" if column.title == "NAME" else "fold",
-        )
-    for row in rows:
-        cells = [
-            Text(tables.state_words(cell), style=tables.state_color(cell)) if at == state_column else Text(cell)
-            for at, cell in enumerate(row)
-        ]
-        table.add_row(*cells)
-    return table
+class Screen:
+    """Lines on a terminal that are replaced by newer ones; a context manager. The last ones stay."""
+
+    def __init__(self, *, colored: bool) -> None:
+        # rich would take the place of stdout, and hide which encoding it has.
+        plain_console = console(colored=colored)
+        self._live = Live(console=plain_console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+
+    def __enter__(self) -> Screen:
+        self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._live.stop()
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Replace the lines; they may hold escape sequences of colours."""
+        self._live.update(Text.from_ansi("\n".join(lines), no_wrap=True, overflow="crop"), refresh=True)
 
 
 class PhaseLine:

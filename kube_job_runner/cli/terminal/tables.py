@@ -1,7 +1,6 @@
 """Parts of tables: columns, and states with icon, word and colour."""
 
 import sys
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from kube_job_runner.cli.terminal import text
@@ -19,28 +18,34 @@ _UNKNOWN = ("?", "white")
 
 
 class Column(NamedTuple):
-    """A column of a table. `right` aligns its cells to the right, as for numbers."""
+    """A column of a table. `right` aligns its cells to the right, as for numbers.
+
+    The rest says what may happen in a narrow terminal (`layout`): its cells may be shortened to `least`, or, with `wraps`,
+    wrapped between words; it is left out when all cells are empty or `usual`; columns with the highest `rank` go first.
+    """
 
     title: str
-    right: bool
+    right: bool = False
+    least: int = 0
+    wraps: bool = False
+    usual: str | None = None
+    rank: int = 0
 
 
 def columns(*titles: str) -> list[Column]:
-    """Return columns. `>` before a title aligns its cells to the right."""
-    return [Column(title.removeprefix(">"), title.startswith(">")) for title in titles]
+    """Return columns. `>` before a title aligns its cells to the right, `~` wraps their text, which is at least 16 wide."""
+    return [
+        Column(
+            title.lstrip(">~"), right=title.startswith(">"), least=16 if title.startswith("~") else 0,
+            wraps=title.startswith("~"), usual="",
+        )
+        for title in titles
+    ]  # fmt: skip
 
 
 def cells(*values: Any) -> list[str]:
     """Return values as cells that are safe for a terminal. None is an empty cell."""
     return ["" if value is None else text.line(value) for value in values]
-
-
-def aligned(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
-    """Return the cells of a row as one line of text."""
-    return "  ".join(
-        cell.rjust(width) if column.right else cell.ljust(width)
-        for cell, width, column in zip(row, widths, columns, strict=True)
-    ).rstrip()
 
 
 def state_words(state: str) -> str:

@@ -21,3 +21,14 @@ def test_on_a_terminal_a_table_has_words_with_its_colours(stub: Stub) -> None:
         with on_terminal([*KJR, *args], environ(stub) | more) as terminal:
             assert terminal.finish() == 0
         assert b"\x1b[3" not in terminal.screen
+
+
+def test_long_facts_are_wrapped_between_words_on_a_narrow_terminal(stub: Stub) -> None:
+    stub.add("never-started", name="a-name")
+    with on_terminal([*KJR, "get", "a-name"], environ(stub), columns=40) as terminal:
+        assert terminal.finish() == 0
+    lines = terminal.screen.decode().replace("\r\n", "\n").splitlines()
+    assert "  explanation     About ImageNotFound." in lines
+    (at,) = (number for number, line in enumerate(lines) if line.startswith("  submitted"))
+    assert lines[at + 1].startswith(" " * 18)
+    assert max(map(len, lines)) <= 60  # escape sequences of colours included
