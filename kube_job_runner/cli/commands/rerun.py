@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kube_job_runner.cli import invocation, job_reference, options
-from kube_job_runner.cli.attach import reports, waiting
+from kube_job_runner.cli.attach import joint_wait, reports
 from kube_job_runner.cli.terminal import text
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def command(
         new = [_rerun(client, current, job, changes, idempotency_key, force=force) for job in old]
         made = [job for job in new if job is not None]
         refused, single = len(new) - len(made), len(references) == 1
-        return waiting.conclude(client, current, made, refused=refused, wait=wait, timeout=wait_timeout, single=single)
+        return joint_wait.conclude(
+            client, current, made, refused=refused, wait=wait, timeout=wait_timeout, single=single
+        )
 
 
 def _attach(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kube_job_runner.cli import invocation, job_reference, options
-from kube_job_runner.cli.attach import reports, waiting
+from kube_job_runner.cli.attach import joint_wait, reports
 from kube_job_runner.cli.terminal import output
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ def command(
     with current.client(patience=10.0) as client:
         jobs, refused = _submit(client, specs, idempotency_key, current, strict=strict)
         single = len(jobs if wait else specs) == 1
-        return waiting.conclude(client, current, jobs, refused=refused, wait=wait, timeout=wait_timeout, single=single)
+        return joint_wait.conclude(
+            client, current, jobs, refused=refused, wait=wait, timeout=wait_timeout, single=single
+        )
 
 
 def _submit(

@@ -3,7 +3,7 @@
 import click
 
 from kube_job_runner.cli import invocation, job_reference, options
-from kube_job_runner.cli.attach import waiting
+from kube_job_runner.cli.attach import joint_wait
 from kube_job_runner.cli.terminal import output
 
 
@@ -19,11 +19,11 @@ def command(references: tuple[str, ...], *, first: bool, wait_timeout: float | N
     With several jobs the code is 0 if all succeeded, else 1.
     """
     current = invocation.current()
-    if first and len(references) > waiting.ANY_MAX:
-        raise click.UsageError(f"--any takes at most {waiting.ANY_MAX} jobs")
+    if first and len(references) > joint_wait.ANY_MAX:
+        raise click.UsageError(f"--any takes at most {joint_wait.ANY_MAX} jobs")
     with current.client() as client:
         ids = list(dict.fromkeys(job_reference.resolve(client, reference).id for reference in references))
-        wait = waiting.wait_any if first else waiting.wait_all
+        wait = joint_wait.wait_any if first else joint_wait.wait_all
         jobs, code = wait(client, current, ids, wait_timeout)
     output.write_jobs(jobs, current, single=len(ids) == 1 or first)
     return code
