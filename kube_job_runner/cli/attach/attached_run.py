@@ -9,19 +9,22 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kube_job_runner.cli import exitcodes, job_reference
 from kube_job_runner.cli.attach import follower, log_writer, progress, reports
-from kube_job_runner.cli.invocation import Invocation, interactive
+from kube_job_runner.cli.invocation import Invocation, color_allowed, interactive
 from kube_job_runner.cli.terminal import output, text
 from kube_job_runner.client import errors
+from kube_job_runner.domain import durations
 
 if TYPE_CHECKING:
     from kube_job_runner.client import Client, Job
 
 DETACH_WINDOW_SECONDS = 0.8
 SUBMIT_GRACE_SECONDS = 10.0
+REDRAW_SECONDS = 1.0
 _BANNERS = {None: "Ctrl-C detaches, twice cancels", "detach": "Ctrl-C detaches", "cancel": "Ctrl-C cancels"}
 
 
@@ -35,12 +38,16 @@ class AttachedRun:
     on_interrupt: str | None = None
     job: Job | None = None
     _log: str = "none"
+    _failed_attempt: int = 0
+    """The last attempt whose failure was reported while another one follows."""
     _shown: progress.Progress = field(default_factory=progress.Progress)
 
     def run(self, submit: Callable[[], Job]) -> int:
         """Submit the job, follow it to its end, and return the exit code."""
         self._shown = progress.choose(self.invocation)
-        self._writer = log_writer.LogWriter(to_stderr=self.invocation.output != "log")
+        self._writer = log_writer.LogWriter(
+            to_stderr=self.invocation.output != "log", colored=color_allowed(self.invocation.color)
+        )
         self._follower = follower.Follower(self.client)
         with self._follower.signals():
             self._follower.submit(submit)
@@ -53,9 +60,12 @@ class AttachedRun:
     def _follow(self) -> int:
         drain: follower.Deadline | None = None
         while True:
-            event = self._follower.next(None if drain is None else drain.left_seconds)
+            event = self._follower.next(REDRAW_SECONDS if drain is None else drain.left_seconds)
             if isinstance(event, follower.Signalled):
                 return self._interrupted(event.number)
+            if event is None and drain is None and self.job is not None:
+                self._shown.show(self.job)  # the log of an attempt that failed took its place
+                continue
             if isinstance(event, follower.Failed):
                 return self._lost(event.error)
             if isinstance(event, follower.Submitted):
@@ -82,10 +92,21 @@ class AttachedRun:
 
     def _changed(self, job: Job) -> None:
         self.job = job
+        self._report_retry(job)
         self._shown.show(job)
         if self._log == "none" and (job.state == "running" or (job.terminal and job.attempt)):
             self._log = "open"
             self._follower.logs(job.id)
+
+    def _report_retry(self, job: Job) -> None:
+        if job.state != "queued" or not job.attempt or job.attempt == self._failed_attempt:
+            return
+        self._failed_attempt = job.attempt
+        self._shown.pause()
+        left_seconds = 0.0 if job.due_at is None else (job.due_at - datetime.now(UTC)).total_seconds()
+        follows = f"attempt {job.attempt + 1} in {durations.show(left_seconds)}"
+        why = ": ".join(text.line(part) for part in (job.reason, job.explanation) if part)
+        self.invocation.note(f"kjr: attempt {job.attempt} failed: {why} ({follows})")
 
     def _log_ended(self, error: Exception | None) -> None:
         self._log = "ended"

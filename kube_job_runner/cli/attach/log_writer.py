@@ -1,4 +1,4 @@
-"""Writes log bytes: unchanged to a file or a pipe, escaped to a terminal."""
+"""Writes log bytes: unchanged to a file or a pipe; to a terminal escaped, but for the colours."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class LogWriter:
-    """Writes log chunks to stdout, or to stderr if stdout carries an object (`-o json`)."""
+    """Writes log chunks to stdout, or to stderr if stdout carries an object (`-o json`). `colored` keeps a log's own colours."""
 
-    def __init__(self, *, to_stderr: bool = False) -> None:
+    def __init__(self, *, to_stderr: bool = False, colored: bool = True) -> None:
         self._stream = sys.stderr if to_stderr else sys.stdout
         self._raw: BinaryIO | None = None if self._stream.isatty() else getattr(self._stream, "buffer", None)
-        self._text = text.LogText()
+        self._text = text.LogText(styles=colored)
         self._attempt = 0
         self._at_line_start = True
         self.reader_gone = False
@@ -41,12 +41,17 @@ class LogWriter:
             self.reader_gone = True
 
     def end_line(self) -> None:
-        """On a terminal, end an unfinished line of the log, so that the next message starts on a new line."""
-        if self._raw is None and not self._at_line_start and not self.reader_gone:
+        """On a terminal, end an unfinished line of the log and its colours, so that the next message starts on a new line."""
+        if self._raw is not None or self.reader_gone:
+            return
+        rest = self._text.feed(b"", final=True)
+        self._put(rest + (text.RESET if self._text.styled else ""))
+        self._text.styled = False
+        if not self._at_line_start:
             self._put("\n")
 
     def _put(self, content: str) -> None:
         if content:
-            self._at_line_start = content.endswith("\n")
+            self._at_line_start = content.removesuffix(text.RESET).endswith("\n")
             self._stream.write(content)
             self._stream.flush()

@@ -61,7 +61,10 @@ class LiveLine(Progress):
 
             self._line = live.PhaseLine(colored=self._colored, monotonic=time.monotonic)
         self._last = job.state
-        self._line.enter(text.line(phase_of(job)), text.line(job.explanation or ""))
+        waits = job.state == "queued" and job.attempt
+        due_at = job.due_at.timestamp() if waits and job.due_at is not None else None
+        note = "" if waits else text.line(job.explanation or "")  # why the last attempt failed has a line of its own
+        self._line.enter(text.line(phase_of(job)), note, due_at=due_at)
         if job.state == "running":
             self.pause()
 

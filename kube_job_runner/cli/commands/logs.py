@@ -26,7 +26,7 @@ from kube_job_runner.cli.attach import log_writer, reports
 def command(reference: str, *, follow: bool, exit_code: bool, quiet: bool, **view: Any) -> int:
     """Print the log of a job to stdout, during its run and for as long as the job is kept.
 
-    Files and pipes get the bytes unchanged. On a terminal, control characters are escaped.
+    Files and pipes get the bytes unchanged. On a terminal, control characters are escaped, except for colours.
     """
     current = invocation.current()
     current.quiet, current.waiting = quiet, exit_code
@@ -34,7 +34,7 @@ def command(reference: str, *, follow: bool, exit_code: bool, quiet: bool, **vie
         raise click.UsageError("--exit-code needs -f")
     with current.client() as client:
         job = job_reference.resolve(client, reference)
-        writer, empty = log_writer.LogWriter(), True
+        writer, empty = log_writer.LogWriter(colored=invocation.color_allowed(current.color)), True
         for chunk in client.log_chunks(job.id, follow=follow, **view):
             empty = False
             writer.write(chunk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from rich.console import Console, RenderableType
@@ -48,19 +49,20 @@ class PhaseLine:
         self._phase = ""
         self._since = monotonic()
         self._note = ""
+        self._due_at: float | None = None
         self._spinner = Spinner("dots")
         self._console = console(stderr=True, colored=colored)
         self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=8, transient=True)
         self._live.start()
 
-    def enter(self, phase: str, note: str) -> None:
-        """Show that the job is in `phase`, with a note on what it waits for."""
+    def enter(self, phase: str, note: str, *, due_at: float | None = None) -> None:
+        """Show that the job is in `phase`, with a note on what it waits for, or a countdown to `due_at` (Unix seconds)."""
         if phase != self._phase:
             now = self._monotonic()
             if self._phase:
                 self._done.append((self._phase, now - self._since))
             self._phase, self._since = phase, now
-        self._note = note
+        self._note, self._due_at = note, due_at
 
     def close(self, *, ended: bool) -> None:
         """Leave the phases as a final line. `ended` says whether the last phase has ended too."""
@@ -80,7 +82,9 @@ class PhaseLine:
 
     def _render(self) -> RenderableType:
         elapsed = durations.show(self._monotonic() - self._since)
-        self._spinner.update(text=Text.assemble(f"{self._phase} {elapsed}", (f"  {self._note}", "dim")))
+        left_seconds = 0.0 if self._due_at is None else self._due_at - time.time()
+        note = f"starts in {durations.show(left_seconds)}" if left_seconds > 0 else self._note
+        self._spinner.update(text=Text.assemble(f"{self._phase} {elapsed}", (f"  {note}", "dim")))
         grid = Table.grid(padding=0)
         grid.add_row(self._finished(), self._spinner)
         return grid

@@ -16,6 +16,16 @@ def test_on_a_terminal_the_log_cannot_write_what_it_wants(stub: Stub) -> None:
     assert b"50 %\r\n100 %\r\n" in terminal.screen
 
 
+def test_on_a_terminal_a_log_keeps_its_colours_and_nothing_else(stub: Stub) -> None:
+    stub.logs["ok"] = b"\x1b[31mred\x1b[1;38;5;4mblue\x1b[2K \x1b[5n\x1b[31"
+    with on_terminal([*KJR, "run", "ok"], environ(stub)) as terminal:
+        assert terminal.finish() == 0
+    assert b"\x1b[31mred\x1b[1;38;5;4mblue\\e[2K \\e[5n\\e[31\x1b[0m\r\n" in terminal.screen
+    with on_terminal([*KJR, "--no-color", "run", "ok"], environ(stub)) as terminal:
+        assert terminal.finish() == 0
+    assert b"\\e[31mred\\e[1;38;5;4mblue" in terminal.screen
+
+
 def test_a_reader_that_goes_away_is_no_traceback(stub: Stub) -> None:
     stub.logs["ok"] = b"x" * 10_000_000
     job_id = stub.add("ok")

@@ -34,3 +34,14 @@ def test_log_text_does_not_depend_on_how_it_is_cut(size: int) -> None:
         b"", final=True
     )
     assert shown == "10 %\n20 %\nä€\\e[2J\n\\xff\n"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_styles_do_not_depend_on_how_a_log_is_cut(size: int) -> None:
+    data = b"\x1b[1;31mA\x1b[0m\r\n\x1b[38:5:1mB\x1b[m\x1b[31\x1b[2J" + b"\x1b[" + b"1" * 60 + b"m\x1b"
+    writer = text.LogText(styles=True)
+    shown = "".join(writer.feed(data[at : at + size]) for at in range(0, len(data), size)) + writer.feed(
+        b"", final=True
+    )
+    assert shown == "\x1b[1;31mA\x1b[0m\n\x1b[38:5:1mB\x1b[m\\e[31\\e[2J\\e[" + "1" * 60 + "m\\e"
+    assert not writer.styled
