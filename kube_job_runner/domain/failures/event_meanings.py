@@ -1,4 +1,4 @@
-"""Event meanings: which signals of a status a Kubernetes Event repeats.
+"""Event meanings: which signals of a status a Kubernetes Event repeats, and which part of a message is about the signal.
 
 Most Kubernetes Events repeat what a status says, with a prefix. The rows for the status then decide about the Event too.
 """
@@ -16,6 +16,9 @@ _PULL_STATES = re.compile(
     r"SignatureValidationFailed|RegistryUnavailable)\b:? ?"
 )
 _ERROR = re.compile(r"^Error: ")
+# Not `OCI runtime exec failed`: that is what a program says of its own `docker exec`.
+_NOT_CREATED = re.compile(r"(failed to (create|start) (containerd |shim )?(task|container): |OCI runtime create failed: )")
+_PREEMPTION = re.compile(r"preemption:|(?<=\.) not found\W*$", re.IGNORECASE)
 _HOOK = re.compile(r"^Internal (PreCreate|PreStart)Container hook failed: ?")
 _SAME_ELSEWHERE: dict[str, tuple[Where, str]] = {
     "ErrImageNeverPull": ("container.waiting", "ErrImageNeverPull"),
@@ -42,11 +45,11 @@ def meanings(where: Where, reason: str, message: str) -> Iterator[tuple[Where, s
         yield from _ended(reason, message)
         return
     if where != "event":
-        yield where, reason, message
+        yield where, reason, _without_preemption(message) if reason == "Unschedulable" else message
         return
     message = _COMBINED.sub("", message)
     if reason in _SAME_ELSEWHERE:
-        yield *_SAME_ELSEWHERE[reason], message
+        yield *_SAME_ELSEWHERE[reason], _without_preemption(message) if reason == "FailedScheduling" else message
     elif reason == "FailedCreate":
         yield "api", "", _CREATING.sub("", message)
     elif reason == "InspectFailed":
@@ -76,8 +79,15 @@ def _failed(message: str) -> Iterator[tuple[Where, str, str]]:
 
 def _ended(reason: str, message: str) -> Iterator[tuple[Where, str, str]]:
     # A runtime that puts its own error under the reason `Error` means what others call `StartError`.
-    if reason == "Error" and re.match(
-        r"(failed to (create|start) (containerd |shim )?(task|container)|OCI runtime \w+ failed)", message
-    ):
+    if reason == "Error" and _NOT_CREATED.match(message):
         yield "container.terminated", "StartError", message
     yield "container.terminated", reason, message
+
+
+def _without_preemption(message: str) -> str:
+    """Return what the scheduler says of the pod itself, without its words about preemption.
+
+    Its message is that of the filters, then ". " and that of the preemption (framework.FitError, DefaultPreemption.PostFilter),
+    which since 1.32 may be just "not found".
+    """
+    return _PREEMPTION.split(message, maxsplit=1)[0]

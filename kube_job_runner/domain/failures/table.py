@@ -37,6 +37,9 @@ _NAMES = re.compile(
     """,
     re.VERBOSE,
 )
+# The kubelet's words in the place of the program's last ones (kuberuntime_container.go, getTerminationMessage).
+_NOT_SAID = re.compile(r"Error on reading termination (message from logs|log )")
+_LOADER_SECONDS = 1.0  # the times of a container are in whole seconds
 # CRI-O reports failed mirrors before the image, and a failed artifact of the same name after it. Neither is the cause.
 _ASIDES = re.compile(r"\(Mirrors also failed: \[.*?\]\):?|; artifact err: .*", re.IGNORECASE | re.DOTALL)
 
@@ -54,22 +57,42 @@ class Table:
         self._custom = _by_place(custom)
 
     def classify(
-        self, where: Where, reason: str, message: str, *, exit_code: int | None = None, **place: object
+        self,
+        where: Where,
+        reason: str,
+        message: str,
+        *,
+        exit_code: int | None = None,
+        ran_seconds: float | None = None,
+        **place: object,
     ) -> Finding | None:
         """Return what the table says about a signal, or None when no rule knows it (then the job waits).
 
-        `place` fills the explanation: container, node, signal. The first 8192 characters of a message are matched.
+        `ran_seconds` is how long the container ran that ended; None if it is not known to have started. One that ran has
+        started, whatever its last words are: the program wrote them. `place` fills the explanation: container, node, signal.
+        The first 8192 characters of a message are matched.
         """
-        rule = self._rule(where, reason, message[:MATCHED_MAX_CHARACTERS], exit_code)
+        matched = message[:MATCHED_MAX_CHARACTERS]
+        rule = self._custom_rule(where, reason, matched, exit_code)
+        if where == "container.terminated" and _NOT_SAID.match(message):
+            message = matched = ""
+        rule = rule or self._rule(where, reason, matched, exit_code, ran_seconds)
         return None if rule is None else finding(rule, message, reason=reason, exit_code=exit_code, **place)
 
-    def _rule(self, where: Where, reason: str, message: str, exit_code: int | None) -> Rule | None:
-        for rule in self._custom.get(where, ()):
-            if rule.fits(reason, message, exit_code):
-                return rule
+    def _custom_rule(self, where: Where, reason: str, message: str, exit_code: int | None) -> Rule | None:
+        return next((rule for rule in self._custom.get(where, ()) if rule.fits(reason, message, exit_code)), None)
+
+    def _rule(
+        self, where: Where, reason: str, message: str, exit_code: int | None, ran_seconds: float | None
+    ) -> Rule | None:
+        ran = ran_seconds is not None and ran_seconds > _LOADER_SECONDS
         for meant_where, meant_reason, meant_message in event_meanings.meanings(where, reason, message):
+            if ran_seconds is not None and meant_reason != reason:
+                continue  # a start that failed, told by text only
             bare = without_names(meant_message)
             for rule in self._rules.get(meant_where, ()):
+                if ran and rule.pattern is not None:
+                    continue
                 if rule.fits(meant_reason, bare if rule.without_names else meant_message, exit_code):
                     return rule
         return None

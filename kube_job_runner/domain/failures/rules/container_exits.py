@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from kube_job_runner.domain.failures.rule import Rule, Ruling, application, fail_now, retry_free
 from kube_job_runner.domain.failures.rules.rule_rows import by_reason, row
 
-_LOADER = (
-    r"^\s*(standard_init_linux\.go:\d+: |\[\w+ +tini \(\d+\)\] )?exec:? (user process caused|failed|/?\S+?)\W.{0,200}"
-)
+# It is all that was said: a program that says more has been started. Go programs say `exec: "git": ...` of their own children.
+_LOADER = r"^\s*(standard_init_linux\.go:\d+: |\[\w+ +tini \(\d+\)\] )?exec:? (user process caused|[^\s\"]+( failed)?): "
 
 _exit = functools.partial(row, where="container.terminated")
 _reason = functools.partial(by_reason, where="container.terminated")
@@ -16,7 +15,7 @@ _reason = functools.partial(by_reason, where="container.terminated")
 
 def _loader(name: str, pattern: str, ruling: Ruling, explanation: str) -> Rule:
     source = "runc standard_init_linux.go: reported from within the container"
-    return _exit(name, _LOADER + pattern, ruling, explanation, source, reasons="Error")
+    return _exit(name, rf"{_LOADER}{pattern}\s*$", ruling, explanation, source, reasons="Error")
 
 
 def _code(name: str, exit_codes: Iterable[int], ruling: Ruling, explanation: str, source: str) -> Rule:
@@ -56,7 +55,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _loader(
         "loader-not-found",
-        r"(no such file or directory|executable file not found)",
+        r"no such file or directory",
         fail_now("command_not_found"),
         "The program of container {container}, or its interpreter or loader, is not in the image: {message}. "
         "Check the image, and that it is built for the CPU type of the node.",

@@ -1,20 +1,17 @@
 """Rows for what the scheduler says about a pod.
 
 The scheduler counts its reasons per node and lists them all. A node that only lacks room is a matter of capacity, which passes.
-The job's own constraints are to blame only when no node merely lacks room. The text after `preemption:` repeats the list, so
-the patterns do not look at it.
+The job's own constraints are to blame only when no node merely lacks room. What the scheduler says of preemption at the end is
+about other pods, or repeats the list: the patterns never see it (`event_meanings`).
 """
 
 from kube_job_runner.domain.failures.rule import Rule, Ruling, fail_after_grace, retry_free, wait
 from kube_job_runner.domain.failures.rules.rule_rows import by_reason, row
 
-_BEFORE = r"^(?:(?!preemption:).)*?"
-
 
 def _unschedulable(
     name: str, pattern: str, ruling: Ruling, explanation: str, source: str = "scheduler framework plugins, FitError"
 ) -> Rule:
-    pattern = _BEFORE + pattern
     return row(name, pattern, ruling, explanation, source, where="pod.condition", reasons="Unschedulable")
 
 
@@ -38,7 +35,8 @@ RULES: tuple[Rule, ...] = (
     _unschedulable(
         "claim-unbound",
         r"unbound (immediate )?PersistentVolumeClaims|(binding volumes|VolumeBinding).{0,120}(timed? ?out|error|fail|context)|"
-        r"waiting for (a volume|volume|external provisioner|first consumer)|claim .{0,200}not bound",
+        r"waiting for (a volume|volume|external provisioner|first consumer|ephemeral volume controller)|"
+        r"claim .{0,200}not bound",
         retry_free("volume_unavailable", "volume"),
         "A volume of the job is not ready yet: {message}. The cluster's storage has been asked for it. "
         "If it never appears, check the storage class of the claim.",
