@@ -1,138 +1,36 @@
 """Facts: the few typed fields of a Job, a Pod, an Event or a Node that we read, and how they are merged.
 
-A merge is a join: for one uid the higher resourceVersion wins, and `gone` stays true. So the same observations in any order,
-or twice, lead to the same facts. Resource versions compare as integers (KEP-5504).
+A merge is a join: for one uid the higher resourceVersion wins, and keeps what only the other version shows (`live_objects`). So
+the same observations in any order, or twice, lead to the same facts. Resource versions compare as integers (KEP-5504).
 Of events only the newest are kept, by resource version: it grows with every change of an event, while a time that a client
 wrote may go back. So this cut is a join too.
 """
 
 from datetime import datetime, timedelta
-from typing import Literal, TypeVar
 
 import msgspec
 
-from kube_job_runner.domain import names
+from kube_job_runner.domain.live_objects import (
+    Condition,
+    ContainerFacts,
+    ContainerState,
+    JobFacts,
+    PodFacts,
+    join_pods,
+    merge_job,
+)
+
+__all__ = [
+    "EVENTS_KEPT", "PODS_KEPT", "SUSPEND_SLACK_SECONDS", "AttemptFacts", "Condition", "ContainerFacts", "ContainerState",
+    "EventFacts", "JobFacts", "NodeFacts", "PodFacts", "Seen", "join_pods", "latest_at", "merge", "merge_events", "merge_job",
+    "merge_nodes", "merge_pods",
+]  # fmt: skip
 
 PODS_KEPT = 4  # of one attempt, which has more than one pod only after the loss of a node or a replacement
 EVENTS_KEPT = 12  # of one attempt, of its Job and its pods together
 
 SUSPEND_SLACK_SECONDS = 10.0
 """How much older than the resume of its Job a new pod may be: the controller makes the pod, then writes the condition."""
-
-ContainerState = Literal["waiting", "running", "terminated", ""]
-
-
-class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A condition of a Job or a Pod (`status.conditions[]`)."""
-
-    type: str
-    status: str = "True"
-    reason: str = ""
-    message: str = ""
-    at: datetime | None = None
-
-
-class JobFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What we read of a Kubernetes Job. `gone` means that the object is no longer in the API server.
-
-    `suspend` is `spec.suspend`, which the Job controller answers with the condition `Suspended`.
-    """
-
-    uid: str
-    resource_version: int = 0
-    created_at: datetime | None = None
-    started_at: datetime | None = None
-    conditions: tuple[Condition, ...] = ()
-    suspend: bool = False
-    deleting: bool = False
-    gone: bool = False
-
-    @property
-    def suspended(self) -> bool:
-        """Whether the Job is held back: it has no pods, and none are made until somebody resumes it.
-
-        A Job that has ended is not, even if its condition stays.
-        """
-        if self.condition("Complete") or self.condition("Failed"):
-            return False
-        return self.suspend or self.condition("Suspended") is not None
-
-    @property
-    def suspended_at(self) -> datetime | None:
-        """When a Job that is suspended now was suspended, or None while its condition does not say so."""
-        condition = self.condition("Suspended")
-        return condition.at if condition is not None else None
-
-    @property
-    def resumed_at(self) -> datetime | None:
-        """When the Job was last resumed, or None. The controller also resets `status.startTime` then (job_controller.go)."""
-        if self.suspended:
-            return None
-        return next((c.at for c in self.conditions if c.type == "Suspended" and c.status == "False"), None)
-
-    def condition(self, type_: str) -> Condition | None:
-        """Return the condition of that type when its status is True."""
-        return next((c for c in self.conditions if c.type == type_ and c.status == "True"), None)
-
-
-class ContainerFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What we read of one container status: its state, and the reason and message Kubernetes gives for it.
-
-    `sidecar` marks an init container with `restartPolicy: Always` (a native sidecar), which runs with the main container.
-    """
-
-    name: str
-    init: bool = False
-    sidecar: bool = False
-    state: ContainerState = ""
-    reason: str = ""
-    message: str = ""
-    exit_code: int | None = None
-    signal: int | None = None
-    restarts: int = 0
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-
-
-class PodFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What we read of a Pod of a cluster job; `job_uid` is its controlling owner.
-
-    `deletion_due_at` is `metadata.deletionTimestamp`: the time of the delete request plus the grace period
-    (rest.BeforeDelete of k8s.io/apiserver). It is evidence, and decides nothing.
-    """
-
-    uid: str
-    name: str = ""
-    job_uid: str = ""
-    resource_version: int = 0
-    created_at: datetime | None = None
-    phase: str = ""
-    reason: str = ""
-    message: str = ""
-    node: str = ""
-    conditions: tuple[Condition, ...] = ()
-    containers: tuple[ContainerFacts, ...] = ()
-    deleting: bool = False
-    deletion_due_at: datetime | None = None
-    deletion_grace_seconds: int | None = None
-    gone: bool = False
-
-    def container(self, name: str) -> ContainerFacts | None:
-        return next((c for c in self.containers if c.name == name), None)
-
-    @property
-    def main(self) -> ContainerFacts | None:
-        """The container that runs the user's command, or None while its status is not known."""
-        return self.container(names.MAIN_CONTAINER)
-
-    def find_condition(self, type_: str) -> Condition | None:
-        """Return the condition of that type, with any status, or None."""
-        return next((condition for condition in self.conditions if condition.type == type_), None)
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing of this pod can run any more."""
-        return self.gone or self.phase in ("Succeeded", "Failed")
 
 
 class EventFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -160,7 +58,6 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 Seen = JobFacts | PodFacts | EventFacts | NodeFacts
-_ObjectT = TypeVar("_ObjectT", JobFacts, PodFacts)
 
 
 def latest_at(seen: Seen) -> datetime | None:
@@ -249,23 +146,10 @@ def _removed_before(pod: PodFacts, resumed_at: datetime) -> bool:
     return pod.created_at is not None and pod.created_at < resumed_at - timedelta(seconds=SUSPEND_SLACK_SECONDS)
 
 
-def merge_job(known: JobFacts | None, seen: JobFacts) -> JobFacts:
-    """Return the join of two facts about one Job uid. Facts with another uid than the known one change nothing."""
-    if known is None:
-        return seen
-    return _joined(known, seen) if known.uid == seen.uid else known
-
-
-def _joined(known: _ObjectT, seen: _ObjectT) -> _ObjectT:
-    newest = seen if seen.resource_version > known.resource_version else known
-    gone = known.gone or seen.gone
-    return newest if newest.gone == gone else msgspec.structs.replace(newest, gone=gone)
-
-
 def merge_pods(known: tuple[PodFacts, ...], seen: PodFacts) -> tuple[PodFacts, ...]:
     """Return the pods of an attempt with `seen` merged in, oldest first, at most `PODS_KEPT` of the newest."""
     by_uid = {pod.uid: pod for pod in known}
-    by_uid[seen.uid] = _joined(by_uid[seen.uid], seen) if seen.uid in by_uid else seen
+    by_uid[seen.uid] = join_pods(by_uid[seen.uid], seen) if seen.uid in by_uid else seen
     by_age = sorted(by_uid.values(), key=lambda pod: (pod.created_at.timestamp() if pod.created_at else 0.0, pod.uid))
     return tuple(by_age[-PODS_KEPT:])
 
@@ -291,9 +175,9 @@ def merge_nodes(known: tuple[NodeFacts, ...], seen: NodeFacts) -> tuple[NodeFact
 def merge(known: AttemptFacts, seen: Seen, *, cluster_uid: str | None) -> AttemptFacts:
     """Return the facts of an attempt with one observation merged in.
 
-    `cluster_uid` is the uid of the attempt's cluster job, when it is known. Facts of another Job, or of a pod that another
-    Job controls, are ignored, because a label can be forged and a uid cannot. Events of pods are kept with any uid,
-    because their pod may not be known yet.
+    `cluster_uid` is the uid of the attempt's cluster job, when it is known. Facts of another Job, or of a pod that this Job
+    does not control, are ignored, because anybody can copy a label. Events of pods are kept with any uid, because their
+    pod may not be known yet.
     """
     if isinstance(seen, NodeFacts):
         return msgspec.structs.replace(known, nodes=merge_nodes(known.nodes, seen))
@@ -306,6 +190,13 @@ def merge(known: AttemptFacts, seen: Seen, *, cluster_uid: str | None) -> Attemp
         if cluster_uid is not None and seen.uid != cluster_uid:
             return known
         return msgspec.structs.replace(known, job=merge_job(known.job, seen))
-    if cluster_uid is not None and seen.job_uid and seen.job_uid != cluster_uid:
+    if not _owned(known, seen, cluster_uid):
         return known
     return msgspec.structs.replace(known, pods=merge_pods(known.pods, seen))
+
+
+def _owned(known: AttemptFacts, seen: PodFacts, cluster_uid: str | None) -> bool:
+    """Return whether a pod belongs to the attempt: its Job controls it, or did when it was seen before (by uid)."""
+    if not seen.job_uid:
+        return any(pod.uid == seen.uid for pod in known.pods)
+    return cluster_uid is None or seen.job_uid == cluster_uid

@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Literal, TypeVar
 
+import msgspec
+
 from kube_job_runner import ports
 from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import LeaseLost, PermanentError, TemporaryError
-from kube_job_runner.domain.facts import JobFacts, NodeFacts, PodFacts, latest_at
+from kube_job_runner.domain.facts import JobFacts, NodeFacts, PodFacts, join_pods, latest_at, merge_job
 from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.telemetry import loggers, metrics
 
@@ -141,8 +143,8 @@ class Observer:
             await self._send(batch)
 
     def _take(self, uid: str, message: Observed) -> None:
-        """Put a message into the batch, in place of older facts of the same object."""
-        self._batch[uid] = message
+        """Put a message into the batch, joined with what the older facts of the same object say."""
+        self._batch[uid] = _joined(self._batch.get(uid), message)
 
     async def _send(self, batch: Sequence[Observed]) -> None:
         async def send() -> None:
@@ -169,6 +171,18 @@ class Observer:
         if self._batch:
             with contextlib.suppress(TemporaryError, LeaseLost):
                 await self._queue.send([Outgoing(message=message) for message in self._batch.values()])
+
+
+def _joined(older: Observed | None, newer: Observed) -> Observed:
+    """Return one message for two observations of an object: the newer facts may leave out what the older ones show."""
+    if older is None or (older.job_id, older.attempt) != (newer.job_id, newer.attempt):
+        return newer
+    before, now = older.seen, newer.seen
+    if isinstance(before, JobFacts) and isinstance(now, JobFacts):
+        return msgspec.structs.replace(newer, seen=merge_job(before, now))
+    if isinstance(before, PodFacts) and isinstance(now, PodFacts):
+        return msgspec.structs.replace(newer, seen=join_pods(before, now))
+    return newer
 
 
 async def _persistently(call: Callable[[], Awaitable[_T]], *, what: str) -> _T:
@@ -213,7 +227,7 @@ class NodeEvidence:
     def look(self, seen: ports.SeenPod, report: Report) -> None:
         """Report the state of a pod's node, once, when something other than the pod's own program disturbed the pod."""
         pod = seen.facts
-        if not pod.node or pod.uid in self._reported or not disturbed(pod):
+        if not pod.node or not pod.job_uid or pod.uid in self._reported or not disturbed(pod):
             return
         self._reported[pod.uid] = None
         if len(self._reported) > _PODS_REMEMBERED:

@@ -1,7 +1,9 @@
 """What the facts of an attempt mean: whether it has started, and whether and how it has ended.
 
-The places are read in a fixed order, the cause before its symptom: the pod's status, a disruption, init containers, the main
-container, the Job's condition. A Job's own `Failed` reason is the answer only where its pod gives none.
+A program that ended by itself is read first (`program_end`). Else the places are read in a fixed order, the cause before its
+symptom: the pod's status, a disruption, the main container, a deletion, init containers, the Job's condition. A Job's own
+`Failed` reason is the answer only where its pod gives none. Exit code, signal and reason are those of the main container:
+another container is named, and never speaks for it.
 """
 
 from datetime import datetime
@@ -9,18 +11,25 @@ from typing import Any
 
 import msgspec
 
-from kube_job_runner.domain import failures, names
-from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, PodFacts
+from kube_job_runner.domain import failures
+from kube_job_runner.domain.decide import program_end
+from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, JobFacts, PodFacts
 from kube_job_runner.domain.failures import Finding, Table, Where, ends
 from kube_job_runner.domain.job import Verdict
 from kube_job_runner.domain.states import State
 
+_NEVER_RAN = ("StartError", "ContainerCannotRun", "ContainerStatusUnknown")
+
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """How a cluster job ended. `complete_evidence` is False while the facts of its pod may still arrive."""
+    """How a cluster job ended. `complete_evidence` is False while the facts of its pod may still arrive.
+
+    `job_deleted` says that the Job is gone and was not seen to end, so its pods may still run.
+    """
 
     verdict: Verdict
     complete_evidence: bool = True
+    job_deleted: bool = False
 
 
 def started_at(facts: AttemptFacts) -> datetime | None:
@@ -28,7 +37,7 @@ def started_at(facts: AttemptFacts) -> datetime | None:
     for pod in facts.current_pods:
         main = pod.main
         if main is not None and main.state in ("running", "terminated") and main.started_at is not None:
-            if main.reason in ("StartError", "ContainerStatusUnknown"):
+            if main.reason in _NEVER_RAN:
                 continue
             return main.started_at
     return None
@@ -51,12 +60,12 @@ def has_started(facts: AttemptFacts) -> bool:
 
 def finished_at(facts: AttemptFacts) -> datetime | None:
     """Return when the main container ended (the node's clock), or None."""
-    main = facts.main
-    return main.finished_at if main else None
+    pod = program_end.ended_pod(facts) or facts.pod
+    return pod.main.finished_at if pod is not None and pod.main is not None else None
 
 
 def finishing(facts: AttemptFacts) -> bool:
-    """Return whether the program has ended by itself while its Job has no terminal condition yet.
+    """Return whether a Job is about to get its terminal condition.
 
     The Job controller needs a moment: it first says `SuccessCriteriaMet` or `FailureTarget`, and writes the terminal
     condition once its pods are accounted for (pkg/controller/job, up to a second after the pod).
@@ -69,33 +78,60 @@ def finishing(facts: AttemptFacts) -> bool:
     return pod is not None and pod.phase in ("Succeeded", "Failed") and not pod.deleting and not pod.gone
 
 
+def own_end(facts: AttemptFacts, table: Table = failures.TABLE) -> Verdict | None:
+    """Return the verdict on a program that ended by itself, whatever its Job says; None when none did."""
+    pod = program_end.ended_pod(facts)
+    return _of_program(pod, table) if pod is not None else None
+
+
+def others_running(facts: AttemptFacts) -> tuple[str, ...]:
+    """Return the names of the containers that keep a pod whose program has ended by itself."""
+    pod = program_end.ended_pod(facts)
+    if pod is None or pod.ended:
+        return ()
+    return tuple(c.name for c in pod.containers if c is not pod.main and c.state not in ("terminated", ""))
+
+
 def ending(facts: AttemptFacts, table: Table = failures.TABLE) -> Ending | None:
     """Return how the cluster job ended (by its terminal condition, or because it is gone), or None while it has not."""
     job = facts.job
     if job is None:
         return None
     if job.condition("Complete"):
-        main = facts.main
-        exit_code = main.exit_code if main and main.exit_code is not None else 0
-        return Ending(
-            verdict=ends.COMPLETED.verdict(exit_code=exit_code),
-            complete_evidence=facts.pod is not None and facts.pod.ended,
-        )
+        return _complete(facts)
     failed = job.condition("Failed")
     if failed:
-        return _failed(facts, failed, table)
+        return _failed(facts, job, failed, table)
     if job.gone:
-        return Ending(verdict=ends.JOB_DELETED.verdict())
+        return Ending(verdict=own_end(facts, table) or ends.JOB_DELETED.verdict(), job_deleted=True)
     return None
 
 
-def _failed(facts: AttemptFacts, failed: Condition, table: Table) -> Ending:
+def _complete(facts: AttemptFacts) -> Ending:
+    pod = program_end.ended_pod(facts) or facts.pod
+    code = program_end.exit_code(pod) if pod is not None else None
+    verdict = ends.COMPLETED.verdict(exit_code=code or 0)
+    notice = _notice(pod) if pod is not None else ""
+    return Ending(
+        verdict=msgspec.structs.replace(verdict, explanation=notice), complete_evidence=pod is not None and pod.ended
+    )
+
+
+def _failed(facts: AttemptFacts, job: JobFacts, failed: Condition, table: Table) -> Ending:
+    own = own_end(facts, table)
+    if own is not None and own.outcome is not State.SUCCEEDED:
+        return Ending(verdict=own)
     if failed.reason == "DeadlineExceeded":
         # The deadline ended the pod. The signal that killed it is a symptom, which may or may not have been seen.
         found = classify(table, "job.condition", failed.reason, failed.message or failed.reason)
-        if found is not None:
-            return Ending(verdict=verdict_of(found))
-    verdict = _pod_verdict(facts.pod, table)
+        if own is not None or found is not None:
+            return Ending(verdict=own or verdict_of(found))  # type: ignore[arg-type]
+    if own is not None:
+        # The Job failed though its program did not: the last state of another container is still missing.
+        pod = program_end.ended_pod(facts)
+        unseen = _other_failed("Another container failed.", program_code=0)
+        return Ending(verdict=unseen, complete_evidence=pod is not None and pod.ended)
+    verdict = _of_pod(facts, job, table)
     if verdict is not None:
         return Ending(verdict=verdict)
     lost = ends.POD_LOST.verdict(message=failed.message or failed.reason)
@@ -123,43 +159,140 @@ def verdict_of(
     )
 
 
-def _pod_verdict(pod: PodFacts | None, table: Table) -> Verdict | None:
+def node_silent(pod: PodFacts, table: Table) -> Verdict:
+    """Return the verdict on a pod that its node does not end, long after it should have."""
+    due = f"{pod.deletion_due_at:%Y-%m-%d %H:%M:%S} UTC" if pod.deletion_due_at is not None else "now"
+    message = f"its pod {pod.name} was to end by {due} and is still there"
+    found = table.classify("pod.status", "NodeLost", message, node=pod.node)
+    return verdict_of(found) if found is not None else ends.POD_LOST.verdict(message=message)
+
+
+def _of_program(pod: PodFacts, table: Table) -> Verdict:
+    """Return the verdict on a program that ended by itself: its own, unless it ended well and another container failed."""
+    code = program_end.exit_code(pod)
+    if code and pod.main is not None:
+        return _terminated(pod, pod.main, table)
+    asked_at = pod.deletion_requested_at
+    for other in pod.containers:
+        bad = other.state == "terminated" and other.exit_code not in (0, None)
+        stopped = pod.deletion_asked and not (asked_at and other.finished_at and other.finished_at < asked_at)
+        if bad and not other.sidecar and other is not pod.main and not stopped:
+            return _other_failed(_what_failed(pod, other, table), program_code=0)
+    return msgspec.structs.replace(ends.COMPLETED.verdict(exit_code=0), explanation=_notice(pod))
+
+
+def _of_pod(facts: AttemptFacts, job: JobFacts, table: Table) -> Verdict | None:
+    """Return what the newest pod of a failed Job says, or None while its last state is not known."""
+    pod = facts.pod
     if pod is None:
         return None
-    exit_code = pod.main.exit_code if pod.main else None
+    main = pod.main if pod.main is not None and pod.main.state == "terminated" else None
+    code = main.exit_code if main is not None else None
+    disrupted = _disruption(pod, code, table)
+    if disrupted is not None:
+        return disrupted
+    prevented = _init_failed(pod, table) if not has_started(facts) else None
+    if prevented is not None:
+        return prevented
+    if main is not None and code and (main.reason in _NEVER_RAN or not pod.deletion_asked):
+        return _terminated(pod, main, table)
+    if pod.deletion_asked and (main is not None or pod.ended):
+        return (ends.JOB_DELETED if job.deleting else ends.POD_DELETED).verdict(exit_code=code)
+    return None  # how the program ended is not known, and no other container tells it
+
+
+def _init_failed(pod: PodFacts, table: Table) -> Verdict | None:
+    """Return the verdict on a pod whose init container failed, so that its program was never started, or None."""
+    for other in pod.containers:
+        if other.init and not other.sidecar and other.state == "terminated" and other.exit_code not in (0, None):
+            found = _classify_end(pod, other, table)
+            if found is not None and found.verdict == "retry_free":
+                return verdict_of(found)
+            return _other_failed(_what_failed(pod, other, table), program_code=None)
+    return None
+
+
+def _disruption(pod: PodFacts, code: int | None, table: Table) -> Verdict | None:
+    """Return the verdict on a pod that the node or the cluster ended."""
     if pod.phase == "Failed" and pod.reason:
         found = classify(table, "pod.status", pod.reason, pod.message, node=pod.node)
         if found is not None:
-            return verdict_of(found, exit_code=exit_code)
+            return verdict_of(found, exit_code=code)
     disrupted = pod.find_condition("DisruptionTarget")
-    if disrupted is not None and disrupted.status == "True" and pod.ended:
-        found = classify(table, "pod.condition", disrupted.reason, disrupted.message, node=pod.node)
-        if found is not None:
-            return verdict_of(found, exit_code=exit_code)
-        return ends.DISRUPTED.verdict(node=pod.node or "(none)", reason=disrupted.reason, message=disrupted.message)
-    ended = [c for c in pod.containers if c.state == "terminated" and c.exit_code not in (0, None) and not c.sidecar]
-    if not ended:
+    if disrupted is None or disrupted.status != "True" or not pod.ended:
         return None
-    # A failed init container is the reason why the others never ran. After them, the main container is read first.
-    first = min(ended, key=lambda c: (not c.init, c.name != names.MAIN_CONTAINER))
-    return _terminated(pod, first, table)
+    found = classify(table, "pod.condition", disrupted.reason, disrupted.message, node=pod.node)
+    if found is not None:
+        return verdict_of(found, exit_code=code)
+    moved = ends.DISRUPTED.verdict(node=pod.node or "(none)", reason=disrupted.reason, message=disrupted.message)
+    return msgspec.structs.replace(moved, exit_code=code)
+
+
+def _notice(pod: PodFacts) -> str:
+    """Return what the cluster did to a program that ended with exit code 0, or nothing."""
+    main = pod.main
+    if main is not None and main.reason == "OOMKilled":
+        return "The program ended with exit code 0, but the kernel killed one of its processes at the memory limit (OOMKilled)."
+    if program_end.ended_by_itself(pod):
+        return ""
+    disrupted = pod.find_condition("DisruptionTarget")
+    if disrupted is not None and disrupted.status == "True":
+        why = f"{disrupted.reason}: {disrupted.message}".rstrip(": .")
+        return (
+            f"Its pod was being moved off node {pod.node or '(none)'} ({why}), so the program may have stopped early."
+        )
+    if pod.deletion_asked:
+        return "Its pod was being deleted, so the program may have stopped early."
+    return ""
+
+
+def _other_failed(failed: str, *, program_code: int | None) -> Verdict:
+    """Return the verdict on an attempt that another container failed. A program that ended well is not run again."""
+    if program_code is None:
+        return ends.OTHER_CONTAINER_FAILED.verdict(failed=failed, program="The program was not started.")
+    program = f"The program itself ended with exit code {program_code}."
+    verdict = ends.OTHER_CONTAINER_FAILED.verdict(exit_code=program_code, failed=failed, program=program)
+    return msgspec.structs.replace(verdict, cause="permanent")
+
+
+def _what_failed(pod: PodFacts, container: ContainerFacts, table: Table) -> str:
+    found = _classify_end(pod, container, table)
+    return found.explanation if found else f"Container {container.name} exited with code {container.exit_code}."
 
 
 def _terminated(pod: PodFacts, container: ContainerFacts, table: Table) -> Verdict:
-    code = container.exit_code or 0
-    number = container.signal or (code - 128 if 128 < code <= 128 + 64 else None)
-    found = classify(
-        table,
-        "container.terminated",
-        container.reason,
-        container.message,
-        exit_code=code,
-        container=container.name,
-        node=pod.node,
-        signal=number,
-    )
+    code, number = container.exit_code or 0, _signal(container)
+    found = _classify_end(pod, container, table)
     if found is not None:
         # A container that never ran, or whose end nobody saw, has no exit code of its own.
         ran = found.verdict == "application" or container.reason == "Error"
         return verdict_of(found, exit_code=code if ran else None, signal=number if ran else None)
     return ends.APPLICATION_EXIT.verdict(exit_code=code, signal=number, container=container.name)
+
+
+def _classify_end(pod: PodFacts, container: ContainerFacts, table: Table) -> Finding | None:
+    return classify(
+        table,
+        "container.terminated",
+        container.reason,
+        container.message,
+        exit_code=container.exit_code or 0,
+        ran_seconds=_ran_seconds(container),
+        container=container.name,
+        node=pod.node,
+        signal=_signal(container),
+    )
+
+
+def _signal(container: ContainerFacts) -> int | None:
+    code = container.exit_code or 0
+    return container.signal or (code - 128 if 128 < code <= 128 + 64 else None)
+
+
+def _ran_seconds(container: ContainerFacts) -> float | None:
+    """Return how long a container ran, in seconds; None when it never started."""
+    if container.started_at is None or container.reason in _NEVER_RAN:
+        return None
+    if container.finished_at is None:
+        return float("inf")
+    return (container.finished_at - container.started_at).total_seconds()

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from kube_job_runner.domain.decide import cleanup, diagnosis, endings, obstacles, retries, waiting
+from kube_job_runner.domain.decide import cleanup, diagnosis, endings, obstacles, own_ends, retries, waiting
 from kube_job_runner.domain.decide.decision import Create, Decision, DecisionBuilder, Find
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.failures import ends
@@ -85,6 +85,8 @@ def _decide_live(builder: DecisionBuilder) -> None:
     attempt = builder.current_attempt()
     if _finished(builder, attempt):
         return
+    if own_ends.await_its_job(builder, attempt) or own_ends.left_by_its_node(builder, attempt):
+        return
     if builder.job.cancel is not None:
         if not _finishing(builder, attempt, decided_at=builder.job.cancel.at):
             endings.stop(builder, attempt, endings.cancelled(builder.job))
@@ -105,9 +107,9 @@ def _finished(builder: DecisionBuilder, attempt: Attempt) -> bool:
         return False
     if not ending.complete_evidence and _await_evidence(builder, attempt, ending):
         return True
-    if ending.verdict.reason == ends.JOB_DELETED.reason and builder.looks_first(attempt):
+    if ending.job_deleted and builder.looks_first(attempt):
         return True
-    if ending.verdict.reason == ends.JOB_DELETED.reason and not cleanup.pods_ended(attempt):
+    if ending.job_deleted and not cleanup.pods_ended(attempt):
         endings.stop(builder, attempt, ending.verdict)
         return True
     endings.end(builder, ending.verdict)
@@ -115,7 +117,7 @@ def _finished(builder: DecisionBuilder, attempt: Attempt) -> bool:
 
 
 def _finishing(builder: DecisionBuilder, attempt: Attempt, *, decided_at: datetime) -> bool:
-    """Return whether to wait for the end of a Job whose program has ended by itself.
+    """Return whether to wait for the terminal condition of a Job that is about to get it.
 
     To stop the Job now would destroy the record of what happened. The wait is bounded, because the Job controller may be down.
     """
@@ -144,9 +146,7 @@ def _await_evidence(builder: DecisionBuilder, attempt: Attempt, ending: diagnosi
 
 
 def _decide_running(builder: DecisionBuilder, attempt: Attempt) -> None:
-    attempt = endings.with_start(builder, waiting.end(builder, attempt))
-    if builder.job.state is State.STARTING:
-        builder.move(State.RUNNING, attempt=attempt.number, reason="Started")
+    attempt = own_ends.running(builder, attempt)
     deadline = builder.job.run_deadline(attempt.started_at or builder.now)
     if builder.now < deadline:
         builder.look_again(deadline)
@@ -169,7 +169,7 @@ def _decide_stopping(builder: DecisionBuilder) -> None:
     if cleanup.nothing_left(builder, attempt):
         if not cleanup.pods_ended(attempt) and builder.looks_first(attempt):
             return
-        endings.end(builder, verdict)
+        endings.end(builder, own_ends.before_the_stop(builder, attempt) or verdict)
     else:
         endings.keep_waiting(builder, attempt)
 

@@ -70,6 +70,19 @@ JOB_DELETED = End(
     explanation="Somebody else deleted the cluster job while the job ran.",
     remedy="Find out who deletes Jobs in the namespace, and run the job again.",
 )
+POD_DELETED = End(
+    category="pod_deleted",
+    cause="infrastructure",
+    explanation="Somebody deleted the pod of the job before its program had ended.",
+    remedy="Find out who deletes pods in the namespace. To stop a job, use `kjr cancel`.",
+)
+# A program that has ended well is not run again for the sake of another container, so `diagnosis` makes that case permanent.
+OTHER_CONTAINER_FAILED = End(
+    category="other_container_failed",
+    cause="infrastructure",
+    explanation="{failed} It is not the job's own container. {program}",
+    remedy="Find out what added the container to the pod, such as a webhook that injects sidecars, and read its log.",
+)
 POD_LOST = End(
     category="pod_lost",
     cause="infrastructure",
@@ -83,7 +96,8 @@ DISRUPTED = End(
 )
 
 ENDS = (
-    COMPLETED, CANCELLED, APPLICATION_EXIT, RUN_TIMEOUT, START_TIMEOUT, QUEUE_TIMEOUT, JOB_DELETED, POD_LOST, DISRUPTED,
+    COMPLETED, CANCELLED, APPLICATION_EXIT, RUN_TIMEOUT, START_TIMEOUT, QUEUE_TIMEOUT, JOB_DELETED, POD_DELETED,
+    OTHER_CONTAINER_FAILED, POD_LOST, DISRUPTED,
 )  # fmt: skip
 BY_CATEGORY: Mapping[str, End] = {end.category: end for end in ENDS}
 BY_REASON: Mapping[str, End] = {end.reason: end for end in ENDS}

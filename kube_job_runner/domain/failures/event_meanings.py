@@ -17,7 +17,9 @@ _PULL_STATES = re.compile(
 )
 _ERROR = re.compile(r"^Error: ")
 # Not `OCI runtime exec failed`: that is what a program says of its own `docker exec`.
-_NOT_CREATED = re.compile(r"(failed to (create|start) (containerd |shim )?(task|container): |OCI runtime create failed: )")
+_NOT_CREATED = re.compile(
+    r"(failed to (create|start) (containerd |shim )?(task|container): |OCI runtime create failed: )"
+)
 _PREEMPTION = re.compile(r"preemption:|(?<=\.) not found\W*$", re.IGNORECASE)
 _HOOK = re.compile(r"^Internal (PreCreate|PreStart)Container hook failed: ?")
 _SAME_ELSEWHERE: dict[str, tuple[Where, str]] = {

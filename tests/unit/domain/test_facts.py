@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
+import functools
 
-from kube_job_runner.domain.facts import EVENTS_KEPT, AttemptFacts, EventFacts, Seen, merge
-from tests.support.domain import CLUSTER_UID, job_facts, pod_facts
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kube_job_runner.domain.facts import EVENTS_KEPT, AttemptFacts, EventFacts, PodFacts, Seen, join_pods, merge
+from tests.support.domain import CLUSTER_UID, after, ended, job_facts, pod_facts, running
 
 
 def event(uid: str, *, rv: int = 1, kind: str = "Pod", object_uid: str = "pod-1", text: str = "") -> EventFacts:
@@ -62,3 +66,34 @@ def test_the_newer_version_of_an_event_wins_and_only_the_newest_are_kept() -> No
 def test_facts_with_an_event_are_stored_as_they_are() -> None:
     facts = joined(job_facts(), pod_facts(), event("e-1"))
     assert msgspec.json.decode(msgspec.json.encode(facts), type=AttemptFacts) == facts
+
+
+@st.composite
+def pod_versions(draw: st.DrawFn) -> list[PodFacts]:
+    """Versions of one pod, each with another number: with and without an end, a deletion, an owner."""
+    made = []
+    for number in range(draw(st.integers(1, 4))):
+        grace = draw(st.sampled_from([None, 0, 5, 30]))
+        seen = pod_facts(
+            ended(0, end=draw(st.integers(2, 9))) if draw(st.booleans()) else running(),
+            rv=number + 1,
+            phase=draw(st.sampled_from(["Running", "Succeeded"])),
+            job_uid=draw(st.sampled_from(["", CLUSTER_UID])),
+            deleting=grace is not None,
+            deletion_due_at=None if grace is None else after(draw(st.integers(5, 40))),
+            deletion_grace_seconds=grace,
+            gone=draw(st.booleans()),
+        )
+        made.append(seen)
+    return made
+
+
+@given(versions=pod_versions(), data=st.data())
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_the_versions_of_a_pod_lead_to_the_same_facts_in_any_order(
+    versions: list[PodFacts], data: st.DataObject
+) -> None:
+    shuffled = data.draw(st.permutations(versions)) + data.draw(st.lists(st.sampled_from(versions), max_size=3))
+    cut = data.draw(st.integers(1, len(shuffled)))
+    halves = [functools.reduce(join_pods, half) for half in (shuffled[:cut], shuffled[cut:]) if half]
+    assert functools.reduce(join_pods, halves) == functools.reduce(join_pods, versions)

@@ -29,6 +29,15 @@ CATEGORIES = (
         "Nothing to do.",
         settings="KJR_EVIDENCE_GRACE_SECONDS",
     ),
+    _platform(
+        "program_ended",
+        "The program ended; its cluster job has not ended yet",
+        "The main container has ended by itself, and the cluster has not recorded the end of the Job yet. That takes seconds, "
+        "or for ever when another container keeps the pod. kube-job-runner waits a minute, and the stop grace for such a "
+        "container. Then it stops what is left, and the end of the program is the end of the job.",
+        "Nothing to do. If a container keeps the pod each time, make it a native sidecar "
+        "(an init container with `restartPolicy: Always`).",
+    ),
     _user(
         "cancelled",
         "The job was cancelled",
@@ -63,6 +72,23 @@ CATEGORIES = (
         "Somebody else deleted the cluster job",
         "The cluster job was deleted while it ran, and not by kube-job-runner.",
         "Find out who deletes Jobs in the namespace. To stop a job, use `kjr cancel ID`.",
+    ),
+    _cluster(
+        "pod_deleted",
+        "Somebody deleted the pod of the job",
+        "The pod was deleted while the job ran, and neither kube-job-runner nor a drain, an eviction or a preemption did it. "
+        "The program was stopped by that.",
+        "Find out who deletes pods in the namespace. To stop a job, use `kjr cancel ID`.",
+        "Make the job safe to run twice: a new attempt follows, and is free.",
+    ),
+    _cluster(
+        "other_container_failed",
+        "A container that is not the job's own failed",
+        "Something added a container to the pod, such as a webhook that injects sidecars, and that container failed. "
+        "The exit code of the job stays that of its own program: 0 if it ended well, none if it never ran. "
+        "A program that never ran gets a new attempt, which is free. A program that ended well is not run again.",
+        "Read the log of that container: `kjr logs ID` shows it with its name.",
+        "Find out what adds it. A native sidecar (an init container with `restartPolicy: Always`) does not fail the job.",
     ),
     _platform(
         "custom",

@@ -7,7 +7,9 @@ from kube_job_runner.domain.failures.rule import Rule, Ruling, application, fail
 from kube_job_runner.domain.failures.rules.rule_rows import by_reason, row
 
 # It is all that was said: a program that says more has been started. Go programs say `exec: "git": ...` of their own children.
-_LOADER = r"^\s*(standard_init_linux\.go:\d+: |\[\w+ +tini \(\d+\)\] )?exec:? (user process caused|[^\s\"]+( failed)?): "
+_LOADER = (
+    r"^\s*(standard_init_linux\.go:\d+: |\[\w+ +tini \(\d+\)\] )?exec:? (user process caused|[^\s\"]+( failed)?): "
+)
 
 _exit = functools.partial(row, where="container.terminated")
 _reason = functools.partial(by_reason, where="container.terminated")

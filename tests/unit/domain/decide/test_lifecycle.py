@@ -364,21 +364,21 @@ class TestStopping:
         assert decide(job, attempt, now=after(bound)).job.state is State.CANCELLED
 
     @pytest.mark.parametrize(
-        "seen",
+        ("seen", "reason"),
         [
-            (pod_facts(ended(0), phase="Succeeded"),),
-            (pod_facts(ended(3), phase="Failed"),),
-            (job_facts("SuccessCriteriaMet", rv=20),),
-            (job_facts("FailureTarget", rv=20),),
+            (pod_facts(ended(0), phase="Succeeded"), "Completed"),
+            (pod_facts(ended(3), phase="Failed"), "ApplicationExit"),
+            (job_facts("SuccessCriteriaMet", rv=20), "Cancelled"),
+            (job_facts("FailureTarget", rv=20), "Cancelled"),
         ],
     )
-    def test_a_cancel_of_a_program_that_has_ended_waits_for_its_end_for_a_while(self, seen: tuple[Any, ...]) -> None:
-        attempt = with_facts(make_attempt(), *seen)
+    def test_a_cancel_of_a_program_that_has_ended_waits_for_its_end_for_a_while(self, seen: Seen, reason: str) -> None:
+        attempt = with_facts(make_attempt(), seen)
         waits = decide(make_job(State.RUNNING, cancelled=True), attempt, now=after(5))
         assert (waits.job.state, waits.messages) == (State.RUNNING, ())
         assert waits.job.next_check_at == after(RULES.finishing_bound_seconds)
         late = decide(waits.job, attempt, now=after(RULES.finishing_bound_seconds))
-        assert (late.job.state, late.job.reason) == (State.STOPPING, "Cancelled")
+        assert (late.job.state, late.job.reason) == (State.STOPPING, reason)
 
     def test_a_pod_that_somebody_deletes_is_not_finishing(self) -> None:
         attempt = with_facts(make_attempt(), pod_facts(ended(143), phase="Failed", deleting=True))
@@ -390,8 +390,9 @@ class TestStopping:
         waits = decide(job, attempt, now=after(61))
         assert waits.job.state is State.RUNNING
         assert waits.job.next_check_at == after(61 + RULES.finishing_bound_seconds)
-        late = decide(job, attempt, now=after(61 + RULES.finishing_bound_seconds))
-        assert (late.job.state, late.job.reason) == (State.STOPPING, "RunTimeout")
+        job, attempts = apply(waits, {1: attempt})
+        late = decide(job, attempts[1], now=after(61 + RULES.finishing_bound_seconds))
+        assert (late.job.state, late.job.reason) == (State.STOPPING, "Completed")
 
     def test_a_delete_that_has_not_worked_is_sent_again(self) -> None:
         attempt = with_facts(make_attempt(logs="following"), pod_facts(running(), phase="Running"))

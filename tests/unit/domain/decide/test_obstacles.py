@@ -94,14 +94,15 @@ class TestPodEvents:
 
 
 class TestContainers:
-    def test_a_failed_init_container_is_the_cause(self) -> None:
+    def test_a_failed_init_container_is_the_cause_and_has_no_exit_code_of_the_job(self) -> None:
         init = ContainerFacts(name="prepare", init=True, state="terminated", reason="Error", exit_code=9)
-        seen = pod_facts(ended(137), phase="Failed")
+        seen = pod_facts(phase="Failed")
         attempt = with_facts(make_attempt(), job_facts("Failed", rv=20))
-        attempt = with_facts(attempt, msgspec.structs.replace(seen, containers=(ended(137), init)))
-        verdict = decide(make_job(State.RUNNING), attempt, now=after(5)).attempts[0].verdict
+        attempt = with_facts(attempt, msgspec.structs.replace(seen, containers=(waiting("PodInitializing"), init)))
+        verdict = decide(make_job(State.STARTING), attempt, now=after(5)).attempts[0].verdict
         assert verdict is not None
-        assert (verdict.exit_code, "prepare" in verdict.explanation) == (9, True)
+        assert (verdict.reason, verdict.exit_code, verdict.cause) == ("OtherContainerFailed", None, "infrastructure")
+        assert "prepare exited with code 9" in verdict.explanation
 
     def test_a_sidecar_that_was_killed_at_the_end_is_no_failure_of_the_job(self) -> None:
         proxy = ContainerFacts(name="proxy", init=True, sidecar=True, state="terminated", reason="Error", exit_code=143)

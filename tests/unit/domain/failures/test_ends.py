@@ -63,6 +63,7 @@ def test_the_places_of_the_rows_are_these() -> None:
         "run_timeout": {"seconds"},
         "start_timeout": {"seconds", "waited_for"},
         "queue_timeout": {"seconds", "last_try"},
+        "other_container_failed": {"failed", "program"},
         "pod_lost": {"message"},
         "disrupted": {"node", "reason", "message"},
     }

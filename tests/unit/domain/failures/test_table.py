@@ -249,3 +249,57 @@ def test_braces_in_a_message_stay_as_they_are() -> None:
     found = failures.classify("container.waiting", "InvalidImageName", 'bad "${PREFIX}/{0}"')
     assert found is not None
     assert "${PREFIX}/{0}" in found.explanation
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (1, "exec java -cp . -jar app.jar\nFileNotFoundException: /etc/app/app.yaml (No such file or directory)"),
+        (64, "exec su-exec app python -m etl\nPermissionError: [Errno 13] Permission denied: '/data/out.csv'"),
+        (125, 'failed to start container "web": Error response from daemon: port is already allocated'),
+        (1, "OCI runtime exec failed: exec failed: executable file not found in $PATH"),
+        (1, 'exec: "git": executable file not found in $PATH'),
+        (1, "exec /app/run: exec format error\nand the program went on"),
+    ],
+)
+def test_the_last_words_of_a_program_are_not_how_it_was_started(code: int, message: str) -> None:
+    found = failures.classify("container.terminated", "Error", message, exit_code=code)
+    assert found is not None
+    assert found.category == "application_exit"
+
+
+def test_what_the_kubelet_says_of_the_termination_message_is_not_what_the_program_said() -> None:
+    for words in (
+        "Error on reading termination message from logs: no such file",
+        "Error on reading termination log /x: y",
+    ):
+        found = failures.classify("container.terminated", "Error", words, exit_code=3)
+        assert found is not None
+        assert found.explanation == "Container main exited with code 3."
+
+
+@pytest.mark.parametrize(
+    ("message", "category"),
+    [
+        ("0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found", "volume_unavailable"),
+        (
+            'waiting for ephemeral volume controller to create the persistentvolumeclaim "x". not found',
+            "volume_unavailable",
+        ),
+        (
+            'waiting for dynamic resource controller to create the resourceclaim "gpu". not found',
+            "unschedulable_capacity",
+        ),
+        ('persistentvolumeclaim "data" not found. not found', "volume_missing"),
+        ("0/3 nodes are available: 3 Insufficient cpu. preemption: storageclass x not found", "unschedulable_capacity"),
+        ("0/3 nodes are available: 3 Insufficient cpu. preemption: no nodepool matched", "unschedulable_capacity"),
+        ("0/3 nodes are available: 3 Insufficient cpu. preemption: non-existent pv", "unschedulable_capacity"),
+    ],
+)
+@pytest.mark.parametrize(("where", "reason"), [("pod.condition", "Unschedulable"), ("event", "FailedScheduling")])
+def test_what_the_scheduler_says_of_preemption_is_no_evidence(
+    where: failures.Where, reason: str, message: str, category: str
+) -> None:
+    found = failures.classify(where, reason, message)
+    assert found is not None
+    assert found.category == category
