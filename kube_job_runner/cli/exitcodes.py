@@ -37,15 +37,15 @@ class Row(NamedTuple):
 
 TABLE: tuple[Row, ...] = (
     Row("0", True, "the job succeeded; with several jobs, all of them did"),
-    Row("N", True, "the job failed; this is its own exit code, 1 to 255"),
+    Row("N", True, "the job failed; this is the exit code of its own program (container `main`), 1 to 255"),
     Row("1", True, "with several jobs: at least one did not succeed"),
     Row("75", True, "the job has not ended within --wait-timeout"),
     Row("124", True, "the job exceeded its run timeout"),
     Row(
         "125",
         True,
-        "there is no exit code: the submit was refused, the job could not be started, the infrastructure failed, "
-        "or kjr itself failed (wrong usage, no server, wrong token, no such job)",
+        "there is no exit code: the submit was refused, the job could not be started, the infrastructure or another "
+        "container failed, or kjr itself failed (wrong usage, no server, wrong token, no such job)",
     ),
     Row("126", True, "the command of the job cannot be executed"),
     Row("127", True, "the command of the job does not exist"),
