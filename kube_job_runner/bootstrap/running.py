@@ -47,6 +47,8 @@ def run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:
     loggers.configure(
         log_format=settings.process.log_format, log_level=settings.process.log_level, secrets=secrets(settings)
     )
+    if not cluster_kind(settings).remote:  # jobs are processes of our own user
+        lifetime.hide_memory()
     for name in unknown_variables():
         log.warning(
             "unknown setting", action="process.start", variable=name, hint=f"see `kjr config`{suggestion(name)}"

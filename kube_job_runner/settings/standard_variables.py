@@ -49,6 +49,18 @@ def kubernetes_environment(environ: Mapping[str, str] | None = None) -> Kubernet
     )
 
 
+_PLAIN = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+
+
+def plain_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables that a child process of ours gets: what it needs to run, and no secret.
+
+    On Linux every process of the same user can read the environment that a process was started with.
+    """
+    environ = os.environ if environ is None else environ
+    return {name: environ[name] for name in _PLAIN if name in environ}
+
+
 def aws_region(environ: Mapping[str, str] | None = None) -> str | None:
     """Return the region of `AWS_REGION`, which AWS sets in its own containers and its Python library does not read."""
     environ = os.environ if environ is None else environ

@@ -27,6 +27,7 @@ SAME_ROLE = {
 
 BEHAVIOURS = {
     "adapters/kubernetes/test_rbac.py": "the rights that are shipped against the requests of all modules",
+    "adapters/local/test_escapes.py": "processes that leave their job's group, session and environment",
     "adapters/local/test_output.py": "logs of local jobs, from the process to the reader",
     "adapters/local/test_restart.py": "what a new runner finds of the jobs of an earlier one",
     "adapters/local/test_slots.py": "how many local jobs run at once",

@@ -15,7 +15,11 @@ from typing import Protocol
 
 import msgspec
 
+import kube_job_runner
+from kube_job_runner.settings import plain_environment
+
 _CLOSE_SECONDS = 10.0
+_SHIM = "import sys; sys.path.append(sys.argv[1]); from kube_job_runner.adapters.local_shim.shim import main; main()"
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -88,10 +92,13 @@ class Processes:
     async def _launch(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            program = str(Path(__file__).with_name("shim.py"))
-            # A session of its own, so that Ctrl-C in the terminal reaches the jobs only through the runner.
+            # A session of its own, so that Ctrl-C in the terminal reaches the jobs only through the runner. An environment
+            # of its own, because its jobs can read it.
             self._shim = subprocess.Popen(  # noqa: ASYNC220 - it returns after the fork and blocks on nothing
-                [sys.executable, "-I", "-S", "-X", "utf8", program], stdin=theirs.fileno(), start_new_session=True
+                [sys.executable, "-I", "-S", "-X", "utf8", "-c", _SHIM, str(Path(kube_job_runner.__file__).parents[1])],
+                stdin=theirs.fileno(),
+                start_new_session=True,
+                env=plain_environment(),
             )
         reader, self._writer = await asyncio.open_unix_connection(sock=ours)
         self._reading = asyncio.create_task(self._read(reader, self._shim), name="local-shim")

@@ -260,8 +260,11 @@ def test_variables_of_the_user_do_not_reach_the_server(used: Path, monkeypatch: 
     monkeypatch.setenv("PGDATA", "/nowhere")
     monkeypatch.setenv("PGPORT", "1")
     monkeypatch.setenv("LC_ALL", "xx_YY.nonsense")
+    monkeypatch.setenv("RUNNER_SECRET", "must not leak")
     server = embedded.start(used)
     assert kept(server.url) == [1]
+    if sys.platform.startswith("linux"):
+        assert b"must not leak" not in Path(f"/proc/{server.pid}/environ").read_bytes(), "local jobs can read it"
     server.stop()
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from kube_job_runner.adapters.postgres.embedded import binaries, data_directory, launcher
 from kube_job_runner.domain import errors
+from kube_job_runner.settings import plain_environment
 
 USER = "kjr"
 DATABASE = "postgres"
@@ -260,9 +261,8 @@ def _spawn(
 
 
 def _environment() -> dict[str, str]:
-    # PG* variables of the user are about other servers, and LC_* must not change the sort order.
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PG", "LC_", "LANG"))}
-    return kept | {"LC_ALL": "C", "TZ": "UTC"}
+    # PG* variables of the user are about other servers, and LC_* must not change the sort order. Local jobs can read it.
+    return plain_environment() | {"LC_ALL": "C", "TZ": "UTC"}
 
 
 def _initialise(layout: data_directory.Layout, found: binaries.Binaries, *, identity: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,17 @@ from tests.support.clusters import poll
 from tests.unit.adapters.local.conftest import Bench, main_of, open_bench, shell
 
 
+def environment_of(pid: int) -> tuple[bytes, int]:
+    """Return the environment that a process was started with, and the owner of the file."""
+    file = Path(f"/proc/{pid}/environ")
+    return file.read_bytes(), file.stat().st_uid
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of a process with one thread."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @pytest.mark.asyncio
 async def test_a_job_has_a_clean_environment(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNNER_SECRET", "must not leak")
@@ -26,6 +38,24 @@ async def test_a_job_has_a_clean_environment(bench: Bench, monkeypatch: pytest.M
     assert set(found) == {"PATH", "HOME", "LANG", "GREETING", "KUBE_JOB_RUNNER_LOCAL_JOB"}
     assert found["GREETING"] == "hello\nworld"
     assert found["LANG"] == "de_DE"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows an environment in a file")
+@pytest.mark.asyncio
+async def test_no_ancestor_of_a_job_below_the_runner_has_its_environment(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNNER_SECRET", "must not leak")
+    _, facts = await bench.run(shell("exec sleep 300"))
+    await bench.until_pod(facts.uid, "Running")
+    shim = bench.cluster.shim_pid
+    assert shim is not None
+    guards = children_of(shim)
+    assert len(guards) == 1
+    for pid in (shim, *guards):
+        environ, owner = environment_of(pid)
+        assert b"must not leak" not in environ
+        assert owner == 0, "the file belongs to root: nobody else may read it"
 
 
 @pytest.mark.asyncio

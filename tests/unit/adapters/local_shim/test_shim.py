@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from kube_job_runner.adapters.local import shim
 from tests.support.clusters import poll
 from tests.unit.adapters.local.test_stopping import pid_in, runs
 
 PORTABLE = (
-    "import sys; sys.path.insert(0, sys.argv[1]); import shim; shim._LINUX = False; shim._libc = None; shim.main()"
+    "from kube_job_runner.adapters.local_shim import process_tree, shim;"
+    " process_tree.LINUX = False; process_tree._libc = None; shim.main()"
 )
 
 
@@ -27,8 +27,7 @@ class Portable:
     def __init__(self) -> None:
         self.channel, theirs = socket.socketpair()
         with theirs:
-            folder = str(Path(shim.__file__).parent)
-            self.process = subprocess.Popen([sys.executable, "-c", PORTABLE, folder], stdin=theirs.fileno())
+            self.process = subprocess.Popen([sys.executable, "-c", PORTABLE], stdin=theirs.fileno())
         self.channel.settimeout(30)
         self._lines = self.channel.makefile("rb")
 
