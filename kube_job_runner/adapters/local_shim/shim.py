@@ -107,6 +107,7 @@ class Shim:
                 self._become_guard(order, ours, theirs)
         job = self._guards[pid] = self._by_id[order["id"]] = self._by_link[ours.fileno()] = Job(order["id"], pid, ours)
         self._poll.register(job.link, select.POLLIN)
+        self._hear(job)  # its first word: jobs are told to start in the order of the orders
 
     def _become_guard(self, order: dict[str, Any], ours: socket.socket, theirs: socket.socket) -> None:
         """Guard a job, in the new process: it holds no end of another socket, so that each closes with its owner."""
