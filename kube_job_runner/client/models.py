@@ -126,6 +126,7 @@ class Explanation(Record, frozen=True, kw_only=True):
     attempts: list[dict[str, Any]] = []
     anomalies: list[dict[str, Any]] = []
     missing: list[str] = []
+    remedy: list[str] = []
 
 
 class Simulation(Record, frozen=True, kw_only=True):

@@ -19,20 +19,24 @@ _LIKE_AN_ID = re.compile(r"@last|[0-9a-f]{6,8}(-[0-9a-f-]*)?", re.IGNORECASE)
 
 @click.command("explain")
 @click.argument("what", required=False, metavar="[ID|CODE]")
+@click.option(
+    "--evidence", is_flag=True, help="Show all evidence of a job: pods, containers, conditions, Events, nodes."
+)
 @options.output("table", "json", "jsonl", "yaml")
 @options.connection
-def command(what: str | None) -> None:
-    """Explain a job (one sentence about what happened or why it waits, then the evidence), or a reason code.
+def command(what: str | None, *, evidence: bool) -> None:
+    """Explain a job (what happened or why it waits, the last lines, what to do), or a reason code.
 
-    CODE is a reason such as ImageNotFound or image_not_found. Without an argument, all codes are listed.
+    CODE is a reason such as ImageNotFound, a word of Kubernetes such as OOMKilled, or an exit code. Without an argument, all
+    codes are listed.
     """
     if what is None:
         list_codes()
-    elif _LIKE_AN_ID.fullmatch(what) or not explain_code(what):
-        _explain_job(what)
+    elif _LIKE_AN_ID.fullmatch(what) or not (explain_code(what) or explain_word(what)):
+        _explain_job(what, evidence=evidence)
 
 
-def _explain_job(reference: str) -> None:
+def _explain_job(reference: str, *, evidence: bool) -> None:
     from kube_job_runner.client import errors
 
     current = invocation.current()
@@ -45,7 +49,7 @@ def _explain_job(reference: str) -> None:
             raise
         raise _unknown(reference) from None
     if current.output == "table":
-        output.write_lines(explanation.lines(found), current)
+        output.write_lines((explanation.lines if evidence else explanation.short)(found), current)
     else:
         output.write_objects([found.raw], current.output, single=True)
 
@@ -78,6 +82,30 @@ def explain_code(code: str) -> bool:
         output.write_objects([{"code": category.code, **output.plain(found)}], current.output, single=True)
     else:
         click.echo("\n".join(_lines(found)))
+    return True
+
+
+def explain_word(word: str) -> bool:
+    """Print what a word of Kubernetes or an exit code means here. Return False if it is neither."""
+    from kube_job_runner.domain.failures import categories, words
+
+    meaning = words.meaning(word)
+    if meaning is None:
+        return False
+    current = invocation.current()
+    found = [categories.BY_NAME[name] for name in meaning.categories]
+    if current.output != "table":
+        known = [{"code": one.code, "category": one.name, "title": one.title} for one in found]
+        output.write_objects([{"word": word, "meaning": meaning.sentence, "codes": known}], current.output, single=True)
+        return True
+    if meaning.sentence:
+        click.echo("\n".join([*_wrapped(meaning.sentence), ""]))
+    if len(found) == 1:
+        return explain_code(found[0].code)
+    width = max(len(one.code) for one in found)
+    click.echo("It can lead to these reasons; `kjr explain REASON` explains one, `kjr explain ID` a job:")
+    for one in found:
+        click.echo(f"  {one.code:{width}}  {one.title}")
     return True
 
 

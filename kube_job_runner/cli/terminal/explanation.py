@@ -12,9 +12,57 @@ if TYPE_CHECKING:
     from kube_job_runner.client import Explanation
 
 _NAME_WIDTH = 12
+_ATTEMPTS_SHOWN = 3
+_LINES_SHOWN = 8
+
+
+def short(found: Explanation) -> Iterator[Line]:
+    """Yield what fits one screen: the sentence, how each of the last attempts ended, the last lines, what to do."""
+    yield Line(text.line(found.sentence), bold=True)
+    if found.attempts:
+        yield Line("")
+    earlier = len(found.attempts) - _ATTEMPTS_SHOWN
+    if earlier > 0:
+        yield Line(f"{earlier} earlier attempts: kjr get --attempts {text.line(found.job_id)}")
+    for attempt in found.attempts[-_ATTEMPTS_SHOWN:]:
+        yield _end_of(attempt)
+    for attempt in found.attempts[-1:]:
+        for part in attempt.get("last_lines") or ():
+            yield Line(f"last lines of {text.line(part.get('container'))}")
+            yield from (Line(f"  | {text.line(line)}") for line in (part.get("lines") or ())[-_LINES_SHOWN:])
+    if found.remedy:
+        yield Line("")
+        yield Line("what to do", bold=True)
+        yield from (Line(f"  - {text.line(step)}", hang=4) for step in found.remedy)
+    yield from _closing(found, f"all evidence: kjr explain --evidence {text.line(found.job_id)}")
+
+
+def _end_of(attempt: dict[str, Any]) -> Line:
+    verdict = attempt.get("verdict") or {}
+    outcome, code = str(verdict.get("outcome") or ""), verdict.get("exit_code")
+    ran, node = describe.span(attempt.get("started_at"), attempt.get("finished_at")), attempt.get("node")
+    state = f": {tables.state_words(outcome)}" if outcome else ""
+    parts = [
+        f"attempt {attempt.get('number')}{state}",
+        text.line(verdict.get("reason") or ""),
+        "" if code is None else f"exit {code}",
+        f"ran {ran}" if ran else "",
+        f"on {text.line(node)}" if node else "",
+    ]
+    color = tables.state_color(outcome) if outcome else None
+    return Line(", ".join(part for part in parts if part), color=color, colored=state.removeprefix(": "))
+
+
+def _closing(found: Explanation, *more: str) -> Iterator[Line]:
+    for missing in found.missing:
+        yield Line(f"missing: {text.line(missing)}", color="yellow")
+    yield Line("")
+    steps = "; ".join((_next(found), *more))
+    yield Line(f"job {text.line(found.job_id)}: {tables.state_words(found.state)}; {steps}")
 
 
 def lines(found: Explanation) -> Iterator[Line]:
+    """Yield the sentence and all evidence."""
     yield Line(text.line(found.sentence), bold=True)
     for attempt in found.attempts:
         yield Line("")
@@ -24,10 +72,7 @@ def lines(found: Explanation) -> Iterator[Line]:
         yield Line("contrary evidence that came later; it did not change the state", color="yellow")
         for anomaly in found.anomalies:
             yield _pair(f"attempt {anomaly.get('attempt')}", f"{_time(anomaly, 'at')} {_of(anomaly, 'kind', 'detail')}")
-    for missing in found.missing:
-        yield Line(f"missing: {text.line(missing)}", color="yellow")
-    yield Line("")
-    yield Line(f"job {text.line(found.job_id)}: {tables.state_words(found.state)}; {_next(found)}")
+    yield from _closing(found)
 
 
 def _next(found: Explanation) -> str:

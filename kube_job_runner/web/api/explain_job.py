@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts, PodFacts
-from kube_job_runner.domain.failures import codes
+from kube_job_runner.domain.failures import categories, codes
 from kube_job_runner.domain.job import Attempt, Verdict
 from kube_job_runner.domain.states import State
 from kube_job_runner.services.explainer import Explainer, Explanation, Judged
@@ -17,6 +17,7 @@ from kube_job_runner.web.api.problem_types import DOWN
 from kube_job_runner.web.kit.handling import Call, Nothing, Reply
 from kube_job_runner.web.kit.operations import Operation
 
+_WITH_REMEDY = (State.QUEUED, State.STARTING, State.FAILED)
 ChargedTo = Literal["attempts", "infrastructure"]
 
 
@@ -150,6 +151,7 @@ class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
     reason: Annotated[str | None, Meta(description="The reason code.")]
     category: Annotated[str | None, Meta(description="The reason in snake_case: the name of its manual page.")]
     cause: Annotated[Cause | None, Meta(description="Whose failure it is; null when the attempt did not fail.")]
+    remedy: Annotated[list[str], Meta(description="What to do about the reason of a failed job, or of one that waits.")]
     now: Annotated[Time, Meta(description="The time of the server at this answer.")]
     attempts: Annotated[list[EvidenceView], Meta(description="The evidence, attempt by attempt, oldest first.")]
     anomalies: Annotated[list[AnomalyView], Meta(description="Evidence that came too late.")]
@@ -177,6 +179,7 @@ def operation(explainer: Explainer) -> Operation:
 
 def _view(found: Explanation) -> ExplanationView:
     job = found.job
+    category = categories.find(job.reason) if job.reason else None
     last = next((one.attempt.verdict for one in reversed(found.attempts) if one.attempt.number == job.attempt), None)
     return ExplanationView(
         job_id=job.id,
@@ -186,6 +189,7 @@ def _view(found: Explanation) -> ExplanationView:
         reason=job.reason or None,
         category=codes.category_name(job.reason) if job.reason else None,
         cause=(last.cause or None) if last is not None else None,
+        remedy=list(category.remedy) if category is not None and job.state in _WITH_REMEDY else [],
         now=found.now,
         attempts=[_evidence(one) for one in found.attempts],
         anomalies=[view_of(AnomalyView, one) for one in found.anomalies],

@@ -58,10 +58,73 @@ job {id}: ✗ failed; its log: kjr logs --tail 50 {id}; this reason: kjr explain
 def test_explain_prints_the_sentence_and_then_the_evidence(kjr_on: Kjr, stub: Stub) -> None:
     job_id = stub.add("ok")
     stub.explanations[job_id] = EVIDENCE
-    result = kjr_on("explain", job_id)
+    result = kjr_on("explain", "--evidence", job_id)
     assert (result.code, result.err) == (0, "")
     assert result.text == EXPLAINED.replace("{id}", job_id)
     assert kjr_on("explain", job_id, "-o", "json").json["attempts"] == EVIDENCE["attempts"]
+
+
+SHORT = """\
+Failed on node n1: the program\\e[31m was killed.
+
+attempt 1: ✗ failed, NodePressureEvicted
+attempt 2: ✗ failed, OutOfMemory, exit 137, ran 14s, on n1
+last lines of main
+  | one
+  | two\\e[2J
+
+what to do
+  - Give it more memory.
+missing: the node cannot be read now
+
+job {id}: ✗ failed; its log: kjr logs --tail 50 {id}; this reason: kjr explain OutOfMemory; run it again: kjr rerun {id}; \
+all evidence: kjr explain --evidence {id}
+"""
+
+
+def test_explain_answers_on_one_screen(kjr_on: Kjr, stub: Stub) -> None:
+    job_id = stub.add("ok")
+    stub.explanations[job_id] = EVIDENCE | {"remedy": ["Give it more memory."]}
+    assert kjr_on("explain", job_id).text == SHORT.replace("{id}", job_id)
+    many = [{"number": number, "last_lines": [{"container": "main", "lines": ["x"] * 50}]} for number in range(1, 8)]
+    stub.explanations[job_id] = EVIDENCE | {"attempts": many}
+    shown = kjr_on("explain", job_id).text.splitlines()
+    assert "4 earlier attempts" in shown[2]
+    assert len(shown) <= 24
+
+
+@pytest.mark.parametrize(
+    ("word", "code"),
+    [
+        ("OOM", "OutOfMemory"),
+        ("oomkilled", "OutOfMemory"),
+        ("CrashLoopBackOff", "ApplicationExit"),
+        ("ErrImageNeverPull", "ImageNotFound"),
+    ],
+)
+def test_a_word_of_kubernetes_leads_to_its_reason(word: str, code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["explain", word]) == 0
+    assert f"{code}: {categories.find(code).title}" in capsys.readouterr().out  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("word", "codes"),
+    [
+        ("ImagePullBackOff", ["ImageNotFound", "ImageUnauthorized", "RegistryUnavailable"]),
+        ("BackoffLimitExceeded", ["ApplicationExit", "OutOfMemory", "NodeLost"]),
+        ("Evicted", ["NodePressureEvicted", "EphemeralStorageExceeded"]),
+        ("137", ["OutOfMemory", "KilledBySignal"]),
+        ("127", ["CommandNotFound", "ApplicationExit"]),
+    ],
+)
+def test_a_word_with_several_meanings_names_them(
+    word: str, codes: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["explain", word]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {code} " in shown for code in codes)
+    assert main.run(["explain", word, "-o", "json"]) == 0
+    assert set(codes) <= {one["code"] for one in json.loads(capsys.readouterr().out)["codes"]}
 
 
 @pytest.mark.parametrize(
