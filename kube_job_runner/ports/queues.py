@@ -14,11 +14,15 @@ Topic = Literal["messages", "jobs", "logs"]
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A received message: its body, the receipt that acknowledges it, and how often it was received."""
+    """A received message: its body, the receipt that acknowledges it, and how often it was received, as far as that counts.
+
+    `unfinished`: the delivery before this one ended without a word. Its receiver may have been killed by this message.
+    """
 
     body: bytes
     receipt: str
     deliveries: int = 1
+    unfinished: bool = False
 
 
 class Sender(Protocol):
@@ -55,6 +59,13 @@ class MessageQueue(Sender, Protocol):
 
     async def extend(self, receipts: Collection[str], *, visibility_seconds: float) -> None:
         """Hide received messages for `visibility_seconds` from now (0 gives them back); ignore receipts that are not valid."""
+        ...
+
+    async def give_back(self, deliveries: Sequence[Delivery], *, delay_seconds: float, counted: bool) -> None:
+        """Let received messages come back after a delay. A message whose receipt is no longer valid is ignored.
+
+        A delivery that is not `counted` leaves its message as if it had not been received. Any other is a finished one.
+        """
         ...
 
     async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:

@@ -143,6 +143,8 @@ class QueueSuite(abc.ABC):
         assert bodies(again) == bodies(sent)
         assert {delivery.deliveries for delivery in first} == {1}
         assert {delivery.deliveries for delivery in again} == {2}
+        assert {delivery.unfinished for delivery in first} == {False}
+        assert {delivery.unfinished for delivery in again} == {True}
 
     @pytest.mark.asyncio
     async def test_an_acknowledged_message_never_comes_again(self, harness: QueueHarness, queue: MessageQueue) -> None:
@@ -207,6 +209,50 @@ class QueueSuite(abc.ABC):
         waiting = asyncio.create_task(take(other, 3))
         await queue.extend([delivery.receipt for delivery in held], visibility_seconds=0)
         assert bodies(await waiting) == bodies(held)
+
+    @pytest.mark.asyncio
+    async def test_a_delivery_that_does_not_count_leaves_no_trace(
+        self, harness: QueueHarness, queue: MessageQueue
+    ) -> None:
+        sent = checks(3)
+        await queue.send(sent)
+        for _ in range(3):
+            held = await take(queue, 3)
+            assert {(each.deliveries, each.unfinished) for each in held} == {(1, False)}
+            await queue.give_back(held, delay_seconds=0, counted=False)
+        crashed = await take(queue, 3, hidden_seconds=harness.tick_seconds)
+        for _ in range(3):
+            held = await take(queue, 3)
+            assert {(each.deliveries, each.unfinished) for each in held} == {(2, True)}
+            await queue.give_back(held, delay_seconds=0, counted=False)
+        await queue.give_back(crashed, delay_seconds=0, counted=False)  # too late: ignored
+        assert bodies(await take(queue, 3)) == bodies(sent)
+        assert await nothing(queue)
+
+    @pytest.mark.asyncio
+    async def test_a_delivery_that_counts_is_a_finished_one(self, harness: QueueHarness, queue: MessageQueue) -> None:
+        await queue.send(checks(1))
+        await take(queue, 1, hidden_seconds=harness.tick_seconds)
+        for count in (2, 3):
+            held = await take(queue, 1)
+            assert [(each.deliveries, each.unfinished) for each in held] == [(count, count == 2)]
+            await queue.give_back(held, delay_seconds=0, counted=True)
+
+    @pytest.mark.asyncio
+    async def test_what_is_given_back_comes_after_its_delay(self, harness: QueueHarness, queue: MessageQueue) -> None:
+        await queue.send(checks(1))
+        await queue.give_back(await take(queue, 1), delay_seconds=2 * harness.tick_seconds, counted=False)
+        assert await nothing(queue)
+        assert len(await take(queue, 1)) == 1
+
+    @pytest.mark.asyncio
+    async def test_what_is_acknowledged_is_not_given_back(self, harness: QueueHarness, queue: MessageQueue) -> None:
+        await queue.send(checks(1))
+        held = await take(queue, 1)
+        await queue.ack([each.receipt for each in held])
+        await queue.give_back(held, delay_seconds=0, counted=False)
+        await queue.give_back([], delay_seconds=0, counted=False)
+        assert await nothing(queue, wait_seconds=2 * harness.tick_seconds)
 
     @pytest.mark.asyncio
     async def test_a_dead_letter_is_kept_with_its_error(self, harness: QueueHarness, queue: MessageQueue) -> None:

@@ -40,6 +40,7 @@ class _Message(msgspec.Struct, kw_only=True):
     priority: int
     available_at: float
     deliveries: int = 0
+    answered: bool = True
     token: int = 0
 
 
@@ -241,8 +242,9 @@ class MemoryStore:
         message.available_at = self._clock.monotonic() + hidden_seconds
         message.deliveries += 1
         message.token += 1
+        unfinished, message.answered = not message.answered, False
         receipt = f"{message.number}:{message.token}"
-        return Delivery(body=message.body, receipt=receipt, deliveries=message.deliveries)
+        return Delivery(body=message.body, receipt=receipt, deliveries=message.deliveries, unfinished=unfinished)
 
     def _held(self, receipts: Collection[str]) -> list[_Message]:
         pairs = [tuple(int(part) for part in receipt.split(":")) for receipt in receipts]
@@ -261,6 +263,16 @@ class MemoryStore:
         """Hide received messages from now on for so long."""
         for message in self._held(receipts):
             message.available_at = self._clock.monotonic() + visibility_seconds
+        self._came.set()
+
+    async def give_back(self, deliveries: Sequence[Delivery], *, delay_seconds: float, counted: bool) -> None:
+        """Let received messages come back; a delivery that does not count leaves them as they were."""
+        for delivery in deliveries:
+            for message in self._held([delivery.receipt]):
+                message.available_at = self._clock.monotonic() + delay_seconds
+                message.token += 1
+                message.answered = counted or not delivery.unfinished
+                message.deliveries -= 0 if counted else 1
         self._came.set()
 
     async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:

@@ -58,14 +58,20 @@ class PostgresQueue:
         except asyncio.CancelledError:
             with contextlib.suppress(TemporaryError):
                 given_back = await asyncio.shield(lease)
-                await self.extend([delivery.receipt for delivery in given_back], visibility_seconds=0.0)
+                await self.give_back(given_back, delay_seconds=0.0, counted=False)
             raise
 
     async def _leased(self, limit: int, visibility_seconds: float) -> list[Delivery]:
         token = uuid.uuid4()
         leased = await self._pool.fetch(SQL["receive"], limit, visibility_seconds, token)
         return [
-            Delivery(body=row["body"], receipt=f"{row['id']}:{token}", deliveries=row["deliveries"]) for row in leased
+            Delivery(
+                body=row["body"],
+                receipt=f"{row['id']}:{token}",
+                deliveries=row["deliveries"],
+                unfinished=row["unfinished"],
+            )
+            for row in leased
         ]
 
     async def ack(self, receipts: Collection[str]) -> None:
@@ -76,6 +82,14 @@ class PostgresQueue:
         if receipts:
             given_back = [wakeup.MESSAGES] if visibility_seconds <= 0 else []
             await self._pool.fetch(SQL["extend"], *receipt_columns(receipts), visibility_seconds, given_back)
+
+    async def give_back(self, deliveries: Sequence[Delivery], *, delay_seconds: float, counted: bool) -> None:
+        if deliveries:
+            unfinished = {delivery.receipt: delivery.unfinished for delivery in deliveries}
+            numbers, tokens = receipt_columns(unfinished)
+            flags = [unfinished.get(f"{number}:{token}", False) for number, token in zip(numbers, tokens, strict=True)]
+            hints_ = [wakeup.MESSAGES] if delay_seconds <= 0 else []
+            await self._pool.fetch(SQL["give_back"], numbers, tokens, flags, delay_seconds, counted, hints_)
 
     async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:
         """Move messages to `dead_letters`, with at most 10,000 characters of the error."""

@@ -2,6 +2,9 @@
 
 SQS counts whole seconds, so times are rounded up. A message may come early (delays end at 900 s) and in any order. Both are
 harmless, because a message only says "look at this job again".
+
+SQS counts every receive, and no client can take one back. So a message that is given back is sent again, as a copy that carries
+its count, and then deleted. A message that SQS itself delivers twice comes from a receiver that said nothing about it.
 """
 
 import asyncio
@@ -23,7 +26,11 @@ CONCURRENCY = 8
 DELAY_MAX_SECONDS = 900
 VISIBILITY_MAX_SECONDS = 43_200
 ERROR_MAX_CHARACTERS = 2_000
-_DEAD_LETTER_SECONDS = 30
+_MOVE_SECONDS = 30
+_NO_COPIES_SECONDS = 60.0
+"""How long messages are only hidden after one could not be deleted: each copy would be one message more."""
+_COUNT = "kjr_deliveries"
+_UNFINISHED = "kjr_unfinished"
 _TRIES = 3
 _RETRY_SECONDS = 0.2
 _RETRY_MAX_SECONDS = 1.0
@@ -53,6 +60,7 @@ class SqsQueue:
         self._url = url
         self._dead_letter_url = dead_letter_url
         self._slots = asyncio.Semaphore(CONCURRENCY)
+        self._no_copies_until = 0.0
 
     # --- Sending -------------------------------------------------------------------------------------------------------
 
@@ -86,7 +94,7 @@ class SqsQueue:
             parameters: dict[str, Any] = {"MessageBody": text}
             if delays and delays[index] > 0:
                 parameters["DelaySeconds"] = delays[index]
-            if attributes:
+            if attributes and attributes[index]:
                 parameters["MessageAttributes"] = attributes[index]
             entries.append(_Entry(index, parameters, len(text.encode())))
         requests = batches.by_size(entries, [entry.size_bytes for entry in entries])
@@ -157,15 +165,9 @@ class SqsQueue:
             WaitTimeSeconds=wait,
             VisibilityTimeout=_visibility(visibility_seconds),
             MessageSystemAttributeNames=["ApproximateReceiveCount"],
+            MessageAttributeNames=[_COUNT, _UNFINISHED],
         )
-        return [
-            Delivery(
-                body=message["Body"].encode(),
-                receipt=message["ReceiptHandle"],
-                deliveries=int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
-            )
-            for message in answer.get("Messages") or ()
-        ]
+        return [_delivery(message) for message in answer.get("Messages") or ()]
 
     # --- Held messages -------------------------------------------------------------------------------------------------
 
@@ -177,14 +179,44 @@ class SqsQueue:
             "change_message_visibility_batch", receipts, VisibilityTimeout=_visibility(visibility_seconds)
         )
 
+    async def give_back(self, deliveries: Sequence[Delivery], *, delay_seconds: float, counted: bool) -> None:
+        """Send copies of messages, and delete them. Where that is not possible, hide them: then the delivery counts.
+
+        A process that is killed in between leaves a message and its copy. That is harmless, as any message may come twice.
+        """
+        if asyncio.get_running_loop().time() < self._no_copies_until:
+            await self.extend([each.receipt for each in deliveries], visibility_seconds=delay_seconds)
+            return
+        held = await self._still_held(deliveries)
+        outcomes = await self._send(
+            self._url,
+            [each.body for each in held],
+            delays=[min(math.ceil(max(0.0, delay_seconds)), DELAY_MAX_SECONDS)] * len(held),
+            attributes=[_counts(each, counted=counted) for each in held],
+            max_bytes=batches.SQS_MAX_BYTES,
+        )
+        copied = [each.receipt for each, failed in zip(held, outcomes, strict=True) if failed is None]
+        try:
+            await self.ack(copied)
+        except TemporaryError:
+            self._no_copies_until = asyncio.get_running_loop().time() + _NO_COPIES_SECONDS
+            raise
+        await self.extend(
+            [each.receipt for each, failed in zip(held, outcomes, strict=True) if failed is not None],
+            visibility_seconds=delay_seconds,
+        )
+
+    async def _still_held(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Hide messages for long enough to move them; return those that are still ours."""
+        receipts = [delivery.receipt for delivery in deliveries]
+        lost = await self._for_each("change_message_visibility_batch", receipts, VisibilityTimeout=_MOVE_SECONDS)
+        return [delivery for delivery in deliveries if delivery.receipt not in lost]
+
     async def dead_letter(self, deliveries: Sequence[Delivery], *, error: str) -> None:
         """Move messages to the dead-letter queue, each with its error as the attribute `kjr_error`."""
         if self._dead_letter_url is None:
             raise TemporaryError(f"{self._client.where}: has no dead-letter queue; run `kjr queue init`")
-        receipts = [delivery.receipt for delivery in deliveries]
-        # The answer also says which messages are still ours.
-        lost = await self._for_each("change_message_visibility_batch", receipts, VisibilityTimeout=_DEAD_LETTER_SECONDS)
-        held = [delivery for delivery in deliveries if delivery.receipt not in lost]
+        held = await self._still_held(deliveries)
         text = batches.plain(error, max_characters=ERROR_MAX_CHARACTERS)
         outcomes = await self._send(
             self._dead_letter_url,
@@ -281,6 +313,26 @@ class SqsQueue:
 
 def _visibility(seconds: float) -> int:
     return min(math.ceil(max(0.0, seconds)), VISIBILITY_MAX_SECONDS)
+
+
+def _delivery(message: dict[str, Any]) -> Delivery:
+    """Return a received message. Its count is that of the message which it is a copy of, and its own receives."""
+    receives = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
+    carried = message.get("MessageAttributes") or {}
+    before = carried.get(_COUNT, {}).get("StringValue", "")
+    return Delivery(
+        body=message["Body"].encode(),
+        receipt=message["ReceiptHandle"],
+        deliveries=receives + (int(before) if before.isdecimal() else 0),
+        unfinished=receives > 1 or _UNFINISHED in carried,
+    )
+
+
+def _counts(delivery: Delivery, *, counted: bool) -> dict[str, Any]:
+    """Return the attributes of the copy of a message, as `_delivery` reads them. Without a count it carries none."""
+    count = delivery.deliveries if counted else delivery.deliveries - 1
+    unfinished = {_UNFINISHED: "1"} if delivery.unfinished and not counted else {}
+    return _attributes(**{_COUNT: str(count)}, **unfinished) if count or unfinished else {}
 
 
 def _attributes(**values: str) -> dict[str, Any]:
