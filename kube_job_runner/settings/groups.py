@@ -94,7 +94,7 @@ class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     lease_seconds: PositiveSeconds = 60.0
     """How long leased messages stay hidden. The lease is extended while a batch is worked on."""
     max_deliveries: Annotated[int, Meta(ge=1)] = 10
-    """Deliveries after which a message that still fails is dead-lettered."""
+    """Deliveries after which a message that still fails is dead-lettered. Temporary errors do not count."""
 
 
 class CollectSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ ERROR_MAX_CHARACTERS = 2_000
 _MOVE_SECONDS = 30
 _NO_COPIES_SECONDS = 60.0
 """How long messages are only hidden after one could not be deleted: each copy would be one message more."""
-_COUNT = "kjr_deliveries"
+_COUNT = "kjr_counted"  # not the attribute of a dead letter: one that a person sends back starts with none
 _UNFINISHED = "kjr_unfinished"
 _TRIES = 3
 _RETRY_SECONDS = 0.2

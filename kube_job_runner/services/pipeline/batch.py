@@ -108,10 +108,15 @@ def change(before: Job, decision: Decision, attempts: tuple[Attempt, ...]) -> po
 class Batch(msgspec.Struct, kw_only=True):
     """Messages that were received at once: by job, the deletes, and those of type `Submitted`.
 
-    `admitted` are the jobs that were admitted while the batch was worked on.
+    `admitted` are the jobs that were admitted while the batch was worked on. `unfinished`: a receiver of these messages may
+    have been killed by one of them; `alone`: no other batch of this process is worked on meanwhile; `more`: messages that
+    were received with them were given back.
     """
 
     deliveries: list[ports.Delivery]
+    unfinished: bool = False
+    alone: bool = False
+    more: bool = False
     received: dict[UUID, Received] = {}
     deletes: list[tuple[ports.Delivery, Delete]] = []
     submitted: Received = msgspec.field(default_factory=lambda: Received(job_id=_NO_JOB))

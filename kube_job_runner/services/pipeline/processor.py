@@ -12,7 +12,7 @@ from kube_job_runner import ports
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.decide.decision import Look
 from kube_job_runner.domain.decide.ruleset import Rules
-from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Delete, Outgoing, Submitted
 from kube_job_runner.services.pipeline import job_metrics, redelivery
@@ -20,12 +20,17 @@ from kube_job_runner.services.pipeline.batch import Acted, Batch, Decided, Recei
 from kube_job_runner.services.pipeline.committer import Committer
 from kube_job_runner.services.pipeline.decider import Decider
 from kube_job_runner.services.pipeline.effects import Effects
+from kube_job_runner.services.pipeline.isolation import Floor, Isolation
 from kube_job_runner.services.pipeline.redelivery import Redelivery
 from kube_job_runner.settings.groups import BatchSettings
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
 
+LEASES = 5
+"""Leases after which a batch is given up: something in it never ends. Every request has its own, shorter limit."""
+UNFINISHED_LEASES = 2
+LEAST_SECONDS = 1.0
 ADMIT_SECONDS = 1.0  # how often admission is tried even when no message asks for it
 
 
@@ -52,6 +57,9 @@ class Processor:
         self._limits = limits
         self._settings = settings
         self._redelivery = Redelivery(queue, max_deliveries=settings.max_deliveries)
+        self._isolation = Isolation(batch_size=settings.batch_size, max_deliveries=settings.max_deliveries)
+        self._floor = Floor()
+        self._store_away = False
         self._decider = Decider(rules=rules, redelivery=self._redelivery)
         self._effects = Effects(cluster=cluster, rules=rules, tracing=tracer is not None)
         self._committer = Committer(
@@ -61,9 +69,16 @@ class Processor:
         self._admit_at = clock.monotonic() + admit_seconds
 
     async def run_once(self, *, wait_seconds: float | None = None) -> int:
-        """Work on one batch; return how many messages and admitted jobs it held. As `take`, then `work`."""
+        """Work on one batch; return how many messages and admitted jobs it held. As `take`, then `work`.
+
+        A batch that is worked on in groups is worked on to its end.
+        """
         batch = await self.take(wait_seconds=wait_seconds)
-        return await self.work(batch) if batch is not None else 0
+        count = 0
+        while batch is not None:
+            count += await self.work(batch)
+            batch = await self.take(wait_seconds=0.0) if batch.more else None
+        return count
 
     async def take(self, *, wait_seconds: float | None = None) -> Batch | None:
         """Lease the next messages; None when there is nothing to do. Waits up to `wait_seconds` for the first.
@@ -71,6 +86,10 @@ class Processor:
         Raises:
             TemporaryError: the store or the queue does not answer; the messages come back by themselves.
         """
+        await self._redelivery.settle()
+        if self._store_away:
+            await self._store.load(())  # while it is away, messages are better left in the queue
+            self._store_away = False
         deliveries = await self._queue.receive(
             limit=self._settings.batch_size,
             wait_seconds=self._queue.receive_seconds if wait_seconds is None else wait_seconds,
@@ -78,25 +97,58 @@ class Processor:
         )
         if not deliveries and self._clock.monotonic() < self._admit_at:
             return None
-        return Batch(deliveries=deliveries)
+        return await self._batch(deliveries)
+
+    async def _batch(self, deliveries: Sequence[ports.Delivery]) -> Batch:
+        """Make a batch of what was received. If a receiver of it was killed, only of a part: the others are given back."""
+        picked = self._isolation.pick(deliveries)
+        unfinished = any(delivery.unfinished for delivery in picked.now)
+        if unfinished:
+            log.warning(
+                "messages that a processor did not finish are worked on apart",
+                action="batch.isolate",
+                messages=len(picked.now),
+                given_back=len(picked.later),
+                alone=picked.alone,
+            )
+        await self._redelivery.give_up(picked.later, delay_seconds=0.0)
+        return Batch(deliveries=picked.now, unfinished=unfinished, alone=picked.alone, more=bool(picked.later))
 
     async def work(self, batch: Batch) -> int:
         """Work on a batch that was just taken; return how many messages and admitted jobs it held.
 
         Raises:
-            TemporaryError: the store or the queue does not answer; the messages come back by themselves.
+            TemporaryError: the store or the queue does not answer, or the batch failed as a whole; its messages come back.
         """
         with metrics.batch_seconds.time(), metrics.pipelines_busy.track_inprogress():
-            lease = _held(batch, self._queue, self._clock, lease_seconds=self._settings.lease_seconds)
-            async with lease as lease_holds:
-                await self._work(batch, lease_holds)
+            try:
+                await self._work_in_time(batch)
+            except TemporaryError:
+                self._store_away = True
+                raise
+            except ConfigurationError:
+                raise
+            except Exception as error:
+                # One of its messages may be the cause. It must not end the process, and is found in ever smaller groups.
+                log.error("a batch failed", action="batch.fail", messages=len(batch.deliveries), exc_info=error)
+                raise TemporaryError(f"a batch of {len(batch.deliveries)} messages failed: {error!r}") from error
         return len(batch.deliveries) + len(batch.admitted)
+
+    async def _work_in_time(self, batch: Batch) -> None:
+        lease_seconds = self._settings.lease_seconds
+        lease = _held(batch, self._queue, self._redelivery, self._clock, lease_seconds=lease_seconds)
+        most_seconds = max(LEAST_SECONDS, lease_seconds * (UNFINISHED_LEASES if batch.unfinished else LEASES))
+        async with lease as lease_holds, self._floor.entered(alone=batch.alone), asyncio.timeout(most_seconds):
+            await self._work(batch, lease_holds)
 
     async def _work(self, batch: Batch, lease_holds: Callable[[], bool]) -> None:
         await self._sort(batch)
         removing = asyncio.ensure_future(self._delete_all(batch.deletes))
         try:
             await self._decide_and_commit(batch, lease_holds)
+        except asyncio.CancelledError:
+            removing.cancel()
+            raise
         finally:
             await removing
 
@@ -129,15 +181,17 @@ class Processor:
     async def _sort(self, batch: Batch) -> None:
         """Decode a batch and group it by job. What cannot be decoded, or never ends well, is dead-lettered."""
         for delivery in batch.deliveries:
+            if self._isolation.worn_out(delivery):
+                # It is not even decoded: whatever was done with it may have ended the process.
+                error_text = f"delivered {delivery.deliveries - 1} times and never acknowledged"
+                await self._redelivery.dead_letter(delivery, "unknown", error_text)
+                continue
             try:
                 message = messages.decode(delivery.body)
             except ValueError as error:
                 await self._redelivery.dead_letter(delivery, "unreadable", f"unreadable message: {error}")
                 continue
-            if self._redelivery.worn_out(delivery):
-                error_text = f"delivered {delivery.deliveries - 1} times and never acknowledged"
-                await self._redelivery.dead_letter(delivery, messages.type_name(message), error_text)
-            elif isinstance(message, Delete):
+            if isinstance(message, Delete):
                 batch.deletes.append((delivery, message))
             elif isinstance(message, Submitted):
                 batch.submitted.entries.append((delivery, message))
@@ -149,7 +203,8 @@ class Processor:
         decided = await self._decide_received(batch)
         acting = [item for item in decided if item.decision.effect is not None]
         asked = bool(batch.submitted.entries) or self._clock.monotonic() >= self._admit_at
-        if asked or any(item.frees or item.waits for item in decided):
+        # A batch that may kill this process takes no other jobs with it. The next one admits them.
+        if not batch.unfinished and (asked or any(item.frees or item.waits for item in decided)):
             acting += await self._admit(batch)
         looking = [item for item in acting if isinstance(item.decision.effect, Look)]
         others = [item for item in acting if not isinstance(item.decision.effect, Look)]
@@ -228,12 +283,12 @@ class Processor:
 
 @contextlib.asynccontextmanager
 async def _held(
-    batch: Batch, queue: ports.MessageQueue, clock: ports.Clock, *, lease_seconds: float
+    batch: Batch, queue: ports.MessageQueue, answers: Redelivery, clock: ports.Clock, *, lease_seconds: float
 ) -> AsyncIterator[Callable[[], bool]]:
     """Keep a batch hidden while it is worked on; yields a function that returns whether the lease still holds.
 
-    A batch that is given up (the task is cancelled, or the store is unreachable) is released at once, and the jobs that were
-    admitted with it are left to others.
+    A batch that is given up (the task is cancelled, or the store is unreachable) is given back at once, and the jobs that were
+    admitted with it are left to others. A batch that failed in any other way comes back unfinished.
     """
     receipts = [delivery.receipt for delivery in batch.deliveries]
     held_until = clock.monotonic() + lease_seconds
@@ -253,10 +308,13 @@ async def _held(
     task = asyncio.create_task(heartbeat())
     try:
         yield lambda: clock.monotonic() < held_until
-    except BaseException:
+    except BaseException as error:
         task.cancel()
         with contextlib.suppress(TemporaryError):
-            await asyncio.shield(queue.extend(receipts, visibility_seconds=0.0))
+            if isinstance(error, TemporaryError | asyncio.CancelledError):
+                await asyncio.shield(answers.give_up(batch.deliveries, delay_seconds=0.0))
+            else:
+                await asyncio.shield(queue.extend(receipts, visibility_seconds=0.0))
             await asyncio.shield(redelivery.leave_to_others(queue, batch.unsettled, delay_seconds=0.0))
         raise
     finally:

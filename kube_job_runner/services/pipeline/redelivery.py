@@ -1,7 +1,8 @@
 """Redelivery: when a message of the pipeline comes back, and when it is dead-lettered. No other module decides that.
 
-A `TemporaryError` brings the messages of a job back after the delay that it names. Any other error is logged, the messages
-come back with growing delays, and after `max_deliveries` they are dead-lettered.
+A `TemporaryError` brings the messages of a job back after the delay that it names, and their delivery does not count: an outage
+of any length dead-letters nothing. Any other error is logged, the messages come back with growing delays, and after
+`max_deliveries` they are dead-lettered. What is done with messages that nobody answered for is in `isolation`.
 """
 
 import contextlib
@@ -28,10 +29,7 @@ class Redelivery:
     def __init__(self, queue: ports.MessageQueue, *, max_deliveries: int) -> None:
         self._queue = queue
         self._max_deliveries = max_deliveries
-
-    def worn_out(self, delivery: ports.Delivery) -> bool:
-        """Return whether a message was delivered more often than allowed and never acknowledged: it may kill its worker."""
-        return delivery.deliveries > self._max_deliveries
+        self._owed: list[ports.Delivery] = []
 
     async def dead_letter(self, delivery: ports.Delivery, type_: str, error: str) -> None:
         """Take a message out of circulation."""
@@ -65,13 +63,49 @@ class Redelivery:
 
     async def give_back(self, items: Sequence[Received], *, delay_seconds: float) -> None:
         """Let the messages of these jobs come back, and send a `Check` for each job that was admitted without one."""
-        receipts = [receipt for received in items for receipt in received.receipts]
+        await self.give_up(
+            [delivery for received in items for delivery, _ in received.entries], delay_seconds=delay_seconds
+        )
         admitted = [received for received in items if received.act_until is not None]
         with contextlib.suppress(TemporaryError):
-            await self._queue.extend(receipts, visibility_seconds=delay_seconds)
             await leave_to_others(self._queue, [one.job_id for one in admitted], delay_seconds=delay_seconds)
             for received in admitted:
                 received.settled = True
+
+    async def give_up(self, deliveries: Sequence[ports.Delivery], *, delay_seconds: float) -> None:
+        """Let messages come back after a temporary error, or because this process stops. The delivery does not count."""
+        await self._return(deliveries, delay_seconds=delay_seconds, counted=False)
+
+    async def _return(self, deliveries: Sequence[ports.Delivery], *, delay_seconds: float, counted: bool) -> None:
+        if not deliveries:
+            return
+        try:
+            await self._queue.give_back(deliveries, delay_seconds=delay_seconds, counted=counted)
+        except TemporaryError as error:
+            log.warning(
+                "messages were not given back",
+                action="message.give_back",
+                error=str(error),
+                messages=len(deliveries),
+                counted=counted,
+            )
+            if not counted:
+                self._owed += deliveries
+
+    async def settle(self) -> None:
+        """Give back what could not be given back while the queue was unreachable, so that those deliveries do not count.
+
+        Raises:
+            TemporaryError: the queue is still unreachable.
+        """
+        owed, self._owed = self._owed, []
+        if not owed:
+            return
+        try:
+            await self._queue.give_back(owed, delay_seconds=0.0, counted=False)
+        except TemporaryError:
+            self._owed += owed
+            raise
 
     async def failed(self, received: Received, error: Exception) -> None:
         """Send the messages of a job back after an error, or to the dead letters."""
@@ -112,7 +146,7 @@ class Redelivery:
 
     async def _retry(self, delivery: ports.Delivery, *, first_seconds: float, max_seconds: float) -> None:
         delay_seconds = backoff.delay_seconds(delivery.deliveries, first_seconds=first_seconds, max_seconds=max_seconds)
-        await self._queue.extend([delivery.receipt], visibility_seconds=delay_seconds)
+        await self._return([delivery], delay_seconds=delay_seconds, counted=True)
 
 
 async def leave_to_others(queue: ports.MessageQueue, job_ids: Sequence[UUID], *, delay_seconds: float) -> None:

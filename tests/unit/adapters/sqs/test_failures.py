@@ -128,6 +128,61 @@ async def test_a_full_answer_is_followed_by_several_requests_at_once() -> None:
     assert asked == [(10, 3, 21), (10, 0, 21), (10, 0, 21), (10, 0, 21), (5, 0, 21)]
 
 
+def message(receives: int, **attributes: str) -> dict[str, Any]:
+    carried = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+    counted = {"ApproximateReceiveCount": str(receives)}
+    return {"Body": "{}", "ReceiptHandle": "r", "Attributes": counted, "MessageAttributes": carried}
+
+
+@pytest.mark.parametrize(
+    ("receives", "attributes", "deliveries", "unfinished"),
+    [
+        (1, {}, 1, False),
+        (3, {}, 3, True),
+        (1, {"kjr_counted": "4"}, 5, False),
+        (1, {"kjr_counted": "4", "kjr_unfinished": "1"}, 5, True),
+        (2, {"kjr_counted": "nonsense"}, 2, True),
+        (1, {"kjr_error": "why", "kjr_deliveries": "10"}, 1, False),  # a dead letter that a person sent back
+    ],
+)
+async def test_a_copy_carries_its_count(
+    receives: int, attributes: dict[str, str], deliveries: int, *, unfinished: bool
+) -> None:
+    q, _ = made(receive_message=[{"Messages": [message(receives, **attributes)]}])
+    [found] = await q.receive(limit=1, wait_seconds=0, visibility_seconds=20)
+    assert (found.deliveries, found.unfinished) == (deliveries, unfinished)
+
+
+async def test_what_is_given_back_is_copied_before_it_is_deleted() -> None:
+    stale = {"Failed": [failed(1, "ReceiptHandleIsInvalid", sender=True)]}
+    refused_one = {"Failed": [failed(1, "InternalError", sender=False)]}
+    q, raw = made(change_message_visibility_batch=[stale, {}], send_message_batch=[refused_one])
+    given = [Delivery(body=b"%d" % n, receipt=str(n), deliveries=n + 1, unfinished=n == 2) for n in range(4)]
+    await q.give_back(given, delay_seconds=1.5, counted=False)
+    sent = raw.asked[1][1]["Entries"]
+    assert [(entry["MessageBody"], entry["DelaySeconds"]) for entry in sent] == [("0", 2), ("2", 2), ("3", 2)]
+    carried = [
+        {name: value["StringValue"] for name, value in entry.get("MessageAttributes", {}).items()} for entry in sent
+    ]
+    assert carried == [{}, {"kjr_counted": "2", "kjr_unfinished": "1"}, {"kjr_counted": "3"}]
+    deleted = [entry["ReceiptHandle"] for entry in raw.asked[2][1]["Entries"]]
+    assert deleted == ["0", "3"], "what was not copied stays, and comes back by itself"
+    assert raw.asked[3][0] == "change_message_visibility_batch"
+
+
+async def test_what_cannot_be_deleted_is_not_copied_again_and_again() -> None:
+    """Otherwise a right that is missing would double the messages with each turn."""
+    q, raw = made(delete_message_batch=[{"Failed": [failed(0, "InternalError", sender=False)]}])
+    given = [Delivery(body=b"{}", receipt="r")]
+    with pytest.raises(TemporaryError, match="delete message batch"):
+        await q.give_back(given, delay_seconds=0, counted=False)
+    raw.asked.clear()
+    await q.give_back(given, delay_seconds=7, counted=False)
+    [(operation, parameters)] = raw.asked
+    assert operation == "change_message_visibility_batch"
+    assert parameters["Entries"][0]["VisibilityTimeout"] == 7
+
+
 async def test_what_came_is_not_lost_when_a_further_request_fails() -> None:
     q, _ = made(receive_message=[received(10), refused("OverLimit")])
     assert len(await q.receive(limit=20, wait_seconds=1, visibility_seconds=20)) == 10
