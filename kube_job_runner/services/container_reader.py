@@ -11,7 +11,7 @@ from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import ClusterRefused, NotFound, TemporaryError
 from kube_job_runner.domain.logs import containers
 from kube_job_runner.ports import LogWork
-from kube_job_runner.services.log_stream import LogStream
+from kube_job_runner.services.log_stream import LogStream, NodeSpoke
 from kube_job_runner.telemetry import loggers
 
 log = loggers.get_logger(__name__)
@@ -32,6 +32,7 @@ class CollectPace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _LOOK_SECONDS = 1.0
+_NODE_ERRORS_MAX = 3  # in a row: a file that is just rotated is there at the next try
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -84,6 +85,7 @@ class ContainerReader:
             first_seconds=pace.retry_seconds, max_seconds=pace.retry_max_seconds, over=backoff.EXACT
         )
         self._complete = False
+        self._node_errors = 0
 
     async def run(self) -> Lost | None:
         """Read to the end; None when the log is complete."""
@@ -99,6 +101,10 @@ class ContainerReader:
                 if self._complete:
                     return None  # its stream was complete before the pod disappeared
                 lost = Lost("NotFound", f"{error} ({_why_missing(work)})")
+            except NodeSpoke as error:
+                if self._complete and over:
+                    return None  # its stream was complete before the node lost it
+                lost = self._lost_by_node(error)
             except ClusterRefused as error:
                 lost = Lost("Forbidden", f"the cluster does not let us read it: {error}")
             except TemporaryError as error:
@@ -106,6 +112,7 @@ class ContainerReader:
                 if (too_late := self._too_late(work, error)) is not None:
                     return too_late
             else:
+                self._node_errors = 0
                 # A kubelet that fails within a file ends its answer as if it were complete. So a large log, which may
                 # be rotated, is read until nothing more comes.
                 unchanged = self._stream.read_bytes == had_bytes
@@ -116,6 +123,13 @@ class ContainerReader:
             if self._stream.read_bytes > had_bytes:
                 self._retries.reset()
             await self._pause(self._retries.next(), over=over)
+
+    def _lost_by_node(self, error: NodeSpoke) -> Lost | None:
+        """Return the loss of a log that the node cannot read, or None to ask it once more."""
+        self._node_errors += 1
+        if self._node_errors < _NODE_ERRORS_MAX:
+            return None
+        return Lost("NodeError", f"the node answered with an error in the place of the log: {error}")
 
     def _too_late(self, work: LogWork, error: TemporaryError) -> Lost | None:
         """Return the loss of a log that could not be read within the deadline after the verdict, or None to retry."""

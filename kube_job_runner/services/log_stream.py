@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from kube_job_runner.domain.logs import rotation
 from kube_job_runner.domain.logs.assembler import Assembler
 from kube_job_runner.domain.logs.chunks import Chunk
+from kube_job_runner.domain.logs.node_words import NodeWords
 from kube_job_runner.domain.logs.resume import Resume
 from kube_job_runner.domain.logs.rotation import Rotation
 from kube_job_runner.domain.logs.stamps import Piece, StampParser
@@ -21,6 +22,10 @@ HELD_BYTES = 512 * 1024
 WHOLE_BYTES = 1024 * 1024
 """A log up to this size is always read from its beginning."""
 _MARGIN_SECONDS = 2  # `sinceTime` is in whole seconds, and lines may be a little out of order
+
+
+class NodeSpoke(Exception):
+    """The stream ended with words of the node in the place of the log, or of its rest."""
 
 
 class LogStream:
@@ -89,9 +94,10 @@ class LogStream:
 
         Raises:
             NotFound, ClusterRefused, TemporaryError: as `ports.ClusterLogs.logs`. The lines that came before are kept.
+            NodeSpoke: the node answered with an error of its own. The lines that came before are kept.
         """
         resume, since = await self._position()
-        parser = StampParser()
+        parser, node = StampParser(), NodeWords()
         self._rotation.open(at_seconds=_monotonic(), follow=follow, now=now, started_at=started_at)
         chunks: AsyncIterator[bytes] = self._cluster.logs(
             self._work.namespace, pod_name, container=self.container, follow=follow, since=since, timestamps=True
@@ -108,14 +114,16 @@ class LogStream:
                 if data is None:
                     break
                 self._rotation.receive(len(data))
-                if not self._feed(resume, parser.feed(data)):
+                if not self._feed(resume, node.feed(parser.feed(data))):
                     return False
                 if self.full:
                     self._room.clear()
                     await self._room.wait()
-        if not (self._feed(resume, parser.flush()) and self._feed(resume, None)):
+        if not (self._feed(resume, node.feed(parser.flush())) and self._feed(resume, None)):
             return False
         self._rotation.end()
+        if node.text:
+            raise NodeSpoke(node.text)
         return True
 
     def _feed(self, resume: Resume, read: list[Piece] | None) -> bool:

@@ -83,6 +83,8 @@ def _failed(job: Job, attempt: Attempt | None) -> str:
         place = _place(attempt, node=not seen)
     end = ends.BY_REASON.get(job.reason)
     remedy = end.remedy if end is not None else ""  # the rows of the failure table say it in their explanation
+    if attempt is not None and attempt.logs == "lost" and end in (ends.APPLICATION_EXIT, None):
+        remedy = f"Its log is lost: {attempt.logs_lost}"
     return _joined(f"Failed{place}:", job.explanation or job.reason, remedy)
 
 

@@ -340,3 +340,35 @@ async def test_old_logs_go_with_their_jobs(bench: Bench) -> None:
         with contextlib.suppress(NotFound):
             await rig.read(ids[0])
             pytest.fail("the job is gone")
+
+
+KUBELET = b'failed to try resolving symlinks in path "/var/log/pods/x/main/0.log": lstat: no such file or directory'
+
+
+@pytest.mark.parametrize("good", [0, 1], ids=["lost", "there at the next try"])
+async def test_an_error_of_the_kubelet_in_the_place_of_a_log_is_not_the_log(
+    bench: Bench, good: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kubelet whose file is gone answers with HTTP 200 and this text."""
+    real, answers = bench.cluster.logs, 0
+
+    async def logs(*args: Any, **options: Any) -> AsyncIterator[bytes]:
+        nonlocal answers
+        answers += 1
+        if good and answers > 1:
+            async for chunk in real(*args, **options):
+                yield chunk
+            return
+        yield KUBELET
+
+    monkeypatch.setattr(bench.cluster, "logs", logs)
+    async with bench.rig(retry_seconds=0.02).running() as rig:
+        [job_id] = await rig.submit()
+        attempt = await rig.until_logged(job_id)
+        if good:
+            assert (attempt.logs, await rig.read(job_id)) == ("stored", b"hello\n")
+            return
+        assert attempt.logs == "lost"
+        assert "failed to try resolving symlinks" in attempt.logs_lost
+        with pytest.raises(LogUnavailable, match="in the place of the log"):
+            await rig.read(job_id)
