@@ -47,5 +47,7 @@ def _code(error: Exception) -> int | None:
 
 def _message(error: Exception) -> str:
     text = str(error)
+    if type(error).__name__ == "Unreached":
+        text += "\nIs it running? Start one with `kjr up`, or name another with --server or KJR_SERVER."
     request_id = getattr(getattr(error, "problem", None), "request_id", None)
     return f"{text} (request {request_id})" if request_id else text

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BUDGET_SECONDS = 5.0
 OUTAGE_SECONDS = 600.0
+UNREACHED_SECONDS = 1.0
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Invocation:
         return Client(
             self.server,
             self.token,
-            retry=RetryPolicy(budget_seconds=BUDGET_SECONDS * patience),
+            retry=RetryPolicy(budget_seconds=BUDGET_SECONDS * patience, unreached_seconds=UNREACHED_SECONDS),
             outage_seconds=OUTAGE_SECONDS,
             on_retry=self._on_retry,
         )

@@ -3,6 +3,7 @@
 ClientError
   NotConfigured        no server is known
   ConnectionFailed     no answer within the retry budget (the outcome is unknown; repeat the same call)
+    Unreached          no try reached the server, so nothing was sent
   UnexpectedAnswer     the answer does not come from this API
   ApiError             the server refused: InvalidRequest, Unauthorized, Forbidden, NotFound, Conflict,
                        IdempotencyMismatch, RateLimited, ServerError
@@ -26,6 +27,10 @@ class NotConfigured(ClientError):
 
 class ConnectionFailed(ClientError):
     """The server did not answer within the retry budget."""
+
+
+class Unreached(ConnectionFailed):
+    """No try reached the server, so nothing was sent: nobody listens there, or the name is unknown."""
 
 
 class UnexpectedAnswer(ClientError):

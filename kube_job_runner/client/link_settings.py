@@ -9,7 +9,7 @@ import msgspec
 
 from kube_job_runner.client import api_calls
 from kube_job_runner.client.connection import Connection
-from kube_job_runner.client.retry import OnRetry, RetryPolicy, Tries
+from kube_job_runner.client.retry import Contact, OnRetry, RetryPolicy, Tries
 
 
 class LinkSettings(msgspec.Struct, frozen=True):
@@ -20,13 +20,15 @@ class LinkSettings(msgspec.Struct, frozen=True):
     outage_seconds: float
     on_retry: OnRetry | None
     monotonic: Callable[[], float]
+    contact: Contact = msgspec.field(default_factory=Contact)
 
     def tries(self, *, patient: bool = False) -> Tries:
         """Return the tries of one call. A patient call survives an outage."""
         policy = self.retry
         if patient:
-            policy = RetryPolicy(budget_seconds=max(self.outage_seconds, policy.budget_seconds))
-        return Tries(self.connection, policy, self.on_retry, self.monotonic)
+            longest_seconds = max(self.outage_seconds, policy.budget_seconds)
+            policy = RetryPolicy(budget_seconds=longest_seconds, unreached_seconds=policy.unreached_seconds)
+        return Tries(self.connection, policy, self.on_retry, self.monotonic, self.contact)
 
     def transport_options(self) -> dict[str, Any]:
         """Return the options of the HTTP transport."""

@@ -8,7 +8,7 @@ import email.utils
 import random
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import httpx2
@@ -24,9 +24,13 @@ RETRIED_STATUSES = frozenset({408, 429, 502, 503, 504})
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How a call is retried. `budget_seconds` limits all tries and waits together; 0 means one try."""
+    """How a call is retried. `budget_seconds` limits all tries and waits together; 0 means one try.
+
+    `unreached_seconds` limits them instead as long as the client has never reached the server; None means the same budget.
+    """
 
     budget_seconds: float = 60.0
+    unreached_seconds: float | None = None
     first_delay_seconds: float = 0.2
     factor: float = 2.0
     max_delay_seconds: float = 10.0
@@ -69,6 +73,13 @@ def parse_retry_after(value: str | None, *, now: Callable[[], datetime] = lambda
 
 
 @dataclass
+class Contact:
+    """Whether a client has ever reached its server."""
+
+    made: bool = False
+
+
+@dataclass
 class Tries:
     """Counts the tries of one call. Its methods return the seconds to wait before the next try, or raise."""
 
@@ -76,14 +87,22 @@ class Tries:
     policy: RetryPolicy
     on_retry: OnRetry | None
     monotonic: Callable[[], float]
+    contact: Contact = field(default_factory=Contact)
 
     def __post_init__(self) -> None:
-        self.reset()
+        self._failures = 0
+        self._started = self.monotonic()
+        self._sent = False
 
     def reset(self) -> None:
         """Forget the failures so far, because the connection works."""
         self._failures = 0
         self._started = self.monotonic()
+        self.reached()
+
+    def reached(self) -> None:
+        """Note that the server was reached: what was sent may have had an effect."""
+        self._sent = self.contact.made = True
 
     def after_answer(self, response: httpx2.Response) -> float:
         """Handle an answer that is not a success. Its body must have been read.
@@ -98,6 +117,12 @@ class Tries:
         problem = api_calls.problem_of(response.status_code, response.content)
         error = errors.of_problem(problem)
         if not _retried(problem):
+            foreign = not response.content.lstrip().startswith(
+                b"{"
+            )  # a page, or nothing: all our problems are JSON objects
+            if foreign and not isinstance(error, errors.Unauthorized | errors.Forbidden):
+                place = f"HTTP {response.status_code} from {self.connection.url}"
+                raise errors.UnexpectedAnswer(f"{place} is no answer of kube-job-runner: is the server URL right?")
             raise error
         after = parse_retry_after(response.headers.get("retry-after"))
         return self._next(f"the server answered {response.status_code}", error, after)
@@ -106,10 +131,12 @@ class Tries:
         """Handle a connection error.
 
         Raises:
-            ConnectionFailed: the call cannot be retried, or the budget is used up.
+            ConnectionFailed: the call cannot be retried, or the budget is used up. `Unreached`: and nothing was ever sent.
         """
         text = f"cannot reach {self.connection.url}: {_describe(fault)}"
-        error = errors.ConnectionFailed(text)
+        if not isinstance(fault, httpx2.ConnectError | httpx2.ConnectTimeout):
+            self.reached()
+        error = errors.ConnectionFailed(text) if self._sent else errors.Unreached(text)
         if not isinstance(fault, httpx2.TransportError) or _hopeless(fault):
             raise error from fault
         return self._next(text, error, None, cause=fault)
@@ -118,8 +145,11 @@ class Tries:
         self, why: str, error: errors.ClientError, after_seconds: float | None, *, cause: Exception | None = None
     ) -> float:
         self._failures += 1
+        policy = self.policy
+        if policy.unreached_seconds is not None and not self.contact.made:
+            policy = msgspec.structs.replace(policy, budget_seconds=policy.unreached_seconds)
         delay = decide(
-            self.policy,
+            policy,
             failures=self._failures,
             elapsed_seconds=self.monotonic() - self._started,
             retry_after_seconds=after_seconds,

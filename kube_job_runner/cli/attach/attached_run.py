@@ -133,7 +133,7 @@ class AttachedRun:
             self.invocation.say(
                 f"kjr: connection lost; job {text.line(self.job.id)} may still be running: kjr wait {self.job.id}"
             )
-        elif isinstance(error, errors.ConnectionFailed):
+        elif isinstance(error, errors.ConnectionFailed) and not isinstance(error, errors.Unreached):
             self.invocation.say(
                 "kjr: it is unknown whether the job was stored; to find out, run the same command again with "
                 f"--idempotency-key {self.idempotency_key}"

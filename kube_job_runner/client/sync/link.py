@@ -44,6 +44,7 @@ class Link:
             except httpx2.HTTPError as fault:
                 delay = attempts.after_fault(fault)
             else:
+                attempts.reached()
                 if answer.is_success:
                     return call.read(answer.content)
                 delay = attempts.after_answer(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,16 @@ def test_without_a_server_the_code_tells_who_failed(kjr: Kjr, monkeypatch: pytes
     assert kjr("run", "ok").code == 125
     assert kjr("version", *server).code == 1
     assert kjr("wait", "019ac7d3-5b5e-7c1a-8000-000000000001", *server).code == 125
+
+
+@pytest.mark.parametrize("args", [["list"], ["run", "ok"], ["version"]])
+def test_a_server_that_nobody_runs_is_told_within_two_seconds(kjr: Kjr, args: list[str]) -> None:
+    began = time.monotonic()
+    result = kjr("--server", "http://127.0.0.1:9", *args)
+    assert time.monotonic() - began < 2.0
+    assert "cannot reach http://127.0.0.1:9" in result.err
+    assert result.last_line == "Is it running? Start one with `kjr up`, or name another with --server or KJR_SERVER."
+    assert "idempotency" not in result.err  # nothing was sent, so nothing can be stored
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,9 @@ def test_an_error_that_is_no_problem_still_says_something(client: Driver, script
         httpx2.Response(200, json=[1]),
         httpx2.Response(200, json={"hello": 1}),
         httpx2.Response(200, json={"id": 5, "state": "queued"}),
+        httpx2.Response(404, text="<!DOCTYPE HTML><p>File not found."),
+        httpx2.Response(501, text="<!DOCTYPE HTML><p>Unsupported method ('POST')."),
+        httpx2.Response(405),
         httpx2.Response(302, headers={"location": "https://login.example/"}),
     ],
 )

@@ -76,6 +76,24 @@ def test_a_budget_of_nothing_means_one_try(client: Driver, script: Script) -> No
         client.call("get", JOB_ID, retry=sdk.RetryPolicy(budget_seconds=0))
 
 
+def test_a_server_that_was_never_reached_has_a_budget_of_its_own(client: Driver, script: Script) -> None:
+    policy = sdk.RetryPolicy(budget_seconds=20, unreached_seconds=1)
+    script.add(*[httpx2.ConnectError("refused")] * 100)
+    with pytest.raises(sdk.errors.Unreached):
+        client.call("get", JOB_ID, retry=policy)
+    assert sum(script.clock.slept) <= 1
+
+
+@pytest.mark.parametrize("first", [httpx2.ReadError("reset"), httpx2.Response(503)])
+def test_a_server_that_was_reached_once_is_waited_for(client: Driver, script: Script, first: object) -> None:
+    policy = sdk.RetryPolicy(budget_seconds=20, unreached_seconds=1)
+    script.add(first, *[httpx2.ConnectError("refused")] * 100)  # type: ignore[arg-type]
+    with pytest.raises(sdk.ConnectionFailed) as caught:
+        client.call("get", JOB_ID, retry=policy)
+    assert not isinstance(caught.value, sdk.errors.Unreached)
+    assert sum(script.clock.slept) > 10
+
+
 def test_a_certificate_that_is_not_trusted_is_not_tried_again(client: Driver, script: Script) -> None:
     fault = httpx2.ConnectError("certificate verify failed")
     fault.__cause__ = ssl.SSLCertVerificationError("certificate verify failed")

@@ -29,7 +29,8 @@ def test_a_lost_link_is_no_end(client: Driver, script: Script) -> None:
 
 def test_a_wait_bears_an_outage_beyond_the_budget_of_a_call(client: Driver, script: Script) -> None:
     script.add(job("running", 3), *[httpx2.ConnectError("down")] * 40, job("succeeded", 4))
-    client.call("wait", JOB_ID, retry=sdk.RetryPolicy(budget_seconds=5), outage_seconds=600)
+    policy = sdk.RetryPolicy(budget_seconds=5, unreached_seconds=1)  # the server was reached once
+    client.call("wait", JOB_ID, retry=policy, outage_seconds=600)
     assert 60 < sum(script.clock.slept) < 600
 
 
