@@ -22,6 +22,10 @@ class TemporaryError(KjrError):
         self.reason = reason
 
 
+class QuotaBusy(TemporaryError):
+    """The API server could not count a quota in time. That says nothing about other requests."""
+
+
 class PermanentError(KjrError):
     """The work can never be done as it was asked; a retry is useless."""
 

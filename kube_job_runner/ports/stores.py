@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from kube_job_runner.domain.decide.parking import Trial
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, Transition
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Outgoing
@@ -69,11 +70,17 @@ class SubmitStore(Protocol):
 
 
 class LoadedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job with its attempts by number. The spec is loaded only if `decide` may create a cluster job from it."""
+    """A job with its attempts by number. The spec is loaded only if `decide` may create a cluster job from it.
+
+    `probe` says that it was admitted to find out whether its parked namespace has room. `parked` is why the namespace of a
+    queued job takes no jobs now, in words; empty while it takes jobs.
+    """
 
     job: Job
     attempts: Mapping[int, Attempt] = {}
     spec: JobSpec | None = None
+    probe: bool = False
+    parked: str = ""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +95,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """All new rows of one job. It is applied only if the version in the store is still `expected_version`."""
+    """All new rows of one job. It is applied only if the version in the store is still `expected_version`.
+
+    `trial` is what its create said about the room of its namespace; None when it said nothing.
+    """
 
     expected_version: int
     job: Job
@@ -96,6 +106,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     transitions: tuple[Transition, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
     messages: tuple[Outgoing, ...] = ()
+    trial: Trial | None = None
 
 
 class ProcessStore(Protocol):
@@ -110,6 +121,8 @@ class ProcessStore(Protocol):
 
         `receipts` are the queue receipts that were handled for each job, with or without a change. A transactional queue
         acknowledges them in the same transaction, except those of jobs whose change did not fit.
+
+        The trials of the changes park their namespaces, or open them (`domain/decide/parking.py`), in this transaction.
         """
         ...
 
@@ -120,6 +133,10 @@ class ProcessStore(Protocol):
         ever passed (promise I11), for any number of callers: the calls run one after the other, and count the jobs in
         flight from their rows. `next_check_at` of an admitted job is at most `lease_seconds` ahead. If the caller dies
         before it creates the cluster job, the check finds the job admitted and creates it.
+
+        Jobs of parked namespaces are passed over, however many there are. When the time of a parked namespace has come, as many
+        are admitted as probes as its allowance says, and no others before `lease_seconds` have passed or their trial is
+        committed.
         """
         ...
 

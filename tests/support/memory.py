@@ -16,6 +16,8 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain import messages
+from kube_job_runner.domain.decide import parking
+from kube_job_runner.domain.decide.parking import Parking
 from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, Transition
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import CancelRequested, Check, Outgoing, Submitted
@@ -59,6 +61,7 @@ class MemoryStore:
         self.transitions: dict[UUID, list[Transition]] = {}
         self.anomalies: list[Anomaly] = []
         self.dead_letters: list[str] = []
+        self.parked: dict[str, Parking] = {}
         self._specs: dict[UUID, JobSpec] = {}
         self._clock = clock
         self._random = random.Random(seed)
@@ -109,7 +112,9 @@ class MemoryStore:
     def _loaded(self, job_id: UUID) -> LoadedJob:
         job = self.jobs[job_id]
         spec = self._specs[job_id] if job.state is State.QUEUED else None
-        return LoadedJob(job=job, attempts=dict(self.attempts[job_id]), spec=spec)
+        one = self.parked.get(job.namespace) if job.state is State.QUEUED else None
+        parked = parking.words(one.namespace, one.reason, one.explanation) if one is not None else ""
+        return LoadedJob(job=job, attempts=dict(self.attempts[job_id]), spec=spec, parked=parked)
 
     async def admit(self, limits: AdmissionLimits, *, limit: int, lease_seconds: float) -> Snapshot:
         """Admit waiting jobs that are due, oldest first, as far as the limits allow."""
@@ -120,15 +125,25 @@ class MemoryStore:
             for job in self.jobs.values()
             if job.state is State.QUEUED and job.admitted_at is None and job.cancel is None and job.due_at <= now
         ]
-        for job in sorted(waiting, key=lambda job: (-job.priority, job.due_at, job.id))[:limit]:
+        allowances = {one.namespace: one.allowance if one.probe_at <= now else 0 for one in self.parked.values()}
+        for job in sorted(waiting, key=lambda job: (-job.priority, job.due_at, job.id)):
+            if len(admitted) >= limit:
+                break
             flying = [other.queue for other in self.jobs.values() if other.in_flight]
             of_queue = limits.of_queue(job.queue)
             if len(flying) >= limits.total or (of_queue is not None and flying.count(job.queue) >= of_queue):
                 continue
+            probe = job.namespace in self.parked
+            if probe:
+                if not allowances[job.namespace]:
+                    continue
+                allowances[job.namespace] -= 1
+                later = now + timedelta(seconds=lease_seconds)
+                self.parked[job.namespace] = msgspec.structs.replace(self.parked[job.namespace], probe_at=later)
             self.jobs[job.id] = msgspec.structs.replace(
                 job, admitted_at=now, version=job.version + 1, next_check_at=now + timedelta(seconds=lease_seconds)
             )
-            admitted[job.id] = self._loaded(job.id)
+            admitted[job.id] = msgspec.structs.replace(self._loaded(job.id), probe=probe)
         return Snapshot(now=now, jobs=admitted)
 
     async def commit(self, changes: Sequence[Change], *, receipts: Mapping[UUID, Sequence[str]]) -> set[UUID]:
@@ -143,6 +158,11 @@ class MemoryStore:
             known = {(anomaly.job_id, anomaly.attempt, anomaly.kind) for anomaly in self.anomalies}
             self.anomalies += [a for a in change.anomalies if (a.job_id, a.attempt, a.kind) not in known]
             await self.send(change.messages)
+        for trial in parking.joined(change.trial for change in fits if change.trial is not None):
+            after = parking.after(self.parked.get(trial.namespace), trial, self._clock.now())
+            self.parked.pop(trial.namespace, None)
+            if after is not None:
+                self.parked[trial.namespace] = after
         applied = {change.job.id for change in fits}
         lost = {change.job.id for change in changes} - applied
         await self.ack([receipt for job_id, of_job in receipts.items() if job_id not in lost for receipt in of_job])

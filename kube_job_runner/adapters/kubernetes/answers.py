@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from kube_job_runner.domain import backoff, failures
-from kube_job_runner.domain.errors import ClusterRefused, KjrError, TemporaryError
+from kube_job_runner.domain.errors import ClusterRefused, KjrError, QuotaBusy, TemporaryError
 from kube_job_runner.domain.failures import Finding, refusals
 from kube_job_runner.domain.failures.refusals import Refusal
 
@@ -97,7 +97,10 @@ def refusal(answer: Answer, *, action: str) -> KjrError:
         return ClusterRefused(message, reason=meaning.reason, status=answer.status)
     advised = (status.details and status.details.retry_after_seconds) or 0.0
     at_least = max(answer.retry_after_seconds, advised)
-    return temporary(message, delay_seconds=meaning.retry_seconds, at_least=at_least, reason=meaning.reason)
+    error = temporary(message, delay_seconds=meaning.retry_seconds, at_least=at_least, reason=meaning.reason)
+    if meaning is refusals.QUOTA_BUSY:
+        return QuotaBusy(message, delay_seconds=error.delay_seconds, reason=error.reason)
+    return error
 
 
 def as_temporary(error: KjrError) -> KjrError:

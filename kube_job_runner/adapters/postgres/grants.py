@@ -53,6 +53,7 @@ TABLES = (
     "jobs",
     "log_chunks",
     "messages",
+    "parked_namespaces",
     "schema_migrations",
     "tokens",
     "transitions",
@@ -110,6 +111,7 @@ _WEB_SERVER = Role(
         "anomalies": Rights(select=ALL, why="to explain a job"),
         "attempt_logs": Rights(select=ALL, update=("wanted_at",), why="to wake the log-collector for a reader"),
         "log_chunks": Rights(select=ALL, why="logs for readers"),
+        "parked_namespaces": Rights(select=ALL, why="to say why jobs wait"),
         "tokens": Rights(select=ALL, why="authentication; the owner of the database creates tokens"),
     },
 )
@@ -136,6 +138,9 @@ _PROCESSOR = Role(
             insert=("job_id", "attempt", "lost_reason"),
             update=("lost_reason",),
             why="the work list of the log-collector",
+        ),
+        "parked_namespaces": Rights(
+            select=ALL, insert=ALL, update=ALL, delete=True, why="namespaces in which the cluster refuses Jobs now"
         ),
         "transitions": Rights(insert=ALL, why="history, append-only"),
         "anomalies": Rights(insert=ALL, why="evidence against a terminal state, append-only"),

@@ -8,6 +8,7 @@ import msgspec
 
 from kube_job_runner.adapters.postgres.columns import Column, Columns
 from kube_job_runner.domain import messages
+from kube_job_runner.domain.decide.parking import Parking
 from kube_job_runner.domain.facts import AttemptFacts
 from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, Marks, Policy, Transition, Verdict
 from kube_job_runner.domain.logs.chunks import Chunk
@@ -138,6 +139,18 @@ ATTEMPTS: Columns[Attempt] = Columns(
 _LOG_PROGRESS: Columns[Attempt] = Columns(Column("logs", "text"), Column("logs_lost", "text"))
 """What `attempt_logs` says about an attempt. It is read together with the attempt, and the log-collector writes it."""
 
+# --- Parked namespaces ---
+
+PARKINGS: Columns[Parking] = Columns(
+    Column("namespace", "text", key=True),
+    Column("since", "timestamptz"),
+    Column("probe_at", "timestamptz"),
+    Column("tries", "integer"),
+    Column("allowance", "integer"),
+    Column("reason", "text", encode=text),
+    Column("explanation", "text", encode=text),
+)
+
 # --- Messages and logs ---
 
 MESSAGES: Columns[messages.Outgoing] = Columns(
@@ -189,6 +202,7 @@ SETS: dict[str, Columns[Any]] = {
     "transitions": TRANSITIONS,
     "anomalies": ANOMALIES,
     "attempts": ATTEMPTS,
+    "parkings": PARKINGS,
     "messages": MESSAGES,
     "log_writes": LOG_WRITES,
     "chunks": CHUNKS,
@@ -207,6 +221,7 @@ attempt = _attempt.reader(Attempt)
 loaded_attempt = _attempt.reader(Attempt, prefix="a_")
 transition = TRANSITIONS.reader(Transition)
 anomaly = ANOMALIES.reader(Anomaly)
+parking = PARKINGS.reader(Parking)
 chunk = CHUNKS.reader(Chunk)
 token = TOKENS.reader(Token)
 

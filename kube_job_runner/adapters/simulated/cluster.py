@@ -49,6 +49,8 @@ class SimulatedCluster:
         """The installation that new objects are marked with."""
         self.quota = quota
         """How many cluster jobs may exist at once (None: any number). More are refused for the time being."""
+        self.quotas: dict[str, int] = {}
+        """The same for single namespaces."""
         self.history = History(keep=keep_history)
         self._schedule = Schedule(clock)
         self.faults = Faults(self._schedule)
@@ -134,14 +136,19 @@ class SimulatedCluster:
             if ours != (job.job_id, job.attempt, job.work_hash):
                 raise NameTaken(f"the name {job.cluster_name} belongs to job {known.job.job_id}")
             return known.facts
-        if self.quota is not None and self.history.alive_now >= self.quota:
-            text = f"exceeded quota: {self.history.alive_now} of {self.quota} cluster jobs are used"
-            raise TemporaryError(text, reason="QuotaExceeded")
+        self._check_quota(job.namespace)
         try:
             script = self._script_for(job)
         except ValueError as error:
             raise ClusterRefused(str(error), reason="RequestInvalid", status=422) from error
         return self._world.add(job, script, installation=self.installation).facts
+
+    def _check_quota(self, namespace: str) -> None:
+        there = sum(sim.job.namespace == namespace and not sim.facts.gone for sim in self._world.by_uid.values())
+        for used, quota in ((self.history.alive_now, self.quota), (there, self.quotas.get(namespace))):
+            if quota is not None and used >= quota:
+                text = f"exceeded quota: {used} of {quota} cluster jobs are used"
+                raise TemporaryError(text, reason="QuotaExceeded")
 
     def _find(self, namespace: str, cluster_name: str) -> JobFacts | None:
         sim = self._world.by_name.get((namespace, cluster_name))

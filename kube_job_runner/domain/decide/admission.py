@@ -9,7 +9,8 @@ POSITION_MAX = 10_000
 class QueueStanding(msgspec.Struct, frozen=True, kw_only=True):
     """Where a waiting job stands: how many are `ahead` of it in its queue, and how much of the limits is taken.
 
-    `ahead` is counted up to `POSITION_MAX`; a higher count is given as this number.
+    `ahead` is counted up to `POSITION_MAX`; a higher count is given as this number. `parked` is why its namespace takes no jobs
+    now, and what to do, as one or more sentences; empty while it takes jobs.
     """
 
     queue: str
@@ -18,6 +19,7 @@ class QueueStanding(msgspec.Struct, frozen=True, kw_only=True):
     queue_limit: int | None
     total_in_flight: int
     total_limit: int
+    parked: str = ""
 
     @property
     def position(self) -> int:
@@ -32,7 +34,7 @@ class QueueStanding(msgspec.Struct, frozen=True, kw_only=True):
 
 def words(standing: QueueStanding) -> str:
     """Return one sentence about why a job waits: its place, and the limit that keeps it there."""
-    return f"Waiting: {place(standing)}."
+    return f"Waiting: {place(standing).rstrip('.')}."
 
 
 def place(standing: QueueStanding) -> str:
@@ -52,6 +54,8 @@ def _cause(standing: QueueStanding) -> str:
     limit = standing.queue_limit
     if limit == 0:
         return "the queue is held, its limit is 0"
+    if standing.parked:
+        return standing.parked
     if limit is not None and standing.queue_in_flight >= limit:
         return f"the queue runs {standing.queue_in_flight:,} of {limit:,}"
     if standing.total_in_flight >= standing.total_limit:

@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from kube_job_runner.domain.decide import cleanup, endings, lifecycle, retries
+from kube_job_runner.domain.decide import cleanup, endings, lifecycle, parking, retries
 from kube_job_runner.domain.decide.decision import Decision, DecisionBuilder
 from kube_job_runner.domain.decide.observation import observe
+from kube_job_runner.domain.decide.parking import Trial
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.job import Attempt, Job, Verdict
@@ -25,7 +26,8 @@ def created(
     attempt = observe(attempt, facts)
     builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
     builder.put_attempt(attempt)
-    builder.update_job(attempt=attempt.number, admitted_at=job.admitted_at or now)
+    explanation = "" if job.explanation.startswith(parking.WAITING) else job.explanation
+    builder.update_job(attempt=attempt.number, admitted_at=job.admitted_at or now, explanation=explanation)
     builder.move(State.STARTING, attempt=attempt.number, reason="Created")
     made = builder.build()
     return made.then(lifecycle.decide(made.job, builder.attempts, now=now, rules=rules))
@@ -59,8 +61,17 @@ def postponed(
     max_seconds = rules.create_retry_outage_seconds if outage else rules.create_retry_max_seconds
     wait_seconds = max(delay_seconds, min(waited_seconds / 2, max_seconds))
     builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
-    builder.update_job(explanation=f"Waiting to be created: {why}")
+    builder.update_job(explanation=f"{parking.WAITING}: {why}")
     builder.look_again(min(now + timedelta(seconds=wait_seconds), max(now, job.queue_deadline)))
+    return builder.build()
+
+
+def parked(job: Job, attempts: Mapping[int, Attempt], refused: Trial, *, now: datetime, rules: Rules) -> Decision:
+    """Return what to do when the namespace of a queued job takes no Jobs now: it waits without a slot, in its place in line."""
+    builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
+    advice = parking.advice(refused.namespace, refused.reason)
+    builder.update_job(admitted_at=None, explanation=f"{parking.WAITING}: {refused.explanation.rstrip('.')}. {advice}")
+    builder.look_again(max(now, job.queue_deadline))
     return builder.build()
 
 

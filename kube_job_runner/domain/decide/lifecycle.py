@@ -28,6 +28,7 @@ def decide(
     rules: Rules,
     known_absent: bool = False,
     looked: bool = False,
+    parked: str = "",
 ) -> Decision:
     """Return what to do with a job, given all that is known.
 
@@ -36,10 +37,12 @@ def decide(
 
     `looked` says that the facts of the attempt were just read from the cluster. Without it, `decide` first asks for a `Look`
     before a verdict that rests on age or on absence: reports may be late, or their watch away.
+
+    `parked` says why the job's namespace takes no jobs now, and what to do; empty while it takes jobs.
     """
     builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules, looked=looked)
     if job.state is State.QUEUED:
-        _decide_queued(builder, known_absent=known_absent)
+        _decide_queued(builder, known_absent=known_absent, parked=parked)
     elif job.state in (State.STARTING, State.RUNNING):
         _decide_live(builder)
     elif job.state is State.STOPPING:
@@ -50,7 +53,7 @@ def decide(
     return builder.build()
 
 
-def _decide_queued(builder: DecisionBuilder, *, known_absent: bool) -> None:
+def _decide_queued(builder: DecisionBuilder, *, known_absent: bool, parked: str) -> None:
     job, now = builder.job, builder.now
     deadline = job.queue_deadline
     if job.cancel is None and now < deadline:
@@ -78,7 +81,7 @@ def _decide_queued(builder: DecisionBuilder, *, known_absent: bool) -> None:
             endings.end(builder, endings.cancelled(job))
     else:
         waited_seconds = job.policy.timeouts.queue_seconds
-        endings.end(builder, ends.QUEUE_TIMEOUT.verdict(seconds=waited_seconds, last_try=job.explanation))
+        endings.end(builder, ends.QUEUE_TIMEOUT.verdict(seconds=waited_seconds, last_try=parked or job.explanation))
 
 
 def _decide_live(builder: DecisionBuilder) -> None:

@@ -41,6 +41,7 @@ FORBIDDEN = Refusal(category="forbidden", permanent=True, statuses=frozenset({40
 
 # The quota plugin answers 403 when a quota is full, 409 and 500 when it cannot count in time.
 QUOTA_EXCEEDED = Refusal(category="quota_exceeded", retry_seconds=10.0, statuses=frozenset({403, 409, 500}))
+QUOTA_BUSY = Refusal(category="quota_exceeded", retry_seconds=10.0, statuses=frozenset({403, 409, 500}))
 UNAUTHORIZED = Refusal(category="unauthorized", retry_seconds=10.0)
 CONFLICT = Refusal(category="conflict")
 CLUSTER_BUSY = Refusal(category="cluster_busy")
@@ -51,7 +52,7 @@ UNEXPECTED_ANSWER = Refusal(category="unexpected_answer", retry_seconds=30.0)
 
 REFUSALS = (
     ADMISSION_DENIED, SPEC_REJECTED, NAME_TAKEN, NAMESPACE_NOT_FOUND, NAMESPACE_TERMINATING, FORBIDDEN,
-    QUOTA_EXCEEDED, UNAUTHORIZED, CONFLICT, CLUSTER_BUSY, CLUSTER_UNAVAILABLE, SILENT,
+    QUOTA_EXCEEDED, QUOTA_BUSY, UNAUTHORIZED, CONFLICT, CLUSTER_BUSY, CLUSTER_UNAVAILABLE, SILENT,
     CREDENTIALS_UNAVAILABLE, UNEXPECTED_ANSWER,
 )  # fmt: skip
 OUTAGES = frozenset({CLUSTER_BUSY.reason, CLUSTER_UNAVAILABLE.reason})

@@ -8,6 +8,7 @@ import msgspec
 
 from kube_job_runner import ports
 from kube_job_runner.domain.decide.decision import Decision
+from kube_job_runner.domain.decide.parking import Trial
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.messages import Delete, Message
 from kube_job_runner.domain.states import TERMINAL, State
@@ -38,7 +39,8 @@ class Received(msgspec.Struct, kw_only=True):
 class Acted(msgspec.Struct, frozen=True, kw_only=True):
     """What is left to commit for one job. Without a change its messages are only acknowledged.
 
-    `made` is the cluster job that exists because of it. `frees` says that the job gave up its slot. `ended` is the job with
+    `made` is the cluster job that exists because of it. `frees` says that the job gave up its slot, or found room in a parked
+    namespace, so that others may be admitted. `ended` is the job with
     all its attempts when it reached a terminal state.
     """
 
@@ -79,18 +81,31 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
         ends = any(step.to_state in TERMINAL for step in decision.transitions)
         return Acted(
             received=self.received,
-            change=change(before, decision, tuple(written.values())) if news else None,
+            change=change(before, decision, tuple(written.values()), trial=self._trial(outcome)) if news else None,
             made=outcome.made if outcome is not None else None,
-            frees=_frees(before, decision.job),
+            frees=_frees(before, decision.job)
+            or (self.loaded.probe and outcome is not None and outcome.made is not None),
             ended=(decision.job, {**self.attempts, **attempts}) if ends else None,
         )
+
+    def _trial(self, outcome: Outcome | None) -> Trial | None:
+        """Return what a create said about its namespace: that it is full, or what became of a probe."""
+        if outcome is not None and outcome.refused is not None:
+            return msgspec.structs.replace(outcome.refused, probe=self.loaded.probe)
+        if not self.loaded.probe:
+            return None
+        created = outcome is not None and outcome.made is not None
+        namespace = self.loaded.job.namespace
+        return Trial(namespace=namespace, outcome="created" if created else "unknown", probe=True)
 
 
 def _frees(before: Job, after: Job) -> bool:
     return before.in_flight and not after.in_flight
 
 
-def change(before: Job, decision: Decision, attempts: tuple[Attempt, ...]) -> ports.Change:
+def change(
+    before: Job, decision: Decision, attempts: tuple[Attempt, ...], *, trial: Trial | None = None
+) -> ports.Change:
     """Return the rows to write for a decision. The version grows even when only an attempt changed."""
     job = decision.job
     if job.version == before.version:
@@ -102,6 +117,7 @@ def change(before: Job, decision: Decision, attempts: tuple[Attempt, ...]) -> po
         transitions=decision.transitions,
         anomalies=decision.anomalies,
         messages=decision.messages,
+        trial=trial,
     )
 
 

@@ -58,7 +58,7 @@ class Decider:
             now=now,
             attempts=joined.attempts,
             observed=joined.changed,
-            decision=lifecycle.decide(loaded.job, joined.attempts, now=now, rules=self._rules),
+            decision=lifecycle.decide(loaded.job, joined.attempts, now=now, rules=self._rules, parked=loaded.parked),
         )
 
     def _join(self, received: Received, snapshot: ports.Snapshot) -> _Joined:

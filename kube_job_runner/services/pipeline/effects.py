@@ -11,10 +11,11 @@ from datetime import datetime
 import msgspec
 
 from kube_job_runner import ports
-from kube_job_runner.domain.decide import creation, lifecycle, looking
+from kube_job_runner.domain.decide import creation, lifecycle, looking, parking
 from kube_job_runner.domain.decide.decision import Create, Decision, Effect, Look
+from kube_job_runner.domain.decide.parking import Trial
 from kube_job_runner.domain.decide.ruleset import Rules
-from kube_job_runner.domain.errors import ClusterRefused, NameTaken, TemporaryError
+from kube_job_runner.domain.errors import ClusterRefused, KjrError, NameTaken, QuotaBusy, TemporaryError
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.failures import ends, refusals
 from kube_job_runner.domain.job import Attempt, Job
@@ -36,10 +37,14 @@ class Made(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What is decided after an effect. `made` is the cluster job that exists because of it, if there is one."""
+    """What is decided after an effect.
+
+    `made` is the cluster job that exists because of it, if there is one. `refused` says that its namespace takes no Jobs now.
+    """
 
     decision: Decision
     made: Made | None = None
+    refused: Trial | None = None
 
 
 class Effects:
@@ -113,8 +118,37 @@ class Effects:
         try:
             facts = await job_metrics.counted("create", self._cluster.create(request))
         except (TemporaryError, ClusterRefused, NameTaken) as error:
+            if _parks(error):
+                return await self._parked(error, job, attempt, attempts, now=now)
             return Outcome(decision=self._not_created(error, job, attempts, now=now))
         return self._made(Made(attempt, facts), job, attempts, now=now)
+
+    async def _parked(
+        self, error: KjrError, job: Job, attempt: Attempt, attempts: Mapping[int, Attempt], *, now: datetime
+    ) -> Outcome:
+        """Return what follows when the namespace takes no Job now: the job gives its slot back, unless it exists already.
+
+        A quota is checked before the name: an earlier create whose answer was lost may have made the Job that fills the quota.
+        """
+        namespace, why = attempt.namespace, str(error)
+        try:
+            facts = await job_metrics.counted("find", self._cluster.find(namespace, attempt.cluster_name))
+        except TemporaryError as unanswered:
+            return Outcome(decision=self._not_created(unanswered, job, attempts, now=now))
+        if facts is not None:
+            return self._made(Made(attempt, facts), job, attempts, now=now)
+        reason = error.reason if isinstance(error, TemporaryError | ClusterRefused) else ""
+        log.warning(
+            "a namespace takes no jobs now; its jobs wait without a slot",
+            action="namespace.park",
+            job_id=str(job.id),
+            namespace=namespace,
+            reason=reason,
+            error=why,
+        )
+        refused = Trial(namespace=namespace, outcome="refused", reason=reason, explanation=why)
+        decision = creation.parked(job, attempts, refused, now=now, rules=self._rules)
+        return Outcome(decision=decision, refused=refused)
 
     def _made(self, made: Made, job: Job, attempts: Mapping[int, Attempt], *, now: datetime) -> Outcome:
         decision = creation.created(job, attempts, made.attempt, made.facts, now=now, rules=self._rules)
@@ -158,6 +192,11 @@ class Effects:
                 rules=self._rules,
             )
         return creation.refused(job, attempts, ends.refused(reason, str(error)), now=now, rules=self._rules)
+
+
+def _parks(error: TemporaryError | ClusterRefused | NameTaken) -> bool:
+    """Return whether an error holds for all jobs of the namespace. It is an answer, so the request made nothing."""
+    return not isinstance(error, NameTaken | QuotaBusy) and error.reason in parking.REASONS
 
 
 def spec_hash(spec: msgspec.Struct) -> str:

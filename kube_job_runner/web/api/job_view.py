@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from kube_job_runner.domain.decide import admission
+from kube_job_runner.domain.decide import admission, parking
 from kube_job_runner.domain.decide.admission import QueueStanding
 from kube_job_runner.domain.errors import NotFound
 from kube_job_runner.domain.job import CancelRequest, Job
@@ -109,7 +109,9 @@ def existing(job: Job | None, job_id: UUID) -> Job:
 
 def job_view(job: Job, *, warnings: Sequence[Fault] = (), standing: QueueStanding | None = None) -> JobView:
     """Return a job as the API shows it. `standing` is the place of a waiting job."""
-    explanation = " ".join(part for part in (job.explanation, admission.words(standing) if standing else "") if part)
+    explanation = job.explanation
+    if standing is not None and not (standing.parked and explanation.startswith(parking.WAITING)):
+        explanation = f"{explanation} {admission.words(standing)}".strip()
     return JobView(
         id=job.id,
         name=job.name,

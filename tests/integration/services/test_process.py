@@ -275,7 +275,7 @@ async def test_a_right_that_we_lack_makes_jobs_wait(bench: Bench) -> None:
     assert waiting.next_check_at is not None
 
 
-@pytest.mark.parametrize(("reason", "expected_seconds"), [("QuotaExceeded", 60), ("ClusterUnavailable", 10)])
+@pytest.mark.parametrize(("reason", "expected_seconds"), [("Unauthorized", 60), ("ClusterUnavailable", 10)])
 async def test_f25_a_create_that_has_waited_long_comes_back_soon_after_an_outage(
     bench: Bench, reason: str, expected_seconds: float
 ) -> None:

@@ -1,13 +1,14 @@
 -- A marker in braces stands for a list of columns or parameters; see `columns.expand`.
 
 -- name: load
--- Jobs with all their attempts, and with the specs of queued jobs, as of one snapshot and with the time of the database.
+-- Jobs with all their attempts, and for queued jobs with their specs and why their namespace is parked, as of one snapshot and with the time of the database.
 -- There is one row even without a job, for the time.
-SELECT n.now, {job_rows.of:j}, s.spec AS encoded_spec,
+SELECT n.now, {job_rows.of:j}, s.spec AS encoded_spec, p.reason AS parked_reason, p.explanation AS parked_explanation,
        {attempts.prefixed:a}, coalesce(l.status, '') AS a_logs, coalesce(l.lost_reason, '') AS a_logs_lost
 FROM (SELECT clock_timestamp() AS now) n
 LEFT JOIN jobs j ON j.id = ANY($1::uuid[])
 LEFT JOIN job_specs s ON s.job_id = j.id AND j.state = 'queued'
+LEFT JOIN parked_namespaces p ON p.namespace = j.namespace AND j.state = 'queued'
 LEFT JOIN attempts a ON a.job_id = j.id
 LEFT JOIN attempt_logs l ON l.job_id = a.job_id AND l.attempt = a.number
 
@@ -68,12 +69,17 @@ SELECT set_config('idle_in_transaction_session_timeout', '5s', true),
 -- specs. The queues, and the priorities in each queue, are found by skipping from one to the next, and only as many rows of
 -- each are read as there is room for. So neither a full queue with a million rows nor retries that are not due yet are
 -- scanned. Ids are passed on as arrays, because the planner expects those to be short. For a LIMIT that it does not know, it
--- expects a tenth of the table and reads all of it.
+-- expects a tenth of the table and reads all of it. While namespaces are parked it admits nothing and says so: then
+-- `admit_around` does it.
 WITH RECURSIVE in_flight AS MATERIALIZED (
     SELECT queue, count(*) AS jobs FROM jobs
     WHERE admitted_at IS NOT NULL AND state IN ('queued', 'starting', 'running', 'stopping') GROUP BY queue
+), parked AS MATERIALIZED (
+    SELECT EXISTS (SELECT FROM parked_namespaces) AS any
 ), room AS MATERIALIZED (
-    SELECT greatest(0, least($1::bigint, $2::bigint - coalesce(sum(jobs), 0)))::bigint AS jobs FROM in_flight
+    SELECT CASE WHEN (SELECT p.any FROM parked p) THEN 0
+                ELSE greatest(0, least($1::bigint, $2::bigint - coalesce(sum(jobs), 0))) END::bigint AS jobs
+    FROM in_flight
 ), names AS (
     (SELECT queue FROM jobs WHERE state = 'queued' AND admitted_at IS NULL AND cancel_requested_at IS NULL
      AND (SELECT jobs FROM room) > 0 ORDER BY queue DESC LIMIT 1)
@@ -121,7 +127,8 @@ WITH RECURSIVE in_flight AS MATERIALIZED (
     WHERE j.id = ANY(ARRAY(SELECT id FROM locked))
     RETURNING {job_rows.of:j}
 )
-SELECT n.now, {job_rows.of:j}, (SELECT s.spec FROM job_specs s WHERE s.job_id = j.id) AS encoded_spec
+SELECT n.now, {job_rows.of:j}, (SELECT s.spec FROM job_specs s WHERE s.job_id = j.id) AS encoded_spec,
+       (SELECT p.any FROM parked p) AS parked
 FROM (SELECT clock_timestamp() AS now) n LEFT JOIN admitted j ON true
 
 -- name: attempts_of

@@ -6,6 +6,7 @@ from uuid import UUID
 from kube_job_runner.adapters.postgres import rows, statements
 from kube_job_runner.adapters.postgres.pool import Pool
 from kube_job_runner.adapters.postgres.stores import job_lists
+from kube_job_runner.domain.decide import parking
 from kube_job_runner.domain.decide.admission import POSITION_MAX, QueueStanding
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, Transition
 from kube_job_runner.domain.limits import AdmissionLimits
@@ -51,4 +52,12 @@ class PostgresJobReader:
         row = await self._pool.fetchrow(SQL["queue_standing"], job_id, POSITION_MAX)
         if row is None:
             return None
-        return QueueStanding(**row, queue_limit=limits.of_queue(row["queue"]), total_limit=limits.total)
+        return QueueStanding(
+            queue=row["queue"],
+            ahead=row["ahead"],
+            queue_in_flight=row["queue_in_flight"],
+            total_in_flight=row["total_in_flight"],
+            queue_limit=limits.of_queue(row["queue"]),
+            total_limit=limits.total,
+            parked=parking.words(row["namespace"], row["reason"], row["explanation"]) if row["namespace"] else "",
+        )

@@ -8,12 +8,14 @@ import msgspec
 
 from kube_job_runner.adapters.postgres import message_queue, rows, statements, wakeup
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
-from kube_job_runner.domain.decide import cleanup
+from kube_job_runner.domain.decide import cleanup, parking
+from kube_job_runner.domain.decide.parking import Trial
 from kube_job_runner.domain.job import Attempt
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.ports import Change, LoadedJob, Snapshot
 
 SQL = statements.load("process")
+PARKING = statements.load("parking")
 
 
 class PostgresProcessStore:
@@ -35,9 +37,11 @@ class PostgresProcessStore:
 
         async def work(connection: Connection) -> Snapshot:
             await connection.execute(SQL["lock_admissions"])
-            found = await connection.fetch(
-                SQL["admit"], limit, limits.total, lease_seconds, limits.per_queue, names, maxima
-            )
+            parameters = (limit, limits.total, lease_seconds, limits.per_queue, names, maxima)
+            found = await connection.fetch(SQL["admit"], *parameters)
+            if found[0]["parked"]:
+                found = await connection.fetch(PARKING["admit_around"], *parameters)
+                await connection.execute(PARKING["forget"])
             attempts: dict[UUID, list[Any]] = {}
             retried = [row["id"] for row in found if row["id"] is not None and row["attempt"] > 0]
             if retried:
@@ -61,6 +65,7 @@ class PostgresProcessStore:
                 await connection.execute(SQL["put_attempts"], *_attempt_parameters(attempts))
             if applied or handled:
                 await connection.fetch(SQL["apply"], *_apply_parameters(applied, handled))
+            await _park(connection, [change.trial for change in applied if change.trial is not None])
             return ids
 
         return await self._pool.run(work, transaction=True)
@@ -86,7 +91,14 @@ def _snapshot(
 
 def _loaded(row: Any, attempts: Sequence[Attempt]) -> LoadedJob:
     by_number = {attempt.number: attempt for attempt in sorted(attempts, key=lambda attempt: attempt.number)}
-    return LoadedJob(job=rows.job(row), attempts=by_number, spec=rows.spec(row["encoded_spec"]))
+    reason = row.get("parked_reason")
+    return LoadedJob(
+        job=rows.job(row),
+        attempts=by_number,
+        spec=rows.spec(row["encoded_spec"]),
+        probe=bool(row.get("probe")),
+        parked=parking.words(row["namespace"], reason, row["parked_explanation"]) if reason else "",
+    )
 
 
 async def _still_fitting(connection: Connection, changes: Sequence[Change]) -> list[Change]:
@@ -95,6 +107,22 @@ async def _still_fitting(connection: Connection, changes: Sequence[Change]) -> l
     locked = await connection.fetch(SQL["lock_jobs"], [change.job.id for change in changes])
     versions = {row["id"]: row["version"] for row in locked}
     return [change for change in changes if versions.get(change.job.id) == change.expected_version]
+
+
+async def _park(connection: Connection, trials: Sequence[Trial]) -> None:
+    """Park or open namespaces as these trials say. Without any, as nearly always, nothing is asked."""
+    joined = parking.joined(trials)
+    if not joined:
+        return
+    found = await connection.fetch(PARKING["lock_parked"], [trial.namespace for trial in joined])
+    known = {row["namespace"]: rows.parking(row) for row in found if row["namespace"] is not None}
+    after = {t.namespace: parking.after(known.get(t.namespace), t, found[0]["now"]) for t in joined}
+    parked = [one for name, one in after.items() if one is not None and one != known.get(name)]
+    if parked:
+        await connection.execute(PARKING["park"], *rows.PARKINGS.encode(parked))
+    opened = [name for name, one in after.items() if one is None and name in known]
+    if opened:
+        await connection.execute(PARKING["open"], opened)
 
 
 def _apply_parameters(changes: Sequence[Change], handled: Iterable[str]) -> list[Any]:

@@ -84,7 +84,7 @@ RULES: tuple[Rule, ...] = (
         retry_free("api_unavailable", "infrastructure"),
         "The API server could not count the quota in time: {message}. The request is retried.",
         "apiserver plugin/resourcequota/controller.go",
-        refusal=refusals.QUOTA_EXCEEDED,
+        refusal=refusals.QUOTA_BUSY,
     ),
     _text(
         "pod-security",

@@ -1,0 +1,165 @@
+"""A namespace whose quota is full, through the whole pipeline: with PostgreSQL, and a cluster that refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from kube_job_runner.adapters import postgres
+from kube_job_runner.domain.errors import ClusterRefused, QuotaBusy, TemporaryError
+from kube_job_runner.domain.job import Job
+from kube_job_runner.domain.limits import AdmissionLimits
+from kube_job_runner.domain.states import State
+from tests.integration.services.test_process import Bench
+from tests.support.postgres import age, fetch
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def bench(database_url: str) -> AsyncIterator[Bench]:
+    pg = await postgres.connect(database_url, pool_size=5)
+    yield Bench(pg, database_url)
+    await pg.close()
+
+
+async def rounds(bench: Bench, count: int, **limits: Any) -> None:
+    processor = bench.make(limits=AdmissionLimits(**limits), admit_seconds=0.0)
+    for _ in range(count):
+        await processor.run_once(wait_seconds=0)
+
+
+async def states(bench: Bench, jobs: list[Job]) -> list[State]:
+    return [(await bench.state(job)).state for job in jobs]
+
+
+async def in_flight(bench: Bench) -> int:
+    where = "admitted_at IS NOT NULL AND state IN ('queued', 'starting', 'running', 'stopping')"
+    return int((await fetch(bench.url, f"SELECT count(*) AS n FROM jobs WHERE {where}"))[0]["n"])
+
+
+async def probe_now(bench: Bench) -> None:
+    await age(bench.url, "parked_namespaces", "probe_at", 3600)
+
+
+async def test_jobs_that_a_quota_refuses_take_no_slot_from_others(bench: Bench) -> None:
+    bench.cluster.quotas = {"full": 0}
+    full = await bench.submit(20, namespace="full")
+    await rounds(bench, 2, total=4)
+    assert await in_flight(bench) == 0
+    others = await bench.submit(4)
+    await rounds(bench, 2, total=4)
+    assert await states(bench, others) == [State.STARTING] * 4
+    assert await states(bench, full) == [State.QUEUED] * 20
+    first = await bench.state(full[0])
+    assert first.admitted_at is None
+    assert first.explanation.startswith("Waiting to be created: exceeded quota")
+    assert "raises the quota" in first.explanation
+    assert first.next_check_at == first.queue_deadline
+
+
+async def test_a_full_namespace_costs_one_create_now_and_then(bench: Bench) -> None:
+    bench.cluster.quotas = {"full": 0}
+    await bench.submit(20, namespace="full")
+    await rounds(bench, 3, total=4)
+    asked: list[str] = []
+    bench.cluster.faults.choose = asked.append
+    for tries in range(2, 6):
+        await probe_now(bench)
+        await rounds(bench, 3, total=4)
+        [row] = await fetch(bench.url, "SELECT tries FROM parked_namespaces")
+        assert row["tries"] == tries, "one probe, though three rounds had slots for more"
+    assert asked.count("create") == 4
+
+
+async def test_room_is_used_at_once_when_a_probe_finds_it(bench: Bench) -> None:
+    bench.cluster.quotas = {"full": 0}
+    jobs = await bench.submit(20, namespace="full")
+    await rounds(bench, 2)
+    bench.cluster.quotas = {}
+    await probe_now(bench)
+    await rounds(bench, 6)
+    assert await states(bench, jobs) == [State.STARTING] * 20
+    assert bench.cluster.history.violations() == []
+    assert (await bench.state(jobs[-1])).explanation == ""
+
+
+async def test_a_quota_with_some_room_is_filled_and_never_asked_for_more_at_once(bench: Bench) -> None:
+    bench.cluster.quotas = {"full": 5}
+    jobs = await bench.submit(20, namespace="full")
+    for _ in range(6):
+        await rounds(bench, 4)
+        await probe_now(bench)
+    assert (await states(bench, jobs)).count(State.STARTING) == 5
+    assert await in_flight(bench) == 5
+    bench.cluster.quotas = {"full": 12}
+    for _ in range(6):
+        await probe_now(bench)
+        await rounds(bench, 4)
+    assert (await states(bench, jobs)).count(State.STARTING) == 12
+
+
+async def test_a_job_whose_first_create_got_through_is_adopted_though_its_own_job_fills_the_quota(bench: Bench) -> None:
+    bench.cluster.quotas = {"full": 1}
+    [job] = await bench.submit(1, namespace="full")
+    bench.cluster.fail_next("create", TemporaryError("the answer was lost"), after=True)
+    await rounds(bench, 1)
+    assert (await bench.state(job)).state is State.QUEUED
+    await age(bench.url, "jobs", "next_check_at", 3600)
+    await bench.pg.sweep_store.send_due_checks(limit=10, rearm_seconds=60)
+    await rounds(bench, 1)
+    assert (await bench.state(job)).state is State.STARTING
+    assert await fetch(bench.url, "SELECT FROM parked_namespaces") == []
+
+
+async def test_a_missing_right_parks_the_namespace_too(bench: Bench) -> None:
+    [job] = await bench.submit(1, namespace="closed")
+    bench.cluster.fail_next("create", ClusterRefused("jobs.batch is forbidden", reason="Forbidden", status=403))
+    await rounds(bench, 1)
+    waits = await bench.state(job)
+    assert (waits.state, waits.admitted_at) == (State.QUEUED, None)
+    assert "grant it the right" in waits.explanation
+
+
+async def test_a_quota_that_could_not_be_counted_parks_nothing(bench: Bench) -> None:
+    [job] = await bench.submit(1, namespace="busy")
+    bench.cluster.fail_next("create", QuotaBusy("resource quota evaluation timed out", reason="QuotaExceeded"))
+    await rounds(bench, 1)
+    assert (await bench.state(job)).in_flight, "its own create is retried"
+    assert await fetch(bench.url, "SELECT FROM parked_namespaces") == []
+
+
+async def test_a_cancel_of_a_job_in_a_parked_namespace_is_settled_at_once(bench: Bench) -> None:
+    bench.cluster.quotas = {"full": 0}
+    [job] = await bench.submit(1, namespace="full")
+    await rounds(bench, 1)
+    await bench.pg.submit_store.request_cancel(job.id, by="ann", reason="")
+    await rounds(bench, 1)
+    assert (await bench.state(job)).state is State.CANCELLED
+
+
+async def test_several_processors_fill_a_quota_that_comes_and_goes(bench: Bench) -> None:
+    bench.cluster.quotas = {"a": 1, "b": 3}
+    jobs = [
+        *(await bench.submit(10, namespace="a")),
+        *(await bench.submit(10, namespace="b")),
+        *(await bench.submit(5)),
+    ]
+    processors = [bench.make(limits=AdmissionLimits(total=12), admit_seconds=0.0) for _ in range(4)]
+
+    async def turns(count: int) -> None:
+        for _ in range(count):
+            await asyncio.gather(*(processor.run_once(wait_seconds=0) for processor in processors))
+            await probe_now(bench)
+
+    await turns(4)
+    assert (await states(bench, jobs)).count(State.STARTING) == 1 + 3 + 5
+    bench.cluster.quotas = {}
+    async with asyncio.timeout(30):
+        await turns(8)
+    assert (await states(bench, jobs)).count(State.STARTING) == 12, "the limit of the installation"
+    assert bench.cluster.history.violations() == []
