@@ -9,6 +9,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, field
 
+_KEPT_SHARE = 5
+
 Seconds = Annotated[float, Meta(ge=0)]
 
 
@@ -55,6 +57,11 @@ class AdmissionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Maximum number of jobs in the cluster for each queue that `KJR_QUEUE_LIMITS` does not name. None: no limit per queue."""
     queues: dict[str, Annotated[int, Meta(ge=0)]] = field(default_factory=dict, name="queue_limits")
     """Limits of single queues, such as `etl=10,gpu=4`. 0 pauses a queue."""
+
+    @property
+    def kept(self) -> int:
+        """How many of the last slots are kept for queues in which no job waits for room in the cluster."""
+        return max(1, self.total // _KEPT_SHARE)
 
     def of_queue(self, queue: str) -> int | None:
         """Return the limit of a queue, or None when it has none of its own."""

@@ -12,11 +12,12 @@ import msgspec
 import pytest
 
 from kube_job_runner.adapters.postgres import Postgres
+from kube_job_runner.domain.decide import admission
 from kube_job_runner.domain.job import Job
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import Change, LoadedJob
-from tests.support.postgres import SPEC, fetch, finish, make_attempt, make_change, make_submission, store_jobs
+from tests.support.postgres import SPEC, execute, fetch, finish, make_attempt, make_change, make_submission, store_jobs
 
 pytestmark = pytest.mark.asyncio
 NOW = datetime.now(UTC) - timedelta(minutes=10)
@@ -233,3 +234,45 @@ async def test_a_far_place_is_counted_up_to_a_bound(pg: Postgres, database_url: 
     standing = await pg.job_reader.queue_standing(last.id, AdmissionLimits())
     assert standing is not None
     assert (standing.position, standing.position_is_exact) == (10_001, False)
+
+
+# --- Room in the cluster ------------------------------------------------------------------------------------------------
+
+
+async def without_room(pg: Postgres, url: str, name: str) -> None:
+    """Let the cluster job of an admitted job wait for room."""
+    await execute(url, f"UPDATE jobs SET state = 'starting', waiting_since = now() WHERE name = '{name}'")
+
+
+async def test_a_queue_without_room_in_the_cluster_does_not_get_the_last_slots(pg: Postgres, database_url: str) -> None:
+    await line(pg, *({"name": f"gpu{n:02}", "queue": "gpu", "priority": 9} for n in range(20)))
+    assert len(await admit(pg, 4, total=10)) == 4
+    await without_room(pg, database_url, "gpu00")
+    assert await admit(pg, total=10) == ["gpu04", "gpu05", "gpu06", "gpu07"]
+    assert await admit(pg, total=10) == []
+    await line(pg, *({"name": f"cpu{n}", "queue": "cpu"} for n in range(5)))
+    assert await admit(pg, total=10) == ["cpu0", "cpu1"]
+    await fetch(database_url, "UPDATE jobs SET waiting_since = NULL")
+    assert await admit(pg, total=11) == ["gpu08"]
+
+
+async def test_all_queues_without_room_share_what_is_not_kept(pg: Postgres, database_url: str) -> None:
+    await line(pg, *({"name": f"{queue}{n}", "queue": queue} for queue in ("x", "y") for n in range(9)))
+    assert await admit(pg, 1, total=10, queues={"y": 0}) == ["x0"]
+    assert await admit(pg, 1, total=10, queues={"x": 0}) == ["y0"]
+    for name in ("x0", "y0"):
+        await without_room(pg, database_url, name)
+    assert len(await admit(pg, total=10)) == 6
+
+
+async def test_a_job_behind_jobs_without_room_says_so(pg: Postgres, database_url: str) -> None:
+    *_, last = await line(pg, {"name": "a"}, {"name": "b"})
+    await admit(pg, 1, total=2)
+    await without_room(pg, database_url, "a")
+    assert await admit(pg, total=2) == []
+    standing = await pg.job_reader.queue_standing(last.id, AdmissionLimits(total=2))
+    assert standing is not None
+    assert admission.words(standing) == (
+        "Waiting: next in queue default; jobs of the queue find no room in the cluster (1 now), so the last slots (1) are kept"
+        " for other queues."
+    )

@@ -188,6 +188,21 @@ async def test_eight_at_once_never_pass_a_limit_and_lose_no_job(pg: Postgres, da
     assert (highest["a"] <= 2, highest["b"] <= 4) == (True, True)
 
 
+async def test_a_queue_without_room_does_not_get_the_last_slots_around_a_parked_namespace(
+    pg: Postgres, database_url: str
+) -> None:
+    await line(pg, {"name": "parked", "namespace": "a", "priority": 100})
+    await park(pg, "a")
+    await line(pg, *({"name": f"gpu{n}", "namespace": "bc"[n % 2], "queue": "gpu", "priority": 9} for n in range(9)))
+    assert len((await admit(pg, 1, total=5)).jobs) == 1
+    await execute(
+        database_url, "UPDATE jobs SET state = 'starting', waiting_since = now() WHERE admitted_at IS NOT NULL"
+    )
+    assert len((await admit(pg, total=5)).jobs) == 3
+    await line(pg, {"name": "cpu", "queue": "cpu"})
+    assert names(await admit(pg, total=5)) == ["cpu"]
+
+
 async def test_a_parked_namespace_that_no_job_waits_for_is_forgotten(pg: Postgres, database_url: str) -> None:
     [job] = await line(pg, {"namespace": "a"})
     await park(pg, "a")

@@ -131,6 +131,9 @@ class MemoryStore:
                 break
             flying = [other.queue for other in self.jobs.values() if other.in_flight]
             of_queue = limits.of_queue(job.queue)
+            here = [other for other in self.jobs.values() if other.queue == job.queue]
+            if any(other.waiting_since for other in here) and len(flying) >= limits.total - limits.kept:
+                continue
             if len(flying) >= limits.total or (of_queue is not None and flying.count(job.queue) >= of_queue):
                 continue
             probe = job.namespace in self.parked

@@ -9,6 +9,8 @@ POSITION_MAX = 10_000
 class QueueStanding(msgspec.Struct, frozen=True, kw_only=True):
     """Where a waiting job stands: how many are `ahead` of it in its queue, and how much of the limits is taken.
 
+    `queue_without_room` jobs of the queue wait for room in the cluster, so the last `kept` slots are not for this queue.
+
     `ahead` is counted up to `POSITION_MAX`; a higher count is given as this number. `parked` is why its namespace takes no jobs
     now, and what to do, as one or more sentences; empty while it takes jobs.
     """
@@ -20,6 +22,8 @@ class QueueStanding(msgspec.Struct, frozen=True, kw_only=True):
     total_in_flight: int
     total_limit: int
     parked: str = ""
+    queue_without_room: int = 0
+    kept: int = 0
 
     @property
     def position(self) -> int:
@@ -60,6 +64,11 @@ def _cause(standing: QueueStanding) -> str:
         return f"the queue runs {standing.queue_in_flight:,} of {limit:,}"
     if standing.total_in_flight >= standing.total_limit:
         return f"the installation runs {standing.total_in_flight:,} of {standing.total_limit:,}"
+    if standing.queue_without_room and standing.total_in_flight >= standing.total_limit - standing.kept:
+        return (
+            f"jobs of the queue find no room in the cluster ({standing.queue_without_room:,} now), so the last slots"
+            f" ({standing.kept:,}) are kept for other queues"
+        )
     return "there is room, no processor has taken it yet"
 
 

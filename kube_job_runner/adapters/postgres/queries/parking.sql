@@ -28,8 +28,12 @@ DELETE FROM parked_namespaces p WHERE p.namespace IN (
 WITH RECURSIVE in_flight AS MATERIALIZED (
     SELECT queue, count(*) AS jobs FROM jobs
     WHERE admitted_at IS NOT NULL AND state IN ('queued', 'starting', 'running', 'stopping') GROUP BY queue
+), crowded AS MATERIALIZED (
+    SELECT DISTINCT queue FROM jobs WHERE waiting_since IS NOT NULL
 ), room AS MATERIALIZED (
-    SELECT greatest(0, least($1::bigint, $2::bigint - coalesce(sum(jobs), 0)))::bigint AS jobs FROM in_flight
+    SELECT greatest(0, least($1::bigint, $2::bigint - coalesce(sum(jobs), 0)))::bigint AS jobs,
+           $2::bigint - coalesce(sum(jobs), 0) - $7::bigint AS of_crowded
+    FROM in_flight
 ), parked AS MATERIALIZED (
     SELECT namespace, CASE WHEN probe_at <= statement_timestamp() THEN allowance ELSE 0 END AS allowance FROM parked_namespaces
 ), lines AS (
@@ -46,13 +50,16 @@ WITH RECURSIVE in_flight AS MATERIALIZED (
     ) next
 ), open AS MATERIALIZED (
     SELECT n.namespace, n.queue, coalesce(l.jobs, $4::bigint, room.jobs + coalesce(f.jobs, 0)) - coalesce(f.jobs, 0) AS of_queue,
-           coalesce(p.allowance, room.jobs) AS of_namespace, room.jobs AS of_all, p.namespace IS NOT NULL AS probe
+           coalesce(p.allowance, room.jobs) AS of_namespace, room.jobs AS of_all, p.namespace IS NOT NULL AS probe,
+           c.queue IS NOT NULL AS crowded
     FROM lines n CROSS JOIN room
     LEFT JOIN unnest($5::text[], $6::bigint[]) AS l (queue, jobs) ON l.queue = n.queue
     LEFT JOIN in_flight f ON f.queue = n.queue
     LEFT JOIN parked p ON p.namespace = n.namespace
+    LEFT JOIN crowded c ON c.queue = n.queue
 ), heads AS MATERIALIZED (
-    SELECT open.namespace, open.queue, open.of_queue, open.of_namespace, open.probe, head.id, head.priority, head.due_at FROM open CROSS JOIN LATERAL (
+    SELECT open.namespace, open.queue, open.of_queue, open.of_namespace, open.probe, open.crowded, head.id, head.priority, head.due_at
+    FROM open CROSS JOIN LATERAL (
         WITH RECURSIVE levels AS (
             (SELECT j.priority FROM jobs j
              WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL
@@ -75,14 +82,18 @@ WITH RECURSIVE in_flight AS MATERIALIZED (
     ) AS head
     WHERE least(open.of_all, open.of_queue, open.of_namespace) > 0
 ), allowed AS (
-    SELECT h.namespace, h.queue, h.of_queue, h.of_namespace, h.probe, h.id, h.priority, h.due_at,
+    SELECT h.namespace, h.queue, h.of_queue, h.of_namespace, h.probe, h.crowded, h.id, h.priority, h.due_at,
            row_number() OVER (PARTITION BY h.namespace ORDER BY h.priority DESC, h.due_at, h.id) AS nth FROM heads h
 ), fitting AS (
-    SELECT a.queue, a.of_queue, a.probe, a.id, a.priority, a.due_at,
+    SELECT a.queue, a.of_queue, a.probe, a.crowded, a.id, a.priority, a.due_at,
            row_number() OVER (PARTITION BY a.queue ORDER BY a.priority DESC, a.due_at, a.id) AS nth_of_queue
     FROM allowed a WHERE NOT a.probe OR a.nth <= a.of_namespace
+), in_limits AS (
+    SELECT f.id, f.probe, f.crowded, f.priority, f.due_at,
+           row_number() OVER (PARTITION BY f.crowded ORDER BY f.priority DESC, f.due_at, f.id) AS nth_crowded
+    FROM fitting f WHERE f.nth_of_queue <= f.of_queue
 ), picked AS MATERIALIZED (
-    SELECT id, probe FROM fitting WHERE nth_of_queue <= of_queue
+    SELECT id, probe FROM in_limits WHERE NOT crowded OR nth_crowded <= (SELECT of_crowded FROM room)
     ORDER BY priority DESC, due_at, id LIMIT (SELECT jobs FROM room)
 ), locked AS MATERIALIZED (
     SELECT id FROM jobs

@@ -1,8 +1,8 @@
 -- A marker in braces stands for a list of columns or parameters; see `columns.expand`.
 
 -- name: load
--- Jobs with all their attempts, and for queued jobs with their specs and why their namespace is parked, as of one snapshot and with the time of the database.
--- There is one row even without a job, for the time.
+-- Jobs with all their attempts, and for queued jobs with their specs and why their namespace is parked, as of one snapshot and
+-- with the time of the database. There is one row even without a job, for the time.
 SELECT n.now, {job_rows.of:j}, s.spec AS encoded_spec, p.reason AS parked_reason, p.explanation AS parked_explanation,
        {attempts.prefixed:a}, coalesce(l.status, '') AS a_logs, coalesce(l.lost_reason, '') AS a_logs_lost
 FROM (SELECT clock_timestamp() AS now) n
@@ -69,16 +69,20 @@ SELECT set_config('idle_in_transaction_session_timeout', '5s', true),
 -- specs. The queues, and the priorities in each queue, are found by skipping from one to the next, and only as many rows of
 -- each are read as there is room for. So neither a full queue with a million rows nor retries that are not due yet are
 -- scanned. Ids are passed on as arrays, because the planner expects those to be short. For a LIMIT that it does not know, it
--- expects a tenth of the table and reads all of it. While namespaces are parked it admits nothing and says so: then
+-- expects a tenth of the table and reads all of it. Queues in which a job finds no
+-- room in the cluster do not get the last slots ($7). While namespaces are parked it admits nothing and says so: then
 -- `admit_around` does it.
 WITH RECURSIVE in_flight AS MATERIALIZED (
     SELECT queue, count(*) AS jobs FROM jobs
     WHERE admitted_at IS NOT NULL AND state IN ('queued', 'starting', 'running', 'stopping') GROUP BY queue
 ), parked AS MATERIALIZED (
     SELECT EXISTS (SELECT FROM parked_namespaces) AS any
+), crowded AS MATERIALIZED (
+    SELECT DISTINCT queue FROM jobs WHERE waiting_since IS NOT NULL
 ), room AS MATERIALIZED (
     SELECT CASE WHEN (SELECT p.any FROM parked p) THEN 0
-                ELSE greatest(0, least($1::bigint, $2::bigint - coalesce(sum(jobs), 0))) END::bigint AS jobs
+                ELSE greatest(0, least($1::bigint, $2::bigint - coalesce(sum(jobs), 0))) END::bigint AS jobs,
+           $2::bigint - coalesce(sum(jobs), 0) - $7::bigint AS of_crowded
     FROM in_flight
 ), names AS (
     (SELECT queue FROM jobs WHERE state = 'queued' AND admitted_at IS NULL AND cancel_requested_at IS NULL
@@ -89,13 +93,17 @@ WITH RECURSIVE in_flight AS MATERIALIZED (
             ORDER BY j.queue DESC LIMIT 1)
     FROM names n WHERE n.queue IS NOT NULL
 ), open AS MATERIALIZED (
-    SELECT n.queue, least(room.jobs, coalesce(l.jobs, $4::bigint) - coalesce(f.jobs, 0)) AS room
+    SELECT n.queue, least(room.jobs, coalesce(l.jobs, $4::bigint) - coalesce(f.jobs, 0)) AS room,
+           c.queue IS NOT NULL AS crowded
     FROM names n CROSS JOIN room
+    LEFT JOIN crowded c ON c.queue = n.queue
     LEFT JOIN unnest($5::text[], $6::bigint[]) AS l (queue, jobs) ON l.queue = n.queue
     LEFT JOIN in_flight f ON f.queue = n.queue
     WHERE n.queue IS NOT NULL
-), picked AS MATERIALIZED (
-    SELECT head.id FROM open CROSS JOIN LATERAL (
+), heads AS MATERIALIZED (
+    SELECT head.id, head.priority, head.due_at, open.crowded,
+           row_number() OVER (PARTITION BY open.crowded ORDER BY head.priority DESC, head.due_at, head.id) AS nth
+    FROM open CROSS JOIN LATERAL (
         WITH RECURSIVE levels AS (
             (SELECT j.priority FROM jobs j
              WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL AND j.queue = open.queue
@@ -115,7 +123,9 @@ WITH RECURSIVE in_flight AS MATERIALIZED (
         ORDER BY levels.priority DESC, due.due_at, due.id LIMIT open.room
     ) AS head
     WHERE open.room > 0
-    ORDER BY head.priority DESC, head.due_at, head.id LIMIT (SELECT jobs FROM room)
+), picked AS MATERIALIZED (
+    SELECT id FROM heads WHERE NOT crowded OR nth <= (SELECT of_crowded FROM room)
+    ORDER BY priority DESC, due_at, id LIMIT (SELECT jobs FROM room)
 ), locked AS MATERIALIZED (
     SELECT id FROM jobs
     WHERE id = ANY(ARRAY(SELECT id FROM picked)) AND state = 'queued' AND admitted_at IS NULL AND cancel_requested_at IS NULL

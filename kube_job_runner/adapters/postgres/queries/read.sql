@@ -43,6 +43,7 @@ SELECT m.queue,
         AND j.queue = m.queue) AS queue_in_flight,
        (SELECT count(*) FROM jobs j
         WHERE j.admitted_at IS NOT NULL AND j.state IN ('queued', 'starting', 'running', 'stopping')) AS total_in_flight,
+       (SELECT count(*) FROM jobs j WHERE j.waiting_since IS NOT NULL AND j.queue = m.queue) AS queue_without_room,
        p.namespace, p.reason, p.explanation
 FROM jobs m LEFT JOIN parked_namespaces p ON p.namespace = m.namespace
 WHERE m.id = $1 AND m.state = 'queued' AND m.admitted_at IS NULL AND m.cancel_requested_at IS NULL AND m.due_at <= now()

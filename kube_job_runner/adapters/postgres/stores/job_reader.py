@@ -57,6 +57,8 @@ class PostgresJobReader:
             ahead=row["ahead"],
             queue_in_flight=row["queue_in_flight"],
             total_in_flight=row["total_in_flight"],
+            queue_without_room=row["queue_without_room"],
+            kept=limits.kept,
             queue_limit=limits.of_queue(row["queue"]),
             total_limit=limits.total,
             parked=parking.words(row["namespace"], row["reason"], row["explanation"]) if row["namespace"] else "",

@@ -37,7 +37,7 @@ class PostgresProcessStore:
 
         async def work(connection: Connection) -> Snapshot:
             await connection.execute(SQL["lock_admissions"])
-            parameters = (limit, limits.total, lease_seconds, limits.per_queue, names, maxima)
+            parameters = (limit, limits.total, lease_seconds, limits.per_queue, names, maxima, limits.kept)
             found = await connection.fetch(SQL["admit"], *parameters)
             if found[0]["parked"]:
                 found = await connection.fetch(PARKING["admit_around"], *parameters)
