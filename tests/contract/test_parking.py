@@ -80,7 +80,7 @@ async def test_a_refused_job_gives_its_slot_to_others_of_the_same_queue_and_keep
     assert names(await admit(pg, total=2)) == ["b0", "b1"], (
         "work-conserving, though three jobs are ahead in their queue"
     )
-    await age(database_url, "parked_namespaces", "probe_at", 60)
+    await age(database_url, "parked_namespaces", "probe_at", 180)
     assert names(await admit(pg, total=2)) == [], "a probe takes a slot as any other job"
     [loaded] = (await admit(pg, total=3)).jobs.values()
     assert (loaded.job.name, loaded.probe) == ("a0", True)
@@ -91,9 +91,10 @@ async def test_one_probe_at_a_time_for_any_number_of_processors(pg: Postgres, da
     await line(pg, *({"name": f"a{n}", "namespace": "a", "queue": f"q{n % 3}"} for n in range(30)))
     await park(pg, "a")
     for _ in range(3):
+        await age(database_url, "parked_namespaces", "probe_at", -60)
         found = await asyncio.gather(*(admit(pg, 5) for _ in range(8)))
         assert not any(snapshot.jobs for snapshot in found), "its time has not come"
-        await age(database_url, "parked_namespaces", "probe_at", 60)
+        await age(database_url, "parked_namespaces", "probe_at", 180)
         found = await asyncio.gather(*(admit(pg, 5) for _ in range(8)))
         [loaded] = [loaded for snapshot in found for loaded in snapshot.jobs.values()]
         assert (loaded.job.name, loaded.probe) == ("a0", True)
@@ -130,7 +131,7 @@ async def test_a_probe_that_is_created_opens_the_namespace_step_by_step_at_once(
     assert not any(loaded.probe for loaded in rest.jobs.values())
 
 
-async def test_order_and_limits_hold_around_a_parked_namespace(pg: Postgres) -> None:
+async def test_order_and_limits_hold_around_a_parked_namespace(pg: Postgres, database_url: str) -> None:
     await line(
         pg,
         {"name": "parked", "namespace": "a", "priority": 100},
@@ -143,6 +144,7 @@ async def test_order_and_limits_hold_around_a_parked_namespace(pg: Postgres) -> 
         {"name": "later", "namespace": "c", "due_at": datetime.now(UTC) + timedelta(minutes=5), "priority": 90},
     )
     await park(pg, "a")
+    await age(database_url, "parked_namespaces", "probe_at", -60)
     queues = {"etl": 1, "held": 0}
     order = [names(await admit(pg, 1, queues=queues)) for _ in range(5)]
     assert order == [["urgent"], ["other"], ["old"], ["low"], []]
@@ -193,6 +195,7 @@ async def test_a_queue_without_room_does_not_get_the_last_slots_around_a_parked_
 ) -> None:
     await line(pg, {"name": "parked", "namespace": "a", "priority": 100})
     await park(pg, "a")
+    await age(database_url, "parked_namespaces", "probe_at", -60)
     await line(pg, *({"name": f"gpu{n}", "namespace": "bc"[n % 2], "queue": "gpu", "priority": 9} for n in range(9)))
     assert len((await admit(pg, 1, total=5)).jobs) == 1
     await execute(
@@ -206,10 +209,11 @@ async def test_a_queue_without_room_does_not_get_the_last_slots_around_a_parked_
 async def test_a_parked_namespace_that_no_job_waits_for_is_forgotten(pg: Postgres, database_url: str) -> None:
     [job] = await line(pg, {"namespace": "a"})
     await park(pg, "a")
+    await age(database_url, "parked_namespaces", "probe_at", -60)
     await admit(pg)
     assert len(await rows(database_url)) == 1
     await pg.submit_store.request_cancel(job.id, by="ann", reason="")
-    await age(database_url, "parked_namespaces", "probe_at", 60)
+    await age(database_url, "parked_namespaces", "probe_at", 180)
     await admit(pg)
     assert await rows(database_url) == []
 
