@@ -6,10 +6,13 @@ LEFT JOIN LATERAL (
 ) p ON true
 
 -- name: park
-INSERT INTO parked_namespaces ({parkings.names}) SELECT * FROM unnest({parkings.arrays})
+-- Park namespaces, or write how they are parked now.
+INSERT INTO parked_namespaces ({parkings.names})
+SELECT {parkings.names} FROM unnest({parkings.arrays}) AS i ({parkings.names})
 ON CONFLICT (namespace) DO UPDATE SET {parkings.set:excluded}
 
 -- name: open
+-- Open namespaces.
 DELETE FROM parked_namespaces WHERE namespace = ANY($1::text[])
 
 -- name: forget
