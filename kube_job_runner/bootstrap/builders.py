@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import datetime as dt
+import functools
 import os
 import socket
 import time
@@ -121,6 +122,7 @@ def processor(parts: Parts, *, tracer: ports.Tracer | None) -> Processor:
         limits=settings.admission,
         settings=settings.batches,
         tracer=tracer,
+        watches=parts.pg.watch_reader,
     )
 
 
@@ -135,6 +137,7 @@ def observer(kind: Kind, parts: Parts, fenced: postgres.Fenced) -> Observer:
         queue=fenced.queue,
         clock=parts.clock,
         nodes=cluster if kind == "pod" else None,
+        times=functools.partial(cluster.watch_times, kind) if kind != "event" else None,
     )
 
 

@@ -69,6 +69,7 @@ from kube_job_runner.ports.stores import (
     SweepStore,
     Token,
     TokenStore,
+    WatchReader,
 )
 
 __all__ = [
@@ -138,5 +139,6 @@ __all__ = [
     "VersionReader",
     "Wakeup",
     "WatchEvent",
+    "WatchReader",
     "WebReader",
 ]

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts
+from kube_job_runner.domain.freshness import WatchTimes
 from kube_job_runner.domain.record import trace
 from kube_job_runner.domain.sight import Sight
 from kube_job_runner.domain.spec.model import JobSpec
@@ -166,6 +167,10 @@ class ClusterWatcher(Protocol):
         Each Event is yielded once: a list does not repeat it, its end is not reported, and the first list has only the
         Events of the last minutes. If Events cannot be read, none are yielded, and nothing else stops.
         """
+        ...
+
+    def watch_times(self, kind: Literal["job", "pod", "event"]) -> Mapping[str, WatchTimes]:
+        """Return when the watches of a kind were current, by namespace ("*": all), in the monotonic seconds of the process."""
         ...
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from kube_job_runner.domain.decide.parking import Trial
+from kube_job_runner.domain.freshness import Freshness, WatchReport
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, Transition
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Outgoing
@@ -87,11 +88,13 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs as of one moment. `now` is that moment by the database's clock; all decisions use this clock.
 
     `unreadable` holds the jobs whose rows this program cannot read, with the reason. A newer program may have written them.
+    `watched` says when nobody watched the cluster: the processor adds it, the store does not.
     """
 
     now: datetime
     jobs: Mapping[UUID, LoadedJob]
     unreadable: Mapping[UUID, str] = {}
+    watched: Freshness = Freshness()
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +110,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     anomalies: tuple[Anomaly, ...] = ()
     messages: tuple[Outgoing, ...] = ()
     trial: Trial | None = None
+
+
+class WatchReader(Protocol):
+    """When nobody watched, for those who decide."""
+
+    async def watches(self) -> Freshness:
+        """Return what is known of every watch: one small row per kind and namespace."""
+        ...
 
 
 class ProcessStore(Protocol):
@@ -158,6 +169,10 @@ class ObserveStore(Protocol):
 
     async def known_cluster_jobs(self) -> list[KnownClusterJob]:
         """Return the cluster jobs with a uid that are not recorded as gone."""
+        ...
+
+    async def record_watches(self, kind: str, reports: Sequence[WatchReport]) -> None:
+        """Join these reports into what is known of the watches of a kind. A repeated report changes nothing."""
         ...
 
 

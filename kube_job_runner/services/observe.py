@@ -18,6 +18,7 @@ from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import LeaseLost, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import JobFacts, NodeFacts, PodFacts, join_pods, latest_at, merge_job
 from kube_job_runner.domain.messages import Observed, Outgoing
+from kube_job_runner.services.watch_reports import Times, WatchReporter
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
@@ -51,8 +52,10 @@ class Observer:
         queue: ports.Sender,
         clock: ports.Clock,
         nodes: ports.NodeReader | None = None,
+        times: Times | None = None,
     ) -> None:
         self._kind = kind
+        self._reporter = WatchReporter(kind, times or dict, store=store, clock=clock)
         self._nodes = NodeEvidence(nodes, clock) if nodes is not None else None
         self._events = events
         self._store = store
@@ -72,13 +75,15 @@ class Observer:
         """
         sender = asyncio.create_task(self._send_forever())
         reader = asyncio.create_task(self._read())
+        reporter = asyncio.create_task(self._reporter.run())
         try:
-            done, _ = await asyncio.wait({sender, reader}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({sender, reader, reporter}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
             await _stop(reader)
             await _stop(sender)
+            await _stop(reporter)
             if self._nodes is not None:
                 self._nodes.close()
             await self._flush_rest()
@@ -96,9 +101,13 @@ class Observer:
                 self._missing.pop(event.facts.uid, None)
                 self._measure_lag(event)
                 message = Observed(job_id=event.job_id, attempt=event.attempt, seen=event.facts)
-                await self._pending.put((event.facts.uid, message))
+                await self._put((event.facts.uid, message))
                 if self._nodes is not None and isinstance(event, ports.SeenPod):
-                    self._nodes.look(event, self._pending.put)
+                    self._nodes.look(event, self._put)
+
+    async def _put(self, report: tuple[str, Observed]) -> None:
+        self._reporter.read()
+        await self._pending.put(report)
 
     def _measure_lag(self, event: ports.SeenJob | ports.SeenPod | ports.SeenEvent) -> None:
         happened_at = latest_at(event.facts)
@@ -122,7 +131,7 @@ class Observer:
             log.info("a cluster job is gone", action="job.observe", job_id=str(entry.job_id), attempt=entry.attempt)
             facts = JobFacts(uid=entry.cluster_uid, gone=True)
             message = Observed(job_id=entry.job_id, attempt=entry.attempt, seen=facts)
-            await self._pending.put((entry.cluster_uid, message))
+            await self._put((entry.cluster_uid, message))
             del self._missing[entry.cluster_uid]
 
     async def _send_forever(self) -> None:
@@ -130,6 +139,7 @@ class Observer:
         sent_at = self._clock.monotonic() - pace_seconds
         while True:
             self._take(*await self._pending.get())
+            taken = 1
             if self._pending.qsize() < FLUSH_MESSAGES:
                 # After a quiet time an observation is sent almost at once. Under load observations are batched: a batch costs
                 # the queue and its readers little more than one message, and only the newest facts of an object count.
@@ -137,10 +147,12 @@ class Observer:
                 await asyncio.sleep(max(FLUSH_SECONDS, pace_seconds - since_seconds))
             while len(self._batch) < FLUSH_MESSAGES and not self._pending.empty():
                 self._take(*self._pending.get_nowait())
+                taken += 1
             batch, self._batch = list(self._batch.values()), {}
             pace_seconds = PACE_SECONDS if len(batch) < LOADED_MESSAGES else LOADED_PACE_SECONDS
             sent_at = self._clock.monotonic()
             await self._send(batch)
+            self._reporter.sent(taken)
 
     def _take(self, uid: str, message: Observed) -> None:
         """Put a message into the batch, joined with what the older facts of the same object say."""

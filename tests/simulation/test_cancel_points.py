@@ -173,6 +173,7 @@ class Life:
             clock=self.clock,
             rules=RULES,
             limits=AdmissionLimits(queues={"held": 0}),
+            watches=self.store,
             settings=BatchSettings(batch_size=5, lease_seconds=5.0, max_deliveries=500),
         )
         while True:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import pytest
@@ -88,12 +88,20 @@ class Stage:
         return next(sim for sim in self.cluster._world.by_uid.values() if sim.job.job_id == job.id)
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self, *, watching: bool = True) -> AsyncIterator[None]:
         self.cluster.start()
-        watchers = simulation.observers(self.cluster, store=self.store, queue=self.store, clock=self.clock)
-        work = [*(watcher.run() for watcher in watchers), self._process(), self._process(), self._sweep()]
+        watchers = self._watchers() if watching else []
+        work = [*watchers, self._process(), self._process(), self._sweep()]
         async with simulation.running(self.cluster, work):
             yield
+
+    def watch(self) -> list[asyncio.Task[None]]:
+        """Start watchers that a test stops."""
+        return [asyncio.create_task(watcher) for watcher in self._watchers()]
+
+    def _watchers(self) -> list[Coroutine[Any, Any, None]]:
+        found = simulation.observers(self.cluster, store=self.store, queue=self.store, clock=self.clock)
+        return [watcher.run() for watcher in found]
 
     async def _process(self) -> None:
         processor = Processor(
@@ -104,6 +112,7 @@ class Stage:
             rules=self.rules,
             limits=AdmissionLimits(),
             settings=BatchSettings(lease_seconds=30.0),
+            watches=self.store,
         )
         while True:
             await processor.run_once()
@@ -208,3 +217,65 @@ async def test_a_slow_api_server_delays_a_verdict_and_loses_nothing() -> None:
     assert stage.cluster.history.violations() == []
     assert set(stage.cluster.history.creates.values()) == {1}
     assert stage.store.dead_letters == []
+
+
+async def test_an_image_that_a_kubelet_could_not_report_in_an_outage_gets_the_rest_of_its_grace() -> None:
+    """A kubelet that was cut off too tells what happened some seconds after the API server is back."""
+    stage = Stage()
+    async with stage.running():
+        job = await stage.submit({"mode": "imagepull", "image-error": "manifest unknown"})
+        await asyncio.sleep(30)
+        stage.down()
+        await asyncio.sleep(300)
+        stage.up()
+        await asyncio.sleep(10)
+        assert stage.now(job).state is State.STARTING
+        sim = stage.simulated(job)
+        sim.script = Script(run_seconds=1.0)
+        stage.cluster._world._start(sim)
+        await asyncio.sleep(20)
+    assert stage.now(job).state is State.SUCCEEDED
+
+
+async def test_what_does_not_get_better_fails_after_the_rest_of_its_grace() -> None:
+    stage = Stage()
+    async with stage.running():
+        job = await stage.submit({"mode": "imagepull", "image-error": "manifest unknown"})
+        await asyncio.sleep(30)
+        stage.down()
+        await asyncio.sleep(300)
+        stage.up()
+        await asyncio.sleep(60)
+    assert (stage.now(job).state, stage.now(job).reason) == (State.FAILED, "ImageNotFound")
+
+
+async def test_a_watch_that_flaps_does_not_keep_a_job_for_ever() -> None:
+    stage = Stage()
+    async with stage.running():
+        job = await stage.submit({"mode": "stuck"}, timeouts=Timeouts(start_seconds=60))
+        began = stage.clock.monotonic()
+        while not stage.now(job).terminal:
+            stage.cluster.pod_feed.hold()
+            await asyncio.sleep(2)
+            stage.cluster.pod_feed.release()
+            await asyncio.sleep(8)
+            assert stage.clock.monotonic() - began < 150
+    assert stage.now(job).reason == "StartTimeout"
+    assert stage.clock.monotonic() - began > 65, "the time in which nobody watched does not count"
+
+
+async def test_watchers_that_were_dead_for_minutes_take_no_grace_from_a_job() -> None:
+    stage = Stage()
+    async with stage.running(watching=False):
+        job = await stage.submit({"mode": "stuck"}, timeouts=Timeouts(start_seconds=60))
+        first = stage.watch()
+        await asyncio.sleep(20)
+        await simulation.stopped(first)
+        await asyncio.sleep(300)
+        assert stage.now(job).state is State.STARTING
+        second = stage.watch()
+        await asyncio.sleep(30)
+        assert stage.now(job).state is State.STARTING
+        await asyncio.sleep(60)
+        await simulation.stopped(second)
+    assert (stage.now(job).state, stage.now(job).reason) == (State.FAILED, "StartTimeout")

@@ -8,11 +8,12 @@ from uuid import UUID
 
 import msgspec
 
-from kube_job_runner.domain import names
+from kube_job_runner.domain import freshness, names
 from kube_job_runner.domain.decide import lifecycle, observation
 from kube_job_runner.domain.decide.decision import Decision
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.facts import AttemptFacts, Condition, ContainerFacts, JobFacts, PodFacts, Seen
+from kube_job_runner.domain.freshness import Freshness
 from kube_job_runner.domain.job import Attempt, CancelRequest, Job, Policy
 from kube_job_runner.domain.spec.model import Retry, Timeouts
 from kube_job_runner.domain.states import State
@@ -115,10 +116,13 @@ def decide(
     rules: Rules = RULES,
     known_absent: bool = False,
     looked: bool = True,
+    watched: Freshness = freshness.ALWAYS,
 ) -> Decision:
     """Return the decision about a job with these attempts, whose facts were just read from the cluster."""
     by_number = {attempt.number: attempt for attempt in attempts}
-    return lifecycle.decide(job, by_number, now=now, rules=rules, known_absent=known_absent, looked=looked)
+    return lifecycle.decide(
+        job, by_number, now=now, rules=rules, known_absent=known_absent, looked=looked, watched=watched
+    )
 
 
 def with_facts(attempt: Attempt, *seen: Seen) -> Attempt:

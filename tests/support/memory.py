@@ -18,6 +18,7 @@ import msgspec
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.decide import parking
 from kube_job_runner.domain.decide.parking import Parking
+from kube_job_runner.domain.freshness import Freshness, Watched, WatchReport, joined
 from kube_job_runner.domain.job import Anomaly, Attempt, CancelRequest, Job, Transition
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import CancelRequested, Check, Outgoing, Submitted
@@ -62,6 +63,7 @@ class MemoryStore:
         self.anomalies: list[Anomaly] = []
         self.dead_letters: list[str] = []
         self.parked: dict[str, Parking] = {}
+        self.watched: dict[tuple[str, str], Watched] = {}
         self._specs: dict[UUID, JobSpec] = {}
         self._clock = clock
         self._random = random.Random(seed)
@@ -186,6 +188,16 @@ class MemoryStore:
             for attempt in of_job.values()
             if attempt.cluster_uid is not None and attempt.gone_at is None
         ]
+
+    async def record_watches(self, kind: str, reports: Sequence[WatchReport]) -> None:
+        """Join the reports of a watcher."""
+        for report in reports:
+            key = (kind, report.namespace)
+            self.watched[key] = joined(self.watched.get(key), report, kind=kind, now=self._clock.now())
+
+    async def watches(self) -> Freshness:
+        """Return what is known of the watches."""
+        return Freshness(dict(self.watched))
 
     async def send_due_checks(self, *, limit: int, rearm_seconds: float) -> int:
         """Send a `Check` for jobs whose next look is due."""

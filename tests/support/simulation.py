@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from kube_job_runner import ports
 from kube_job_runner.adapters.simulated import SimulatedCluster
@@ -16,9 +17,20 @@ def observers(
     cluster: SimulatedCluster, *, store: ports.ObserveStore, queue: ports.MessageQueue, clock: ports.Clock
 ) -> list[Observer]:
     """Return the watchers of Jobs and of pods."""
+    watches: list[tuple[Literal["job", "pod"], AsyncIterator[ports.WatchEvent]]] = [
+        ("job", cluster.watch_jobs()),
+        ("pod", cluster.watch_pods()),
+    ]
     return [
-        Observer(kind="job", events=cluster.watch_jobs(), store=store, queue=queue, clock=clock),
-        Observer(kind="pod", events=cluster.watch_pods(), store=store, queue=queue, clock=clock),
+        Observer(
+            kind=kind,
+            events=events,
+            store=store,
+            queue=queue,
+            clock=clock,
+            times=functools.partial(cluster.watch_times, kind),
+        )
+        for kind, events in watches
     ]
 
 
@@ -36,3 +48,10 @@ async def running(
         results = await asyncio.gather(*tasks, return_exceptions=True)
         await cluster.close()
         assert [each for each in results if isinstance(each, Exception) and not isinstance(each, expected)] == []
+
+
+async def stopped(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """End tasks, as when their process dies."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

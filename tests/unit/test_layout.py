@@ -45,6 +45,7 @@ BEHAVIOURS = {
     "client/test_waiting.py": "both clients",
     "domain/decide/test_lifecycle_matrix.py": "every state against every trigger",
     "domain/failures/test_corpus.py": "the whole table against messages from the field",
+    "domain/decide/test_watched_time.py": "the clocks of all modules of decide",
     "domain/decide/test_permutations.py": "observations in any order",
     "settings/test_database_url_file.py": "one setting with two sources",
     "test_history_checker.py": "tests/support/history.py",

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from msgspec.structs import replace
 
+from kube_job_runner.domain.freshness import WatchTimes
 from kube_job_runner.ports import Listed, Relisting, SeenEvent, SeenJob, SeenPod, WatchEvent
 
 BACKLOG_MAX = 100_000  # changes that a watcher may lag behind; with more it lists again, as after a 410
@@ -87,6 +88,12 @@ class Feed(Generic[SeenT]):
         self.objects: dict[str, SeenT] = {}
         self._version = 0
         self._watchers: list[_Watcher[SeenT]] = []
+        self._times = WatchTimes()
+
+    def times(self, now: float) -> WatchTimes:
+        """Return when this feed was watched: in one process, always until now."""
+        self._times.current(now)
+        return self._times
 
     def store(self, seen: SeenT) -> None:
         """Keep the newest state of an object, or forget it if it is gone. The watchers are not notified yet."""

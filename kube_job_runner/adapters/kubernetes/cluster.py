@@ -28,6 +28,7 @@ from kube_job_runner.adapters.kubernetes.watched_namespace import Kind, Tuning, 
 from kube_job_runner.domain import names
 from kube_job_runner.domain.errors import NameTaken, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts
+from kube_job_runner.domain.freshness import WatchTimes
 from kube_job_runner.domain.sight import Sight
 from kube_job_runner.ports import ClusterJob, OwnedObject, Unlisted, WatchEvent
 from kube_job_runner.ports.checks import CheckResult, ClusterUse
@@ -188,6 +189,9 @@ class KubernetesCluster:
 
     def watch_events(self) -> AsyncGenerator[WatchEvent]:
         return self._watch(watched_namespace.EVENTS)
+
+    def watch_times(self, kind: Kind) -> Mapping[str, WatchTimes]:
+        return self.watch_stats[kind].times
 
     async def _watch(self, kind: WatchedKind[Facts]) -> AsyncGenerator[WatchEvent]:
         context: WatchContext[Facts] = WatchContext(

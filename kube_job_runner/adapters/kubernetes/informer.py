@@ -36,6 +36,8 @@ class Informer(Generic[Facts]):
 
     async def events(self) -> AsyncGenerator[WatchEvent]:
         """Yield what `ports.ClusterWatcher` promises, without end."""
+        for watched in self._namespaces:
+            watched.times.interrupted()  # an earlier informer of this process has ended at some time
         while True:
             yield Relisting()  # lists begin when the consumer asks for more: it reads its own state first
             buffer: Buffer[WatchEvent] = Buffer(CAPACITY_EVENTS)

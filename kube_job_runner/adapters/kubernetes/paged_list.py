@@ -23,12 +23,15 @@ async def list_all(watched: WatchedNamespace[Facts], buffer: Buffer[WatchEvent])
         try:
             watched.version = await _list_once(watched, buffer)
         except Expired:
+            watched.times.interrupted()
             watched.context.stats.expired += 1
             await watched.pause("the list expired before its last page")
         except (Rejected, TemporaryError) as error:
+            watched.times.interrupted()
             watched.troubled(str(error))
             await watched.pause(str(error), min_seconds=error.delay_seconds)
         else:
+            watched.current()
             watched.retries.reset()
             watched.troubled(None)
             return

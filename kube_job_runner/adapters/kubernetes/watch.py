@@ -29,6 +29,7 @@ LASTING_SHARES = (0.8, 1.0)
 GATHER_SECONDS = 0.02  # lines are collected for this time and read together, so a line may be this late
 LOADED_LINES = 4  # under load, at least this many lines are read together
 LOADED_GATHER_SECONDS = 0.06
+_CLOSED = "the server closed the watch"
 LINE_MAX_BYTES = 16 * 2**20  # the API server takes no object over 3 MiB, so a longer text is not a line
 
 
@@ -37,14 +38,16 @@ async def watch_on(watched: WatchedNamespace[Facts], buffer: Buffer[WatchEvent])
     stats, monotonic = watched.context.stats, watched.context.monotonic
     rejections = 0
     while not buffer.closed:
-        since, before, min_seconds, why = monotonic(), watched.version, 0.0, "the server closed the watch"
+        since, before, min_seconds, why = monotonic(), watched.version, 0.0, _CLOSED
         try:
             async with contextlib.aclosing(_connection(watched)) as connection:
                 async for lines in connection:
                     if not await buffer.room():
                         return
                     _take(watched, lines, buffer)
+                    watched.current()
         except Expired:
+            watched.times.interrupted()
             stats.expired += 1
             return
         except Rejected as error:
@@ -53,6 +56,10 @@ async def watch_on(watched: WatchedNamespace[Facts], buffer: Buffer[WatchEvent])
             why = str(error)
             stats.silent += error.reason == refusals.SILENT.reason
         progressed, healthy = watched.version != before, monotonic() - since >= HEALTHY_SECONDS
+        if why == _CLOSED and (progressed or healthy):
+            watched.current()  # the server ended the answer in order, so it had nothing more to say
+        else:
+            watched.times.interrupted()
         if progressed or healthy:
             rejections = 0
         if rejections >= REJECTIONS_BEFORE_RELIST:
@@ -76,6 +83,7 @@ async def _connection(watched: WatchedNamespace[Facts]) -> AsyncGenerator[list[L
     context.stats.connections += 1
     try:
         async with context.client.stream(target, action=action, idle_seconds=idle_seconds) as stream:
+            watched.current()
             rest = b""
             while data := await stream.read(idle_seconds=idle_seconds):
                 watched.heard()

@@ -16,6 +16,7 @@ from kube_job_runner.adapters.kubernetes.decode import Decoder, Facts
 from kube_job_runner.adapters.kubernetes.known_objects import KnownEvents, KnownObjects, Memory
 from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.facts import EventFacts, JobFacts, PodFacts
+from kube_job_runner.domain.freshness import EVERYWHERE, WatchTimes
 from kube_job_runner.ports import SeenEvent, SeenJob, SeenPod
 from kube_job_runner.telemetry import loggers, metrics
 
@@ -98,6 +99,8 @@ class WatchStats(msgspec.Struct):
     bad_lines: int = 0
     unknown_lines: int = 0
     stale_lists: int = 0
+    times: dict[str, WatchTimes] = msgspec.field(default_factory=dict)
+    """By namespace, "*" for all."""
     crashes: int = 0
     last_error: str = ""
     troubles: dict[str, str] = {}
@@ -142,6 +145,15 @@ class WatchedNamespace(Generic[Facts]):
         """Note that the server sent anything at all."""
         self.context.stats.last_heard_at = self.context.monotonic()
         metrics.watch_heard.beat(self.context.kind.name)
+
+    @property
+    def times(self) -> WatchTimes:
+        """When this namespace was watched. A later watch of the same process goes on with it."""
+        return self.context.stats.times.setdefault(self.namespace or EVERYWHERE, WatchTimes())
+
+    def current(self) -> None:
+        """Note that everything up to now was read."""
+        self.times.current(self.context.monotonic())
 
     def troubled(self, why: str | None) -> None:
         """Note why the namespace cannot be listed, or, with None, that it can."""

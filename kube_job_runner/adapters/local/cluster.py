@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -21,6 +22,7 @@ from kube_job_runner.adapters.local import log_files, process_facts, run_records
 from kube_job_runner.adapters.local.runs import Runs
 from kube_job_runner.domain.errors import ConfigurationError, NameTaken, NotFound, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
+from kube_job_runner.domain.freshness import EVERYWHERE, WatchTimes
 from kube_job_runner.domain.names import MAIN_CONTAINER
 from kube_job_runner.domain.sight import Sight
 from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, WatchEvent
@@ -180,6 +182,12 @@ class LocalCluster:
     def watch_events(self) -> AsyncIterator[WatchEvent]:
         """See `ports.ClusterWatcher`. A local cluster has no Events."""
         return self._events.watch()
+
+    def watch_times(self, kind: Literal["job", "pod", "event"]) -> Mapping[str, WatchTimes]:
+        if kind == "event":
+            return {}
+        feed = self._runs.table.job_feed if kind == "job" else self._runs.table.pod_feed
+        return {EVERYWHERE: feed.times(self._clock.monotonic())}
 
     async def logs(
         self,

@@ -25,7 +25,7 @@ from kube_job_runner.adapters.postgres.schema import may_migrate, migrate
 from kube_job_runner.adapters.postgres.server_health import PostgresHealth
 from kube_job_runner.adapters.postgres.stores.job_reader import PostgresJobReader
 from kube_job_runner.adapters.postgres.stores.log_store import PostgresLogStore
-from kube_job_runner.adapters.postgres.stores.observe_store import PostgresObserveStore
+from kube_job_runner.adapters.postgres.stores.observe_store import PostgresObserveStore, PostgresWatchReader
 from kube_job_runner.adapters.postgres.stores.process_store import PostgresProcessStore
 from kube_job_runner.adapters.postgres.stores.reconcile_store import PostgresReconcileStore
 from kube_job_runner.adapters.postgres.stores.submit_store import PostgresSubmitStore
@@ -58,6 +58,7 @@ class Postgres:
         self.job_reader = PostgresJobReader(pool)
         self.process_store = PostgresProcessStore(pool)
         self.observe_store = PostgresObserveStore(pool)
+        self.watch_reader = PostgresWatchReader(pool)
         self.sweep_store = PostgresSweepStore(pool)
         self.reconcile_store = PostgresReconcileStore(pool)
         self.token_store = PostgresTokenStore(pool)

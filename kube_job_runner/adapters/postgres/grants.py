@@ -57,6 +57,7 @@ TABLES = (
     "schema_migrations",
     "tokens",
     "transitions",
+    "watches",
 )
 """All tables. Partitions are not listed: PostgreSQL checks the rights on the parent."""
 
@@ -144,6 +145,7 @@ _PROCESSOR = Role(
         ),
         "transitions": Rights(insert=ALL, why="history, append-only"),
         "anomalies": Rights(insert=ALL, why="evidence against a terminal state, append-only"),
+        "watches": Rights(select=ALL, why="when nobody watched the cluster"),
         "messages": Rights(select=ALL, insert=_SEND, update=_LEASE, delete=True, why="the queue"),
         "dead_letters": Rights(
             insert=("message_id", "sent_at", "deliveries", "priority", "body", "error"),
@@ -161,6 +163,12 @@ _WATCHER_TABLES = {
         why="what should be in the cluster, to compare with a list",
     ),
     "messages": Rights(insert=_SEND, why="to send observations"),
+    "watches": Rights(
+        select=ALL,
+        insert=ALL,
+        update=("known_until", "reported_at", "broken", "dark"),
+        why="until when everything is known",
+    ),
 }
 
 _COLLECTOR = Role(

@@ -7,6 +7,7 @@ seed. `history` has what it was asked and what it did. `fail_next` and the fault
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -20,6 +21,7 @@ from kube_job_runner.adapters.simulated.simulated_time import Schedule
 from kube_job_runner.adapters.simulated.world import World
 from kube_job_runner.domain.errors import ClusterRefused, NameTaken, NotFound, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts
+from kube_job_runner.domain.freshness import EVERYWHERE, WatchTimes
 from kube_job_runner.domain.names import MAIN_CONTAINER
 from kube_job_runner.domain.sight import Sight
 from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, SeenJob, SeenPod, WatchEvent
@@ -170,6 +172,12 @@ class SimulatedCluster:
 
     def watch_events(self) -> AsyncIterator[WatchEvent]:
         return self._world.event_feed.watch()
+
+    def watch_times(self, kind: Literal["job", "pod", "event"]) -> Mapping[str, WatchTimes]:
+        if kind == "event":
+            return {}
+        feed = self._world.job_feed if kind == "job" else self._world.pod_feed
+        return {EVERYWHERE: feed.times(self._schedule.clock.monotonic())}
 
     async def logs(
         self,

@@ -13,6 +13,7 @@ import msgspec
 
 from kube_job_runner.adapters.inprocess.feeds import Feed, SeenT
 from kube_job_runner.adapters.simulated.simulated_time import Schedule
+from kube_job_runner.domain.freshness import WatchTimes
 from kube_job_runner.ports import SeenJob, SeenPod, WatchEvent
 
 Operation = Literal["create", "find", "look", "delete", "logs", "log_stream", "list", "remove"]
@@ -70,9 +71,17 @@ class FaultyFeed(Feed[SeenT]):
     def hold(self) -> None:
         """Hold all changes back until `release`, as a half-open connection does."""
         if self._held is None:
+            self._times.current(self._schedule.clock.monotonic())
             self._held = []
 
+    def times(self, now: float) -> WatchTimes:
+        """Return when this feed was watched: not while its changes are held back."""
+        return self._times if self._held is not None else super().times(now)
+
     def release(self) -> None:
+        if self._held is not None:
+            self._times.interrupted()
+            self._times.current(self._schedule.clock.monotonic())
         held, self._held = self._held or [], None
         for seen in held:
             self.announce(seen)
@@ -80,6 +89,7 @@ class FaultyFeed(Feed[SeenT]):
     def relist(self) -> None:
         """Disconnect every watcher. Changes that were held back are lost."""
         self._held = None
+        self._times.interrupted()
         super().relist()
 
     def announce(self, seen: SeenT) -> None:

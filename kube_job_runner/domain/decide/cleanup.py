@@ -44,7 +44,7 @@ def waited_enough_at(builder: DecisionBuilder, attempt: Attempt) -> datetime:
 def _force_at(builder: DecisionBuilder, attempt: Attempt) -> datetime:
     """Return when pods that still exist are removed by force: long after the node should have killed them."""
     wait_seconds = builder.job.policy.stop_grace_seconds + builder.rules.force_after_seconds
-    return (attempt.decided_at or builder.now) + timedelta(seconds=wait_seconds)
+    return builder.until(attempt.decided_at or builder.now, wait_seconds)
 
 
 def pods_ended(attempt: Attempt) -> bool:
@@ -145,7 +145,7 @@ def _with_log_settled(builder: DecisionBuilder, attempt: Attempt) -> Attempt | N
     if attempt.delete_requested_at is not None:
         return attempt
     now, rules, stopping = builder.now, builder.rules, _stopping(builder, attempt)
-    until = _log_awaited_until(attempt, now, rules, stopping=stopping)
+    until = _log_awaited_until(builder, attempt, stopping=stopping)
     if until is None:
         return attempt
     if now < until:
@@ -207,7 +207,7 @@ def pod_unseen(attempt: Attempt) -> bool:
     return job.condition("Complete") is not None or (failed is not None and failed.reason in _POD_FAILED)
 
 
-def _log_awaited_until(attempt: Attempt, now: datetime, rules: Rules, *, stopping: bool) -> datetime | None:
+def _log_awaited_until(builder: DecisionBuilder, attempt: Attempt, *, stopping: bool) -> datetime | None:
     """Return the time until which a delete waits for the log of an attempt; None when it need not wait.
 
     When a job is being stopped, it is enough that its log is followed: the last lines come while it ends.
@@ -217,8 +217,9 @@ def _log_awaited_until(attempt: Attempt, now: datetime, rules: Rules, *, stoppin
         return None
     if stopping and attempt.logs == "following":
         return None
+    rules = builder.rules
     bound_seconds = rules.log_stop_bound_seconds if stopping else rules.log_deadline_seconds
-    return (attempt.decided_at or now) + timedelta(seconds=bound_seconds)
+    return builder.until(attempt.decided_at or builder.now, bound_seconds)
 
 
 def _why_given_up(attempt: Attempt, rules: Rules, *, stopping: bool) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from kube_job_runner.domain import states
+from kube_job_runner.domain import freshness, states
 from kube_job_runner.domain.decide.ruleset import Rules
+from kube_job_runner.domain.freshness import Freshness
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, Transition
 from kube_job_runner.domain.messages import Message, Outgoing
 from kube_job_runner.domain.states import State
+
+_DARK_RECHECK_SECONDS = 5.0
 
 
 class Create(msgspec.Struct, frozen=True):
@@ -68,13 +71,21 @@ class DecisionBuilder:
     """Collects the changes of one decision, and takes only legal steps. `job` and `attempts` are the rows as changed so far."""
 
     def __init__(
-        self, *, job: Job, attempts: Mapping[int, Attempt], now: datetime, rules: Rules, looked: bool = False
+        self,
+        *,
+        job: Job,
+        attempts: Mapping[int, Attempt],
+        now: datetime,
+        rules: Rules,
+        looked: bool = False,
+        watched: Freshness = freshness.ALWAYS,
     ) -> None:
         self.job = job
         self.attempts = dict(attempts)
         self.now = now
         self.rules = rules
         self.looked = looked
+        self.watched = watched
         self.effect: Effect | None = None
         self._first = job
         self._changed: dict[int, Attempt] = {}
@@ -123,6 +134,17 @@ class DecisionBuilder:
         """Look at the job again at that time at the latest."""
         if self._look_again is None or at < self._look_again:
             self._look_again = at
+
+    def until(self, since: datetime, seconds: float) -> datetime:
+        """Return when `seconds` of watched time will have passed since then: time in which nobody watched does not count.
+
+        While nobody watches, it is some seconds ahead at least, so nothing is asked for again and again.
+        """
+        namespace, now = self.job.namespace, self.now
+        at = since + timedelta(seconds=seconds + self.watched.dark_seconds(namespace, since, now))
+        if at > now and self.watched.is_dark(namespace, now):
+            at = max(at, now + timedelta(seconds=_DARK_RECHECK_SECONDS))
+        return at
 
     def looks_first(self, attempt: Attempt, *, due_at: datetime | None = None) -> bool:
         """Ask for a look at the cluster before a decision that rests on absence or age; False when it was made.

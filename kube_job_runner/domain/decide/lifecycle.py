@@ -10,10 +10,12 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from kube_job_runner.domain import freshness
 from kube_job_runner.domain.decide import cleanup, diagnosis, endings, obstacles, own_ends, retries, waiting
 from kube_job_runner.domain.decide.decision import Create, Decision, DecisionBuilder, Find
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.failures import ends
+from kube_job_runner.domain.freshness import Freshness
 from kube_job_runner.domain.job import Attempt, Job, Verdict
 from kube_job_runner.domain.states import State
 
@@ -29,6 +31,7 @@ def decide(
     known_absent: bool = False,
     looked: bool = False,
     parked: str = "",
+    watched: Freshness = freshness.ALWAYS,
 ) -> Decision:
     """Return what to do with a job, given all that is known.
 
@@ -39,8 +42,10 @@ def decide(
     before a verdict that rests on age or on absence: reports may be late, or their watch away.
 
     `parked` says why the job's namespace takes no jobs now, and what to do; empty while it takes jobs.
+    `watched` says when nobody watched. Graces, the start timeout, and waits for evidence count only the time that was
+    watched. The run timeout counts all of it, because the program runs on.
     """
-    builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules, looked=looked)
+    builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules, looked=looked, watched=watched)
     if job.state is State.QUEUED:
         _decide_queued(builder, known_absent=known_absent, parked=parked)
     elif job.state in (State.STARTING, State.RUNNING):
@@ -126,7 +131,7 @@ def _finishing(builder: DecisionBuilder, attempt: Attempt, *, decided_at: dateti
     """
     if not diagnosis.finishing(attempt.facts):
         return False
-    until = decided_at + timedelta(seconds=builder.rules.finishing_bound_seconds)
+    until = builder.until(decided_at, builder.rules.finishing_bound_seconds)
     if builder.now >= until:
         return builder.looks_first(attempt, due_at=until)
     builder.look_again(until)
@@ -140,7 +145,7 @@ def _await_evidence(builder: DecisionBuilder, attempt: Attempt, ending: diagnosi
     grace_seconds = rules.success_evidence_seconds if succeeded else rules.evidence_grace_seconds
     pending = attempt.unhealthy_reason == _EVIDENCE_PENDING and attempt.unhealthy_since is not None
     since = attempt.unhealthy_since if pending and attempt.unhealthy_since else builder.now
-    until = since + timedelta(seconds=grace_seconds)
+    until = builder.until(since, grace_seconds)
     if builder.now >= until:
         return not succeeded and builder.looks_first(attempt, due_at=until)
     builder.put_attempt(msgspec.structs.replace(attempt, unhealthy_reason=_EVIDENCE_PENDING, unhealthy_since=since))
@@ -207,14 +212,14 @@ def _decide_starting(builder: DecisionBuilder, attempt: Attempt) -> None:
             builder.look_again(found.until)
         if found.finding.verdict != "wait":
             since = attempt.unhealthy_since or now
-            until = since + timedelta(seconds=rules.grace_seconds(found.finding.rule))
+            until = builder.until(since, rules.grace_seconds(found.finding.rule))
             if now >= until:
                 if builder.looks_first(attempt, due_at=until):
                     return
                 _give_up(builder, attempt, diagnosis.verdict_of(found.finding))
                 return
             builder.look_again(until)
-    deadline = waiting.start_deadline(builder.job, attempt, now)
+    deadline = waiting.start_deadline(builder, attempt)
     if now < deadline:
         builder.look_again(deadline)
     elif not builder.looks_first(attempt, due_at=deadline):

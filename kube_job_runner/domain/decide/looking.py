@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from kube_job_runner.domain import freshness
 from kube_job_runner.domain.decide import lifecycle, obstacles
 from kube_job_runner.domain.decide.decision import Decision, DecisionBuilder, Look
 from kube_job_runner.domain.decide.observation import observe
 from kube_job_runner.domain.decide.ruleset import Rules
+from kube_job_runner.domain.freshness import Freshness
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.sight import Sight, corrected, told
 from kube_job_runner.domain.states import State
@@ -21,7 +23,14 @@ _POSTPONED_MAX_SECONDS = 15.0
 
 
 def looked(
-    job: Job, attempts: Mapping[int, Attempt], attempt: Attempt, sight: Sight, *, now: datetime, rules: Rules
+    job: Job,
+    attempts: Mapping[int, Attempt],
+    attempt: Attempt,
+    sight: Sight,
+    *,
+    now: datetime,
+    rules: Rules,
+    watched: Freshness = freshness.ALWAYS,
 ) -> Decision:
     """Return what to do with a job after a look at this attempt."""
     builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
@@ -31,7 +40,9 @@ def looked(
     if job.explanation.startswith(UNASKED):
         builder.update_job(explanation=_words(job, fresh, now=now, rules=rules))
     merged = builder.build()
-    return merged.then(lifecycle.decide(builder.job, builder.attempts, now=now, rules=rules, looked=True))
+    return merged.then(
+        lifecycle.decide(builder.job, builder.attempts, now=now, rules=rules, looked=True, watched=watched)
+    )
 
 
 def _seen(attempt: Attempt, sight: Sight) -> Attempt:

@@ -1,6 +1,6 @@
 """Decides about programs whose end their Job does not tell: it has not ended yet, it is being stopped, or its node is silent."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
@@ -51,9 +51,9 @@ def await_its_job(builder: DecisionBuilder, attempt: Attempt) -> bool:
 def _wait_for_job_until(builder: DecisionBuilder, since: datetime, *, others: bool) -> datetime:
     """Return until when to wait for the end of a Job. Native sidecars get the stop grace of the pod after its program."""
     bound_seconds = builder.rules.finishing_bound_seconds
-    until = since + timedelta(seconds=bound_seconds + (builder.job.policy.stop_grace_seconds if others else 0))
+    until = builder.until(since, bound_seconds + (builder.job.policy.stop_grace_seconds if others else 0))
     cancel = builder.job.cancel
-    return until if cancel is None else min(until, cancel.at + timedelta(seconds=bound_seconds))
+    return until if cancel is None else min(until, builder.until(cancel.at, bound_seconds))
 
 
 def _without_its_job(builder: DecisionBuilder, verdict: Verdict, others: tuple[str, ...]) -> Verdict:
@@ -74,7 +74,7 @@ def left_by_its_node(builder: DecisionBuilder, attempt: Attempt) -> bool:
     pod = attempt.facts.pod
     if pod is None or pod.ended or not pod.deleting or pod.deletion_due_at is None:
         return False  # a pod that a suspension removes does not speak for the attempt (`facts.pod`)
-    silent_at = pod.deletion_due_at + timedelta(seconds=builder.rules.force_after_seconds)
+    silent_at = builder.until(pod.deletion_due_at, builder.rules.force_after_seconds)
     if builder.now < silent_at:
         builder.look_again(silent_at)
         return False

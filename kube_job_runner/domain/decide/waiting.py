@@ -35,9 +35,13 @@ def end(builder: DecisionBuilder, attempt: Attempt) -> Attempt:
     return attempt
 
 
-def start_deadline(job: Job, attempt: Attempt, now: datetime) -> datetime:
-    """Return until when the attempt must have started: from its create, or from the last resume, without the waits."""
-    return job.start_deadline(_counted_from(attempt, now)) + timedelta(seconds=attempt.marks.waited_seconds)
+def start_deadline(builder: DecisionBuilder, attempt: Attempt) -> datetime:
+    """Return until when the attempt must have started: from its create, or from the last resume, without the waits.
+
+    Time in which nobody watched does not count either.
+    """
+    seconds = builder.job.policy.timeouts.start_seconds + attempt.marks.waited_seconds
+    return builder.until(_counted_from(attempt, builder.now), seconds)
 
 
 def deadline(job: Job, attempt: Attempt) -> datetime:

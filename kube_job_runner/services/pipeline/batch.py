@@ -9,6 +9,7 @@ import msgspec
 from kube_job_runner import ports
 from kube_job_runner.domain.decide.decision import Decision
 from kube_job_runner.domain.decide.parking import Trial
+from kube_job_runner.domain.freshness import Freshness
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.messages import Delete, Message
 from kube_job_runner.domain.states import TERMINAL, State
@@ -60,6 +61,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     attempts: Mapping[int, Attempt]
     observed: Mapping[int, Attempt]
     decision: Decision
+    watched: Freshness = Freshness()
 
     @property
     def frees(self) -> bool:

@@ -58,7 +58,15 @@ class Decider:
             now=now,
             attempts=joined.attempts,
             observed=joined.changed,
-            decision=lifecycle.decide(loaded.job, joined.attempts, now=now, rules=self._rules, parked=loaded.parked),
+            decision=lifecycle.decide(
+                loaded.job,
+                joined.attempts,
+                now=now,
+                rules=self._rules,
+                parked=loaded.parked,
+                watched=snapshot.watched,
+            ),
+            watched=snapshot.watched,
         )
 
     def _join(self, received: Received, snapshot: ports.Snapshot) -> _Joined:

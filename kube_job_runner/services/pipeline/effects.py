@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 
 from kube_job_runner import ports
+from kube_job_runner.domain import freshness
 from kube_job_runner.domain.decide import creation, lifecycle, looking, parking
 from kube_job_runner.domain.decide.decision import Create, Decision, Effect, Look
 from kube_job_runner.domain.decide.parking import Trial
@@ -18,6 +19,7 @@ from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import ClusterRefused, KjrError, NameTaken, QuotaBusy, TemporaryError
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.failures import ends, refusals
+from kube_job_runner.domain.freshness import Freshness
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.record import trace
 from kube_job_runner.services.pipeline import job_metrics
@@ -55,7 +57,13 @@ class Effects:
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
 
     async def act(
-        self, effect: Effect, loaded: ports.LoadedJob, attempts: Mapping[int, Attempt], *, now: datetime
+        self,
+        effect: Effect,
+        loaded: ports.LoadedJob,
+        attempts: Mapping[int, Attempt],
+        *,
+        now: datetime,
+        watched: Freshness = freshness.ALWAYS,
     ) -> Outcome:
         """Carry out an effect and return what follows from its outcome.
 
@@ -65,7 +73,7 @@ class Effects:
         if isinstance(effect, Create):
             return await self._create(effect, loaded, attempts, now=now)
         if isinstance(effect, Look):
-            return Outcome(decision=await self._look(effect, loaded.job, attempts, now=now))
+            return Outcome(decision=await self._look(effect, loaded.job, attempts, now=now, watched=watched))
         attempt = effect.attempt
         facts = await job_metrics.counted("find", self._cluster.find(attempt.namespace, attempt.cluster_name))
         if facts is None:
@@ -73,7 +81,9 @@ class Effects:
             return Outcome(decision=absent)
         return self._made(Made(attempt, facts), loaded.job, attempts, now=now)
 
-    async def _look(self, effect: Look, job: Job, attempts: Mapping[int, Attempt], *, now: datetime) -> Decision:
+    async def _look(
+        self, effect: Look, job: Job, attempts: Mapping[int, Attempt], *, now: datetime, watched: Freshness
+    ) -> Decision:
         """Read the attempt's objects, and decide with what they are now; without an answer nothing is decided."""
         attempt, uid = effect.attempt, effect.attempt.cluster_uid or ""
         try:
@@ -85,7 +95,7 @@ class Effects:
         except TemporaryError as temporary:
             error = temporary
         else:
-            return looking.looked(job, attempts, attempt, sight, now=now, rules=self._rules)
+            return looking.looked(job, attempts, attempt, sight, now=now, rules=self._rules, watched=watched)
         log.warning(
             "the cluster did not answer a look; nothing is decided",
             action="job.look",

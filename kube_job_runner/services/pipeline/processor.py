@@ -8,6 +8,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from uuid import UUID
 
+import msgspec
+
 from kube_job_runner import ports
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.decide.decision import Look
@@ -22,6 +24,7 @@ from kube_job_runner.services.pipeline.decider import Decider
 from kube_job_runner.services.pipeline.effects import Effects
 from kube_job_runner.services.pipeline.isolation import Floor, Isolation
 from kube_job_runner.services.pipeline.redelivery import Redelivery
+from kube_job_runner.services.pipeline.watch_cache import WatchCache
 from kube_job_runner.settings.groups import BatchSettings
 from kube_job_runner.telemetry import loggers, metrics
 
@@ -49,6 +52,7 @@ class Processor:
         settings: BatchSettings,
         admit_seconds: float = ADMIT_SECONDS,
         tracer: ports.Tracer | None = None,
+        watches: ports.WatchReader | None = None,
     ) -> None:
         self._store = store
         self._queue = queue
@@ -60,6 +64,7 @@ class Processor:
         self._isolation = Isolation(batch_size=settings.batch_size, max_deliveries=settings.max_deliveries)
         self._floor = Floor()
         self._store_away = False
+        self._watches = WatchCache(watches, clock)
         self._decider = Decider(rules=rules, redelivery=self._redelivery)
         self._effects = Effects(cluster=cluster, rules=rules, tracing=tracer is not None)
         self._committer = Committer(
@@ -231,7 +236,9 @@ class Processor:
         """Decide about each job that has messages. What needs nothing of the cluster is committed before the slow part."""
         if not batch.received:
             return []
-        snapshot = await self._store.load(list(batch.received))
+        snapshot = msgspec.structs.replace(
+            await self._store.load(list(batch.received)), watched=await self._watches.current()
+        )
         found = [await self._decider.decide(received, snapshot) for received in batch.received.values()]
         decided = [item for item in found if isinstance(item, Decided)]
         unknown = [item for item in found if isinstance(item, Acted)]
@@ -275,7 +282,9 @@ class Processor:
             if not (lease_holds() if act_until is None else self._clock.monotonic() < act_until):
                 # Another process may have this job by now, and may have ended it. A create would come too late.
                 raise TemporaryError("the lease ran out before the effect", delay_seconds=0.0)
-            return item.acted(await self._effects.act(effect, item.loaded, item.attempts, now=item.now))
+            return item.acted(
+                await self._effects.act(effect, item.loaded, item.attempts, now=item.now, watched=item.watched)
+            )
         except Exception as error:  # noqa: BLE001 - a bug in one job's effect must not stop the others
             await self._redelivery.failed(item.received, error)
             return None

@@ -14,6 +14,7 @@ from kube_job_runner import ports
 from kube_job_runner.adapters.simulated import SteppedClock
 from kube_job_runner.domain.errors import DatabaseUnavailable, LeaseLost, TemporaryError
 from kube_job_runner.domain.facts import AttemptFacts, Condition, EventFacts, JobFacts, NodeFacts, merge
+from kube_job_runner.domain.freshness import WatchReport
 from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.services.observe import (
     LOADED_MESSAGES,
@@ -40,6 +41,7 @@ class World:
         self.batches: list[list[Observed]] = []
         self.sent_at: list[float] = []
         self.asked = 0
+        self.reports: list[tuple[str, WatchReport]] = []
 
     async def events(self) -> AsyncIterator[ports.WatchEvent]:
         while True:
@@ -48,6 +50,12 @@ class World:
     async def known_cluster_jobs(self) -> list[ports.KnownClusterJob]:
         self.asked += 1
         return self.known
+
+    async def record_watches(self, kind: str, reports: Sequence[WatchReport]) -> None:
+        if self.away:
+            self.away -= 1
+            raise DatabaseUnavailable("away")
+        self.reports += [(kind, report) for report in reports]
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
         if self.away:
