@@ -159,10 +159,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         """Until when a job may wait for its next attempt: in the queue, and for room in the cluster."""
         return max(self.created_at, self.due_at) + timedelta(seconds=self.policy.timeouts.queue_seconds)
 
-    def start_deadline(self, created_at: datetime) -> datetime:
-        """Return until when an attempt that was created then must have started."""
-        return created_at + timedelta(seconds=self.policy.timeouts.start_seconds)
-
     def run_deadline(self, started_at: datetime) -> datetime:
         """Return until when an attempt that started then must have ended."""
         return started_at + timedelta(seconds=self.policy.timeouts.run_seconds)

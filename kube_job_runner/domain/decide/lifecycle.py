@@ -219,7 +219,7 @@ def _decide_starting(builder: DecisionBuilder, attempt: Attempt) -> None:
                 _give_up(builder, attempt, diagnosis.verdict_of(found.finding))
                 return
             builder.look_again(until)
-    deadline = waiting.start_deadline(builder, attempt)
+    deadline = builder.until(*waiting.start_clock(builder.job, attempt, now))
     if now < deadline:
         builder.look_again(deadline)
     elif not builder.looks_first(attempt, due_at=deadline):

@@ -35,13 +35,18 @@ def end(builder: DecisionBuilder, attempt: Attempt) -> Attempt:
     return attempt
 
 
-def start_deadline(builder: DecisionBuilder, attempt: Attempt) -> datetime:
-    """Return until when the attempt must have started: from its create, or from the last resume, without the waits.
+def start_clock(job: Job, attempt: Attempt, now: datetime) -> tuple[datetime, float]:
+    """Return since when, and for how many seconds, the attempt may start: from its create, or from the last resume.
 
-    Time in which nobody watched does not count either.
+    The time that it waited is added.
     """
-    seconds = builder.job.policy.timeouts.start_seconds + attempt.marks.waited_seconds
-    return builder.until(_counted_from(attempt, builder.now), seconds)
+    return _counted_from(attempt, now), job.policy.timeouts.start_seconds + attempt.marks.waited_seconds
+
+
+def start_deadline(job: Job, attempt: Attempt, now: datetime) -> datetime:
+    """Return until when the attempt must have started if somebody watches all the time."""
+    since, seconds = start_clock(job, attempt, now)
+    return since + timedelta(seconds=seconds)
 
 
 def deadline(job: Job, attempt: Attempt) -> datetime:

@@ -7,6 +7,7 @@ LEFT JOIN LATERAL (
 ) w ON true
 
 -- name: put_watches
+-- Keep what is known of some watches.
 INSERT INTO watches (kind, namespace, known_until, reported_at, broken, dark)
 SELECT w.kind, w.namespace, w.known_until, w.reported_at, w.broken, w.dark
 FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::boolean[], $6::jsonb[])
@@ -15,6 +16,7 @@ ON CONFLICT (kind, namespace) DO UPDATE
 SET known_until = excluded.known_until, reported_at = excluded.reported_at, broken = excluded.broken, dark = excluded.dark
 
 -- name: watches
+-- What is known of all watches.
 SELECT kind, namespace, known_until, reported_at, broken, dark FROM watches
 
 -- name: known_cluster_jobs
