@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kube_job_runner.cli import exitcodes
-from kube_job_runner.cli.attach import follower, reports
+from kube_job_runner.cli.attach import follower, interrupts, progress, reports
 from kube_job_runner.cli.invocation import Invocation
 from kube_job_runner.cli.terminal import output, text
 from kube_job_runner.domain import durations
@@ -31,22 +31,35 @@ def conclude(
     if refused:
         code = exitcodes.NO_EXIT_CODE if wait else exitcodes.ERROR
     if wait and jobs:
-        jobs, code = wait_all(client, invocation, [job.id for job in jobs], timeout)
+        if len(jobs) == 1:
+            invocation.note(f"kjr: job {text.line(jobs[0].id)} submitted")
+        jobs, code = wait_all(client, invocation, [job.id for job in jobs], timeout, submitted_here=True)
         if refused and code != exitcodes.STILL_RUNNING:
             code = max(code, exitcodes.ERROR)
     output.write_jobs(jobs, invocation, single=single)
     return code
 
 
-def wait_all(client: Client, invocation: Invocation, ids: list[str], timeout: float | None) -> tuple[list[Job], int]:
-    """Wait until all jobs have ended; return their records and the exit code. Report each end when it is known."""
+def wait_all(
+    client: Client, invocation: Invocation, ids: list[str], timeout: float | None, *, submitted_here: bool = False
+) -> tuple[list[Job], int]:
+    """Wait until all jobs have ended; return their records and the exit code. Report each end when it is known.
+
+    Raises:
+        Exit: a signal came.
+    """
     deadline = None if timeout is None else follower.Deadline(timeout)
-    jobs = []
-    for job_id in ids:
-        for job in client.changes(job_id, timeout=None if deadline is None else deadline.left_seconds):
-            last = job
-        jobs.append(last)
-        _report(invocation, last, timeout)
+    jobs: list[Job] = []
+    tally = progress.Tally(invocation, len(ids))
+    waited = interrupts.handled(invocation, client, lambda: ids[len(jobs) :], submitted_here=submitted_here)
+    with tally, waited:
+        for job_id in ids:
+            for job in client.changes(job_id, timeout=None if deadline is None else deadline.left_seconds):
+                last = job
+                tally.show(jobs, job)
+            jobs.append(last)
+            tally.pause()
+            _report(invocation, last, timeout)
     return jobs, exitcodes.of_jobs(jobs)
 
 
@@ -55,10 +68,16 @@ def wait_any(client: Client, invocation: Invocation, ids: list[str], timeout: fl
 
     Raises:
         ClientError: one of the jobs cannot be watched.
+        Exit: a signal came.
     """
     following = follower.Follower(client)
     for job_id in ids:
         following.watch(job_id)
+    with interrupts.handled(invocation, client, lambda: ids, submitted_here=False):
+        return _first_end(invocation, following, timeout)
+
+
+def _first_end(invocation: Invocation, following: follower.Follower, timeout: float | None) -> tuple[list[Job], int]:
     deadline = None if timeout is None else follower.Deadline(timeout)
     latest: dict[str, Job] = {}
     while True:

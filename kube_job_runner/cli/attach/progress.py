@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kube_job_runner.cli.invocation import Invocation, color_allowed, interactive
@@ -75,6 +77,55 @@ class LiveLine(Progress):
 
     def finish(self) -> None:
         self.pause()
+
+
+class Tally:
+    """How far a wait for jobs is, on a line of stderr that is redrawn: on a terminal only. A context manager."""
+
+    def __init__(self, invocation: Invocation, count: int) -> None:
+        self._count = count
+        self._draws = interactive() and not invocation.quiet
+        self._colored = color_allowed(invocation.color)
+        self._line: PhaseLine | None = None
+
+    def __enter__(self) -> Tally:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.pause()
+
+    def show(self, ended: Sequence[Job], waited_for: Job) -> None:
+        """Show how many have ended and why some failed, and the state of the job that is waited for."""
+        if not self._draws or waited_for.terminal:
+            return
+        if self._line is None:
+            from kube_job_runner.cli.terminal import live
+
+            self._line = live.PhaseLine(colored=self._colored, monotonic=time.monotonic)
+        waits = text.line(phase_of(waited_for))
+        if self._count > 1:
+            waits = f"{tally(ended, self._count)}; {text.line(waited_for.name)} {waits}"
+        self._line.enter(waits, text.line(waited_for.explanation or ""))
+
+    def pause(self) -> None:
+        """Remove the line, because another one is written."""
+        if self._line is not None:
+            self._line.discard()
+            self._line = None
+
+
+def tally(ended: Sequence[Job], count: int) -> str:
+    """Return how many of `count` jobs have ended, and what the others than succeeded ended with.
+
+    For example `137/200, 3 not succeeded: 2 OutOfMemory, 1 exit 7`.
+    """
+    why = Counter(
+        f"exit {job.exit_code}" if job.reason == "ApplicationExit" else text.line(job.reason or job.state)
+        for job in ended
+        if job.terminal and not job.succeeded
+    )
+    words = ", ".join(f"{number} {name}" for name, number in why.most_common(4))
+    return f"{len(ended)}/{count}" + (f", {why.total()} not succeeded: {words}" if why else "")
 
 
 def phase_of(job: Job) -> str:

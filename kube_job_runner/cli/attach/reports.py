@@ -20,7 +20,12 @@ def warnings(invocation: Invocation, job: Job) -> None:
 
 def detached(invocation: Invocation, job: Job) -> None:
     """Say that the job continues, and print the commands that lead back to it."""
-    identity = text.line(job.id)
+    continues(invocation, job.id)
+
+
+def continues(invocation: Invocation, job_id: str) -> None:
+    """Say that the job with this id continues, and print the commands that lead back to it."""
+    identity = text.line(job_id)
     invocation.note(
         f"kjr: the job continues; to return to it:\n  kjr logs -f {identity}\n  kjr wait {identity}\n  kjr cancel {identity}"
     )

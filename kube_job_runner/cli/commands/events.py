@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from kube_job_runner.cli import invocation, job_reference, options
+from kube_job_runner.cli.attach import interrupts
 from kube_job_runner.cli.terminal import layout, output, tables, text
 from kube_job_runner.domain import durations
 
@@ -59,6 +60,11 @@ def _show(client: Client, current: invocation.Invocation, job: Job) -> None:
 def _follow(client: Client, current: invocation.Invocation, job: Job) -> None:
     if current.output == "table":
         click.echo(layout.aligned([column.title for column in _COLUMNS], _WIDTHS, _COLUMNS))
+    with interrupts.handled(current, client, lambda: [job.id], submitted_here=False):
+        _write_changes(client, current, job)
+
+
+def _write_changes(client: Client, current: invocation.Invocation, job: Job) -> None:
     seen: set[tuple[str, ...]] = set()
     for changed in client.changes(job.id):
         for event in _ordered(client.transitions(changed.id), client.timeline(changed.id)):

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from kube_job_runner.cli import error_report, exitcodes, invocation, job_reference, options
-from kube_job_runner.cli.attach import log_writer, reports
+from kube_job_runner.cli.attach import interrupts, log_writer, reports
 
 
 @click.command("logs")
@@ -35,11 +35,12 @@ def command(reference: str, *, follow: bool, exit_code: bool, quiet: bool, **vie
     with current.client() as client:
         job = job_reference.resolve(client, reference)
         writer, empty = log_writer.LogWriter(colored=invocation.color_allowed(current.color)), True
-        for chunk in client.log_chunks(job.id, follow=follow, **view):
-            empty = False
-            writer.write(chunk)
-            if writer.reader_gone:
-                raise BrokenPipeError
+        with interrupts.handled(current, client, lambda: [] if job.terminal else [job.id], submitted_here=False):
+            for chunk in client.log_chunks(job.id, follow=follow, **view):
+                empty = False
+                writer.write(chunk)
+                if writer.reader_gone:
+                    raise BrokenPipeError
         writer.end_line()
         if empty and job.terminal and job.started_at is None:
             why = ": ".join(part for part in (job.reason, job.explanation) if part)

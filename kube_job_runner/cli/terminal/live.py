@@ -64,6 +64,10 @@ class PhaseLine:
             self._phase, self._since = phase, now
         self._note, self._due_at = note, due_at
 
+    def discard(self) -> None:
+        """Remove the line."""
+        self._live.stop()
+
     def close(self, *, ended: bool) -> None:
         """Leave the phases as a final line. `ended` says whether the last phase has ended too."""
         self._live.stop()
