@@ -12,6 +12,7 @@ from kube_job_runner.domain.spec.model import JobSpec, Retry, Timeouts
 from kube_job_runner.domain.states import TERMINAL, State
 
 LogStatus = Literal["", "following", "stored", "lost"]
+LogProgress = Literal["", "following", "stored", "lost", "again"]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -82,7 +83,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     and `unhealthy_since` when it was first seen: they are stored, so a restart does not reset a grace period.
     `delete_grace_seconds` is the grace period of the last delete; None means that of the spec.
     `memory` replaces that of the spec when a retry rule made it grow.
-    `logs` is how far the log-collector is with the log, and `logs_lost` says why the log is missing or incomplete.
+    `logs` is how far the log-collector is with the log, and `logs_lost` says why the log is missing or incomplete. A decision
+    that finds that the program runs again after its log was stored sets `logs` to `again`: there is more to collect.
     """
 
     job_id: UUID
@@ -104,7 +106,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     gone_at: datetime | None = None
     memory: str = ""
     marks: Marks = Marks()
-    logs: LogStatus = ""
+    logs: LogProgress = ""
     logs_lost: str = ""
     facts: AttemptFacts = AttemptFacts()
 

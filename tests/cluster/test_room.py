@@ -60,7 +60,7 @@ def test_a_quota_on_pods_is_waited_for_beyond_the_start_timeout(kube_cluster: Cl
 
 
 def test_a_full_cluster_is_waited_for_beyond_the_start_timeout(product: Product) -> None:
-    job_id = product.submit(resources={"cpu": "100000"}, timeouts={"start_seconds": START_SECONDS})
+    job_id = product.submit(resources={"cpu": "4000"}, timeouts={"start_seconds": START_SECONDS})
     says(product, job_id, "No node has room", "ask for less")
     time.sleep(START_SECONDS + 2)
     assert product.job(job_id)["state"] == "starting"

@@ -232,3 +232,20 @@ async def test_an_empty_change_still_moves_the_version(pg: Postgres) -> None:
     change = Change(expected_version=1, job=msgspec.structs.replace(job, version=2))
     assert await pg.process_store.commit([change], receipts={}) == {job.id}
     assert await pg.job_reader.versions([job.id]) == {job.id: 2}
+
+
+async def test_the_log_of_a_program_that_runs_again_is_collected_again(pg: Postgres, database_url: str) -> None:
+    [job] = await stored(pg)
+    ran = make_attempt(job, 1, started_at=NOW, pod_name="p")
+    await pg.process_store.commit([make_change(job, State.RUNNING, attempts=(ran,))], receipts={})
+    await fetch(database_url, "UPDATE attempt_logs SET status = 'stored', done_at = now()")
+    job = (await pg.process_store.load([job.id])).jobs[job.id].job
+    again = msgspec.structs.replace(ran, started_at=NOW + timedelta(seconds=9), logs="again")
+    change = Change(
+        expected_version=job.version, job=msgspec.structs.replace(job, version=job.version + 1), attempts=(again,)
+    )
+    await pg.process_store.commit([change], receipts={})
+    [loaded] = (await pg.process_store.load([job.id])).jobs.values()
+    assert loaded.attempts[1].logs == "following"
+    [row] = await fetch(database_url, "SELECT status, done_at FROM attempt_logs")
+    assert (row["status"], row["done_at"]) == ("following", None)

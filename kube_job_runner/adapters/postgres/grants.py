@@ -137,8 +137,8 @@ _PROCESSOR = Role(
         "attempt_logs": Rights(
             select=ALL,
             insert=("job_id", "attempt", "lost_reason"),
-            update=("lost_reason",),
-            why="the work list of the log-collector",
+            update=("lost_reason", "done_at", "status", "version"),
+            why="the work list of the log-collector; a program that runs again has more to collect",
         ),
         "parked_namespaces": Rights(
             select=ALL, insert=ALL, update=ALL, delete=True, why="namespaces in which the cluster refuses Jobs now"

@@ -26,7 +26,8 @@ def with_start(builder: DecisionBuilder, attempt: Attempt) -> Attempt:
     start = min(max(seen, attempt.created_at or seen), builder.now)
     if attempt.unhealthy_reason:
         builder.update_job(explanation="")  # what it waited for
-    attempt = msgspec.structs.replace(attempt, started_at=start, unhealthy_reason="", unhealthy_since=None)
+    logs = "again" if attempt.started_at is not None and attempt.logs in ("stored", "lost") else attempt.logs
+    attempt = msgspec.structs.replace(attempt, started_at=start, unhealthy_reason="", unhealthy_since=None, logs=logs)
     builder.put_attempt(attempt)
     builder.update_job(started_at=builder.job.started_at or start)
     return attempt

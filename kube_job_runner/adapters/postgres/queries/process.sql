@@ -57,6 +57,12 @@ WITH input AS MATERIALIZED (
 INSERT INTO attempts ({attempts.names}) SELECT {attempts.names} FROM input
 ON CONFLICT (job_id, number) DO UPDATE SET {attempts.set:excluded}
 
+-- name: collect_again
+-- Put the logs of attempts, by job and number, back on the list of the log-collector: the program runs again, in a new pod.
+UPDATE attempt_logs l SET done_at = NULL, status = 'following', lost_reason = '', version = l.version + 1
+FROM unnest($1::uuid[], $2::integer[]) AS k (job_id, number)
+WHERE l.job_id = k.job_id AND l.attempt = k.number AND l.done_at IS NOT NULL AND l.removed_at IS NULL
+
 -- name: lock_admissions
 -- Allow one admission at a time, until the end of the transaction. It is a separate statement: the snapshot of the next one
 -- must be taken after the lock, or it would not see what the last holder admitted. A holder that stops in the middle is

@@ -63,6 +63,10 @@ class PostgresProcessStore:
             attempts = [attempt for change in applied for attempt in change.attempts]
             if attempts:
                 await connection.execute(SQL["put_attempts"], *_attempt_parameters(attempts))
+            if again := [attempt for attempt in attempts if attempt.logs == "again"]:
+                await connection.execute(
+                    SQL["collect_again"], [one.job_id for one in again], [one.number for one in again]
+                )
             if applied or handled:
                 await connection.fetch(SQL["apply"], *_apply_parameters(applied, handled))
             await _park(connection, [change.trial for change in applied if change.trial is not None])

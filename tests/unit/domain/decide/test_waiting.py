@@ -246,6 +246,7 @@ class TestSuspended:
         assert life.at(1006, again).next_check_at == after(1020)
         assert (life.attempt.started_at, life.attempt.pod_name, life.job.explanation) == (after(1005), "etl-2", "")
         assert life.job.started_at == after(1), "the job keeps its first start"
+        assert life.attempt.logs == "again", "its log was stored; now there is more"
         life.at(1020)
         assert life.verdict == (State.STOPPING, "RunTimeout")
 
