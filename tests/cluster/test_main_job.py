@@ -68,7 +68,7 @@ def test_an_image_that_cannot_be_pulled_fails_in_seconds(kube_cluster: Cluster, 
 
 
 def test_a_job_that_fits_no_node_waits_and_fails_by_its_queue_timeout(kube_cluster: Cluster, product: Product) -> None:
-    job_id = product.submit(resources={"cpu": "100000"}, timeouts={"queue_seconds": 6, "start_seconds": 2})
+    job_id = product.submit(resources={"cpu": "4000"}, timeouts={"queue_seconds": 6, "start_seconds": 2})
     job = product.wait_for(job_id, "starting")
     job = product.wait_for(job_id)
     assert (job["state"], job["reason"]) == ("failed", "QueueTimeout")

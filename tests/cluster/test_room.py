@@ -25,6 +25,7 @@ def says(product: Product, job_id: str, *words: str) -> dict[str, Any]:
     found: dict[str, Any] = wait_until(
         lambda: all(word in ((job := product.job(job_id))["explanation"] or "") for word in words) and job,
         what=f"the job says {words}",
+        timeout_seconds=30,
     )
     return found
 
@@ -69,8 +70,8 @@ def test_a_full_cluster_is_waited_for_beyond_the_start_timeout(product: Product)
 
 
 def test_a_running_job_that_is_suspended_waits_and_runs_again(kube_cluster: Cluster, product: Product) -> None:
-    run_seconds = 8
-    job_id = product.submit(annotations={"run": "5s"}, timeouts={"run_seconds": run_seconds})
+    run_seconds = 25
+    job_id = product.submit(annotations={"run": "20s"}, timeouts={"run_seconds": run_seconds})
     product.wait_for(job_id, "running")
     name = product.attempts(job_id)[0]["cluster_name"]
     suspend = '{"spec":{"suspend":%s}}'

@@ -555,7 +555,7 @@ ROWS = (
     ),
     Row(
         name="no room",
-        spec={"resources": {"cpu": "100000"}, "timeouts": {"queue_seconds": START_SECONDS, "start_seconds": 1}},
+        spec={"resources": {"cpu": "4000"}, "timeouts": {"queue_seconds": START_SECONDS, "start_seconds": 1}},
         signal=None,
         reason="QueueTimeout",
         cause="permanent",
