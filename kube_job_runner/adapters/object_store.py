@@ -17,6 +17,7 @@ import msgspec
 from kube_job_runner import ports
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
 from kube_job_runner.domain.logs.chunks import Chunk, decode_body
+from kube_job_runner.settings import masked
 
 _CONCURRENCY = 16
 _REQUEST_SECONDS = 30
@@ -182,7 +183,7 @@ def connect(url: str, *, endpoint: str | None = None, region: str | None = None)
         raise ConfigurationError("KJR_LOG_STORE names an object store: install kube-job-runner[s3]") from None
     scheme = url.partition("://")[0]
     if scheme not in ("s3", "file", "memory"):
-        raise ConfigurationError(f"KJR_LOG_STORE={url!r}: must be `postgres` or a URL like s3://bucket/prefix")
+        raise ConfigurationError(f"KJR_LOG_STORE={masked(url)!r}: must be `postgres` or a URL like s3://bucket/prefix")
     options: dict[str, Any] = {}
     if scheme == "s3":
         if endpoint is not None:
@@ -196,4 +197,4 @@ def connect(url: str, *, endpoint: str | None = None, region: str | None = None)
     try:
         return Bodies(from_url(url, **options), where=url)
     except (BaseError, ValueError) as error:
-        raise ConfigurationError(f"KJR_LOG_STORE={url!r}: {error}") from None
+        raise ConfigurationError(f"KJR_LOG_STORE={masked(url)!r}: {str(error).replace(url, masked(url))}") from None

@@ -8,7 +8,7 @@ import msgspec
 from kube_job_runner.adapters.sqs import configured as sqs
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.ports import Clock, Cluster, ExternalQueue
-from kube_job_runner.settings import Settings, kubernetes_environment
+from kube_job_runner.settings import Settings, kubernetes_environment, masked
 from kube_job_runner.settings.groups import QueueSettings
 
 Open = Callable[[Settings, Clock, str], Awaitable[Cluster]]
@@ -91,4 +91,4 @@ def external_queue(settings: QueueSettings) -> ExternalQueue | None:
         if scheme in kind.schemes:
             return kind.configured(settings)
     forms = ", ".join([f"`{IN_DATABASE}`", *(kind.forms for kind in QUEUE_KINDS)])
-    raise ConfigurationError(f"KJR_QUEUE={settings.address!r}: must be {forms}")
+    raise ConfigurationError(f"KJR_QUEUE={masked(settings.address)!r}: must be {forms}")

@@ -8,7 +8,7 @@ from kube_job_runner.bootstrap.adapter_kinds import cluster_kind
 from kube_job_runner.bootstrap.components import Component
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.ports.checks import CheckResult, ClusterUse, fail, ok, warn
-from kube_job_runner.settings import Settings, changed, kubernetes_environment
+from kube_job_runner.settings import Settings, changed, kubernetes_environment, masked
 
 
 async def run_checks(settings: Settings, components: Sequence[Component]) -> list[CheckResult]:
@@ -58,4 +58,4 @@ async def _check_log_store(settings: Settings) -> CheckResult:
         object_store.connect(logs.address, endpoint=logs.endpoint, region=logs.region)
     except Exception as error:  # noqa: BLE001 - a check reports every error
         return fail("log store", str(error), "check KJR_LOG_STORE, its endpoint and region, and the extra s3")
-    return ok("log store", f"{logs.address} is configured; it is not written to here")
+    return ok("log store", f"{masked(logs.address)} is configured; it is not written to here")

@@ -138,7 +138,10 @@ def _failed(error: Exception, current: invocation.Invocation) -> int:
     if code is None:
         import traceback
 
-        traceback.print_exception(error)
+        from kube_job_runner import settings
+        from kube_job_runner.telemetry.loggers import Cleaner
+
+        click.echo(Cleaner(settings.environment_secrets()).text("".join(traceback.format_exception(error))), err=True)
         click.echo("kjr: this is a bug in kjr; please report it with the lines above", err=True)
         return exitcodes.NO_EXIT_CODE if current.waiting else exitcodes.ERROR
     return code

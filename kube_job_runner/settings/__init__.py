@@ -1,9 +1,10 @@
 """Settings: frozen, grouped, validated. This package is the only reader of the environment.
 
-`groups` has the structs, `variables` reads the `KJR_*` variables into them, `standard_variables` reads those that other
-programs have named. Each part of the server gets its group unchanged.
+`groups` has the structs, `variables` reads the `KJR_*` variables into them, `database_url` reads the URL of the database in every
+spelling, `standard_variables` reads those that other programs have named. Each part of the server gets its group unchanged.
 """
 
+from kube_job_runner.settings.database_url import masked
 from kube_job_runner.settings.groups import Settings
 from kube_job_runner.settings.standard_variables import (
     KubernetesEnvironment,
@@ -20,8 +21,10 @@ from kube_job_runner.settings.variables import (
     Setting,
     SettingsError,
     changed,
+    environment_secrets,
     load,
     shown,
+    shown_text,
     suggestion,
     unknown_variables,
 )
@@ -35,11 +38,14 @@ __all__ = [
     "SettingsError",
     "aws_region",
     "changed",
+    "environment_secrets",
     "kubernetes_environment",
     "load",
+    "masked",
     "plain_environment",
     "secrets",
     "shown",
+    "shown_text",
     "suggestion",
     "tracing_protocol",
     "tracing_wanted",

@@ -26,7 +26,7 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The PostgreSQL database."""
 
     url: str | None = field(default=None, name="database_url")
-    """PostgreSQL URL (`postgresql://user:password@host:5432/name`). None starts the embedded PostgreSQL in the data directory."""
+    """PostgreSQL URL (`postgresql://user:password@host:5432/name`) or `host=... password=...`. None: the embedded PostgreSQL."""
     url_file: Path | None = field(default=None, name="database_url_file")
     """File that holds the URL, such as a mounted Secret. It is read at start when `KJR_DATABASE_URL` is not set."""
     role_prefix: Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_]{0,30}$")] = field(

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 
+from kube_job_runner.settings import database_url
+from kube_job_runner.settings.database_url import DatabaseUrl
 from kube_job_runner.settings.groups import Settings
 
 
@@ -84,7 +86,7 @@ def tracing_protocol(environ: Mapping[str, str] | None = None) -> str:
     return next((value for name in names if (value := environ.get(name, "").strip())), "http/protobuf")
 
 
-SECRET_VARIABLES = ("KJR_TOKEN", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+SECRET_VARIABLES = ("KJR_TOKEN", "PGPASSWORD", "PGSSLPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 SECRET_MIN_LENGTH = 5
 """A shorter value is left: it would be found in half of all words, and hides nothing from anybody who guesses."""
 
@@ -96,8 +98,17 @@ def secrets(settings: Settings, environ: Mapping[str, str] | None = None) -> fro
     for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
         values = [pair.partition("=")[2].strip() for pair in environ.get(name, "").split(",")]
         found |= {*values, *map(unquote, values)}
-    if settings.database.url is not None:
-        credentials = urlsplit(settings.database.url).netloc.rpartition("@")[0]
-        password = credentials.partition(":")[2]
+    url = settings.database.url
+    if url is not None:
+        found |= _secrets_of(url)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        password = environ.get(name, "").rpartition("@")[0].partition("://")[2].partition(":")[2]
         found |= {password, unquote(password)}
     return frozenset(value for value in found if len(value) >= SECRET_MIN_LENGTH)
+
+
+def _secrets_of(url: str) -> frozenset[str]:
+    try:
+        return (url if isinstance(url, DatabaseUrl) else database_url.read(url)).secrets
+    except ValueError:
+        return frozenset({url})

@@ -12,12 +12,14 @@ from typing import Any
 
 import msgspec
 
-from kube_job_runner.settings.groups import Settings
+from kube_job_runner.settings import database_url
+from kube_job_runner.settings.database_url import DatabaseUrl
+from kube_job_runner.settings.groups import DatabaseSettings, Settings
+from kube_job_runner.settings.standard_variables import secrets
 
 PREFIX = "KJR_"
 _NO_SETTINGS = {"KJR_SERVER", "KJR_TOKEN", "KJR_CACHE_DIR", "KJR_TESTBED_REQUIRED"}  # of clients, of the test bed
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_CREDENTIALS = re.compile(r"://[^/@\s]*@")
 
 
 class SettingsError(ValueError):
@@ -65,8 +67,11 @@ def load(overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] 
         if text := environ.get(setting.variable):
             values[setting.name] = _convert(setting, text)
     values.update({name: value for name, value in (overrides or {}).items() if value is not None})
-    if values.get("database_url") is None and values.get("database_url_file") is not None:
-        values["database_url"] = _url_in(values["database_url_file"])
+    if values.get("database_url") is not None:
+        values["database_url"] = _database_url("KJR_DATABASE_URL", values["database_url"])
+    elif values.get("database_url_file") is not None:
+        file = values["database_url_file"]
+        values["database_url"] = _database_url(f"KJR_DATABASE_URL_FILE={file}", _url_in(file))
     settings = _grouped(values)
     _check_namespaces(settings.specs.namespaces)
     return settings
@@ -117,6 +122,13 @@ def _dec_hook(type_: type[Any], value: Any) -> Any:
     raise NotImplementedError(type_)
 
 
+def _database_url(variable: str, text: str) -> DatabaseUrl:
+    try:
+        return database_url.read(text)
+    except ValueError as error:
+        raise SettingsError(f"{variable}: {error}") from None
+
+
 def _url_in(file: Path) -> str:
     try:
         url = file.read_text("utf-8").strip()
@@ -164,7 +176,27 @@ def _text(value: Any) -> str:
         value = ",".join(f"{key}={limit}" for key, limit in value.items())
     elif isinstance(value, tuple):
         value = ",".join(value)
-    return "" if value is None else _CREDENTIALS.sub("://***@", str(value))
+    return "" if value is None else database_url.masked(value)
+
+
+def environment_secrets(environ: Mapping[str, str] | None = None) -> frozenset[str]:
+    """Return the secrets of the environment as far as they can be found, also of settings that cannot be read."""
+    environ = os.environ if environ is None else environ
+    try:
+        return secrets(load(environ=environ), environ)
+    except SettingsError:
+        given = environ.get("KJR_DATABASE_URL")
+        return secrets(Settings(database=DatabaseSettings(url=given)), environ)
+
+
+def shown_text(variable: str, text: str) -> str:
+    """Return the text of a variable for people: credentials in URLs are left out, also of one that cannot be read."""
+    if variable != "KJR_DATABASE_URL":
+        return database_url.masked(text)
+    try:
+        return database_url.read(text).shown
+    except ValueError:
+        return "(cannot be read)"
 
 
 def changed(settings: Settings) -> dict[str, str]:

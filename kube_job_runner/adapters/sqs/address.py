@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from kube_job_runner.domain.errors import ConfigurationError
+from kube_job_runner.settings import masked
 
 DEAD_SUFFIX = "-dead"
 NAME_MAX_CHARACTERS = 80 - len(DEAD_SUFFIX)  # SQS takes 80; the dead-letter queue has the same name and a suffix
@@ -52,17 +53,17 @@ def parse(
             endpoint = endpoint or f"{parts.scheme}://{parts.netloc}"
         path = path[1:]
     elif parts.scheme != "sqs" or not 1 <= len(path) <= 2:
-        raise ConfigurationError(f"KJR_QUEUE={text!r}: must be `postgres`, {FORMS}")
+        raise ConfigurationError(f"KJR_QUEUE={masked(text)!r}: must be `postgres`, {FORMS}")
     account, name = (path[0], path[1]) if len(path) == 2 else (None, path[0])
     if name.endswith(".fifo"):
         raise ConfigurationError(
-            f"KJR_QUEUE={text!r}: a FIFO queue; name a standard one (no message depends on another's order here)"
+            f"KJR_QUEUE={masked(text)!r}: a FIFO queue; name a standard one (no message depends on another's order here)"
         )
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"KJR_QUEUE={text!r}: the name {name!r} must be 1 to {NAME_MAX_CHARACTERS} letters, digits, hyphens and"
+            f"KJR_QUEUE={masked(text)!r}: the name {name!r} must be 1 to {NAME_MAX_CHARACTERS} letters, digits, hyphens and"
             " underscores"
         )
     if account is not None and not _ACCOUNT.fullmatch(account):
-        raise ConfigurationError(f"KJR_QUEUE={text!r}: the account {account!r} must be 12 digits")
+        raise ConfigurationError(f"KJR_QUEUE={masked(text)!r}: the account {account!r} must be 12 digits")
     return Address(name=name, account=account, region=region or default_region, endpoint=endpoint)

@@ -4,15 +4,12 @@ import ast
 import functools
 import inspect
 import os
-import re
 from typing import Any
 
 import click
 
 from kube_job_runner.cli import invocation, options, server_settings
 from kube_job_runner.cli.terminal import output, text
-
-_SECRET = re.compile(r"://[^/@]*@")
 
 
 @click.group("config", invoke_without_command=True)
@@ -81,7 +78,7 @@ def reference() -> list[dict[str, Any]]:
     entries = []
     for setting in settings.SETTINGS.values():
         given = os.environ.get(setting.variable)
-        value = _SECRET.sub("://***@", given) if given else None
+        value = settings.shown_text(setting.variable, given) if given else None
         meaning = _meanings(setting.group_type).get(setting.field.name, "")
         name, default = setting.variable, _default(setting.field)
         entries.append({"name": name, "default": default, "meaning": meaning, "value": value})
