@@ -43,7 +43,12 @@ def _environ(url: str, data: Path) -> dict[str, str]:
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_command_prints_no_part_of_the_password(command: list[str], url: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [*KJR, *command], env=_environ(url, tmp_path), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+        [*KJR, *command],
+        env=_environ(url, tmp_path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     said = done.stdout + done.stderr
     assert said, "it says something"
