@@ -137,6 +137,7 @@ def observer(kind: Kind, parts: Parts, fenced: postgres.Fenced) -> Observer:
         queue=fenced.queue,
         clock=parts.clock,
         nodes=cluster if kind == "pod" else None,
+        known_pods=fenced.observe_store.known_pods if kind == "pod" else None,
         times=functools.partial(cluster.watch_times, kind) if kind != "event" else None,
     )
 

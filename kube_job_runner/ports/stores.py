@@ -164,6 +164,15 @@ class KnownClusterJob(msgspec.Struct, frozen=True, kw_only=True):
     cluster_uid: str
 
 
+class KnownPod(msgspec.Struct, frozen=True, kw_only=True):
+    """A pod of an attempt that exists according to the store."""
+
+    job_id: UUID
+    attempt: int
+    namespace: str
+    uid: str
+
+
 class ObserveStore(Protocol):
     """What the watchers read."""
 

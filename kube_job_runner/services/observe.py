@@ -18,6 +18,7 @@ from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import LeaseLost, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import JobFacts, NodeFacts, PodFacts, join_pods, latest_at, merge_job
 from kube_job_runner.domain.messages import Observed, Outgoing
+from kube_job_runner.services.missing_pods import KnownPods, MissingPods
 from kube_job_runner.services.watch_reports import Times, WatchReporter
 from kube_job_runner.telemetry import loggers, metrics
 
@@ -53,7 +54,10 @@ class Observer:
         clock: ports.Clock,
         nodes: ports.NodeReader | None = None,
         times: Times | None = None,
+        known_pods: KnownPods | None = None,
     ) -> None:
+        self._known_pods = known_pods
+        self._missing_pods = MissingPods()
         self._kind = kind
         self._reporter = WatchReporter(kind, times or dict, store=store, clock=clock)
         self._nodes = NodeEvidence(nodes, clock) if nodes is not None else None
@@ -99,6 +103,7 @@ class Observer:
                 await self._end_list(event.namespace)
             else:
                 self._missing.pop(event.facts.uid, None)
+                self._missing_pods.shown(event.facts.uid)
                 self._measure_lag(event)
                 message = Observed(job_id=event.job_id, attempt=event.attempt, seen=event.facts)
                 await self._put((event.facts.uid, message))
@@ -123,6 +128,8 @@ class Observer:
         if self._kind == "job":
             known = await _persistently(self._store.known_cluster_jobs, what="reading what the store knows")
             self._missing = {entry.cluster_uid: entry for entry in known}
+        if self._known_pods is not None:
+            self._missing_pods = MissingPods(await _persistently(self._known_pods, what="reading the known pods"))
 
     async def _end_list(self, namespace: str | None) -> None:
         """Report as gone what the list of a namespace should have held. Other namespaces are not touched."""
@@ -133,6 +140,9 @@ class Observer:
             message = Observed(job_id=entry.job_id, attempt=entry.attempt, seen=facts)
             await self._put((entry.cluster_uid, message))
             del self._missing[entry.cluster_uid]
+        for uid, message in self._missing_pods.after(namespace):
+            log.info("a pod is gone", action="pod.observe", job_id=str(message.job_id), attempt=message.attempt)
+            await self._put((uid, message))
 
     async def _send_forever(self) -> None:
         pace_seconds = PACE_SECONDS

@@ -16,7 +16,7 @@ from kube_job_runner.domain.facts import AttemptFacts, ContainerFacts, JobFacts,
 from kube_job_runner.domain.job import Anomaly, Job, Verdict
 from kube_job_runner.domain.messages import Check, Outgoing
 from kube_job_runner.domain.states import State
-from kube_job_runner.ports import Change, KnownClusterJob
+from kube_job_runner.ports import Change, KnownClusterJob, KnownPod
 from tests.support.postgres import (
     SPEC,
     fetch,
@@ -224,6 +224,24 @@ async def test_known_cluster_jobs_are_those_not_gone(pg: Postgres) -> None:
     await pg.process_store.commit([make_change(job, State.RUNNING, number=3, attempts=attempts)], receipts={})
     assert await pg.observe_store.known_cluster_jobs() == [
         KnownClusterJob(job_id=job.id, attempt=2, namespace=job.namespace, cluster_uid="u2")
+    ]
+
+
+async def test_known_pods_are_those_not_gone_of_cluster_jobs_not_gone(pg: Postgres) -> None:
+    (job,) = await stored(pg)
+
+    def facts(*pods: str, gone: bool = False) -> AttemptFacts:
+        return AttemptFacts(pods=tuple(PodFacts(uid=uid, gone=gone) for uid in pods))
+
+    attempts = (
+        make_attempt(job, 1, cluster_uid="u1", gone_at=NOW, facts=facts("left")),
+        make_attempt(job, 2, cluster_uid="u2", facts=facts("gone", gone=True)),
+        make_attempt(job, 3, cluster_uid="u3", facts=facts("here")),
+        make_attempt(job, 4, cluster_uid="u4"),
+    )
+    await pg.process_store.commit([make_change(job, State.RUNNING, number=4, attempts=attempts)], receipts={})
+    assert await pg.observe_store.known_pods() == [
+        KnownPod(job_id=job.id, attempt=3, namespace=job.namespace, uid="here")
     ]
 
 

@@ -279,3 +279,21 @@ async def test_watchers_that_were_dead_for_minutes_take_no_grace_from_a_job() ->
         await asyncio.sleep(60)
         await simulation.stopped(second)
     assert (stage.now(job).state, stage.now(job).reason) == (State.FAILED, "StartTimeout")
+
+
+async def test_a_pod_that_vanished_between_two_watchers_is_gone_with_the_next_list() -> None:
+    """Its "gone" was told to a watcher that had died, and the Job controller tells nothing yet."""
+    stage = Stage()
+    async with stage.running(watching=False):
+        job = await stage.submit({"run": "forever"})
+        first = stage.watch()
+        await asyncio.sleep(10)
+        await simulation.stopped(first)
+        sim = stage.simulated(job)
+        stage.cluster.remove_pod(sim.facts.uid)
+        await asyncio.sleep(40)
+        second = stage.watch()
+        await asyncio.sleep(2)
+        [attempt] = stage.store.attempts[job.id].values()
+        assert [pod.gone for pod in attempt.facts.pods] == [True]
+        await simulation.stopped(second)

@@ -30,6 +30,7 @@ from kube_job_runner.ports import (
     Delivery,
     HistoryRemoved,
     KnownClusterJob,
+    KnownPod,
     LoadedJob,
     LogsExpired,
     Snapshot,
@@ -187,6 +188,17 @@ class MemoryStore:
             for of_job in self.attempts.values()
             for attempt in of_job.values()
             if attempt.cluster_uid is not None and attempt.gone_at is None
+        ]
+
+    async def known_pods(self) -> list[KnownPod]:
+        """Return the pods that should exist."""
+        live = (attempt for of_job in self.attempts.values() for attempt in of_job.values())
+        return [
+            KnownPod(job_id=attempt.job_id, attempt=attempt.number, namespace=attempt.namespace, uid=pod.uid)
+            for attempt in live
+            if attempt.cluster_uid is not None and attempt.gone_at is None
+            for pod in attempt.facts.pods
+            if not pod.gone
         ]
 
     async def record_watches(self, kind: str, reports: Sequence[WatchReport]) -> None:

@@ -6,15 +6,23 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from kube_job_runner import ports
 from kube_job_runner.adapters.simulated import SimulatedCluster
 from kube_job_runner.services.observe import Observer
 
 
+class Store(ports.ObserveStore, Protocol):
+    """What the watchers read and write."""
+
+    async def known_pods(self) -> list[ports.KnownPod]:
+        """Return the pods that should exist."""
+        ...
+
+
 def observers(
-    cluster: SimulatedCluster, *, store: ports.ObserveStore, queue: ports.MessageQueue, clock: ports.Clock
+    cluster: SimulatedCluster, *, store: Store, queue: ports.MessageQueue, clock: ports.Clock
 ) -> list[Observer]:
     """Return the watchers of Jobs and of pods."""
     watches: list[tuple[Literal["job", "pod"], AsyncIterator[ports.WatchEvent]]] = [
@@ -28,6 +36,7 @@ def observers(
             store=store,
             queue=queue,
             clock=clock,
+            known_pods=store.known_pods if kind == "pod" else None,
             times=functools.partial(cluster.watch_times, kind),
         )
         for kind, events in watches

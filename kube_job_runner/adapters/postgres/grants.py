@@ -159,7 +159,7 @@ _WATCHER_TABLES = {
     **_INSTALLATION,
     **_LEASES,
     "attempts": Rights(
-        select=("job_id", "number", "namespace", "cluster_uid", "gone_at"),
+        select=("job_id", "number", "namespace", "cluster_uid", "facts", "gone_at"),
         why="what should be in the cluster, to compare with a list",
     ),
     "messages": Rights(insert=_SEND, why="to send observations"),

@@ -111,6 +111,7 @@ def check(text: str, *indexes: str) -> None:
         pytest.param(PROCESS["load"], (SOME,), ("jobs_pkey", "job_specs_pkey", "attempts_pkey"), id="load"),
         pytest.param(PROCESS["lock_jobs"], (SOME,), ("jobs_pkey",), id="lock_jobs"),
         pytest.param(OBSERVE["known_cluster_jobs"], (), ("attempts_in_cluster",), id="known_cluster_jobs"),
+        pytest.param(OBSERVE["known_pods"], (), ("attempts_in_cluster",), id="known_pods"),
         pytest.param(READ["get_job"], (SOME[0],), ("jobs_pkey",), id="get_job"),
         pytest.param(READ["get_spec"], (SOME[0],), ("job_specs_pkey",), id="get_spec"),
         pytest.param(READ["list_attempts"], (SOME[0],), ("attempts_pkey",), id="list_attempts"),

@@ -19,6 +19,12 @@ SET known_until = excluded.known_until, reported_at = excluded.reported_at, brok
 -- What is known of all watches.
 SELECT kind, namespace, known_until, reported_at, broken, dark FROM watches
 
+-- name: known_pods
+-- The pods that were seen and not seen to be gone, of cluster jobs that should exist.
+SELECT a.job_id, a.number AS attempt, a.namespace, p.pod ->> 'uid' AS uid
+FROM attempts a CROSS JOIN LATERAL jsonb_array_elements(a.facts -> 'pods') AS p (pod)
+WHERE a.cluster_uid IS NOT NULL AND a.gone_at IS NULL AND NOT coalesce((p.pod ->> 'gone')::boolean, false)
+
 -- name: known_cluster_jobs
 -- The cluster jobs that should exist.
 SELECT job_id, number AS attempt, namespace, cluster_uid FROM attempts WHERE cluster_uid IS NOT NULL AND gone_at IS NULL

@@ -9,7 +9,7 @@ import msgspec
 from kube_job_runner.adapters.postgres import statements
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
 from kube_job_runner.domain.freshness import Ages, Freshness, Watched, WatchReport, joined
-from kube_job_runner.ports import KnownClusterJob
+from kube_job_runner.ports import KnownClusterJob, KnownPod
 
 SQL = statements.load("observe")
 
@@ -24,6 +24,9 @@ class PostgresObserveStore:
 
     async def known_cluster_jobs(self) -> list[KnownClusterJob]:
         return [KnownClusterJob(**row) for row in await self._pool.fetch(SQL["known_cluster_jobs"])]
+
+    async def known_pods(self) -> list[KnownPod]:
+        return [KnownPod(**row) for row in await self._pool.fetch(SQL["known_pods"])]
 
     async def record_watches(self, kind: str, reports: Sequence[WatchReport]) -> None:
         async def work(connection: Connection) -> None:
