@@ -7,9 +7,13 @@ from kube_job_runner.telemetry import loggers
 from kube_job_runner.web import auth, server
 from kube_job_runner.web.api import problem_types, process_health
 from kube_job_runner.web.kit.asgi import App, Limits
+from kube_job_runner.web.wire.connections import Caps, Deadlines
+from kube_job_runner.web.wire.protocol import ProbeProtocol
 
 log = loggers.get_logger(__name__)
 
+_DEADLINES = Deadlines(head_seconds=5.0, write_seconds=5.0, life_seconds=5.0)
+_CAPS = Caps(total=128, per_peer=96)
 _HEADERS = ((b"x-content-type-options", b"nosniff"), (b"connection", b"close"))
 
 
@@ -21,7 +25,13 @@ async def run(readiness: Readiness, *, host: str, port: int, stop: asyncio.Event
     """
     app = _app(readiness, stop=stop)
     async with server.serve(
-        app, host=host, port=port, protocol=server.ProbeProtocol, setting="KJR_METRICS_PORT"
+        app,
+        host=host,
+        port=port,
+        protocol=ProbeProtocol,
+        deadlines=_DEADLINES,
+        caps=_CAPS,
+        setting="KJR_METRICS_PORT",
     ) as serving:
         log.info("probes are served", action="probes.listen", port=serving.port)
         await serving.task

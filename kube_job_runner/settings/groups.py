@@ -76,10 +76,23 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Port to listen on. 0 takes a free one."""
     auth: Literal["token", "none"] = "token"
     """`token`: every API request needs a bearer token. `none`: no authentication, loopback only."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that requests may have in `Host`, with a port or for every port, separated by commas. Probes are always
+    answered. None: with `KJR_AUTH=token` every name. With `none` loopback is always allowed, and nothing else by default."""
     body_max_bytes: Annotated[int, Meta(ge=1024)] = 16 * 1024 * 1024
     """Maximum size of a request body."""
     body_timeout_seconds: PositiveSeconds = 30.0
     """Maximum time that a client may take to send its request body."""
+    head_timeout_seconds: PositiveSeconds = 15.0
+    """Maximum time that a client may take to send the head of a request."""
+    idle_timeout_seconds: PositiveSeconds = 75.0
+    """How long a connection is kept open for the next request. A proxy in front should close its own earlier."""
+    write_timeout_seconds: PositiveSeconds = 30.0
+    """How long a client may take no part of its answer. It is cut off then; a reader of a log can continue at its place."""
+    connections_max: Annotated[int, Meta(ge=8)] = 4096
+    """Connections at once. Fewer if the limit of open files is low; some more are accepted for probes only."""
+    connections_per_peer_max: Annotated[int, Meta(ge=4)] = 3072
+    """Connections at once of one address. Behind a proxy, all clients have its address."""
     wait_max_seconds: PositiveSeconds = 60.0
     """Maximum time of a long poll (`?wait=`)."""
 

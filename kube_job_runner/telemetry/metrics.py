@@ -123,6 +123,13 @@ http_seconds = _histogram(
     ["operation"],
 )
 http_in_flight = _gauge("kjr_http_requests_in_flight", "HTTP requests in flight.")
+http_connections = _gauge("kjr_http_connections", "HTTP connections that are open.")
+http_connections_ended = _counter(
+    "kjr_http_connections_ended_total",
+    "HTTP connections that the server ended by itself, by what was late (head, body, queued, idle, linger, closing, write), or"
+    " full: to make room for others.",
+    ["why"],
+)
 submits_waiting = _gauge("kjr_submits_waiting", "Submits that wait for a commit.")
 pipelines = _gauge("kjr_pipelines", "Batches that this process may work on at once.")
 pipelines_busy = _gauge("kjr_pipelines_busy", "Batches that this process works on.")

@@ -114,6 +114,7 @@ def build_app(
         explain=problem_types.explain,
         observe=_Counters(),
         headers=_HEADERS,
+        gate=auth.gate(settings.web),
     )
     metrics.build_info.labels(kube_job_runner.__version__).set(1)
     metrics.http_in_flight.set_function(lambda: app.in_flight)

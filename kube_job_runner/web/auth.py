@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import hashlib
-import ipaddress
 import os
 import re
 import secrets
@@ -16,6 +15,9 @@ import msgspec
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.ports import Clock, Token, TokenStore
 from kube_job_runner.settings import Settings
+from kube_job_runner.settings.groups import WebSettings
+from kube_job_runner.web.kit import origins
+from kube_job_runner.web.kit.origins import Gate
 from kube_job_runner.web.kit.problems import UNAUTHENTICATED, RequestProblem
 
 CACHE_SECONDS = 5.0
@@ -139,18 +141,14 @@ def check_exposure(settings: Settings) -> None:
     Raises:
         ConfigurationError: authentication is off, and the address is not loopback.
     """
-    if settings.web.auth == "none" and not is_loopback(settings.web.host):
+    if settings.web.auth == "none" and not origins.is_loopback(settings.web.host):
         raise ConfigurationError(
             f"KJR_AUTH=none is for loopback only, and KJR_HOST is {settings.web.host!r}: set KJR_AUTH=token,"
             " or KJR_HOST=127.0.0.1"
         )
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether an address can be reached only from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+def gate(web: WebSettings) -> Gate:
+    """Return which hosts and origins are served. With tokens every host is, unless some are named: no page knows a token."""
+    named = (*web.allowed_hosts, web.host) if web.auth == "none" else web.allowed_hosts
+    return Gate(named, loopback=web.auth == "none")

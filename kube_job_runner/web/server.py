@@ -2,100 +2,24 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import socket
-from asyncio import TimerHandle
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.telemetry import loggers
+from kube_job_runner.web.wire import descriptors
+from kube_job_runner.web.wire.connections import Caps, Deadlines, Room
+from kube_job_runner.web.wire.protocol import ApiProtocol, factory
 
-_HEAD_MAX_BYTES = 64 * 1024
-_HEAD_TIMEOUT_SECONDS = 15.0
-_KEEP_ALIVE_SECONDS = 75
-_PROBE_MAX_BYTES = 8 * 1024
-_PROBE_SECONDS = 5.0
+_KEEP_ALIVE_SECONDS = 3600  # uvicorn's own timer; the room's comes first
 _ANNOUNCE_SECONDS = 0.5
+DEADLINES = Deadlines()
 
 log = loggers.get_logger(__name__)
-
-
-class ApiProtocol(HttpToolsProtocol):
-    """The protocol of the API: the head of a request is limited in bytes and in time."""
-
-    _head_bytes = 0
-    _head_deadline: TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._await_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_done()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        self._head_bytes += len(data)
-        super().data_received(data)
-        if self._head_deadline is not None and self._head_bytes > _HEAD_MAX_BYTES and not self.transport.is_closing():
-            self.transport.write(
-                b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-            )
-            self.transport.close()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        if self._head_deadline is None:
-            self._await_head()
-
-    def on_headers_complete(self) -> None:
-        self._head_done()
-        super().on_headers_complete()
-
-    def _await_head(self) -> None:
-        self._head_bytes = 0
-        self._head_deadline = self.loop.call_later(_HEAD_TIMEOUT_SECONDS, self._head_is_late)
-
-    def _head_done(self) -> None:
-        if self._head_deadline is not None:
-            self._head_deadline.cancel()
-            self._head_deadline = None
-
-    def _head_is_late(self) -> None:
-        self._head_deadline = None
-        if not self.transport.is_closing():
-            self.transport.close()
-
-
-class ProbeProtocol(HttpToolsProtocol):
-    """The protocol of probes: a connection is limited in bytes and in time as a whole, and broken HTTP is a 404."""
-
-    _seen_bytes = 0
-    _deadline: TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._deadline = self.loop.call_later(_PROBE_SECONDS, transport.close)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        self._seen_bytes += len(data)
-        if self._seen_bytes > _PROBE_MAX_BYTES:
-            self.transport.close()
-        else:
-            super().data_received(data)
-
-    def send_400_response(self, msg: str) -> None:
-        self.transport.write(b"HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
-        self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -145,17 +69,28 @@ class Serving:
 
 @contextlib.asynccontextmanager
 async def serve(
-    app: ASGIApp, *, host: str, port: int, protocol: type[HttpToolsProtocol] = ApiProtocol, setting: str = "KJR_PORT"
+    app: ASGIApp,
+    *,
+    host: str,
+    port: int,
+    protocol: type[ApiProtocol] = ApiProtocol,
+    deadlines: Deadlines = DEADLINES,
+    caps: Caps | None = None,
+    setting: str = "KJR_PORT",
 ) -> AsyncIterator[Serving]:
     """Serve an application inside the block. `setting` names the port in the error.
+
+    The number of connections stays below the limit of open files, which is raised first if it can be.
 
     Raises:
         ConfigurationError: the server cannot listen on the address.
     """
     listener = _listen(host, port, setting)
+    _bound_writes(listener, deadlines)
+    room = Room(deadlines, within_descriptors(caps or Caps()))
     config = uvicorn.Config(
         app,
-        http=protocol,
+        http=factory(protocol, room),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -173,7 +108,8 @@ async def serve(
         if not listening.done():
             await task
         bound_port = listener.getsockname()[1]
-        yield Serving(server, task, url=_url(host, bound_port), port=bound_port)
+        async with room.watched():
+            yield Serving(server, task, url=_url(host, bound_port), port=bound_port)
     finally:
         for pending in (listening, task):
             pending.cancel()
@@ -181,6 +117,26 @@ async def serve(
         for each in server.servers:
             each.close()
         listener.close()
+
+
+def within_descriptors(caps: Caps) -> Caps:
+    """Return these caps, lowered so that connections stay below the limit of open files."""
+    total = descriptors.connections_max(caps.total, limit=descriptors.raise_limit())
+    if total < caps.total:
+        log.warning(
+            "fewer connections than configured: the limit of open files is low",
+            action="http.connections",
+            configured=caps.total,
+            connections=total,
+        )
+    return dataclasses.replace(caps, total=total, per_peer=min(caps.per_peer, max(4, total * 3 // 4)))
+
+
+def _bound_writes(listener: socket.socket, deadlines: Deadlines) -> None:
+    """Let the kernel end what it sends in vain, also for a connection that we have closed. Connections inherit it."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(deadlines.write_seconds * 1000))
 
 
 def _listen(host: str, port: int, setting: str) -> socket.socket:

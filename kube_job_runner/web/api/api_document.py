@@ -13,7 +13,7 @@ from kube_job_runner.web.api.problem_types import ALL_PROBLEMS
 from kube_job_runner.web.kit import openapi
 from kube_job_runner.web.kit.handling import HTML, TEXT, Call, Nothing, Reply
 from kube_job_runner.web.kit.operations import Bound, Handler, Operation
-from kube_job_runner.web.kit.problems import INTERNAL_ERROR, NOT_FOUND, ProblemType, RequestProblem
+from kube_job_runner.web.kit.problems import ANY_REQUEST, NOT_FOUND, ProblemType, RequestProblem
 
 _CSP = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
@@ -53,7 +53,7 @@ class ApiDocument:
             "description": "Run any container to completion on Kubernetes, and always know the truth about it.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         }
-        return msgspec.json.encode(openapi.build(self._bounds, info=info, tags=_TAGS, more_problems=(INTERNAL_ERROR,)))
+        return msgspec.json.encode(openapi.build(self._bounds, info=info, tags=_TAGS, more_problems=ANY_REQUEST))
 
 
 def operations(document: ApiDocument) -> list[Operation]:
@@ -92,7 +92,7 @@ def operations(document: ApiDocument) -> list[Operation]:
 
 
 def _public(path: str, operation_id: str, summary: str, handler: Handler, **more: Any) -> Operation:
-    return Operation("GET", path, operation_id, summary, handler, tag="system", public=True, **more)
+    return Operation("GET", path, operation_id, summary, handler, tag="system", public=True, gate="page", **more)
 
 
 def _static(name: str, media_type: bytes) -> Handler:

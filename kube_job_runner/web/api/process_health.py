@@ -47,8 +47,8 @@ def operations(readiness: Readiness) -> list[Operation]:
     text = TEXT.decode()
     why = {503: "Not ready. The lines say why."}
     return [
-        public("/livez", "getLive", "Whether the process is alive", live, media_type=text),
-        public("/healthz", "getHealth", "The same as /livez", live, media_type=text),
+        public("/livez", "getLive", "Whether the process is alive", live, media_type=text, gate="probe"),
+        public("/healthz", "getHealth", "The same as /livez", live, media_type=text, gate="probe"),
         public(
             "/readyz",
             "getReady",
@@ -56,6 +56,7 @@ def operations(readiness: Readiness) -> list[Operation]:
             ready,
             media_type=text,
             more_statuses=why,
+            gate="probe",
         ),
         public("/metrics", "getMetrics", "Metrics for Prometheus", exposition, media_type="text/plain; version=0.0.4"),
     ]

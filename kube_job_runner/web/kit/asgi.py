@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from kube_job_runner.web.kit import bodies, problems
 from kube_job_runner.web.kit.handling import Call, Document, HeaderList, Nothing, Reply, first_of
 from kube_job_runner.web.kit.operations import Bound, Operation, group
+from kube_job_runner.web.kit.origins import Gate
 from kube_job_runner.web.kit.queries import path_value
 from kube_job_runner.web.validation.fault import Fault
 
@@ -29,6 +30,7 @@ IN_LOOP_MAX_BYTES = 1024 * 1024  # a larger body is decoded in a thread: the slo
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _PROBLEM_JSON = b"application/problem+json"
 _NOTHING = Nothing()
+_OPEN = Gate(loopback=False)
 _log = structlog.get_logger(__name__)
 
 Authenticate = Callable[[Mapping[bytes, bytes]], Awaitable[str]]
@@ -56,12 +58,14 @@ class App:
         explain: Explain,
         observe: Observe,
         headers: HeaderList,
+        gate: Gate = _OPEN,
         draining: asyncio.Event | None = None,
     ) -> None:
         self.operations = [Bound(operation, body_max_bytes=limits.body_max_bytes) for operation in operations]
         self.draining = draining or asyncio.Event()
         self.in_flight = 0
         self._limits = limits
+        self._gate = gate
         self._authenticate = authenticate
         self._explain = explain
         self._observe = observe
@@ -122,6 +126,9 @@ class App:
     async def _call(
         self, bound: Bound, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], request_id: str
     ) -> Call[Any, Any, Any]:
+        gate = bound.operation.gate
+        if gate != "probe":
+            self._gate.check(headers, data=gate == "data")
         principal = "" if bound.public else await self._authenticate(headers)
         _check_accept(bound, headers)
         path: Any = _NOTHING
@@ -148,8 +155,10 @@ class App:
         )
 
     async def _body(self, bound: Bound, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
-        if bodies.has_body(headers):
+        has_body = bodies.has_body(headers)
+        if has_body or b"content-type" in headers:
             bodies.check_media_type(headers)
+        if has_body:
             raw = await bodies.read(
                 receive,
                 headers,

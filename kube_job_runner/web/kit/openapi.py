@@ -185,6 +185,8 @@ def _response_header(header: Header) -> dict[str, Any]:
 def _implied(bound: Bound) -> list[ProblemType]:
     """Return the problems that follow from the form of an operation."""
     implied = [] if bound.public else [problems.UNAUTHENTICATED]
+    if bound.operation.gate == "data":
+        implied.append(problems.FOREIGN_ORIGIN)
     if bound.path_type is not Nothing:
         implied.append(problems.NOT_FOUND)
     implied += [problems.MALFORMED_QUERY, problems.VALIDATION_FAILED, problems.NOT_ACCEPTABLE]

@@ -3,7 +3,7 @@
 import dataclasses
 import typing
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from kube_job_runner.web.kit.handling import Call, Document, Nothing, Reply
 from kube_job_runner.web.kit.problems import ProblemType
@@ -24,7 +24,11 @@ class Header:
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """A handler with its method and path. `public` needs no token; `hidden` is left out of the API document."""
+    """A handler with its method and path. `public` needs no token; `hidden` is left out of the API document.
+
+    `gate` says what is asked of the host and the origin of a request: nothing of a probe, the host for a `page` that is the
+    same for everybody, and both for `data`.
+    """
 
     method: str
     path: str
@@ -39,6 +43,7 @@ class Operation:
     media_type: str = "application/json"
     public: bool = False
     hidden: bool = False
+    gate: Literal["probe", "page", "data"] = "data"
     decoder: BodyDecoder[Any] | None = None
     body_optional: bool = False
     body_example: Any = None

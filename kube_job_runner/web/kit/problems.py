@@ -91,6 +91,12 @@ def encode(document: ProblemDetails) -> bytes:
     return _encoder.encode(document)
 
 
+MALFORMED_REQUEST = problem_type(
+    "400 malformed-request: The request is not plain HTTP/1.1",
+    "The head of the request cannot be read, or could be read in two ways: `Host` is missing or given twice, two lengths, or"
+    " lines that are not in the grammar. The connection is closed.",
+    "Send HTTP/1.1 with one `Host` header. If a proxy stands between, look at what it sends.",
+)
 MALFORMED_JSON = problem_type(
     "400 malformed-json: The body is not valid JSON",
     "The body is not one JSON document in UTF-8 (RFC 8259), or it is ambiguous: a key twice in one object, a lone"
@@ -111,6 +117,12 @@ UNAUTHENTICATED = problem_type(
     "401 unauthenticated: A valid token is needed",
     "The request has no bearer token, or the token is unknown, expired or revoked.",
     "Send `Authorization: Bearer kjr_...`. `kjr up` prints a token, and `kjr token create` creates one.",
+)
+FOREIGN_ORIGIN = problem_type(
+    "403 foreign-origin: A page of another site sent the request",
+    "The server runs without tokens (`KJR_AUTH=none`), and the request comes from a web page that it did not serve: `Origin` or"
+    " `Sec-Fetch-Site` says so. Any page could run commands otherwise.",
+    "Use the command line or a script. For pages of your own, use tokens (`KJR_AUTH=token`).",
 )
 NOT_FOUND = problem_type(
     "404 not-found: Not found",
@@ -143,10 +155,21 @@ UNSUPPORTED_MEDIA_TYPE = problem_type(
     "The body is not `application/json` in UTF-8, or it is compressed.",
     "Send `Content-Type: application/json` and no `Content-Encoding`.",
 )
+FOREIGN_HOST = problem_type(
+    "421 foreign-host: The server is not known by this name",
+    "The header `Host` names a host that this server does not answer for. A page on the web can let its name lead to this"
+    " machine (DNS rebinding), so only loopback and the names in `KJR_ALLOWED_HOSTS` are served.",
+    "Use the address that the server printed at its start, or add the name to `KJR_ALLOWED_HOSTS`.",
+)
 VALIDATION_FAILED = problem_type(
     "422 validation-failed: The request breaks one or more rules",
     "The request can be read, but some of its fields break rules. All faults are reported at once.",
     "Each entry of `errors` points to a field, and says what is wrong and what the limit is.",
+)
+HEAD_TOO_LARGE = problem_type(
+    "431 head-too-large: The head of the request is too large",
+    "The request line and the headers together are larger than 64 KiB, or there are more than 128 headers.",
+    "Send fewer and shorter headers.",
 )
 INTERNAL_ERROR = problem_type(
     "500 internal-error: Internal error",
@@ -154,6 +177,22 @@ INTERNAL_ERROR = problem_type(
     "Retry. If it fails again, report it with the request id.",
     retryable=True,
 )
+
+TOO_MANY_CONNECTIONS = problem_type(
+    "503 too-many-connections: Too many connections",
+    "The server has as many connections as `KJR_CONNECTIONS_MAX` or `KJR_CONNECTIONS_PER_PEER_MAX` allows, and all of them are"
+    " busy. Only the probes are answered.",
+    "Retry after `Retry-After` seconds, and use fewer connections. Behind a proxy, all requests come from one peer.",
+    retryable=True,
+)
+HTTP_VERSION = problem_type(
+    "505 http-version: This version of HTTP is not spoken",
+    "The request is not HTTP/1.1 or HTTP/1.0. The connection is closed.",
+    "Use HTTP/1.1. A proxy in front can speak other versions with its clients.",
+)
+
+ANY_REQUEST = (MALFORMED_REQUEST, FOREIGN_HOST, HEAD_TOO_LARGE, INTERNAL_ERROR, TOO_MANY_CONNECTIONS, HTTP_VERSION)
+"""Problems that any request may be answered with."""
 
 KIT_PROBLEMS = [kind for kind in list(globals().values()) if isinstance(kind, ProblemType)]
 

@@ -11,6 +11,7 @@ from typing import Any
 from kube_job_runner.components.web_server import run
 from kube_job_runner.settings import Settings
 from kube_job_runner.web.app import WebApp
+from kube_job_runner.web.wire.connections import Deadlines
 
 
 class Served:
@@ -40,11 +41,11 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: WebApp, settings: Settings) -> AsyncIterator[Served]:
+async def serving(app: WebApp, settings: Settings, *, deadlines: Deadlines | None = None) -> AsyncIterator[Served]:
     """Serve the application on a free port of loopback until the end of the block."""
     stop = asyncio.Event()
     urls: asyncio.Queue[str] = asyncio.Queue()
-    task = asyncio.create_task(run(app, settings, stop, urls.put_nowait))
+    task = asyncio.create_task(run(app, settings, stop, urls.put_nowait, deadlines=deadlines))
     url = await asyncio.wait_for(urls.get(), 30)
     served = Served(int(url.rpartition(":")[2]), stop, task)
     try:

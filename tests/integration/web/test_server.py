@@ -14,7 +14,6 @@ from kube_job_runner.components import web_server
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.states import State
-from kube_job_runner.web import server
 from tests.integration.web.conftest import Served, head_of, request_of, serving, until
 from tests.unit.web.conftest import World
 
@@ -117,9 +116,8 @@ async def test_a_body_without_a_length_is_refused_while_it_streams() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: "])
-async def test_a_head_that_does_not_come_is_not_waited_for(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_HEAD_TIMEOUT_SECONDS", 0.1)
-    world = World(port=0, drain_seconds=0.2)
+async def test_a_head_that_does_not_come_is_not_waited_for(sent: bytes) -> None:
+    world = World(port=0, drain_seconds=0.2, head_timeout_seconds=0.1)
     async with serving(world.app, world.settings) as served:
         assert await served.exchange(sent) == b""
 

@@ -29,6 +29,7 @@ class World:
         self.secret, token = new_token("tester")
         self.tokens.tokens[token.token_hash] = token
         self.settings = load(settings, {})
+        self.url = "http://localhost:8080" if self.settings.web.auth == "none" else "http://kjr.test"
         self.app: WebApp = build_app(
             settings=self.settings,
             submit_store=self.store,
@@ -43,7 +44,7 @@ class World:
     def client(self, *, token: bool = True) -> httpx2.AsyncClient:
         headers = {"Authorization": f"Bearer {self.secret}"} if token else {}
         transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=True)
-        return httpx2.AsyncClient(transport=transport, base_url="http://kjr.test", headers=headers)
+        return httpx2.AsyncClient(transport=transport, base_url=self.url, headers=headers)
 
 
 @pytest.fixture

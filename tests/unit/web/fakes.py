@@ -237,6 +237,7 @@ class FakeLogs:
         self.logs: dict[LogKey, _FakeLog] = {}
         self.wanted: list[LogKey] = []
         self.version_queries = 0
+        self.chunk_bytes = 64
         self.failure: Exception | None = None
 
     def print(
@@ -256,7 +257,7 @@ class FakeLogs:
         log.status, log.lost_reason = status, lost_reason
         if data:
             assembler, chunks = log.containers.setdefault(
-                container, (Assembler(container, max_bytes=2**30, chunk_bytes=64), {})
+                container, (Assembler(container, max_bytes=2**30, chunk_bytes=self.chunk_bytes), {})
             )
             assembler.feed(Piece(stamp, line) for line in data.splitlines(keepends=True))
             for chunk in assembler.take()[0]:

@@ -12,7 +12,8 @@ import pytest
 from kube_job_runner.domain.errors import ConfigurationError, DatabaseUnavailable
 from kube_job_runner.settings import load
 from kube_job_runner.web import auth
-from kube_job_runner.web.auth import check_exposure, is_loopback
+from kube_job_runner.web.auth import check_exposure
+from kube_job_runner.web.kit.origins import is_loopback
 from tests.unit.web.conftest import World
 
 PUBLIC = {
