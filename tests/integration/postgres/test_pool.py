@@ -10,6 +10,7 @@ import pytest
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.postgres.pool import Connection, open_pool
+from kube_job_runner.adapters.postgres.stores.job_reader import LISTS_AT_ONCE, PostgresJobReader
 from kube_job_runner.domain.errors import ConfigurationError, DatabaseUnavailable, PermanentError, TemporaryError
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import JobFilter
@@ -249,3 +250,23 @@ async def test_without_its_schema_the_store_says_what_to_do(empty_database_url: 
 async def test_a_server_that_is_not_there(tmp_path: object) -> None:
     with pytest.raises(DatabaseUnavailable):
         await postgres.connect(f"postgresql://kjr@/postgres?host={tmp_path}", pool_size=1)
+
+
+async def test_slow_lists_end_and_leave_connections_to_everything_else(database_url: str) -> None:
+    pool = await open_pool(database_url, size=LISTS_AT_ONCE + 1)
+    reader = PostgresJobReader(pool, list_seconds=0.5)
+    blocker = await asyncpg.connect(database_url)
+    async with blocker.transaction():
+        await blocker.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
+        lists = [asyncio.create_task(reader.list_jobs(JobFilter())) for _ in range(2 * LISTS_AT_ONCE)]
+        await until(
+            lambda: fetch(database_url, BUSY + " AND wait_event_type = 'Lock'"), what="the lists wait for the table"
+        )
+        async with asyncio.timeout(0.4):
+            assert await pool.fetch("SELECT 1")  # the connection that is left
+        for outcome in await asyncio.gather(*lists, return_exceptions=True):
+            assert isinstance(outcome, TemporaryError)
+        assert await fetch(database_url, BUSY + " AND wait_event_type = 'Lock'") == []  # cancelled in the database
+    await blocker.close()
+    assert await reader.list_jobs(JobFilter()) == []
+    await pool.close()

@@ -1,25 +1,37 @@
 """Reads of the web-server: jobs, lists, records, versions."""
 
-from collections.abc import Collection
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Collection
+from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from kube_job_runner.adapters.postgres import rows, statements
-from kube_job_runner.adapters.postgres.pool import Pool
+from kube_job_runner.adapters.postgres.pool import Connection, Pool
 from kube_job_runner.adapters.postgres.stores import job_lists
 from kube_job_runner.domain.decide import parking
 from kube_job_runner.domain.decide.admission import POSITION_MAX, QueueStanding
+from kube_job_runner.domain.errors import DatabaseUnavailable
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, Transition
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.ports import JobFilter
 
 SQL = statements.load("read")
+LISTS_AT_ONCE = 3
+LIST_SECONDS = 10.0
+"""A list that takes longer is cancelled in the database: nobody should wait for it, and others need the CPU."""
+LIST_WAIT_SECONDS = 5.0
 
 
 class PostgresJobReader:
     """`WebReader` on PostgreSQL."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, list_seconds: float = LIST_SECONDS) -> None:
         self._pool = pool
+        self._list_seconds = list_seconds
+        self._places = asyncio.Semaphore(LISTS_AT_ONCE)
 
     async def get_job(self, job_id: UUID) -> Job | None:
         row = await self._pool.fetchrow(SQL["get_job"], job_id)
@@ -31,7 +43,28 @@ class PostgresJobReader:
 
     async def list_jobs(self, query: JobFilter) -> list[Job]:
         statement, arguments = job_lists.query(query)
-        return [rows.job(row) for row in await self._pool.fetch(statement, *arguments)]
+        async with self._place_for_a_list():
+            found = await self._pool.run(
+                lambda connection: self._bounded(connection, statement, arguments), transaction=True
+            )
+        return [rows.job(row) for row in found]
+
+    async def _bounded(self, connection: Connection, statement: str, arguments: list[Any]) -> list[asyncpg.Record]:
+        await connection.execute(f"SET LOCAL statement_timeout = {int(self._list_seconds * 1000)}")
+        return await connection.fetch(statement, *arguments)
+
+    @contextlib.asynccontextmanager
+    async def _place_for_a_list(self) -> AsyncIterator[None]:
+        """Wait for a place: only a few lists run at once, so that slow ones leave connections to everything else."""
+        try:
+            async with asyncio.timeout(LIST_WAIT_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            raise DatabaseUnavailable(f"too many lists are read; none ended within {LIST_WAIT_SECONDS:g} s") from None
+        try:
+            yield
+        finally:
+            self._places.release()
 
     async def list_attempts(self, job_id: UUID) -> list[Attempt]:
         return [rows.attempt(row) for row in await self._pool.fetch(SQL["list_attempts"], job_id)]
