@@ -81,6 +81,9 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     answered. None: with `KJR_AUTH=token` every name. With `none` loopback is always allowed, and nothing else by default."""
     body_max_bytes: Annotated[int, Meta(ge=1024)] = 16 * 1024 * 1024
     """Maximum size of a request body."""
+    bodies_max_bytes: Annotated[int, Meta(ge=65536)] = 64 * 1024 * 1024
+    """Maximum bytes of all bodies that are read or worked on at once, of one token half of it; at least twice the maximum of
+    one. Bodies up to 64 KiB are not counted."""
     body_timeout_seconds: PositiveSeconds = 30.0
     """Maximum time that a client may take to send its request body."""
     head_timeout_seconds: PositiveSeconds = 15.0

@@ -108,7 +108,9 @@ def build_app(
     app = App(
         endpoints.operations(parts, document),
         limits=Limits(
-            body_max_bytes=settings.web.body_max_bytes, body_timeout_seconds=settings.web.body_timeout_seconds
+            body_max_bytes=settings.web.body_max_bytes,
+            body_timeout_seconds=settings.web.body_timeout_seconds,
+            bodies_max_bytes=max(settings.web.bodies_max_bytes, 2 * settings.web.body_max_bytes),
         ),
         authenticate=auth.Authenticator(tokens, clock) if settings.web.auth == "token" else auth.anonymous,
         explain=problem_types.explain,

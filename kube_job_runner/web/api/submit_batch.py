@@ -17,17 +17,19 @@ from kube_job_runner.web.api import submit_job
 from kube_job_runner.web.api.problem_types import DOWN, IDEMPOTENCY_KEY_REUSE
 from kube_job_runner.web.api.submit_job import JobSubmitted
 from kube_job_runner.web.kit import problems
-from kube_job_runner.web.kit.asgi import IN_LOOP_MAX_BYTES
 from kube_job_runner.web.kit.handling import Call, Document, Nothing, Reply
 from kube_job_runner.web.kit.operations import Operation
 from kube_job_runner.web.kit.problems import ProblemDetails, RequestProblem
 from kube_job_runner.web.kit.queries import StrictQuery
-from kube_job_runner.web.validation import strict_json
+from kube_job_runner.web.validation import fault, strict_json
 from kube_job_runner.web.validation.body import BodyDecoder, Decoded
 from kube_job_runner.web.validation.fault import Fault, Invalid
 from kube_job_runner.web.validation.type_walk import kind
 
 JOBS_MAX = 1000
+FAULTS_MAX = 1000
+"""Faults that the answer to one batch shows. When they are used up, each further bad job shows its first one."""
+_AT_ONCE = 50
 
 
 class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,13 +76,18 @@ def read(raw: bytes, decoder: BodyDecoder[JobSpec], *, strict: bool) -> Batch:
         Malformed: the body is not JSON.
         Invalid: `jobs` is not a list of 1 to 1,000.
     """
+    batch = _fast(raw, decoder)
+    return _read_slowly(raw, decoder, strict=strict) if batch is None else batch
+
+
+def _fast(raw: bytes, decoder: BodyDecoder[JobSpec]) -> Batch | None:
     try:
         body = _decode(raw)
         if strict_json.plain(raw):
             return Batch([_judge(spec, index, decoder) for index, spec in enumerate(body.jobs)])
     except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
         pass
-    return _read_slowly(raw, decoder, strict=strict)
+    return None
 
 
 def _judge(spec: JobSpec, index: int, decoder: BodyDecoder[JobSpec]) -> Decoded[JobSpec]:
@@ -120,10 +127,9 @@ def operation(intake: Intake, decoder: BodyDecoder[JobSpec]) -> Operation:
         """Store the jobs in one commit, with an answer for each."""
         key = submit_job.idempotency_key(call.headers)
         raw = call.body.raw
-        if len(raw) > IN_LOOP_MAX_BYTES:
-            batch = await asyncio.to_thread(read, raw, decoder, strict=call.query.strict)
-        else:
-            batch = read(raw, decoder, strict=call.query.strict)
+        batch = await call.body.decoding.run(
+            raw, fast=lambda body: _fast(body, decoder), full=lambda body: read(body, decoder, strict=call.query.strict)
+        )
         outcomes = await intake.submit_batch(
             [item.value for item in batch.items],
             owner=call.principal,
@@ -132,7 +138,7 @@ def operation(intake: Intake, decoder: BodyDecoder[JobSpec]) -> Operation:
             key=key,
             parent=submit_job.trace_parent(call.headers),
         )
-        return _reply(batch, outcomes, call)
+        return await _reply(batch, outcomes, call)
 
     return Operation(
         "POST",
@@ -150,13 +156,17 @@ def operation(intake: Intake, decoder: BodyDecoder[JobSpec]) -> Operation:
     )
 
 
-def _reply(batch: Batch, outcomes: Sequence[Accepted | Exception | None], call: BatchCall) -> Reply[BatchAnswer]:
-    parts = []
-    for item, outcome in zip(batch.items, outcomes, strict=True):
+async def _reply(batch: Batch, outcomes: Sequence[Accepted | Exception | None], call: BatchCall) -> Reply[BatchAnswer]:
+    parts: list[bytes] = []
+    faults_left = FAULTS_MAX
+    for index, (item, outcome) in enumerate(zip(batch.items, outcomes, strict=True)):
+        if index % _AT_ONCE == _AT_ONCE - 1:
+            await asyncio.sleep(0)  # a thousand answers take a while
         if isinstance(outcome, Accepted):
             parts.append(b'{"status":201,"job":%s}' % outcome.answer)
         elif outcome is None:
-            parts.append(_refused(problems.of_faults(item.faults), call))
+            parts.append(_refused(problems.of_faults(item.faults), call, faults_max=max(1, faults_left)))
+            faults_left -= len(item.faults)
         else:
             parts.append(_refused(RequestProblem(problems.INTERNAL_ERROR), call))
     content = b'{"results":[%s],"warnings":%s}' % (b",".join(parts), _encode(batch.warnings))
@@ -165,6 +175,8 @@ def _reply(batch: Batch, outcomes: Sequence[Accepted | Exception | None], call: 
     return Reply(content=content, headers=(submit_job.REPLAYED,) if replayed else ())
 
 
-def _refused(problem: RequestProblem, call: BatchCall) -> bytes:
-    document = problems.details(problem, instance=call.url, request_id=call.request_id)
+def _refused(problem: RequestProblem, call: BatchCall, *, faults_max: int = 1) -> bytes:
+    document = problems.details(
+        problem, instance=call.url, request_id=call.request_id, faults_max=min(faults_max, fault.FAULTS_MAX)
+    )
     return b'{"status":%d,"problem":%s}' % (problem.type.status, problems.encode(document))

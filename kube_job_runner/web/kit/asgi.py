@@ -19,18 +19,20 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from kube_job_runner.web.kit import bodies, problems
+from kube_job_runner.web.kit.decoding import Budget, Decoding, Lease
 from kube_job_runner.web.kit.handling import Call, Document, HeaderList, Nothing, Reply, first_of
 from kube_job_runner.web.kit.operations import Bound, Operation, group
 from kube_job_runner.web.kit.origins import Gate
 from kube_job_runner.web.kit.queries import path_value
+from kube_job_runner.web.validation.body import BodyDecoder, Decoded
 from kube_job_runner.web.validation.fault import Fault
 
 _encode = msgspec.json.Encoder().encode
-IN_LOOP_MAX_BYTES = 1024 * 1024  # a larger body is decoded in a thread: the slow path may take a second for it
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _PROBLEM_JSON = b"application/problem+json"
 _NOTHING = Nothing()
 _OPEN = Gate(loopback=False)
+_LEASE = "kube_job_runner.body"  # of a scope: the bytes of its body, counted until the request is over
 _log = structlog.get_logger(__name__)
 
 Authenticate = Callable[[Mapping[bytes, bytes]], Awaitable[str]]
@@ -40,10 +42,11 @@ Observe = Callable[[str, int, float], None]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Limits of one request: bytes of its body, and seconds until the body must be complete."""
+    """Limits of one request: bytes of its body, and seconds until the body must be complete; and bytes of all bodies."""
 
     body_max_bytes: int
     body_timeout_seconds: float
+    bodies_max_bytes: int = 64 * 1024 * 1024
 
 
 class App:
@@ -65,6 +68,8 @@ class App:
         self.draining = draining or asyncio.Event()
         self.in_flight = 0
         self._limits = limits
+        self._budget = Budget(limits.bodies_max_bytes)
+        self._decoding = Decoding()
         self._gate = gate
         self._authenticate = authenticate
         self._explain = explain
@@ -97,6 +102,8 @@ class App:
             await self._serve(bound, scope, receive, send, began)
         finally:
             self.in_flight -= 1
+            if _LEASE in scope:
+                scope[_LEASE].end()
 
     async def _serve(self, bound: Bound, scope: Scope, receive: Receive, send: Send, began: float) -> None:
         headers = dict(scope["headers"])
@@ -140,21 +147,25 @@ class App:
         body: Any = _NOTHING
         warnings: Sequence[Fault] = ()
         if bound.takes_body:
-            raw = await self._body(bound, receive, headers)
+            lease = scope[_LEASE] = self._budget.lease(principal)
+            raw = await self._body(bound, receive, headers, lease)
             if bound.raw_body:
-                body = Document(raw)
+                body = Document(raw, self._decoding)
             elif bound.decoder is not None:
-                strict = getattr(query, "strict", False)
-                if len(raw) > IN_LOOP_MAX_BYTES:
-                    decoded = await asyncio.to_thread(bound.decoder.decode, raw, strict=strict)
-                else:
-                    decoded = bound.decoder.decode(raw, strict=strict)
+                decoded = await self._decoded(bound.decoder, raw, strict=getattr(query, "strict", False))
                 body, warnings = decoded.value, decoded.warnings
         return Call(
             path, query, body, headers, principal, request_id, _instance(scope), warnings, receive, self.draining
         )
 
-    async def _body(self, bound: Bound, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
+    async def _decoded(self, decoder: BodyDecoder[Any], raw: bytes, *, strict: bool) -> Decoded[Any]:
+        def fast(body: bytes) -> Decoded[Any] | None:
+            value = decoder.fast(body)
+            return None if value is None else Decoded(value)
+
+        return await self._decoding.run(raw, fast=fast, full=lambda body: decoder.decode(body, strict=strict))
+
+    async def _body(self, bound: Bound, receive: Receive, headers: Mapping[bytes, bytes], lease: Lease) -> bytes:
         has_body = bodies.has_body(headers)
         if has_body or b"content-type" in headers:
             bodies.check_media_type(headers)
@@ -164,6 +175,7 @@ class App:
                 headers,
                 max_bytes=bound.body_max_bytes,
                 timeout_seconds=self._limits.body_timeout_seconds,
+                lease=lease,
             )
             if raw or not bound.operation.body_optional:
                 return raw

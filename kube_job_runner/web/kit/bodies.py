@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from starlette.types import Receive
 
+from kube_job_runner.web.kit.decoding import Lease
 from kube_job_runner.web.kit.problems import BODY_TIMEOUT, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, RequestProblem
 
 _CLOSE = ((b"connection", b"close"),)
@@ -41,11 +42,19 @@ def check_media_type(headers: Mapping[bytes, bytes]) -> None:
         raise RequestProblem(UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {shown}; send application/json in UTF-8")
 
 
-async def read(receive: Receive, headers: Mapping[bytes, bytes], *, max_bytes: int, timeout_seconds: float) -> bytes:
-    """Return the whole body.
+async def read(
+    receive: Receive,
+    headers: Mapping[bytes, bytes],
+    *,
+    max_bytes: int,
+    timeout_seconds: float,
+    lease: Lease,
+) -> bytes:
+    """Return the whole body. Its bytes are counted on `lease` as they come.
 
     Raises:
-        RequestProblem: 413 as soon as the body is known to be too large, 408 when it is not complete in time.
+        RequestProblem: 413 as soon as the body is known to be too large, 408 when it is not complete in time, 503 when there
+            are too many bytes of bodies.
         ClientGone: the connection was lost.
     """
     declared = headers.get(b"content-length", b"")
@@ -53,13 +62,13 @@ async def read(receive: Receive, headers: Mapping[bytes, bytes], *, max_bytes: i
         raise _too_large(max_bytes)
     try:
         async with asyncio.timeout(timeout_seconds):
-            return await _read(receive, max_bytes)
+            return await _read(receive, max_bytes, lease)
     except TimeoutError:
         detail = f"the body was not complete after {timeout_seconds:g} seconds"
         raise RequestProblem(BODY_TIMEOUT, detail, headers=_CLOSE) from None
 
 
-async def _read(receive: Receive, max_bytes: int) -> bytes:
+async def _read(receive: Receive, max_bytes: int, lease: Lease) -> bytes:
     chunks: list[bytes] = []
     size_bytes = 0
     while True:
@@ -70,6 +79,7 @@ async def _read(receive: Receive, max_bytes: int) -> bytes:
         size_bytes += len(chunk)
         if size_bytes > max_bytes:
             raise _too_large(max_bytes)
+        lease.add(len(chunk))
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from starlette.types import Receive
 
+from kube_job_runner.web.kit.decoding import Decoding
 from kube_job_runner.web.validation.fault import Fault
 
 PathT = TypeVar("PathT")
@@ -26,9 +27,10 @@ class Nothing(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, Generic[BodyT]):
-    """A JSON body that the handler decodes itself. `BodyT` is its type in the API document."""
+    """A JSON body that the handler decodes itself, by `decoding`. `BodyT` is its type in the API document."""
 
     raw: bytes
+    decoding: Decoding
 
 
 @dataclasses.dataclass(slots=True)

@@ -194,7 +194,8 @@ def _implied(bound: Bound) -> list[ProblemType]:
         implied.append(problems.MALFORMED_HEADER)
     if bound.takes_body:
         implied += [problems.MALFORMED_JSON, problems.BODY_TIMEOUT]
-        implied += [problems.BODY_TOO_LARGE, problems.UNSUPPORTED_MEDIA_TYPE]
+        implied += [problems.BODY_TOO_LARGE, problems.BODY_TOO_COMPLEX, problems.UNSUPPORTED_MEDIA_TYPE]
+        implied.append(problems.TOO_MANY_BODIES)
     return implied
 
 

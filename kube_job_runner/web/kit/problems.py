@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from kube_job_runner.web.validation.fault import FAULTS_MAX, Fault, Invalid, Malformed, summary
+from kube_job_runner.web.validation.fault import FAULTS_MAX, Fault, Invalid, Malformed, TooComplex, summary
 
 
 class ProblemType(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,10 +68,10 @@ class RequestProblem(Exception):
 _encoder = msgspec.json.Encoder()
 
 
-def details(problem: RequestProblem, *, instance: str, request_id: str) -> ProblemDetails:
-    """Return the document of a problem, with at most `FAULTS_MAX` of its faults."""
+def details(problem: RequestProblem, *, instance: str, request_id: str, faults_max: int = FAULTS_MAX) -> ProblemDetails:
+    """Return the document of a problem, with at most `faults_max` of its faults."""
     kind = problem.type
-    faults = list(problem.faults[:FAULTS_MAX])
+    faults = list(problem.faults[:faults_max])
     left_out = len(problem.faults) - len(faults)
     return ProblemDetails(
         type=f"/problems/{kind.code}",
@@ -150,6 +150,11 @@ BODY_TOO_LARGE = problem_type(
     "The request body is larger than the server accepts.",
     "Split the batch, or put large input into a volume or an object store.",
 )
+BODY_TOO_COMPLEX = problem_type(
+    "413 body-too-complex: The body holds too many values",
+    "The body holds more than 250,000 values, or a number of more than 1,000 digits. It was not decoded.",
+    "Split the batch. No job needs so many fields.",
+)
 UNSUPPORTED_MEDIA_TYPE = problem_type(
     "415 unsupported-media-type: Unsupported media type",
     "The body is not `application/json` in UTF-8, or it is compressed.",
@@ -178,6 +183,13 @@ INTERNAL_ERROR = problem_type(
     retryable=True,
 )
 
+TOO_MANY_BODIES = problem_type(
+    "503 too-many-bodies: Too many large requests at once",
+    "The bodies that the server is reading and working on have `KJR_BODIES_MAX_BYTES` together, or those with your token half"
+    " of it. This one was not read. Bodies up to 64 KiB are not counted.",
+    "Retry after `Retry-After` seconds, and send fewer large batches at once.",
+    retryable=True,
+)
 TOO_MANY_CONNECTIONS = problem_type(
     "503 too-many-connections: Too many connections",
     "The server has as many connections as `KJR_CONNECTIONS_MAX` or `KJR_CONNECTIONS_PER_PEER_MAX` allows, and all of them are"
@@ -201,6 +213,8 @@ def of_document(error: Exception) -> RequestProblem | None:
     """Return the problem of a body that is not JSON or breaks rules; None for any other error."""
     if isinstance(error, Malformed):
         return RequestProblem(MALFORMED_JSON, str(error), faults=error.faults)
+    if isinstance(error, TooComplex):
+        return RequestProblem(BODY_TOO_COMPLEX, str(error))
     return of_faults(error.faults) if isinstance(error, Invalid) else None
 
 

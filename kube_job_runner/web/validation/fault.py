@@ -30,6 +30,10 @@ class Malformed(ValueError):
         self.faults = faults
 
 
+class TooComplex(ValueError):
+    """The document holds more values than anybody needs. It was not decoded."""
+
+
 class Invalid(ValueError):
     """The document can be read, but breaks rules. The message summarises all faults."""
 

@@ -1,5 +1,6 @@
 """Strict JSON: finds what a lenient parser accepts (a key twice, NaN, lone surrogates), with a pointer to each place."""
 
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -8,9 +9,10 @@ from typing import Any
 import msgspec
 
 from kube_job_runner.domain.spec.changes import pointer
-from kube_job_runner.web.validation.fault import Fault, Malformed
+from kube_job_runner.web.validation.fault import FAULTS_MAX, Fault, Malformed
 
 DEPTH_MAX = 32
+_FAULTS_FOUND_MAX = 10 * FAULTS_MAX
 _INT_DIGITS_MAX = 400  # far above any limit of a field, far below what is slow to convert
 
 _decode = msgspec.json.Decoder().decode
@@ -49,7 +51,7 @@ def parse(body: bytes) -> Any:
         raise _unreadable(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise _unreadable(f"is nested deeper than {DEPTH_MAX} levels") from None
-    faults = list(_ambiguities(tree, "", 1))
+    faults = list(itertools.islice(_ambiguities(tree, "", 1), _FAULTS_FOUND_MAX))
     if faults:
         raise Malformed("the body is ambiguous JSON", faults)
     return tree
