@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
 import socket
 from collections.abc import AsyncIterator
@@ -14,7 +15,6 @@ from kube_job_runner import ports
 from kube_job_runner.components import probes
 from kube_job_runner.domain.errors import ConfigurationError, DatabaseUnavailable
 from kube_job_runner.services.readiness import Readiness
-from kube_job_runner.web import server as web_server
 from tests.support.product import free_port
 
 pytestmark = pytest.mark.asyncio
@@ -61,7 +61,7 @@ class Server:
                 break
             except ConnectionRefusedError:
                 await asyncio.sleep(0.01)
-        writer.write(request)
+        writer.write(request.replace(b" HTTP/1.1\r\n", b" HTTP/1.1\r\nHost: 10.1.2.3:8081\r\n"))
         answer = (await reader.read()).decode()
         writer.close()
         await writer.wait_closed()
@@ -120,7 +120,7 @@ async def test_a_head_that_is_too_long_is_cut_off(server: Server) -> None:
 
 
 async def test_a_connection_is_closed_after_its_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_server, "_PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(probes, "_DEADLINES", dataclasses.replace(probes._DEADLINES, life_seconds=0.1))
     assert await server.get(b"GET /livez HTTP/1.1\r\n") == (0, "")
 
 
