@@ -41,7 +41,7 @@ def _app(readiness: Readiness, *, stop: asyncio.Event) -> App:
     """Return the ASGI application. It is not ready any more as soon as `stop` is set."""
     return App(
         process_health.operations(readiness),
-        limits=Limits(body_max_bytes=0, body_timeout_seconds=0.0),
+        limits=Limits(body_max_bytes=0, body_timeout_seconds=0.0, bodies_max_bytes=0),
         authenticate=auth.anonymous,
         explain=problem_types.explain,
         observe=lambda _operation, _status, _seconds: None,

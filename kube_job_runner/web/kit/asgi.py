@@ -46,7 +46,7 @@ class Limits:
 
     body_max_bytes: int
     body_timeout_seconds: float
-    bodies_max_bytes: int = 64 * 1024 * 1024
+    bodies_max_bytes: int
 
 
 class App:

@@ -152,7 +152,7 @@ BODY_TOO_LARGE = problem_type(
 )
 BODY_TOO_COMPLEX = problem_type(
     "413 body-too-complex: The body holds too many values",
-    "The body holds more than 250,000 values, or a number of more than 1,000 digits. It was not decoded.",
+    "The body holds more than 250,000 values, or a number of more than 10,000 digits. It was not decoded.",
     "Split the batch. No job needs so many fields.",
 )
 UNSUPPORTED_MEDIA_TYPE = problem_type(

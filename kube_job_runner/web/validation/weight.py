@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from kube_job_runner.web.validation.fault import TooComplex
 
 VALUES_MAX = 250_000
-NUMBER_MAX_BYTES = 1000
+NUMBER_MAX_BYTES = 10_000
 _SLICE_BYTES = 64 * 1024  # looked at in one go; between two slices other threads may run
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % NUMBER_MAX_BYTES)
 
@@ -23,7 +23,7 @@ def check(body: bytes) -> int:
     """Return how many values a body holds; it need not be JSON.
 
     Raises:
-        TooComplex: they are more than 250,000, or a number has more than 1,000 digits.
+        TooComplex: they are more than 250,000, or a number has more than 10,000 digits.
     """
     values = 1
     for piece in _outside_texts(body):
