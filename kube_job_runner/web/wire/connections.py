@@ -47,7 +47,7 @@ class Deadlines:
     queued_seconds: float = 120.0
     idle_seconds: float = 75.0
     linger_seconds: float = 2.0
-    linger_max_bytes: int = 1024 * 1024
+    linger_max_bytes: int = 32 * 1024 * 1024
     write_seconds: float = 30.0
     life_seconds: float = inf
     """Of the whole connection, for servers of probes."""
