@@ -36,7 +36,6 @@ BEHAVIOURS = {
     "adapters/postgres/test_database_roles_page.py": "a page of reference",
     "adapters/simulated/test_lives.py": "the life of a simulated job in each mode",
     "adapters/sqs/test_failures.py": "failures of SQS through the whole adapter",
-    "cli/attach/test_interrupts.py": "signals through the command line",
     "cli/test_import_budget.py": "what the commands import",
     "cli/test_reference.py": "a page of reference",
     "client/test_following.py": "both clients",
