@@ -1,7 +1,8 @@
 """PostgreSQL: stores, queue and leases; migrations and roles; the embedded server.
 
 Where to look:
-- Connections: `pool`, `fence` (of a leader), `direct_connections` (outside the pool), `failure` (what an error means).
+- Connections: `pool`, `fence` (of a leader), `direct_connections` (outside the pool), `failure` (what an error means),
+  `pooler_check`.
 - Schema: `schema` and `migrations/`. SQL: `statements` and `queries/`. Columns and fields: `rows`, made of `columns`.
 - Ports: `stores/` has one module per store; `message_queue`, `wakeup`, `leader_leases`, `database_clock`, `server_health`.
 - Rights: `grants` (the table of rights) and `roles` (GRANTs from it, and the check at start).
@@ -14,7 +15,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from kube_job_runner.adapters.postgres import embedded, roles
+from kube_job_runner.adapters.postgres import embedded, pooler_check, roles
 from kube_job_runner.adapters.postgres.database_checks import run_checks
 from kube_job_runner.adapters.postgres.database_clock import DatabaseClock
 from kube_job_runner.adapters.postgres.fence import FencedPool
@@ -119,8 +120,9 @@ async def connect(
 
     Raises:
         DatabaseUnavailable: the database does not answer.
-        ConfigurationError: it refuses us, or the URL is wrong.
+        ConfigurationError: it refuses us, the URL is wrong, or leads to a transaction pooler.
     """
+    await pooler_check.check(url)
     pool = await open_pool(url, size=pool_size, acquire_seconds=acquire_seconds, statement_seconds=statement_seconds)
     opened = Postgres(url, pool=pool, poll_seconds=poll_seconds)
     opened.wakeup.start()

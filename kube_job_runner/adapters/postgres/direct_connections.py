@@ -20,7 +20,7 @@ _CLOSE_SECONDS = 5.0
 
 
 @contextlib.asynccontextmanager
-async def connected(url: str, *, name: str) -> AsyncIterator[Direct]:
+async def connected(url: str, *, name: str, statement_cache_size: int = 100) -> AsyncIterator[Direct]:
     """Connect for the body of an `async with`, under the application name `name`.
 
     Raises:
@@ -28,7 +28,12 @@ async def connected(url: str, *, name: str) -> AsyncIterator[Direct]:
         ConfigurationError: it refuses us, or the URL is wrong.
     """
     with failure.translated():
-        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS, server_settings={"application_name": name})
+        connection = await asyncpg.connect(
+            url,
+            timeout=_CONNECT_SECONDS,
+            server_settings={"application_name": name},
+            statement_cache_size=statement_cache_size,
+        )
         try:
             yield connection
         finally:

@@ -18,6 +18,8 @@ NO_RIGHT = "42501"
 _RETRY = frozenset({"40001", "40P01", "XX000"})
 _STALE_PLAN = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 """A prepared statement or a known type is older than the schema. The driver forgets them, and the transaction may run again."""
+_POOLER = "unsupported startup parameter"
+"""PgBouncer says so, with a SQLSTATE (08P01) that usually means a lost connection."""
 _WRONG_SETTINGS = ("28", "3D000")  # authorization; no such database
 # Connection, resources (53300: too many connections), operator intervention (57P01: shutdown, 57P03: cannot connect now), I/O
 # errors of the server, read-only, sessions that the server ended (25P03, 25P04), a prepared statement that the session lacks.
@@ -63,6 +65,11 @@ def translate(error: BaseException) -> BaseException:
 
 def _of_server(error: BaseException, state: str) -> errors.KjrError:
     said = f"{error} (SQLSTATE {state})"
+    if _POOLER in str(error):
+        return errors.ConfigurationError(
+            f"a pooler refuses the settings of our sessions: {said}; use the address of PostgreSQL itself, or a "
+            "pooler with pool_mode=session that ignores this parameter (in PgBouncer: ignore_startup_parameters)"
+        )
     if state.startswith(_WRONG_SETTINGS):
         return errors.ConfigurationError(f"the database rejected the connection: {said}; check KJR_DATABASE_URL")
     if state.startswith(_UNAVAILABLE):

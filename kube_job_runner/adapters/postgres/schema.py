@@ -15,6 +15,7 @@ from pathlib import Path
 import asyncpg
 import msgspec
 
+from kube_job_runner.adapters.postgres import pooler_check
 from kube_job_runner.adapters.postgres import statements as named
 from kube_job_runner.adapters.postgres.direct_connections import Direct, connected
 from kube_job_runner.adapters.postgres.embedded.binaries import OLDEST_MAJOR
@@ -109,10 +110,11 @@ async def migrate(url: str, *, migrations: Sequence[Migration] | None = None) ->
 
     Raises:
         ConfigurationError: a migration was edited after it was applied, the schema is newer than this program, the server is
-            older than PostgreSQL 15, or the role may not change the schema.
+            older than PostgreSQL 15 or behind a transaction pooler, or the role may not change the schema.
         DatabaseUnavailable: the database does not answer.
         PermanentError: a migration failed; its transaction was rolled back.
     """
+    await pooler_check.check(url)
     async with connected(url, name="kjr migrate") as connection:
         try:
             return await _migrate(connection, known() if migrations is None else migrations)
