@@ -26,6 +26,10 @@ class QuotaBusy(TemporaryError):
     """The API server could not count a quota in time. That says nothing about other requests."""
 
 
+class NotSent(TemporaryError):
+    """Nothing was sent to the cluster: the lease on the job was about to end."""
+
+
 class PermanentError(KjrError):
     """The work can never be done as it was asked; a retry is useless."""
 

@@ -118,6 +118,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     `due_at` is when a queued job may be created. `next_check_at` is when `decide` wants to look again without a message.
     `admitted_at` is when this attempt was admitted; None while it waits. A job that ended keeps its last one.
     `waiting_since` is since when its cluster job waits for room or is suspended; None when it does not.
+    `create_until` is until when a processor may send a create whose outcome is not recorded; None when there is none.
     `rerun_of` is the job that this one runs again. `traceparent` is the trace that it belongs to; None without one.
     """
 
@@ -136,6 +137,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     due_at: datetime
     admitted_at: datetime | None = None
     waiting_since: datetime | None = None
+    create_until: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     next_check_at: datetime | None = None

@@ -33,10 +33,14 @@ class Check(_Base, frozen=True, kw_only=True, tag="check"):
 
 
 class Observed(_Base, frozen=True, kw_only=True, tag="observed"):
-    """A watcher saw a Job, a Pod, an Event or a Node of an attempt."""
+    """A watcher saw a Job, a Pod, an Event or a Node of an attempt.
+
+    `early_seconds` is how long the message has waited for the row of the attempt.
+    """
 
     attempt: int
     seen: Seen
+    early_seconds: float = 0.0
 
 
 class Delete(_Base, frozen=True, kw_only=True, tag="delete"):
@@ -67,6 +71,7 @@ class _ObservedOnWire(_Base, frozen=True, kw_only=True, tag="observed"):
     """`Observed` in a body: the name of the one field that is set says what was seen."""
 
     attempt: int
+    early_seconds: float = 0.0
     job: JobFacts | None = None
     pod: PodFacts | None = None
     event: EventFacts | None = None
@@ -88,7 +93,8 @@ def encode(message: Message) -> bytes:
     if not isinstance(message, Observed):
         return _encoder.encode(message)
     seen: dict[str, Any] = {_FIELDS[type(message.seen)]: message.seen}
-    return _encoder.encode(_ObservedOnWire(job_id=message.job_id, v=message.v, attempt=message.attempt, **seen))
+    common: dict[str, Any] = {"job_id": message.job_id, "v": message.v, "attempt": message.attempt}
+    return _encoder.encode(_ObservedOnWire(**common, early_seconds=message.early_seconds, **seen))
 
 
 def decode(body: bytes) -> Message:
@@ -108,4 +114,10 @@ def _observed(message: _ObservedOnWire) -> Observed:
     found = [seen for seen in (message.job, message.pod, message.event, message.node) if seen is not None]
     if len(found) != 1:
         raise ValueError(f"an observation holds the facts of one object, this one of {len(found)}")
-    return Observed(job_id=message.job_id, v=message.v, attempt=message.attempt, seen=found[0])
+    return Observed(
+        job_id=message.job_id,
+        v=message.v,
+        attempt=message.attempt,
+        seen=found[0],
+        early_seconds=message.early_seconds,
+    )

@@ -8,16 +8,30 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
+from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.postgres import Postgres
+from kube_job_runner.adapters.postgres.stores.process_store import SQL
 from kube_job_runner.domain.decide import admission
 from kube_job_runner.domain.job import Job
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import Change, LoadedJob
-from tests.support.postgres import SPEC, execute, fetch, finish, make_attempt, make_change, make_submission, store_jobs
+from tests.support.postgres import (
+    SPEC,
+    component_urls,
+    execute,
+    fetch,
+    finish,
+    make_attempt,
+    make_change,
+    make_submission,
+    store_jobs,
+    until,
+)
 
 pytestmark = pytest.mark.asyncio
 NOW = datetime.now(UTC) - timedelta(minutes=10)
@@ -52,6 +66,8 @@ async def test_an_admitted_job_comes_with_all_that_its_create_needs(pg: Postgres
     assert abs(loaded.job.admitted_at - snapshot.now) < timedelta(seconds=5)
     assert loaded.job.next_check_at is not None
     assert abs(loaded.job.next_check_at - snapshot.now - timedelta(seconds=60)) < timedelta(seconds=5)
+    assert loaded.job.create_until is not None
+    assert abs(loaded.job.create_until - snapshot.now - timedelta(seconds=60)) < timedelta(seconds=5)
     again = await pg.process_store.admit(AdmissionLimits(), limit=10, lease_seconds=60.0)
     assert again.jobs == {}
     assert again.now >= snapshot.now, "the clock is told even when nothing is admitted"
@@ -179,6 +195,62 @@ async def test_a_cancel_and_an_admission_at_once_lose_neither(pg: Postgres) -> N
         after = await current(pg, job)
         assert after.cancel is not None
         assert after.version == 2 + (job.id in admitted.jobs)
+
+
+async def test_an_admission_waits_for_the_one_that_is_not_committed_yet(pg: Postgres, database_url: str) -> None:
+    """I11. Its rows are not seen before its commit, so two at once would both take the last place."""
+    await line(pg, {"name": "first"}, {"name": "second"})
+    limits = AdmissionLimits(total=1)
+    other = await asyncpg.connect(database_url)
+    try:
+        async with other.transaction():
+            await other.execute(SQL["lock_admissions"])
+            await other.execute("UPDATE jobs SET admitted_at = now() WHERE name = 'first'")
+            admitting = asyncio.create_task(pg.process_store.admit(limits, limit=10, lease_seconds=60.0))
+            await _until_blocked(database_url, or_done=admitting)
+        assert (await admitting).jobs == {}
+    finally:
+        await other.close()
+
+
+async def test_a_cancel_that_is_committed_while_an_admission_reads_is_seen_by_it(
+    empty_database_url: str,
+) -> None:
+    """The cancel ends the job at once, because it was never admitted; an admission must not create it after that.
+
+    A policy of the table holds the admission up in the middle of its statement, after its snapshot was taken.
+    """
+    url = (await component_urls(empty_database_url))["messages-processor"]
+    owner = await asyncpg.connect(empty_database_url)
+    web, processor = await postgres.connect(empty_database_url), await postgres.connect(url)
+    try:
+        await owner.execute(
+            "CREATE FUNCTION gate() RETURNS boolean LANGUAGE plpgsql VOLATILE AS"
+            " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN true; END $$"
+        )
+        await owner.execute("ALTER TABLE jobs ENABLE ROW LEVEL SECURITY")
+        await owner.execute("CREATE POLICY gated ON jobs USING (gate()) WITH CHECK (true)")
+        cancelled, other = await line(web, {"name": "cancelled"}, {"name": "other"})
+        await owner.execute("SELECT pg_advisory_lock(4711)")
+        admitting = asyncio.create_task(processor.process_store.admit(AdmissionLimits(), limit=10, lease_seconds=60.0))
+        await _until_blocked(empty_database_url, or_done=admitting)
+        await web.submit_store.request_cancel(cancelled.id, by="", reason="")
+        await owner.execute("SELECT pg_advisory_unlock(4711)")
+        assert list((await admitting).jobs) == [other.id]
+    finally:
+        await owner.close()
+        await web.close()
+        await processor.close()
+
+
+async def _until_blocked(url: str, *, or_done: asyncio.Task[Any]) -> None:
+    """Wait until a session waits for an advisory lock, or the task that should has ended."""
+
+    async def blocked() -> bool | None:
+        waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        return True if or_done.done() or await fetch(url, waits) else None
+
+    await until(blocked, what="an admission waits")
 
 
 # --- Standing -----------------------------------------------------------------------------------------------------------

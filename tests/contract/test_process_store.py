@@ -124,6 +124,21 @@ async def test_an_overtaken_change_is_not_applied_and_not_acknowledged(pg: Postg
     assert [messages.decode(delivery.body).job_id for delivery in left] == [second.id]
 
 
+async def test_a_commit_acknowledges_nothing_whose_lease_another_processor_has_now(pg: Postgres) -> None:
+    """A processor was paused past its lease. Its commit may still fit; the message is the other one's to acknowledge."""
+    (job,) = await stored(pg)
+    await pg.queue.send([Outgoing(message=Check(job_id=job.id))])
+    [paused] = await pg.queue.receive(limit=1, wait_seconds=0, visibility_seconds=0)
+    [held] = await pg.queue.receive(limit=1, wait_seconds=0, visibility_seconds=60)
+    change = make_change(job, State.STARTING)
+    assert await pg.process_store.commit([change], receipts={job.id: [paused.receipt]}) == {job.id}
+    await pg.queue.extend([held.receipt], visibility_seconds=0)
+    [again] = await pg.queue.receive(limit=1, wait_seconds=0, visibility_seconds=60)
+    assert again.deliveries == 3, "it is still there"
+    assert await pg.process_store.commit([], receipts={job.id: [again.receipt]}) == set()
+    assert await pg.queue.receive(limit=1, wait_seconds=0, visibility_seconds=0) == []
+
+
 async def test_a_commit_never_touches_the_cancel_request(pg: Postgres) -> None:
     (job,) = await stored(pg)
     asked = await pg.submit_store.request_cancel(job.id, by="bob", reason="stop")

@@ -146,8 +146,9 @@ class MemoryStore:
                 allowances[job.namespace] -= 1
                 later = now + timedelta(seconds=lease_seconds)
                 self.parked[job.namespace] = msgspec.structs.replace(self.parked[job.namespace], probe_at=later)
+            until = now + timedelta(seconds=lease_seconds)
             self.jobs[job.id] = msgspec.structs.replace(
-                job, admitted_at=now, version=job.version + 1, next_check_at=now + timedelta(seconds=lease_seconds)
+                job, admitted_at=now, version=job.version + 1, create_until=until, next_check_at=until
             )
             admitted[job.id] = msgspec.structs.replace(self._loaded(job.id), probe=probe)
         return Snapshot(now=now, jobs=admitted)

@@ -23,6 +23,7 @@ from kube_job_runner.adapters.kubernetes.rest_config import ConnectionConfig
 from kube_job_runner.adapters.kubernetes.tls import Contexts
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.failures import refusals
+from kube_job_runner.ports import send_lease
 from kube_job_runner.telemetry.loggers import get_logger
 
 _log = get_logger(__name__)
@@ -90,6 +91,7 @@ class Client:
         self._contexts = Contexts(config, monotonic=monotonic)
         self._slots = asyncio.Semaphore(concurrency)
         self._concurrency = concurrency
+        self._request_seconds = request_seconds
         self._request_timeout = aiohttp.ClientTimeout(total=request_seconds, sock_connect=CONNECT_SECONDS)
         self._requests: aiohttp.ClientSession | None = None
         self._streams: aiohttp.ClientSession | None = None
@@ -107,12 +109,15 @@ class Client:
         Raises:
             TemporaryError: no answer came, so it is unknown whether the request was carried out.
         """
-        async with self._slots:
+        await send_lease.before_send(self._slots.acquire())
+        try:
             answer, credential = await self._repeated(method, target, action=action, body=body, accept=accept)
             if answer.status == 401:
                 await self._source.renew(credential)
                 answer, _ = await self._repeated(method, target, action=action, body=body, accept=accept)
             return answer
+        finally:
+            self._slots.release()
 
     @contextlib.asynccontextmanager
     async def stream(self, target: str, *, action: str, idle_seconds: float) -> AsyncIterator[Stream]:
@@ -147,9 +152,12 @@ class Client:
     async def _repeated(
         self, method: str, target: str, *, action: str, body: bytes | None, accept: str | None
     ) -> tuple[Answer, Any]:
+        sending = send_lease.current()
         try:
             return await self._once(method, target, body=body, accept=accept)
         except aiohttp.ClientConnectorError as error:
+            if sending is not None:
+                sending.settle()  # it never left
             raise self._failed(action, error) from None
         except _LOST as error:
             if method != "POST":  # aiohttp has already tried the others twice
@@ -162,15 +170,23 @@ class Client:
             raise self._failed(action, error) from None
 
     async def _once(self, method: str, target: str, *, body: bytes | None, accept: str | None) -> tuple[Answer, Any]:
-        credential, options = await self._options()
+        credential, options = await send_lease.before_send(self._options())
         if body is not None:
             options["headers"]["Content-Type"] = "application/json"
         if accept is not None:
             options["headers"]["Accept"] = accept
+        sending = send_lease.current()
+        if sending is not None:
+            # Here, because the waits for a slot and for credentials are over.
+            seconds = sending.begin(self._request_seconds)
+            options["timeout"] = aiohttp.ClientTimeout(total=seconds, sock_connect=min(CONNECT_SECONDS, seconds))
+            target = _bounded(target, seconds) if method == "POST" else target
         url = yarl.URL(self._server + target, encoded=True)
         async with self._request_session().request(method, url, data=body, **options) as response:
             content = await response.read()
-            return Answer(response.status, content, answers.retry_after(response.headers)), credential
+        if sending is not None and response.status < 500:
+            sending.settle()
+        return Answer(response.status, content, answers.retry_after(response.headers)), credential
 
     async def _open(self, target: str, *, action: str, idle_seconds: float) -> tuple[aiohttp.ClientResponse, Any]:
         credential, options = await self._options()
@@ -229,6 +245,11 @@ class Client:
         if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
             self._contexts.expire()
         return _unavailable(action, error, address=urlsplit(self._server).netloc.rpartition("@")[2])
+
+
+def _bounded(target: str, seconds: float) -> str:
+    """Return the target with the time that the server may take (apiserver, WithRequestDeadline), in Go's notation."""
+    return f"{target}{'&' if '?' in target else '?'}timeout={seconds:.3f}s"
 
 
 def _unavailable(action: str, error: Exception, *, address: str = "") -> TemporaryError:

@@ -30,7 +30,7 @@ from kube_job_runner.domain.errors import NameTaken, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts
 from kube_job_runner.domain.freshness import WatchTimes
 from kube_job_runner.domain.sight import Sight
-from kube_job_runner.ports import ClusterJob, OwnedObject, Unlisted, WatchEvent
+from kube_job_runner.ports import ClusterJob, OwnedObject, Unlisted, WatchEvent, send_lease
 from kube_job_runner.ports.checks import CheckResult, ClusterUse
 from kube_job_runner.telemetry import loggers
 
@@ -95,6 +95,7 @@ class KubernetesCluster:
         same_work = item.annotations.get(names.SPEC_HASH_ANNOTATION) == job.work_hash
         if not (self._is_ours(item) and item.job_id == job.job_id and item.attempt == job.attempt and same_work):
             raise NameTaken(f"the name {job.namespace}/{job.cluster_name} is taken by a Job that is not ours")
+        send_lease.note_adoption()
         _log.info(
             "adopted the cluster job of an earlier create",
             action="job.adopt",

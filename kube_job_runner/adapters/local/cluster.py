@@ -25,7 +25,7 @@ from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
 from kube_job_runner.domain.freshness import EVERYWHERE, WatchTimes
 from kube_job_runner.domain.names import MAIN_CONTAINER
 from kube_job_runner.domain.sight import Sight
-from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, WatchEvent
+from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, WatchEvent, send_lease
 from kube_job_runner.telemetry import loggers
 
 log = loggers.get_logger(__name__)
@@ -105,8 +105,13 @@ class LocalCluster:
 
     async def create(self, job: ClusterJob) -> JobFacts:
         """See `ports.ClusterWriter.create`. A full disk is a `TemporaryError`."""
+        with send_lease.request():
+            return self._create(job)
+
+    def _create(self, job: ClusterJob) -> JobFacts:
         known = self._runs.table.job_named(job.namespace, job.cluster_name)
         if known is not None:
+            send_lease.note_adoption()
             return _adopt(known, job)
         if not self._noted:
             self._noted = True
@@ -119,6 +124,7 @@ class LocalCluster:
         try:
             self._runs.add(record)
         except OSError as error:
+            send_lease.note_refusal()
             raise TemporaryError(f"the record of a local job cannot be written: {error}") from error
         return record.job
 
@@ -142,14 +148,14 @@ class LocalCluster:
         grace_seconds: int | None = None,
     ) -> None:
         """See `ports.ClusterWriter.delete`. A process gets SIGTERM, and SIGKILL after its `stop_grace_seconds`."""
-        named = self._runs.table.job_named(namespace, cluster_name)
-        if named is not None and named.uid == cluster_uid:
-            self._runs.remove(named, wait_for_pods=wait_for_pods)
-        if grace_seconds is not None:
-            for name, uid in pods:
+        with send_lease.request():
+            named = self._runs.table.job_named(namespace, cluster_name)
+            if named is not None and named.uid == cluster_uid:
+                self._runs.remove(named, wait_for_pods=wait_for_pods)
+            for name, uid in pods if grace_seconds is not None else ():
                 record = self._runs.table.pod_named(namespace, name)
                 if record is not None and record.pod.uid == uid:
-                    self._runs.hurry(record, grace_seconds=grace_seconds)
+                    self._runs.hurry(record, grace_seconds=grace_seconds or 0)
 
     def _record(self, job: ClusterJob) -> run_records.Record:
         uid, pod_uid, now = str(uuid.uuid4()), str(uuid.uuid4()), self._clock.now()

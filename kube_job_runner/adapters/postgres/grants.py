@@ -125,8 +125,8 @@ _PROCESSOR = Role(
         "jobs": Rights(
             select=ALL,
             update=(
-                *("state", "version", "attempt", "due_at", "admitted_at", "started_at", "finished_at", "next_check_at"),
-                *("reason", "explanation", "exit_code", "waiting_since"),
+                *("state", "version", "attempt", "due_at", "admitted_at", "create_until", "started_at", "finished_at"),
+                *("next_check_at", "reason", "explanation", "exit_code", "waiting_since"),
             ),
             why="the state of a job, never the request of a user",
         ),

@@ -62,6 +62,7 @@ JOBS: Columns[Job] = Columns(
     Column("due_at", "timestamptz"),
     Column("admitted_at", "timestamptz"),
     Column("waiting_since", "timestamptz"),
+    Column("create_until", "timestamptz"),
     Column("started_at", "timestamptz"),
     Column("finished_at", "timestamptz"),
     Column("next_check_at", "timestamptz"),
@@ -81,8 +82,8 @@ JOB_COMMON = JOBS.only(
 JOB_DUE = JOBS.only("due_at")
 """Most jobs of a submit share it too, but the statement may change it."""
 JOB_CHANGES = JOBS.only(
-    *("id", "state", "version", "attempt", "due_at", "admitted_at", "started_at", "finished_at", "next_check_at"),
-    *("reason", "explanation", "exit_code", "waiting_since"),
+    *("id", "state", "version", "attempt", "due_at", "admitted_at", "create_until", "started_at", "finished_at"),
+    *("next_check_at", "reason", "explanation", "exit_code", "waiting_since"),
 )
 """The columns of a job that a decision may change."""
 CANCELS: Columns[CancelRequest] = Columns(

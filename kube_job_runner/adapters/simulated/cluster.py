@@ -24,7 +24,7 @@ from kube_job_runner.domain.facts import Condition, JobFacts
 from kube_job_runner.domain.freshness import EVERYWHERE, WatchTimes
 from kube_job_runner.domain.names import MAIN_CONTAINER
 from kube_job_runner.domain.sight import Sight
-from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, SeenJob, SeenPod, WatchEvent
+from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, SeenJob, SeenPod, WatchEvent, send_lease
 
 
 class SimulatedCluster:
@@ -96,7 +96,8 @@ class SimulatedCluster:
 
     async def create(self, job: ClusterJob) -> JobFacts:
         """See `ports.ClusterWriter.create`. A script that cannot be read is refused."""
-        return await self.faults.call("create", lambda: self._create(job))
+        with send_lease.request():
+            return await self.faults.call("create", lambda: self._create(job))
 
     async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
         return await self.faults.call("find", lambda: self._find(namespace, cluster_name))
@@ -126,7 +127,8 @@ class SimulatedCluster:
                     if found is not None and found.pod is not None and found.pod.uid == uid:
                         self._world.remove_pod(found, grace_seconds=grace_seconds)
 
-        await self.faults.call("delete", act)
+        with send_lease.request():
+            await self.faults.call("delete", act)
 
     def _create(self, job: ClusterJob) -> JobFacts:
         key = (job.namespace, job.cluster_name)
@@ -137,6 +139,7 @@ class SimulatedCluster:
             ours = (known.job.job_id, known.job.attempt, known.job.work_hash)
             if ours != (job.job_id, job.attempt, job.work_hash):
                 raise NameTaken(f"the name {job.cluster_name} belongs to job {known.job.job_id}")
+            send_lease.note_adoption()
             return known.facts
         self._check_quota(job.namespace)
         try:
@@ -150,6 +153,7 @@ class SimulatedCluster:
         for used, quota in ((self.history.alive_now, self.quota), (there, self.quotas.get(namespace))):
             if quota is not None and used >= quota:
                 text = f"exceeded quota: {used} of {quota} cluster jobs are used"
+                send_lease.note_refusal()
                 raise TemporaryError(text, reason="QuotaExceeded")
 
     def _find(self, namespace: str, cluster_name: str) -> JobFacts | None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from kube_job_runner.domain.decide import create_lease
 from kube_job_runner.domain.decide.decision import DecisionBuilder
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.job import Attempt
@@ -78,6 +79,8 @@ def _remove(builder: DecisionBuilder, attempt: Attempt) -> None:
     due = attempt.decided_at or builder.now
     if ended and not _stopping(builder, attempt):
         due += timedelta(seconds=builder.rules.cleanup_delay_seconds)
+        # As long as it is there, a late create of its name makes nothing.
+        due = max(due, create_lease.settled_at(builder.job, builder.rules) or due)
     grace_seconds = _kill_grace(builder, attempt)
     if grace_seconds is None and not ended:
         # Under load the garbage collector takes minutes, so the pods are deleted now, without it.
@@ -144,7 +147,10 @@ def _with_log_settled(builder: DecisionBuilder, attempt: Attempt) -> Attempt | N
     """Return the attempt, with the reason if its log is given up; None while the delete must wait for its log."""
     if attempt.delete_requested_at is not None:
         return attempt
-    now, rules, stopping = builder.now, builder.rules, _stopping(builder, attempt)
+    if attempt.number > builder.job.attempt:
+        return msgspec.structs.replace(attempt, logs_lost="it was made after the end of its job, and removed at once")
+    now, rules = builder.now, builder.rules
+    stopping = _stopping(builder, attempt) or _still_runs(attempt)
     until = _log_awaited_until(builder, attempt, stopping=stopping)
     if until is None:
         return attempt
@@ -166,6 +172,14 @@ def _message(attempt: Attempt, *, pods: Pods, grace_seconds: int | None, wait_fo
         pods=pods,
         grace_seconds=grace_seconds,
     )
+
+
+def _still_runs(attempt: Attempt) -> bool:
+    """Return whether the program of an attempt that has ended for us still runs. Its log has no end to wait for."""
+    job = attempt.facts.job
+    if job is None or job.condition("Complete") is not None or job.condition("Failed") is not None:
+        return False
+    return any(pod.main is not None and pod.main.state == "running" and not pod.ended for pod in attempt.facts.pods)
 
 
 def _left(attempt: Attempt) -> Pods:

@@ -5,15 +5,17 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from kube_job_runner.domain.decide import cleanup, endings, lifecycle, parking, retries
+from kube_job_runner.domain.decide import cleanup, endings, lifecycle, parking, retries, strays
 from kube_job_runner.domain.decide.decision import Decision, DecisionBuilder
 from kube_job_runner.domain.decide.observation import observe
 from kube_job_runner.domain.decide.parking import Trial
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.job import Attempt, Job, Verdict
-from kube_job_runner.domain.messages import Observed
+from kube_job_runner.domain.messages import Check, Observed
 from kube_job_runner.domain.states import State
+
+_REAPPEARED_RECHECK_SECONDS = 5.0
 
 
 def created(
@@ -75,6 +77,25 @@ def parked(job: Job, attempts: Mapping[int, Attempt], refused: Trial, *, now: da
     return builder.build()
 
 
+def not_sent(job: Job, attempts: Mapping[int, Attempt], *, now: datetime, rules: Rules) -> Decision:
+    """Return what to do when the lease was about to end before the create was sent: another processor takes the job at once."""
+    builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
+    builder.send(Check(job_id=job.id))
+    builder.look_again(now + timedelta(seconds=rules.recheck_seconds))
+    return builder.build()
+
+
+def reappeared(
+    job: Job, attempts: Mapping[int, Attempt], attempt: Attempt, facts: JobFacts, *, now: datetime, rules: Rules
+) -> Decision:
+    """Return what to do when a job that is being stopped has a cluster job again: remove it by its uid, and look again."""
+    builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
+    if not facts.deleting:
+        builder.send(strays.removal(job, attempt, cluster_uid=facts.uid))
+    builder.look_again(now + timedelta(seconds=_REAPPEARED_RECHECK_SECONDS))
+    return builder.build()
+
+
 def stray(job: Job, message: Observed, *, now: datetime) -> Attempt | None:
     """Return an attempt for a cluster job that appeared after its job had ended; None when the message is something else.
 
@@ -89,8 +110,16 @@ def stray(job: Job, message: Observed, *, now: datetime) -> Attempt | None:
 def remove_stray(
     job: Job, attempts: Mapping[int, Attempt], attempt: Attempt, facts: JobFacts, *, now: datetime, rules: Rules
 ) -> Decision | None:
-    """Return how to remove a cluster job that was made while its job ended; None when there is no need."""
-    if not job.terminal or attempt.number in attempts:
+    """Return how to remove a cluster job that was made while another processor had the job; None when there is no need.
+
+    It is a stray if the job has ended without it, or if its attempt is recorded with another one.
+    """
+    known = attempts.get(attempt.number)
+    if known is not None and known.cluster_uid not in (None, facts.uid):
+        builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
+        builder.send(strays.removal(job, attempt, cluster_uid=facts.uid))
+        return msgspec.structs.replace(builder.build(), job=job)
+    if not job.terminal or known is not None:
         return None
     builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
     builder.put_attempt(_stray_attempt(job, attempt, facts, now=now))

@@ -11,7 +11,16 @@ from datetime import datetime, timedelta
 import msgspec
 
 from kube_job_runner.domain import freshness
-from kube_job_runner.domain.decide import cleanup, diagnosis, endings, obstacles, own_ends, retries, waiting
+from kube_job_runner.domain.decide import (
+    cleanup,
+    create_lease,
+    diagnosis,
+    endings,
+    obstacles,
+    own_ends,
+    retries,
+    waiting,
+)
 from kube_job_runner.domain.decide.decision import Create, Decision, DecisionBuilder, Find
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.failures import ends
@@ -35,8 +44,8 @@ def decide(
 ) -> Decision:
     """Return what to do with a job, given all that is known.
 
-    `known_absent` says that the cluster was just asked and holds no cluster job for the next attempt. Then a queued job may
-    end at once. Without it, `decide` first asks for a `Find` if the job was admitted.
+    `known_absent` says that the cluster was just asked and holds no cluster job of the name in question. Then a queued job may
+    end, unless a create may still arrive. Without it, `decide` first asks for a `Find` if the job was admitted.
 
     `looked` says that the facts of the attempt were just read from the cluster. Without it, `decide` first asks for a `Look`
     before a verdict that rests on age or on absence: reports may be late, or their watch away.
@@ -51,7 +60,7 @@ def decide(
     elif job.state in (State.STARTING, State.RUNNING):
         _decide_live(builder)
     elif job.state is State.STOPPING:
-        _decide_stopping(builder)
+        _decide_stopping(builder, known_absent=known_absent)
     else:
         _record_anomalies(builder)
     cleanup.remove_finished(builder)
@@ -72,18 +81,17 @@ def _decide_queued(builder: DecisionBuilder, *, known_absent: bool, parked: str)
             )
             builder.look_again(deadline)
         return
-    if not known_absent and job.admitted_at is not None:
+    settled_at = create_lease.settled_at(job, builder.rules)
+    if not known_absent and (job.admitted_at is not None or settled_at is not None):
         # A processor may have died between its create and its commit. An ended job must leave nothing behind, so ask the cluster.
         # Without an admission there is nothing to ask: only an admitted attempt is ever created.
         builder.effect = Find(retries.new_attempt(job, builder.attempts))
         builder.look_again(now + timedelta(seconds=builder.rules.recheck_seconds))
+    elif settled_at is not None and now < settled_at:
+        # A create may be on its way, and its container would run after the answer. Who sent it settles it, or time does.
+        builder.look_again(settled_at)
     elif job.cancel is not None:
-        settled_at = job.cancel.at + timedelta(seconds=builder.rules.create_settle_seconds)
-        if job.admitted_at is not None and now < settled_at:
-            # Another processor's create may be on its way, and its container would run after the answer. Look once more.
-            builder.look_again(settled_at)
-        else:
-            endings.end(builder, endings.cancelled(job))
+        endings.end(builder, endings.cancelled(job))
     else:
         waited_seconds = job.policy.timeouts.queue_seconds
         endings.end(builder, ends.QUEUE_TIMEOUT.verdict(seconds=waited_seconds, last_try=parked or job.explanation))
@@ -163,7 +171,7 @@ def _decide_running(builder: DecisionBuilder, attempt: Attempt) -> None:
         endings.stop(builder, attempt, ends.RUN_TIMEOUT.verdict(seconds=run_seconds))
 
 
-def _decide_stopping(builder: DecisionBuilder) -> None:
+def _decide_stopping(builder: DecisionBuilder, *, known_absent: bool) -> None:
     attempt = builder.current_attempt()
     verdict = attempt.verdict
     assert verdict is not None  # a job is `stopping` only with a verdict
@@ -174,12 +182,30 @@ def _decide_stopping(builder: DecisionBuilder) -> None:
         # The cluster job finished before our delete reached it. Its real end replaces the decision.
         endings.end(builder, ending.verdict)
         return
-    if cleanup.nothing_left(builder, attempt):
-        if not cleanup.pods_ended(attempt) and builder.looks_first(attempt):
-            return
-        endings.end(builder, own_ends.before_the_stop(builder, attempt) or verdict)
-    else:
+    if not cleanup.nothing_left(builder, attempt):
         endings.keep_waiting(builder, attempt)
+    elif _may_reappear(builder, attempt, known_absent=known_absent):
+        return
+    elif cleanup.pods_ended(attempt) or not builder.looks_first(attempt):
+        endings.end(builder, own_ends.before_the_stop(builder, attempt) or verdict)
+
+
+def _may_reappear(builder: DecisionBuilder, attempt: Attempt, *, known_absent: bool) -> bool:
+    """Return whether an earlier create of the name, whose answer was lost, may have made the cluster job again.
+
+    The cluster is asked now and when that create can no longer arrive. What it made meanwhile is told by its uid, and removed.
+    """
+    settled_at = create_lease.settled_at(builder.job, builder.rules)
+    if settled_at is None:
+        return False
+    if not known_absent:
+        builder.effect = Find(attempt)
+        builder.look_again(builder.now + timedelta(seconds=builder.rules.recheck_seconds))
+        return True
+    if builder.now >= settled_at:
+        builder.update_job(create_until=None)
+    builder.look_again(max(builder.now, settled_at))
+    return True
 
 
 def _record_anomalies(builder: DecisionBuilder) -> None:

@@ -9,7 +9,11 @@ from kube_job_runner.domain.limits import Bounds
 
 
 class Rules(Bounds, frozen=True, kw_only=True):
-    """The installation's numbers that decisions use, all in seconds."""
+    """The installation's numbers that decisions use, all in seconds.
+
+    `create_settle_seconds` is how long an API server may go on with a create after its client has given it up (apiserver,
+    endpoints/handlers/rest.go: requestTimeoutUpperBound).
+    """
 
     graces: Mapping[str, float] = msgspec.field(default_factory=lambda: dict(failures.GRACES_SECONDS))
     table: failures.Table = failures.TABLE
@@ -20,7 +24,7 @@ class Rules(Bounds, frozen=True, kw_only=True):
     pod_gone_bound_seconds: float = 120.0
     pod_unseen_bound_seconds: float = 5.0
     finishing_bound_seconds: float = 60.0
-    create_settle_seconds: float = 2.0
+    create_settle_seconds: float = 34.0
     create_retry_max_seconds: float = 60.0
     create_retry_outage_seconds: float = 10.0
 

@@ -11,9 +11,10 @@ from kube_job_runner.domain.decide.decision import Decision
 from kube_job_runner.domain.decide.parking import Trial
 from kube_job_runner.domain.freshness import Freshness
 from kube_job_runner.domain.job import Attempt, Job
-from kube_job_runner.domain.messages import Delete, Message
+from kube_job_runner.domain.messages import Delete, Message, Outgoing
 from kube_job_runner.domain.states import TERMINAL, State
 from kube_job_runner.services.pipeline.effects import Made, Outcome
+from kube_job_runner.services.pipeline.turns import Turn
 
 _NO_JOB = UUID(int=0)  # of messages that are about any job
 
@@ -21,15 +22,16 @@ Entry = tuple[ports.Delivery, Message]
 
 
 class Received(msgspec.Struct, kw_only=True):
-    """The messages of one job in a batch. A job that was admitted with the batch has none, but a deadline.
+    """The messages of one job in a batch. A job that was `admitted` with the batch has none.
 
-    `act_until` is that deadline, on the monotonic clock: an effect that begins later could come after another processor
-    took the job over. `settled` becomes true when the outcome is committed, or the job is left to other processors.
+    `turn` is the right to create its cluster job, if this processor has it. `settled` becomes true when the outcome is
+    committed, or the job is left to other processors.
     """
 
     job_id: UUID
     entries: list[Entry] = []
-    act_until: float | None = None
+    admitted: bool = False
+    turn: Turn | None = None
     settled: bool = False
 
     @property
@@ -53,7 +55,10 @@ class Acted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided about one job, from its rows with the observations of the batch joined in (`observed`)."""
+    """What was decided about one job, from its rows with the observations of the batch joined in (`observed`).
+
+    `removals` are the deletes of strays that were observed.
+    """
 
     received: Received
     loaded: ports.LoadedJob
@@ -62,6 +67,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     observed: Mapping[int, Attempt]
     decision: Decision
     watched: Freshness = Freshness()
+    removals: tuple[Outgoing, ...] = ()
 
     @property
     def frees(self) -> bool:
@@ -77,6 +83,8 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     def acted(self, outcome: Outcome | None = None) -> Acted:
         """Return what to commit: of the decision after its effect, or of a decision without one."""
         before, decision = self.loaded.job, self.decision if outcome is None else outcome.decision
+        if self.removals:
+            decision = msgspec.structs.replace(decision, messages=decision.messages + self.removals)
         attempts = {attempt.number: attempt for attempt in decision.attempts}
         written = {**self.observed, **attempts}
         news = decision.job != before or written or decision.anomalies or decision.messages

@@ -3,11 +3,11 @@
 import msgspec
 
 from kube_job_runner import ports
-from kube_job_runner.domain.decide import creation, lifecycle, observation, obstacles
+from kube_job_runner.domain.decide import creation, lifecycle, observation, obstacles, strays
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.facts import PodFacts, Seen
 from kube_job_runner.domain.job import Attempt
-from kube_job_runner.domain.messages import Observed
+from kube_job_runner.domain.messages import Delete, Observed, Outgoing
 from kube_job_runner.services.pipeline.batch import Acted, Decided, Entry, Received
 from kube_job_runner.services.pipeline.redelivery import Redelivery
 from kube_job_runner.telemetry import loggers, metrics
@@ -21,6 +21,7 @@ class _Joined(msgspec.Struct, kw_only=True):
     attempts: dict[int, Attempt]
     changed: dict[int, Attempt] = {}
     early: list[Entry] = []
+    removals: list[Outgoing] = []
 
 
 class Decider:
@@ -50,7 +51,9 @@ class Decider:
         joined = self._join(received, snapshot)
         for entry in joined.early:
             await self._redelivery.came_early(received, entry)
-        if not received.entries and received.act_until is None:
+        # A job that waits to be cancelled and was created after all: ask the cluster now, the observation comes again.
+        arrived = bool(joined.early) and loaded.job.cancel is not None
+        if not received.entries and not received.admitted and not arrived:
             return None
         return Decided(
             received=received,
@@ -58,6 +61,7 @@ class Decider:
             now=now,
             attempts=joined.attempts,
             observed=joined.changed,
+            removals=tuple(joined.removals),
             decision=lifecycle.decide(
                 loaded.job,
                 joined.attempts,
@@ -81,6 +85,10 @@ class Decider:
                 joined.early.append(entry)
                 continue
             self._count_unknown(message.seen)
+            removal = strays.seen(loaded.job, known, message.seen)
+            if removal is not None:
+                _log_stray(removal)
+                joined.removals.append(Outgoing(message=removal))
             attempt = observation.observe(known, message.seen)
             if attempt is not joined.attempts.get(message.attempt):
                 joined.attempts[message.attempt] = joined.changed[message.attempt] = attempt
@@ -91,6 +99,16 @@ class Decider:
         reason = obstacles.unknown_signal(seen, self._rules.table) if isinstance(seen, PodFacts) else ""
         if reason:
             metrics.unknown_signals.labels(metrics.signal_label(reason)).inc()
+
+
+def _log_stray(removal: Delete) -> None:
+    log.warning(
+        "a second cluster job of an attempt is removed",
+        action="job.stray",
+        job_id=str(removal.job_id),
+        attempt=removal.attempt,
+        cluster_uid=removal.cluster_uid,
+    )
 
 
 def _unknown(received: Received) -> Acted:

@@ -12,17 +12,20 @@ import msgspec
 
 from kube_job_runner import ports
 from kube_job_runner.domain import freshness
-from kube_job_runner.domain.decide import creation, lifecycle, looking, parking
+from kube_job_runner.domain.decide import create_lease, creation, lifecycle, looking, parking
 from kube_job_runner.domain.decide.decision import Create, Decision, Effect, Look
 from kube_job_runner.domain.decide.parking import Trial
 from kube_job_runner.domain.decide.ruleset import Rules
-from kube_job_runner.domain.errors import ClusterRefused, KjrError, NameTaken, QuotaBusy, TemporaryError
+from kube_job_runner.domain.errors import ClusterRefused, KjrError, NameTaken, NotSent, QuotaBusy, TemporaryError
 from kube_job_runner.domain.facts import JobFacts
 from kube_job_runner.domain.failures import ends, refusals
 from kube_job_runner.domain.freshness import Freshness
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.record import trace
+from kube_job_runner.domain.states import State
+from kube_job_runner.ports import send_lease
 from kube_job_runner.services.pipeline import job_metrics
+from kube_job_runner.services.pipeline.turns import Turn, within
 from kube_job_runner.telemetry import loggers
 
 log = loggers.get_logger(__name__)
@@ -63,23 +66,34 @@ class Effects:
         attempts: Mapping[int, Attempt],
         *,
         now: datetime,
+        turn: Turn | None,
         watched: Freshness = freshness.ALWAYS,
     ) -> Outcome:
-        """Carry out an effect and return what follows from its outcome.
+        """Carry out an effect and return what follows from its outcome. A create needs a turn.
 
         Raises:
             TemporaryError: the cluster did not answer a question that has to be answered first.
         """
         if isinstance(effect, Create):
-            return await self._create(effect, loaded, attempts, now=now)
+            if turn is None:
+                raise RuntimeError(f"job {loaded.job.id} would be created without a turn")
+            return await self._create(effect, loaded, attempts, now=now, turn=turn)
         if isinstance(effect, Look):
             return Outcome(decision=await self._look(effect, loaded.job, attempts, now=now, watched=watched))
         attempt = effect.attempt
         facts = await job_metrics.counted("find", self._cluster.find(attempt.namespace, attempt.cluster_name))
+        return self._found(attempt, facts, loaded.job, attempts, now=now)
+
+    def _found(
+        self, attempt: Attempt, facts: JobFacts | None, job: Job, attempts: Mapping[int, Attempt], *, now: datetime
+    ) -> Outcome:
         if facts is None:
-            absent = lifecycle.decide(loaded.job, attempts, now=now, rules=self._rules, known_absent=True)
+            absent = lifecycle.decide(job, attempts, now=now, rules=self._rules, known_absent=True)
             return Outcome(decision=absent)
-        return self._made(Made(attempt, facts), loaded.job, attempts, now=now)
+        if job.state is not State.QUEUED:
+            return Outcome(decision=creation.reappeared(job, attempts, attempt, facts, now=now, rules=self._rules))
+        # The create that was on its way has arrived.
+        return self._made(Made(attempt, facts), create_lease.given_back(job, earlier=None), attempts, now=now)
 
     async def _look(
         self, effect: Look, job: Job, attempts: Mapping[int, Attempt], *, now: datetime, watched: Freshness
@@ -108,7 +122,13 @@ class Effects:
         )
 
     async def _create(
-        self, effect: Create, loaded: ports.LoadedJob, attempts: Mapping[int, Attempt], *, now: datetime
+        self,
+        effect: Create,
+        loaded: ports.LoadedJob,
+        attempts: Mapping[int, Attempt],
+        *,
+        now: datetime,
+        turn: Turn,
     ) -> Outcome:
         job, attempt = loaded.job, effect.attempt
         if loaded.spec is None:
@@ -126,12 +146,27 @@ class Effects:
             traceparent=self._traceparent(job, attempt.number),
         )
         try:
-            facts = await job_metrics.counted("create", self._cluster.create(request))
+            facts = await self._send(request, turn)
         except (TemporaryError, ClusterRefused, NameTaken) as error:
+            job = turn.row(job)
             if _parks(error):
                 return await self._parked(error, job, attempt, attempts, now=now)
             return Outcome(decision=self._not_created(error, job, attempts, now=now))
-        return self._made(Made(attempt, facts), job, attempts, now=now)
+        return self._made(Made(attempt, facts), turn.row(job), attempts, now=now)
+
+    async def _send(self, request: ports.ClusterJob, turn: Turn) -> JobFacts:
+        """Send a create within the lease of its turn, and let the turn learn what is known of it."""
+        action = f"creating Job {request.namespace}/{request.cluster_name}"
+        with send_lease.sending(turn.lease) as sending:
+            try:
+                turn.lease.check()
+                creating = within(sending, self._cluster.create(request), action=action)
+                facts = await job_metrics.counted("create", creating)
+            except (TemporaryError, ClusterRefused, NameTaken) as error:
+                turn.learn(sending, error)
+                raise
+            turn.learn(sending)
+            return facts
 
     async def _parked(
         self, error: KjrError, job: Job, attempt: Attempt, attempts: Mapping[int, Attempt], *, now: datetime
@@ -146,7 +181,7 @@ class Effects:
         except TemporaryError as unanswered:
             return Outcome(decision=self._not_created(unanswered, job, attempts, now=now))
         if facts is not None:
-            return self._made(Made(attempt, facts), job, attempts, now=now)
+            return self._made(Made(attempt, facts), create_lease.given_back(job, earlier=None), attempts, now=now)
         reason = error.reason if isinstance(error, TemporaryError | ClusterRefused) else ""
         log.warning(
             "a namespace takes no jobs now; its jobs wait without a slot",
@@ -181,6 +216,8 @@ class Effects:
 
         A missing right is not the job's fault: the job waits until the operator grants it.
         """
+        if isinstance(error, NotSent):
+            return creation.not_sent(job, attempts, now=now, rules=self._rules)
         reason = refusals.NAME_TAKEN.reason if isinstance(error, NameTaken) else error.reason
         if isinstance(error, TemporaryError) or reason == refusals.FORBIDDEN.reason:
             delay_seconds = error.delay_seconds if isinstance(error, TemporaryError) else _FORBIDDEN_SECONDS

@@ -5,18 +5,19 @@ An error in one job never takes its batch down. What happens to its messages is 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 import msgspec
 
 from kube_job_runner import ports
 from kube_job_runner.domain import messages
-from kube_job_runner.domain.decide.decision import Look
+from kube_job_runner.domain.decide.decision import Create, Look
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Delete, Outgoing, Submitted
+from kube_job_runner.ports.send_lease import SendLease, sending
 from kube_job_runner.services.pipeline import job_metrics, redelivery
 from kube_job_runner.services.pipeline.batch import Acted, Batch, Decided, Received
 from kube_job_runner.services.pipeline.committer import Committer
@@ -24,6 +25,7 @@ from kube_job_runner.services.pipeline.decider import Decider
 from kube_job_runner.services.pipeline.effects import Effects
 from kube_job_runner.services.pipeline.isolation import Floor, Isolation
 from kube_job_runner.services.pipeline.redelivery import Redelivery
+from kube_job_runner.services.pipeline.turns import Turn
 from kube_job_runner.services.pipeline.watch_cache import WatchCache
 from kube_job_runner.settings.groups import BatchSettings
 from kube_job_runner.telemetry import loggers, metrics
@@ -60,7 +62,8 @@ class Processor:
         self._clock = clock
         self._limits = limits
         self._settings = settings
-        self._redelivery = Redelivery(queue, max_deliveries=settings.max_deliveries)
+        create_seconds = settings.lease_seconds + rules.create_settle_seconds
+        self._redelivery = Redelivery(queue, max_deliveries=settings.max_deliveries, create_seconds=create_seconds)
         self._isolation = Isolation(batch_size=settings.batch_size, max_deliveries=settings.max_deliveries)
         self._floor = Floor()
         self._store_away = False
@@ -143,40 +146,41 @@ class Processor:
         lease_seconds = self._settings.lease_seconds
         lease = _held(batch, self._queue, self._redelivery, self._clock, lease_seconds=lease_seconds)
         most_seconds = max(LEAST_SECONDS, lease_seconds * (UNFINISHED_LEASES if batch.unfinished else LEASES))
-        async with lease as lease_holds, self._floor.entered(alone=batch.alone), asyncio.timeout(most_seconds):
-            await self._work(batch, lease_holds)
+        async with lease as held, self._floor.entered(alone=batch.alone), asyncio.timeout(most_seconds):
+            await self._work(batch, held)
 
-    async def _work(self, batch: Batch, lease_holds: Callable[[], bool]) -> None:
+    async def _work(self, batch: Batch, lease: SendLease) -> None:
         await self._sort(batch)
-        removing = asyncio.ensure_future(self._delete_all(batch.deletes))
+        removing = asyncio.ensure_future(self._delete_all(batch.deletes, lease))
         try:
-            await self._decide_and_commit(batch, lease_holds)
+            await self._decide_and_commit(batch, lease)
         except asyncio.CancelledError:
             removing.cancel()
             raise
         finally:
             await removing
 
-    async def _delete_all(self, deletes: Sequence[tuple[ports.Delivery, Delete]]) -> None:
+    async def _delete_all(self, deletes: Sequence[tuple[ports.Delivery, Delete]], lease: SendLease) -> None:
         """Carry out deletes at once, and acknowledge together those that are done. A delete destroys evidence."""
-        done = await asyncio.gather(*(self._delete(delivery, message) for delivery, message in deletes))
+        done = await asyncio.gather(*(self._delete(delivery, message, lease) for delivery, message in deletes))
         if any(done):
             await self._redelivery.acknowledge(
                 [delivery.receipt for (delivery, _), is_done in zip(deletes, done, strict=True) if is_done]
             )
 
-    async def _delete(self, delivery: ports.Delivery, message: Delete) -> bool:
+    async def _delete(self, delivery: ports.Delivery, message: Delete, lease: SendLease) -> bool:
         """Carry out one delete; False when its message comes back."""
         try:
-            deletion = self._cluster.delete(
-                message.namespace,
-                message.cluster_name,
-                cluster_uid=message.cluster_uid,
-                wait_for_pods=message.wait_for_pods,
-                pods=message.pods,
-                grace_seconds=message.grace_seconds,
-            )
-            await job_metrics.counted("delete", deletion)
+            with sending(lease):
+                deletion = self._cluster.delete(
+                    message.namespace,
+                    message.cluster_name,
+                    cluster_uid=message.cluster_uid,
+                    wait_for_pods=message.wait_for_pods,
+                    pods=message.pods,
+                    grace_seconds=message.grace_seconds,
+                )
+                await job_metrics.counted("delete", deletion)
         except Exception as error:  # noqa: BLE001 - one bad delete must not take its batch down
             if await self._redelivery.delete_failed(delivery, message, error):
                 return False
@@ -204,9 +208,8 @@ class Processor:
                 of_job = batch.received.setdefault(message.job_id, Received(job_id=message.job_id))
                 of_job.entries.append((delivery, message))
 
-    async def _decide_and_commit(self, batch: Batch, lease_holds: Callable[[], bool]) -> None:
-        decided = await self._decide_received(batch)
-        acting = [item for item in decided if item.decision.effect is not None]
+    async def _decide_and_commit(self, batch: Batch, lease: SendLease) -> None:
+        decided, acting = await self._decide_received(batch)
         asked = bool(batch.submitted.entries) or self._clock.monotonic() >= self._admit_at
         # A batch that may kill this process takes no other jobs with it. The next one admits them.
         if not batch.unfinished and (asked or any(item.frees or item.waits for item in decided)):
@@ -216,7 +219,7 @@ class Processor:
         submitted = [Acted(received=batch.submitted)] if batch.submitted.entries else []
         # A look may wait for its turn. What was created meanwhile is committed without it.
         done, seen = await asyncio.gather(
-            self._act_and_commit(others, lease_holds, more=submitted), self._act_and_commit(looking, lease_holds)
+            self._act_and_commit(others, lease, more=submitted), self._act_and_commit(looking, lease)
         )
         done += seen
         freed = next((item for item in done if item.frees), None)
@@ -224,18 +227,22 @@ class Processor:
             await self._ask_for_admission(freed.received.job_id)
 
     async def _act_and_commit(
-        self, items: Sequence[Decided], lease_holds: Callable[[], bool], *, more: Sequence[Acted] = ()
+        self, items: Sequence[Decided], lease: SendLease, *, more: Sequence[Acted] = ()
     ) -> list[Acted]:
         """Carry out the effects of these decisions at once, and commit what is done; return it."""
-        outcomes = await asyncio.gather(*(self._act(item, lease_holds) for item in items))
+        outcomes = await asyncio.gather(*(self._act(item, lease) for item in items))
         done = [item for item in outcomes if item is not None]
         await self._committer.commit([*done, *more])
         return done
 
-    async def _decide_received(self, batch: Batch) -> list[Decided]:
-        """Decide about each job that has messages. What needs nothing of the cluster is committed before the slow part."""
+    async def _decide_received(self, batch: Batch) -> tuple[list[Decided], list[Decided]]:
+        """Decide about each job that has messages; return all, and those that act on the cluster.
+
+        What needs nothing of the cluster is committed before the slow part.
+        """
         if not batch.received:
-            return []
+            return [], []
+        lease = SendLease(self._clock, seconds=self._settings.lease_seconds)
         snapshot = msgspec.structs.replace(
             await self._store.load(list(batch.received)), watched=await self._watches.current()
         )
@@ -243,13 +250,17 @@ class Processor:
         decided = [item for item in found if isinstance(item, Decided)]
         unknown = [item for item in found if isinstance(item, Acted)]
         await self._committer.commit([*unknown, *(item.acted() for item in decided if item.decision.effect is None)])
-        return decided
+        acting = [item for item in decided if item.decision.effect is not None]
+        creating = [item for item in acting if isinstance(item.decision.effect, Create)]
+        others = [item for item in acting if not isinstance(item.decision.effect, Create)]
+        turns = await self._committer.take_turns(creating, lease, lease_seconds=self._settings.lease_seconds)
+        return decided, [*turns, *others]
 
     async def _admit(self, batch: Batch) -> list[Decided]:
         """Admit waiting jobs and decide about them: they are created with this batch, without another message."""
-        asked_at = self._clock.monotonic()
-        self._admit_at = asked_at + self._admit_seconds
+        self._admit_at = self._clock.monotonic() + self._admit_seconds
         lease_seconds = self._settings.lease_seconds
+        lease = SendLease(self._clock, seconds=lease_seconds)
         admitting = asyncio.ensure_future(
             self._store.admit(self._limits, limit=self._settings.batch_size, lease_seconds=lease_seconds)
         )
@@ -258,7 +269,7 @@ class Processor:
         finally:
             # Even if this process has to stop: it must know what was admitted, so that it can leave it to other processes.
             snapshot = await asyncio.shield(admitting)
-            batch.admitted = [Received(job_id=job_id, act_until=asked_at + lease_seconds) for job_id in snapshot.jobs]
+            batch.admitted = [_admitted(job_id, loaded, lease) for job_id, loaded in snapshot.jobs.items()]
             for job_id, why in snapshot.unreadable.items():
                 # Its own check finds it again, and is dead-lettered with this error in the end.
                 log.error("an admitted job was not created", action="job.create", job_id=str(job_id), error=why)
@@ -273,50 +284,56 @@ class Processor:
         with contextlib.suppress(TemporaryError):
             await self._queue.send([Outgoing(message=Submitted(job_id=job_id))])
 
-    async def _act(self, item: Decided, lease_holds: Callable[[], bool]) -> Acted | None:
-        """Carry out the effect of a decision, if it has one; None when the job has to wait for another turn."""
-        effect, act_until = item.decision.effect, item.received.act_until
+    async def _act(self, item: Decided, lease: SendLease) -> Acted | None:
+        """Carry out the effect of a decision, if it has one; None when the job has to wait for another turn.
+
+        Another process may have the job after the lease, and may have ended it. So nothing is sent after it.
+        """
+        effect, turn = item.decision.effect, item.received.turn
         if effect is None:
             return item.acted()
         try:
-            if not (lease_holds() if act_until is None else self._clock.monotonic() < act_until):
-                # Another process may have this job by now, and may have ended it. A create would come too late.
-                raise TemporaryError("the lease ran out before the effect", delay_seconds=0.0)
-            return item.acted(
-                await self._effects.act(effect, item.loaded, item.attempts, now=item.now, watched=item.watched)
-            )
+            with sending(lease):
+                outcome = await self._effects.act(
+                    effect, item.loaded, item.attempts, now=item.now, turn=turn, watched=item.watched
+                )
+            return item.acted(outcome)
         except Exception as error:  # noqa: BLE001 - a bug in one job's effect must not stop the others
             await self._redelivery.failed(item.received, error)
             return None
 
 
+def _admitted(job_id: UUID, loaded: ports.LoadedJob, lease: SendLease) -> Received:
+    turn = Turn(lease=lease, create_until=loaded.job.create_until)
+    return Received(job_id=job_id, admitted=True, turn=turn)
+
+
 @contextlib.asynccontextmanager
 async def _held(
     batch: Batch, queue: ports.MessageQueue, answers: Redelivery, clock: ports.Clock, *, lease_seconds: float
-) -> AsyncIterator[Callable[[], bool]]:
-    """Keep a batch hidden while it is worked on; yields a function that returns whether the lease still holds.
+) -> AsyncIterator[SendLease]:
+    """Keep a batch hidden while it is worked on; yields its lease, which is extended meanwhile.
 
     A batch that is given up (the task is cancelled, or the store is unreachable) is given back at once, and the jobs that were
     admitted with it are left to others. A batch that failed in any other way comes back unfinished.
     """
     receipts = [delivery.receipt for delivery in batch.deliveries]
-    held_until = clock.monotonic() + lease_seconds
+    lease = SendLease(clock, seconds=lease_seconds)
 
     async def heartbeat() -> None:
-        nonlocal held_until
         while True:
             await asyncio.sleep(lease_seconds / 3)
-            asked_at = clock.monotonic()
+            asked_at = lease.moment()
             try:
                 await queue.extend(receipts, visibility_seconds=lease_seconds)
             except TemporaryError as error:
                 log.warning("the lease of a batch was not extended", action="batch.lease", error=str(error))
             else:
-                held_until = asked_at + lease_seconds
+                lease.extend(asked_at)
 
     task = asyncio.create_task(heartbeat())
     try:
-        yield lambda: clock.monotonic() < held_until
+        yield lease
     except BaseException as error:
         task.cancel()
         with contextlib.suppress(TemporaryError):

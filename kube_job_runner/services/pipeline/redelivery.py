@@ -9,16 +9,20 @@ import contextlib
 from collections.abc import Sequence
 from uuid import UUID
 
+import msgspec
+
 from kube_job_runner import ports
 from kube_job_runner.domain import backoff, messages
 from kube_job_runner.domain.errors import TemporaryError
-from kube_job_runner.domain.messages import Check, Delete, Outgoing
+from kube_job_runner.domain.messages import Check, Delete, Observed, Outgoing
 from kube_job_runner.services.pipeline.batch import Entry, Received
 from kube_job_runner.telemetry import loggers, metrics
 
 log = loggers.get_logger(__name__)
 
-UNKNOWN_ATTEMPT_DELIVERIES = 9  # with doubling delays two minutes: longer than the lease of a create in flight
+_EARLY_FIRST_SECONDS = 0.25
+_EARLY_MAX_SECONDS = 15.0
+_EARLY_MORE_SECONDS = 30.0  # for the commit that follows a create
 RETRY_SOON_SECONDS = 0.05
 _RETRY_FAILED_SECONDS = 2.0
 
@@ -26,8 +30,10 @@ _RETRY_FAILED_SECONDS = 2.0
 class Redelivery:
     """Gives messages back to the queue, acknowledges them, or dead-letters them."""
 
-    def __init__(self, queue: ports.MessageQueue, *, max_deliveries: int) -> None:
+    def __init__(self, queue: ports.MessageQueue, *, max_deliveries: int, create_seconds: float) -> None:
+        """`create_seconds` is how long a create may be on its way: an observation of it may come so much too early."""
         self._queue = queue
+        self._early_seconds = create_seconds + _EARLY_MORE_SECONDS
         self._max_deliveries = max_deliveries
         self._owed: list[ports.Delivery] = []
 
@@ -52,21 +58,28 @@ class Redelivery:
             )
 
     async def came_early(self, received: Received, entry: Entry) -> None:
-        """Let an observation of an attempt without a row come back; after some deliveries it is done with."""
-        delivery, _ = entry
-        if delivery.deliveries >= min(UNKNOWN_ATTEMPT_DELIVERIES, self._max_deliveries):
+        """Let an observation of an attempt without a row come back, until no create can be on its way; then it is done with.
+
+        It comes back as a new message, so its deliveries do not count: they are nobody's failures.
+        """
+        delivery, message = entry
+        assert isinstance(message, Observed)  # no other message is about an attempt without a row
+        if message.early_seconds >= self._early_seconds:
             metrics.unknown_objects.inc()
             return
+        delay_seconds = min(max(message.early_seconds, _EARLY_FIRST_SECONDS), _EARLY_MAX_SECONDS)
+        again = msgspec.structs.replace(message, early_seconds=message.early_seconds + delay_seconds)
+        await self._queue.send([Outgoing(message=again, delay_seconds=delay_seconds)])
         received.entries.remove(entry)
         metrics.messages_handled.labels("observed", "early").inc()
-        await self._retry(delivery, first_seconds=0.25, max_seconds=60.0)
+        await self.acknowledge([delivery.receipt])
 
     async def give_back(self, items: Sequence[Received], *, delay_seconds: float) -> None:
         """Let the messages of these jobs come back, and send a `Check` for each job that was admitted without one."""
         await self.give_up(
             [delivery for received in items for delivery, _ in received.entries], delay_seconds=delay_seconds
         )
-        admitted = [received for received in items if received.act_until is not None]
+        admitted = [received for received in items if received.admitted]
         with contextlib.suppress(TemporaryError):
             await leave_to_others(self._queue, [one.job_id for one in admitted], delay_seconds=delay_seconds)
             for received in admitted:
@@ -120,7 +133,7 @@ class Redelivery:
             await self.give_back([received], delay_seconds=error.delay_seconds)
             return
         log.error("a decision failed", action="job.decide", job_id=str(received.job_id), exc_info=error)
-        if received.act_until is not None:
+        if received.admitted:
             # The `Check` counts its deliveries, and is dead-lettered with this error in the end.
             await self.give_back([received], delay_seconds=_RETRY_FAILED_SECONDS)
         for delivery, message in received.entries:

@@ -16,7 +16,7 @@ import structlog
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.simulated import SimulatedCluster, SteppedClock
-from kube_job_runner.domain.decide import lifecycle
+from kube_job_runner.domain.decide import creation, lifecycle, retries
 from kube_job_runner.domain.decide.decision import Decision, DecisionBuilder
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.errors import ClusterRefused, DatabaseUnavailable, PermanentError, TemporaryError
@@ -28,6 +28,7 @@ from kube_job_runner.domain.spec.model import JobSpec
 from kube_job_runner.domain.states import State
 from kube_job_runner.services.pipeline.processor import ADMIT_SECONDS, Processor
 from kube_job_runner.settings.groups import BatchSettings
+from kube_job_runner.telemetry import metrics
 from tests.support.clocks import LoopClock
 from tests.support.postgres import age, fetch
 
@@ -216,6 +217,53 @@ async def test_an_observation_that_comes_before_its_attempt_comes_back(bench: Be
     assert (await bench.state(job)).state is State.STARTING
 
 
+async def test_an_observation_waits_as_long_as_a_create_may_be_on_its_way_however_often_it_comes(bench: Bench) -> None:
+    """Its deliveries are nobody's failures: `max_deliveries` (here 3) has nothing to do with it."""
+    [job] = await bench.submit()
+    await bench.pg.process_store.admit(AdmissionLimits(), limit=10, lease_seconds=30.0)
+    await fetch(bench.url, "DELETE FROM messages")
+    early = Observed(job_id=job.id, attempt=1, seen=PodFacts(uid="p", name="early", job_uid="u", resource_version=5))
+    await bench.pg.queue.send([Outgoing(message=early)])
+    delays: list[float] = []
+    while sum(delays) < 30.0 + Rules().create_settle_seconds:
+        await bench.processor.run_once(wait_seconds=0.1)
+        [row] = await fetch(bench.url, "SELECT extract(epoch FROM available_at - now()) AS seconds FROM messages")
+        delays.append(float(row["seconds"]))
+        await bench.make_due()
+    assert len(delays) > 8
+    assert max(delays) <= 15.0
+    made = creation.created(
+        await bench.state(job),
+        {},
+        retries.new_attempt(job, {}),
+        JobFacts(uid="u", resource_version=4),
+        now=dt.datetime.now(dt.UTC),
+        rules=Rules(),
+    )
+    written = ports.Change(
+        expected_version=2, job=made.job, attempts=made.attempts, transitions=made.transitions, messages=made.messages
+    )
+    assert await bench.pg.process_store.commit([written], receipts={}) == {job.id}
+    await bench.processor.run_once(wait_seconds=0.1)
+    [attempt] = await bench.pg.job_reader.list_attempts(job.id)
+    assert attempt.pod_name == "early"
+    assert await bench.dead_letters() == []
+
+
+async def test_an_observation_of_an_attempt_that_never_comes_is_done_with(bench: Bench) -> None:
+    [job] = await bench.submit()
+    early = Observed(job_id=job.id, attempt=7, seen=JobFacts(uid="somebody", resource_version=5))
+    await fetch(bench.url, "DELETE FROM messages")
+    await bench.pg.queue.send([Outgoing(message=early)])
+    before = metrics.unknown_objects._value.get()
+    for _ in range(40):
+        await bench.processor.run_once(wait_seconds=0.0)
+        await bench.make_due()
+    assert await bench.messages() == 0
+    assert await bench.dead_letters() == []
+    assert metrics.unknown_objects._value.get() == before + 1
+
+
 async def test_a_cancel_while_the_create_is_in_flight_leaves_nothing(bench: Bench) -> None:
     [job] = await bench.submit()
     bench.cluster.faults.add("create", _slow(), times=1)
@@ -224,8 +272,13 @@ async def test_a_cancel_while_the_create_is_in_flight_leaves_nothing(bench: Benc
     await bench.pg.submit_store.request_cancel(job.id, by="ann", reason="changed my mind")
     other = bench.make()
     await other.run_once(wait_seconds=1)
-    assert (await bench.state(job)).state is State.QUEUED, "a create in flight is given a moment to arrive"
     await fetch(bench.url, "UPDATE jobs SET cancel_requested_at = cancel_requested_at - interval '1 minute'")
+    await bench.pg.queue.send([Outgoing(message=Check(job_id=job.id))])
+    await other.run_once(wait_seconds=1)
+    assert (await bench.state(job)).state is State.QUEUED, (
+        "its create may arrive until the lease of its processor is over"
+    )
+    await age(bench.url, "jobs", "create_until", 30 + Rules().create_settle_seconds)
     await bench.pg.queue.send([Outgoing(message=Check(job_id=job.id))])
     await other.run_once(wait_seconds=1)
     assert (await bench.state(job)).state is State.CANCELLED, "the cluster held nothing when it was asked"

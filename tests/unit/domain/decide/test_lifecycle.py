@@ -69,17 +69,29 @@ class TestQueued:
         assert isinstance(decision.effect, Find)
 
     def test_a_cancel_ends_the_job_once_nothing_is_known_to_be_there(self) -> None:
-        decision = decide(make_job(cancelled=True), known_absent=True, now=after(RULES.create_settle_seconds))
+        decision = decide(make_job(cancelled=True), known_absent=True)
         assert decision.job.state is State.CANCELLED
         assert decision.job.explanation == "Cancelled by ann: enough"
         assert decision.messages == ()
 
-    def test_a_cancel_gives_a_create_that_may_be_in_flight_a_moment_to_arrive(self) -> None:
-        decision = decide(make_job(cancelled=True), known_absent=True, now=after(0.1))
-        assert decision.job.state is State.QUEUED
-        assert decision.job.next_check_at == after(RULES.create_settle_seconds)
-        never_admitted = make_job(cancelled=True, admitted_at=None)
-        assert decide(never_admitted, now=after(0.1)).job.state is State.CANCELLED
+    def test_a_cancel_waits_for_a_create_that_may_still_arrive(self) -> None:
+        settled = 60 + RULES.create_settle_seconds
+        job = make_job(cancelled=True, create_until=after(60))
+        for now in (0.1, 3, 60, settled - 0.1):
+            decision = decide(job, known_absent=True, now=after(now))
+            assert decision.job.state is State.QUEUED
+            assert decision.job.next_check_at == after(settled)
+        assert decide(job, known_absent=True, now=after(settled)).job.state is State.CANCELLED
+
+    def test_so_does_the_queue_timeout(self) -> None:
+        job = make_job(timeouts=Timeouts(queue_seconds=60), create_until=after(60))
+        assert decide(job, known_absent=True, now=after(61)).job.state is State.QUEUED
+        late = after(60 + RULES.create_settle_seconds)
+        assert decide(job, known_absent=True, now=late).job.reason == "QueueTimeout"
+
+    def test_a_job_that_gave_its_place_back_still_asks_for_a_create_of_unknown_outcome(self) -> None:
+        job = make_job(cancelled=True, admitted_at=None, create_until=after(60))
+        assert isinstance(decide(job).effect, Find)
 
     def test_a_cancelled_job_whose_create_got_through_is_stopped_and_its_cluster_job_deleted(self) -> None:
         job = make_job(cancelled=True)
