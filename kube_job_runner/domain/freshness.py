@@ -159,8 +159,12 @@ class Freshness(msgspec.Struct, frozen=True):
         return any(end >= now for watch in self._of(namespace) for _, end in _dark(watch, now))
 
     def _of(self, namespace: str) -> list[Watched]:
-        found = (self.watches.get((kind, namespace)) or self.watches.get((kind, EVERYWHERE)) for kind in KINDS)
-        return [watch for watch in found if watch is not None]
+        """Return the newest watch of each kind. The other one of a kind is from before a change of the watched namespaces."""
+        found = []
+        for kind in KINDS:
+            of_kind = [self.watches.get((kind, name)) for name in (namespace, EVERYWHERE)]
+            found += sorted((watch for watch in of_kind if watch is not None), key=lambda w: w.known_until)[-1:]
+        return found
 
 
 def _dark(watch: Watched, now: datetime) -> list[Interval]:

@@ -175,6 +175,12 @@ class TestClocks:
         everywhere = Freshness({("pod", "*"): watch(500, (100, 103))})
         assert everywhere.dark_seconds("any", after(0), after(510)) == 3
 
+    @pytest.mark.parametrize(("old", "new"), [("*", "ns"), ("ns", "*")])
+    def test_a_change_of_the_watched_namespaces_leaves_no_dark_time_behind(self, old: str, new: str) -> None:
+        rows = Freshness({("pod", old): watch(100, broken=True), ("pod", new): watch(500)})
+        assert rows.dark_seconds("ns", after(0), after(510)) == 0
+        assert not rows.is_dark("ns", after(510))
+
     def test_no_clock_is_extended_by_more_than_the_horizon(self) -> None:
         assert dark(watch(0, broken=True), since=0, now=10 * HORIZON_SECONDS) == HORIZON_SECONDS
 
