@@ -18,7 +18,7 @@ from kube_job_runner.adapters.sqs.batches import BODY_MAX_BYTES
 from kube_job_runner.adapters.sqs.client import open_client
 from kube_job_runner.adapters.sqs.message_queue import SqsQueue
 from kube_job_runner.domain import messages
-from kube_job_runner.domain.errors import ConfigurationError, PermanentError, TemporaryError
+from kube_job_runner.domain.errors import ConfigurationError, DatabaseUnavailable, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import EventFacts, JobFacts
 from kube_job_runner.domain.messages import CONTROL_PRIORITY, Check, Observed, Outgoing
 from kube_job_runner.ports import MessageQueue, QueueCounts
@@ -174,6 +174,27 @@ async def test_without_hints_polling_still_delivers(pg: postgres.Postgres, datab
     (found,) = await waiting
     assert found.body == b"silent"
     assert await nothing(pg.queue)
+
+
+@pytest.mark.asyncio
+async def test_a_receive_without_an_answer_does_not_count(
+    pg: postgres.Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network took the answer, again and again: the messages are nobody's, and no processor was killed by them."""
+    await pg.queue.send(checks(3))
+    fetch_rows = pg.pool.fetch
+
+    async def without_an_answer(statement: str, *arguments: object) -> list[object]:
+        await fetch_rows(statement, *arguments)
+        raise DatabaseUnavailable("the connection was lost")
+
+    for _ in range(20):
+        with monkeypatch.context() as broken:
+            broken.setattr(pg.pool, "fetch", without_an_answer)
+            with pytest.raises(DatabaseUnavailable):
+                await pg.queue.receive(limit=10, wait_seconds=0, visibility_seconds=LONG_SECONDS)
+    found = await pg.queue.receive(limit=10, wait_seconds=0, visibility_seconds=LONG_SECONDS)
+    assert [(each.deliveries, each.unfinished) for each in found] == [(1, False)] * 3
 
 
 # --- SQS only ---------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ SQL = statements.load("queue")
 POLL_SECONDS = 0.5
 RECEIVE_SECONDS = 1.0
 ERROR_MAX_CHARACTERS = 10_000
+UNANSWERED_MAX = 1000  # receives without an answer that are undone at once
 
 
 class PostgresQueue:
@@ -33,6 +34,7 @@ class PostgresQueue:
         self._pool = pool
         self._wakeup = wakeup
         self._poll_seconds = poll_seconds
+        self._unanswered: list[uuid.UUID] = []
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
         """Send messages, with one hint if one of them may be received now."""
@@ -62,8 +64,16 @@ class PostgresQueue:
             raise
 
     async def _leased(self, limit: int, visibility_seconds: float) -> list[Delivery]:
+        if self._unanswered:
+            await self._pool.execute(SQL["undo_receives"], self._unanswered)
+            self._unanswered = []
         token = uuid.uuid4()
-        leased = await self._pool.fetch(SQL["receive"], limit, visibility_seconds, token)
+        try:
+            leased = await self._pool.fetch(SQL["receive"], limit, visibility_seconds, token)
+        except TemporaryError:
+            # It may have been committed. Nobody has these messages, so this delivery must not count.
+            self._unanswered = [*self._unanswered, token][-UNANSWERED_MAX:]
+            raise
         return [
             Delivery(
                 body=row["body"],

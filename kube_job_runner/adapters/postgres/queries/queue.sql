@@ -64,6 +64,10 @@ WITH held AS (
 )
 SELECT pg_notify(channel, '') FROM unnest($6::text[]) AS n (channel)
 
+-- name: undo_receives
+-- Undo leases whose receiver never got the answer: it knows their tokens only. This reads the whole queue, and is rare.
+UPDATE messages SET available_at = now(), deliveries = deliveries - 1, lease_token = NULL WHERE lease_token = ANY($1::uuid[])
+
 -- name: dead_letter
 -- Move messages to the dead letters, with their error.
 WITH dead AS (
