@@ -98,6 +98,12 @@ class ContainerFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
+    @property
+    def saw_end(self) -> bool:
+        """Whether the container has ended and its node saw how."""
+        unseen = self.reason in ("ContainerStatusUnknown", "Unknown")
+        return self.state == "terminated" and self.exit_code is not None and not unseen
+
 
 class PodFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What we read of a Pod of a cluster job; `job_uid` is its controlling owner.
@@ -187,8 +193,8 @@ def _joined(known: _ObjectT, seen: _ObjectT) -> _ObjectT:
 
 
 def join_pods(known: PodFacts, seen: PodFacts) -> PodFacts:
-    """Return the join of two facts about one pod, with the first request for its deletion."""
-    joined = _joined(known, seen)
+    """Return the join of two facts about one pod, with the end of its program and the first request for its deletion."""
+    joined = _with_end(_joined(known, seen), known, seen)
     # An orphaned pod loses its owner (garbage collector, orphan dependents). It stays the pod of its Job.
     job_uid = joined.job_uid or known.job_uid or seen.job_uid
     first = min(known, seen, key=_deletion_order)
@@ -200,6 +206,26 @@ def join_pods(known: PodFacts, seen: PodFacts) -> PodFacts:
         deletion_due_at=first.deletion_due_at,
         deletion_grace_seconds=first.deletion_grace_seconds,
     )
+
+
+def _with_end(joined: PodFacts, *versions: PodFacts) -> PodFacts:
+    """Return a pod with the end of its main container that an earlier version showed and the newest does not.
+
+    A kubelet that was restarted, or that removed the container, may no longer know it (kubelet_pods.go,
+    ContainerStatusUnknown).
+    """
+    now = joined.main
+    for version in versions:
+        main = version.main
+        if (
+            main is not None
+            and main.saw_end
+            and not (now is not None and (now.saw_end or now.restarts > main.restarts))
+        ):
+            others = tuple(container for container in joined.containers if container is not now)
+            deleting = joined.deleting or version.deleting
+            return msgspec.structs.replace(joined, containers=(main, *others), deleting=deleting)
+    return joined
 
 
 def _deletion_order(pod: PodFacts) -> tuple[int, float, float, int]:

@@ -126,11 +126,13 @@ def _failed(facts: AttemptFacts, job: JobFacts, failed: Condition, table: Table)
         found = classify(table, "job.condition", failed.reason, failed.message or failed.reason)
         if own is not None or found is not None:
             return Ending(verdict=own or verdict_of(found))  # type: ignore[arg-type]
-    if own is not None:
+    pod = program_end.ended_pod(facts)
+    if own is not None and pod is not None:
+        if program_end.was_removed(pod):
+            return Ending(verdict=own)  # what another container still did ended with the pod
         # The Job failed though its program did not: the last state of another container is still missing.
-        pod = program_end.ended_pod(facts)
         unseen = _other_failed("Another container failed.", program_code=0)
-        return Ending(verdict=unseen, complete_evidence=pod is not None and pod.ended)
+        return Ending(verdict=unseen, complete_evidence=pod.ended)
     verdict = _of_pod(facts, job, table)
     if verdict is not None:
         return Ending(verdict=verdict)
@@ -172,11 +174,8 @@ def _of_program(pod: PodFacts, table: Table) -> Verdict:
     code = program_end.exit_code(pod)
     if code and pod.main is not None:
         return _terminated(pod, pod.main, table)
-    asked_at = pod.deletion_requested_at
     for other in pod.containers:
-        bad = other.state == "terminated" and other.exit_code not in (0, None)
-        stopped = pod.deletion_asked and not (asked_at and other.finished_at and other.finished_at < asked_at)
-        if bad and not other.sidecar and other is not pod.main and not stopped:
+        if other is not pod.main and not other.sidecar and program_end.failed_alone(pod, other):
             return _other_failed(_what_failed(pod, other, table), program_code=0)
     return msgspec.structs.replace(ends.COMPLETED.verdict(exit_code=0), explanation=_notice(pod))
 

@@ -34,8 +34,9 @@ def await_its_job(builder: DecisionBuilder, attempt: Attempt) -> bool:
     since = attempt.unhealthy_since if pending and attempt.unhealthy_since else builder.now
     others = diagnosis.others_running(attempt.facts)
     until = _wait_for_job_until(builder, since, others=bool(others))
-    if builder.now >= until:
-        if not builder.looks_first(attempt, due_at=until):
+    unwanted = bool(others) and builder.job.cancel is not None
+    if unwanted or builder.now >= until:
+        if unwanted or not builder.looks_first(attempt, due_at=until):
             endings.stop(builder, attempt, _without_its_job(builder, verdict, others))
         return True
     if not pending:

@@ -13,8 +13,8 @@ from kube_job_runner.domain.facts import AttemptFacts, ContainerFacts, PodFacts
 
 _STOP_CODES = (137, 143)  # 128 + SIGKILL, 128 + SIGTERM
 _STOP_MARGIN_SECONDS = 5.0
+_START_MARGIN_SECONDS = 60.0
 _LAST_DELETE_SECONDS = 60.0  # from the end of the containers to the kubelet's delete, with much to spare
-_UNSEEN = ("ContainerStatusUnknown", "Unknown")
 
 
 def ended_pod(facts: AttemptFacts) -> PodFacts | None:
@@ -40,13 +40,13 @@ def exit_code(pod: PodFacts) -> int | None:
 def ended_by_itself(pod: PodFacts) -> bool:
     """Return whether the program of a pod is known to have ended before anything stopped it."""
     main = pod.main
-    if exit_code(pod) is None or (main is not None and main.reason in _UNSEEN):
+    if exit_code(pod) is None or (main is not None and main.state == "terminated" and not main.saw_end):
         return False
-    if pod.phase == "Failed" and pod.reason:
-        return False  # the kubelet ended the pod
     disrupted = pod.find_condition("DisruptionTarget")
     if disrupted is not None and disrupted.status == "True":
         return _before(pod, disrupted.at)
+    if pod.phase == "Failed" and pod.reason:
+        return False  # the kubelet ended the pod; before 1.26 it does not say when
     restarted = main is not None and main.restarts > 0  # an earlier run may be the one that ended first
     if pod.showed_end_first and not (restarted and pod.deletion_asked):
         return True
@@ -55,6 +55,22 @@ def ended_by_itself(pod: PodFacts) -> bool:
         slack = timedelta(seconds=_LAST_DELETE_SECONDS)
         return _before(pod, pod.deletion_due_at) and max(ends) + slack < pod.deletion_due_at
     return _before(pod, pod.deletion_requested_at)
+
+
+def was_removed(pod: PodFacts) -> bool:
+    """Return whether anybody deleted the pod, or moved it off its node."""
+    disrupted = pod.find_condition("DisruptionTarget")
+    return pod.deletion_asked or (disrupted is not None and disrupted.status == "True")
+
+
+def failed_alone(pod: PodFacts, container: ContainerFacts) -> bool:
+    """Return whether a container failed, and not because its pod was removed."""
+    if container.state != "terminated" or container.exit_code in (0, None):
+        return False
+    disrupted = pod.find_condition("DisruptionTarget")
+    moment = pod.deletion_requested_at or (disrupted.at if disrupted is not None else None)
+    before = moment is not None and container.finished_at is not None and container.finished_at < moment
+    return before or not was_removed(pod)
 
 
 def stopped_after(pod: PodFacts, asked_at: datetime | None) -> bool:
@@ -75,7 +91,10 @@ def _before(pod: PodFacts, moment: datetime | None) -> bool:
 
 
 def _clock_lag(pod: PodFacts, main: ContainerFacts) -> timedelta:
-    """Return by how much at least the node's clock is behind that of the API server: nothing starts before it is created."""
-    if pod.created_at is None or main.started_at is None:
+    """Return by how much the node's clock may be behind that of the API server: nothing starts before it is created.
+
+    How long the start took is not known then, so it gets a margin.
+    """
+    if pod.created_at is None or main.started_at is None or main.started_at >= pod.created_at:
         return timedelta()
-    return max(timedelta(), pod.created_at - main.started_at)
+    return pod.created_at - main.started_at + timedelta(seconds=_START_MARGIN_SECONDS)

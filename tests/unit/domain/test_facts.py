@@ -70,19 +70,23 @@ def test_facts_with_an_event_are_stored_as_they_are() -> None:
 
 @st.composite
 def pod_versions(draw: st.DrawFn) -> list[PodFacts]:
-    """Versions of one pod, each with another number: with and without an end, a deletion, an owner."""
+    """The versions of one pod: its program may end, its node may forget that, and it may be deleted at any time."""
+    count = draw(st.integers(1, 5))
+    ends_at, deleted_at, gone_at = (draw(st.integers(0, count)) for _ in range(3))
+    end = ended(draw(st.sampled_from([0, 3])), end=draw(st.integers(2, 9)))
     made = []
-    for number in range(draw(st.integers(1, 4))):
-        grace = draw(st.sampled_from([None, 0, 5, 30]))
+    for number in range(count):
+        after_end = draw(st.sampled_from([end, end, None, ended(137, "ContainerStatusUnknown")]))
+        grace = draw(st.sampled_from([0, 5, 30])) if number >= deleted_at else None
         seen = pod_facts(
-            ended(0, end=draw(st.integers(2, 9))) if draw(st.booleans()) else running(),
+            running() if number < ends_at else end if number == ends_at else after_end,
             rv=number + 1,
-            phase=draw(st.sampled_from(["Running", "Succeeded"])),
+            phase=draw(st.sampled_from(["Running", "Succeeded"])) if number >= ends_at else "Running",
             job_uid=draw(st.sampled_from(["", CLUSTER_UID])),
             deleting=grace is not None,
             deletion_due_at=None if grace is None else after(draw(st.integers(5, 40))),
             deletion_grace_seconds=grace,
-            gone=draw(st.booleans()),
+            gone=number >= gone_at,
         )
         made.append(seen)
     return made

@@ -266,6 +266,32 @@ class TestOtherContainers:
         play.at(20)
         assert (play.job.exit_code, play.attempts[1].finished_at) == (0, after(9))
 
+    def test_a_cancel_does_not_wait_for_a_container_that_keeps_the_pod(self) -> None:
+        play = running_job()
+        play.at(70, pod(ended(0, end=60), side(), rv=20))
+        play.job = msgspec.structs.replace(play.job, cancel=CancelRequest(at=after(80), by="ann"))
+        assert [type(outgoing.message) for outgoing in play.at(80).messages] == [Delete]
+        assert (play.job.state, play.verdict.reason) == (State.STOPPING, "Completed")
+
+    @pytest.mark.parametrize("how", ["deleted", "evicted"])
+    def test_a_pod_that_another_container_kept_is_removed_and_the_end_of_the_program_stays(self, how: str) -> None:
+        moved = msgspec.structs.replace(EVICTED, at=after(80), reason="TerminationByKubelet")
+        why: dict[str, Any] = {"phase": "Failed", "rv": 30, "reason": "Evicted", "conditions": (moved,)}
+        removed = pod(ended(0, end=60), side(code=137, at=81), **why)
+        if how == "deleted":
+            removed = deleted(ended(0, end=60), side(code=137, at=81), at=80, phase="Failed", rv=30)
+        play = running_job(retry=THREE)
+        play.at(70, pod(ended(0, end=60), side(), rv=20))
+        play.at(82, removed, job_facts("Failed", rv=31))
+        assert play.end == (State.SUCCEEDED, "Completed", 0)
+
+    def test_an_end_that_a_node_no_longer_knows_is_kept(self) -> None:
+        play = running_job()
+        play.at(70, pod(ended(3, end=60), rv=20))
+        unknown = ended(137, "ContainerStatusUnknown")
+        play.at(71, pod(unknown, phase="Failed", rv=30), job_facts("Failed", rv=31))
+        assert play.end == (State.FAILED, "ApplicationExit", 3)
+
 
 class TestWhoStoppedIt:
     def test_a_pod_that_somebody_deletes_costs_no_attempt_of_the_user(self) -> None:
