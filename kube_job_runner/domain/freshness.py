@@ -146,35 +146,54 @@ class Freshness(msgspec.Struct, frozen=True):
     """The watches of an installation, by kind and namespace. Without a row of a watch, it counts as never away."""
 
     watches: Mapping[tuple[str, str], Watched] = {}
+    _past: dict[str, list[Interval]] = {}
+    """By namespace, the dark times that are over, as they were asked for once."""
 
     def dark_seconds(self, namespace: str, since: datetime, now: datetime) -> float:
         """Return how many of the seconds since then nobody watched the Jobs or the pods of a namespace."""
+        if not self.watches:
+            return 0.0
         oldest = max(since, now - timedelta(seconds=HORIZON_SECONDS))
-        intervals = _union(interval for watch in self._of(namespace) for interval in _dark(watch, now))
-        overlaps = ((min(end, now) - max(begin, oldest)).total_seconds() for begin, end in intervals)
-        return sum(seconds for seconds in overlaps if seconds > 0)
+        seconds = 0.0
+        for begin, end in reversed(self._dark(namespace, now)):
+            if end <= oldest:
+                break
+            seconds += max(0.0, (min(end, now) - max(begin, oldest)).total_seconds())
+        return seconds
 
     def is_dark(self, namespace: str, now: datetime) -> bool:
         """Return whether nobody watches that namespace now, or the nodes may not have told yet what happened meanwhile."""
-        return any(end >= now for watch in self._of(namespace) for _, end in _dark(watch, now))
+        if not self.watches:
+            return False
+        intervals = self._dark(namespace, now)
+        return bool(intervals) and intervals[-1][1] >= now
+
+    def _dark(self, namespace: str, now: datetime) -> list[Interval]:
+        """Return the dark times of a namespace in order, with the one that lasts."""
+        watches = self._of(namespace)
+        past = self._past.get(namespace)
+        if past is None:
+            intervals = ((begin, end + _settling(end - begin)) for watch in watches for begin, end in watch.dark)
+            past = self._past[namespace] = _union(intervals)
+        lasting = [(watch.known_until, now) for watch in watches if _is_away(watch, now)]
+        return _union([*past, *lasting]) if lasting else past
 
     def _of(self, namespace: str) -> list[Watched]:
         """Return the newest watch of each kind. The other one of a kind is from before a change of the watched namespaces."""
-        found = []
+        found: list[Watched] = []
         for kind in KINDS:
-            of_kind = [self.watches.get((kind, name)) for name in (namespace, EVERYWHERE)]
-            found += sorted((watch for watch in of_kind if watch is not None), key=lambda w: w.known_until)[-1:]
+            one, other = self.watches.get((kind, namespace)), self.watches.get((kind, EVERYWHERE))
+            if one is not None and (other is None or one.known_until >= other.known_until):
+                found.append(one)
+            elif other is not None:
+                found.append(other)
         return found
 
 
-def _dark(watch: Watched, now: datetime) -> list[Interval]:
-    """Return the dark times of a watch, with the one that lasts."""
-    intervals = [(begin, end + _settling(end - begin)) for begin, end in watch.dark]
+def _is_away(watch: Watched, now: datetime) -> bool:
     silent = now - watch.known_until > timedelta(seconds=SILENT_SECONDS)
     unreported = now - watch.reported_at > timedelta(seconds=UNREPORTED_SECONDS)
-    if (watch.broken or silent or unreported) and watch.known_until < now:
-        intervals.append((watch.known_until, now))
-    return intervals
+    return (watch.broken or silent or unreported) and watch.known_until < now
 
 
 def _settling(lasted: timedelta) -> timedelta:
