@@ -264,6 +264,25 @@ async def test_an_observation_of_an_attempt_that_never_comes_is_done_with(bench:
     assert metrics.unknown_objects._value.get() == before + 1
 
 
+async def test_a_grace_period_goes_on_when_another_processor_takes_the_job(bench: Bench) -> None:
+    """Its begin is stored: neither a restart nor a change of the pod in between begins it anew."""
+    [job] = await bench.submit(annotations={"kjr.test/mode": "imagepull"})
+    await bench.processor.run_once(wait_seconds=1)
+    bench.cluster.advance(1.0)
+    [sim] = bench.cluster._world.by_uid.values()
+    assert sim.pod is not None
+    seen = Observed(job_id=job.id, attempt=1, seen=sim.pod)
+    await bench.pg.queue.send([Outgoing(message=seen)])
+    await bench.processor.run_once(wait_seconds=1)
+    grace_seconds = Rules().graces["image"]
+    for aged, state in ((grace_seconds / 2, State.STARTING), (grace_seconds / 2 + 1, State.FAILED)):
+        await age(bench.url, "attempts", "unhealthy_since", aged)
+        await bench.pg.queue.send([Outgoing(message=Check(job_id=job.id))])
+        await bench.make().run_once(wait_seconds=1)
+        assert (await bench.state(job)).state is state
+    assert (await bench.state(job)).reason == "ImageNotFound"
+
+
 async def test_a_cancel_while_the_create_is_in_flight_leaves_nothing(bench: Bench) -> None:
     [job] = await bench.submit()
     bench.cluster.faults.add("create", _slow(), times=1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from kube_job_runner.domain.decide import cleanup, creation, retries
+from kube_job_runner.domain.decide import cleanup, creation, retries, strays
 from kube_job_runner.domain.job import Attempt, Job, Verdict
 from kube_job_runner.domain.messages import Delete, Observed
 from kube_job_runner.domain.states import State
@@ -90,6 +90,56 @@ class TestCleanup:
         assert attempt is not None
         assert [type(o.message) for o in decide(job, attempt).messages] == [Delete]
         assert creation.stray(make_job(), seen, now=T0) is None
+
+    def test_a_stray_whose_program_runs_already_is_removed_without_its_log(self) -> None:
+        """It came in one batch with its running pod: that log has no end to wait for."""
+        job = make_job(State.CANCELLED, attempt=0)
+        attempt = creation.stray(job, Observed(job_id=JOB_ID, attempt=1, seen=job_facts()), now=T0)
+        assert attempt is not None
+        attempt = with_facts(attempt, pod_facts(running(), phase="Running"))
+        decision = decide(job, attempt)
+        assert [type(o.message) for o in decision.messages] == [Delete]
+        assert decision.attempts[0].logs_lost == "it was made after the end of its job, and removed at once"
+
+    def test_what_starts_after_its_attempt_was_given_up_does_not_run_until_its_log_is_stored(self) -> None:
+        verdict = Verdict(outcome=State.FAILED, reason="StartTimeout")
+        attempt = make_attempt(verdict=verdict, decided_at=T0, logs="")
+        attempt = with_facts(attempt, pod_facts(running(), phase="Running"))
+        job = make_job(State.FAILED)
+        assert decide(job, attempt, now=after(1)).messages == ()
+        late = decide(job, attempt, now=after(RULES.log_stop_bound_seconds))
+        assert [type(o.message) for o in late.messages] == [Delete]
+
+    def test_a_second_cluster_job_of_an_attempt_is_told_by_its_uid(self) -> None:
+        job, attempt = make_job(State.RUNNING), make_attempt()
+        stray = strays.seen(job, attempt, job_facts(uid="second"))
+        assert stray is not None
+        assert (stray.cluster_uid, stray.wait_for_pods, stray.grace_seconds) == ("second", True, 30)
+        pod = strays.seen(job, attempt, pod_facts(running(), phase="Running", job_uid="second", uid="p", name="n"))
+        assert pod is not None
+        assert (pod.cluster_uid, pod.pods) == ("second", (("n", "p"),))
+
+    def test_no_other_object_is_taken_for_a_stray(self) -> None:
+        job, attempt = make_job(State.RUNNING), make_attempt()
+        others = (
+            job_facts(),
+            job_facts(uid="second", gone=True),
+            job_facts(uid="second", deleting=True),
+            pod_facts(running(), phase="Running"),
+            pod_facts(running(), phase="Running", job_uid=""),
+            pod_facts(ended(0), phase="Succeeded", job_uid="second"),
+        )
+        assert [strays.seen(job, attempt, facts) for facts in others] == [None] * len(others)
+        assert strays.seen(job, make_attempt(cluster_uid=None), job_facts(uid="second")) is None
+
+    def test_a_create_that_made_a_second_cluster_job_is_removed_though_its_attempt_is_recorded(self) -> None:
+        job, attempt = make_job(State.RUNNING), make_attempt()
+        decision = creation.remove_stray(job, {1: attempt}, attempt, job_facts(uid="second"), now=T0, rules=RULES)
+        assert decision is not None
+        assert [o.message.cluster_uid for o in decision.messages if isinstance(o.message, Delete)] == ["second"]
+        assert decision.job == job, "it changes nothing of the job"
+        same = job_facts(uid=attempt.cluster_uid or "")
+        assert creation.remove_stray(job, {1: attempt}, attempt, same, now=T0, rules=RULES) is None
 
     def test_a_create_that_lost_to_a_cancel_is_removed(self) -> None:
         job = make_job(State.CANCELLED, attempt=0)
