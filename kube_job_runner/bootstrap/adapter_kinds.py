@@ -39,7 +39,9 @@ async def _kubernetes(settings: Settings, _: Clock, installation: str) -> Cluste
 async def _local(settings: Settings, clock: Clock, installation: str) -> Cluster:
     from kube_job_runner.adapters.local import LocalCluster
 
-    cluster = LocalCluster(settings.process.data_dir, clock=clock, installation=installation)
+    cluster = LocalCluster(
+        settings.process.data_dir, clock=clock, installation=installation, user=settings.cluster.local_user
+    )
     await cluster.start()
     return cluster
 

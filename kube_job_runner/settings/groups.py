@@ -53,6 +53,8 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: Literal["kubernetes", "local", "simulated"] = field(default="kubernetes", name="cluster")
     """What runs the jobs. `kjr up` takes `local` by default."""
+    local_user: str | None = None
+    """User that local jobs run as, so that they cannot read what belongs to the server. The server must run as root."""
     instance: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "default"
     """Name of this installation: the label that keeps two installations in one cluster apart."""
     kubeconfig: str | None = None

@@ -18,7 +18,7 @@ import msgspec
 
 from kube_job_runner.adapters.inprocess.captured_output import Stamper
 from kube_job_runner.adapters.inprocess.feeds import EventFeed
-from kube_job_runner.adapters.local import log_files, process_facts, run_records
+from kube_job_runner.adapters.local import launch, log_files, process_facts, run_records
 from kube_job_runner.adapters.local.runs import Runs
 from kube_job_runner.domain.errors import ConfigurationError, NameTaken, NotFound, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
@@ -38,6 +38,7 @@ class LocalCluster:
     """`ports.Cluster` of local processes. Call `start` and `close` in the event loop that uses it.
 
     At most `max_processes` jobs run at once (by default four for each CPU). `log_max_bytes` of each log are kept.
+    With `user`, which needs root, jobs run as that user.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class LocalCluster:
         max_processes: int | None = None,
         log_max_bytes: int = LOG_MAX_BYTES,
         installation: str = "",
+        user: str | None = None,
     ) -> None:
         self._root = data_dir / "local"
         self._clock = clock
@@ -59,6 +61,7 @@ class LocalCluster:
             clock=clock,
             max_processes=max_processes or (os.cpu_count() or 1) * PROCESSES_PER_CPU,
             log_max_bytes=log_max_bytes,
+            account=None if user is None else launch.account(user),
         )
         self._events = EventFeed()
         self._noted = False
@@ -125,7 +128,7 @@ class LocalCluster:
             self._runs.add(record)
         except OSError as error:
             send_lease.note_refusal()
-            raise TemporaryError(f"the record of a local job cannot be written: {error}") from error
+            raise TemporaryError(f"the record of a local job cannot be written: {error.strerror}") from error
         return record.job
 
     async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
@@ -229,7 +232,7 @@ class LocalCluster:
         except FileNotFoundError:
             raise NotFound(f"the log of pod {pod_name} is gone") from None
         except OSError as error:
-            raise TemporaryError(f"the log of pod {pod_name} cannot be read: {error}") from error
+            raise TemporaryError(f"the log of pod {pod_name} cannot be read: {error.strerror}") from error
 
     # -- inventory ---------------------------------------------------------------------------------------------------
 

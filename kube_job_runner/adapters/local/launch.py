@@ -5,12 +5,39 @@ runner's environment reaches a job.
 """
 
 import os
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
+from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.domain.spec.model import JobSpec
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """Another user for the processes of jobs."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+
+
+def account(user: str) -> Account:
+    """Return the account of that name.
+
+    Raises:
+        ConfigurationError: there is none, or we are not root and cannot become another user.
+    """
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise ConfigurationError(f"KJR_LOCAL_USER={user}: this machine has no such user") from None
+    if os.geteuid() != 0:
+        raise ConfigurationError(f"KJR_LOCAL_USER={user}: only root can run jobs as another user")
+    groups = tuple(os.getgrouplist(user, entry.pw_gid))
+    return Account(uid=entry.pw_uid, gid=entry.pw_gid, groups=groups, home=entry.pw_dir)
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,13 +56,14 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     waits: bool = False
 
 
-def base_environment() -> dict[str, str]:
+def base_environment(user: Account | None = None) -> dict[str, str]:
     """Return the variables of every local job. Those of the spec are added to them."""
-    return {"PATH": os.pathsep.join(os.get_exec_path()), "HOME": str(Path.home()), "LANG": "C.UTF-8"}
+    home = str(Path.home()) if user is None else user.home
+    return {"PATH": os.pathsep.join(os.get_exec_path()), "HOME": home, "LANG": "C.UTF-8"}
 
 
-def plan(spec: JobSpec) -> Launch | Refusal:
-    """Return the program to start, or the refusal.
+def plan(spec: JobSpec, user: Account | None = None) -> Launch | Refusal:
+    """Return the program to start, as `user` (None: as ourselves), or the refusal.
 
     The reasons are the kubelet's: a missing Secret is `CreateContainerConfigError` with `secret "x" not found`. A container
     that the runtime cannot start is `StartError` with exit code 128.
@@ -51,5 +79,5 @@ def plan(spec: JobSpec) -> Launch | Refusal:
     if not argv:
         message = "no command and no args: the image's own entry point cannot be run by a local cluster"
         return Refusal(reason="StartError", message=message)
-    env = {**base_environment(), **spec.env}
+    env = {**base_environment(user), **spec.env}
     return Launch(argv=argv, env=env, cwd=Path(spec.working_dir) if spec.working_dir else None)

@@ -16,6 +16,7 @@ from typing import Protocol
 import msgspec
 
 import kube_job_runner
+from kube_job_runner.adapters.local.launch import Account
 from kube_job_runner.settings import plain_environment
 
 _CLOSE_SECONDS = 10.0
@@ -51,8 +52,9 @@ class Listener(Protocol):
 class Processes:
     """Local processes by the uid of their cluster job."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, *, account: Account | None = None) -> None:
         self._listener = listener
+        self._account = account
         self._decoder = msgspec.json.Decoder(Report)
         self._alive: set[str] = set()
         self._shim: subprocess.Popen[bytes] | None = None
@@ -74,7 +76,17 @@ class Processes:
             if self._writer is None:
                 await self._launch()
         self._alive.add(uid)
-        self._send({"do": "start", "id": uid, "argv": argv, "env": env, "cwd": str(cwd), "log": str(log)})
+        order: dict[str, object] = {
+            "do": "start",
+            "id": uid,
+            "argv": argv,
+            "env": env,
+            "cwd": str(cwd),
+            "log": str(log),
+        }
+        if (who := self._account) is not None:
+            order["user"] = [who.uid, who.gid, who.groups]
+        self._send(order)
 
     def signal(self, uid: str, number: int) -> None:
         """Send a signal to a process and its group. If it has ended, nothing happens."""

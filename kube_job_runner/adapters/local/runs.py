@@ -6,6 +6,7 @@ starts and ends. `remove` stops the process, and forgets the run once nothing of
 
 import asyncio
 import contextlib
+import os
 import platform
 import signal as signals
 from collections import deque
@@ -33,12 +34,21 @@ CAP_SECONDS = 1.0
 class Runs:
     """All local runs, and the processes of those that have a slot."""
 
-    def __init__(self, folder: Folder, *, clock: Clock, max_processes: int, log_max_bytes: int) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        *,
+        clock: Clock,
+        max_processes: int,
+        log_max_bytes: int,
+        account: launch.Account | None = None,
+    ) -> None:
         self.table = RunTable(folder, clock=clock)
-        self.processes = Processes(self)
+        self.processes = Processes(self, account=account)
         self.node = platform.node() or "localhost"
         self._folder = folder
         self._clock = clock
+        self._account = account
         self._max_processes = max_processes
         self._log_max_bytes = log_max_bytes
         self._times: dict[str, FileTimes] = {}
@@ -151,7 +161,7 @@ class Runs:
     def _fill_slots(self) -> None:
         while self._queue and len(self._running) < self._max_processes and not self._closing:
             record = self.table.by_uid[self._queue.popleft()]
-            planned = launch.plan(record.spec)
+            planned = launch.plan(record.spec, self._account)
             pod = process_facts.scheduled(record.pod, node=self.node, at=self._clock.now())
             if isinstance(planned, launch.Launch):
                 self._running.add(record.uid)
@@ -169,6 +179,8 @@ class Runs:
             self._running.discard(record.uid)
             return
         try:
+            if self._account is not None and planned.cwd is None:
+                os.chown(self._folder.work_path(record.uid), self._account.uid, self._account.gid)
             await self.processes.start(
                 record.uid,
                 argv=planned.argv,
@@ -177,7 +189,7 @@ class Runs:
                 log=self._folder.log_path(record.uid),
             )
         except OSError as error:
-            self.process_refused(record.uid, f"the program that runs local jobs cannot be started: {error}")
+            self.process_refused(record.uid, f"the program that runs local jobs cannot be started: {error.strerror}")
             return
         if record.pod.deleting:
             self._stop(record)  # it was deleted before there was a process to stop

@@ -40,7 +40,6 @@ def _become(order: dict[str, Any], report: int) -> None:
     stage = "setup"
     try:
         os.setsid()
-        process_tree.prctl(process_tree.PR_SET_PDEATHSIG, signal.SIGKILL)
         stage = "log"
         log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         null = os.open(os.devnull, os.O_RDONLY)
@@ -49,6 +48,10 @@ def _become(order: dict[str, Any], report: int) -> None:
         os.dup2(log, 2)
         stage = "chdir"
         os.chdir(order["cwd"])
+        stage = "setup"
+        if "user" in order:
+            _become_user(*order["user"])
+        process_tree.prctl(process_tree.PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of the user would clear it
         for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         stage = "exec"
@@ -58,6 +61,13 @@ def _become(order: dict[str, Any], report: int) -> None:
         os.write(report, text.encode("utf-8", "surrogateescape")[:4000])
     finally:
         os._exit(128)
+
+
+def _become_user(uid: int, gid: int, groups: list[int]) -> None:
+    """Change to another user for good. Log and working directory are open already, wherever they are."""
+    os.setgroups(groups)
+    os.setgid(gid)
+    os.setuid(uid)
 
 
 def start(order: dict[str, Any]) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from kube_job_runner.adapters.local import launch
 from kube_job_runner.domain import failures
+from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.domain.spec.field_types import EmptyDir, Secret, Volume
 from kube_job_runner.domain.spec.model import JobSpec
 from tests.support.clusters import poll
@@ -56,6 +58,35 @@ async def test_no_ancestor_of_a_job_below_the_runner_has_its_environment(
         environ, owner = environment_of(pid)
         assert b"must not leak" not in environ
         assert owner == 0, "the file belongs to root: nobody else may read it"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.asyncio
+async def test_jobs_of_another_user_cannot_read_what_belongs_to_the_server(tmp_path: Path) -> None:
+    secret = tmp_path / "connection.json"
+    secret.write_text("must not leak")
+    secret.chmod(0o600)
+    bench = await open_bench(tmp_path, user="nobody")
+    script = f"id -u; touch made-by-the-job; cat {secret} /proc/{os.getpid()}/environ $PPID/environ /proc/$PPID/environ; echo end"
+    job, facts = await bench.run(shell(script, env={"HOME": "/tmp"}))
+    await bench.until_pod(facts.uid, "Succeeded")
+    said = (await bench.log(job, facts.uid)).decode()
+    assert said.startswith("65534\n"), said
+    assert said.endswith("end\n")
+    assert said.count("Permission denied") >= 2
+    assert "must not leak" not in said
+    assert (tmp_path / "local" / facts.uid / "work" / "made-by-the-job").exists()
+    _, stuck = await bench.run(shell("env -i setsid sleep 300 & exec sleep 300"))
+    await bench.until_pod(stuck.uid, "Running")
+    await bench.close()
+
+
+def test_a_user_that_jobs_cannot_run_as_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match="no such user"):
+        launch.account("no-such-user-here")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(ConfigurationError, match="only root"):
+        launch.account("root")
 
 
 @pytest.mark.asyncio
