@@ -101,6 +101,14 @@ def test_the_run_timeout(kube_cluster: Cluster, product: Product) -> None:
     assert left_in_cluster(kube_cluster, product.namespace, job_id) == []
 
 
+def test_a_program_that_ends_just_before_its_run_timeout_has_succeeded(product: Product) -> None:
+    """The Job of a container is `Complete` seconds after the container has ended."""
+    job_id = shell(product, "sleep 5; echo saved", timeouts={"run_seconds": 6})
+    job = product.wait_for(job_id, timeout_seconds=120)
+    assert (job["state"], job["reason"], job["exit_code"]) == ("succeeded", "Completed", 0)
+    assert log_of(product, job_id) == "saved\n"
+
+
 class _EmptyRegistry(http.server.BaseHTTPRequestHandler):
     """A registry that answers, and has nothing."""
 

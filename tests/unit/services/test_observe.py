@@ -13,7 +13,7 @@ import pytest
 from kube_job_runner import ports
 from kube_job_runner.adapters.simulated import SteppedClock
 from kube_job_runner.domain.errors import DatabaseUnavailable, LeaseLost, TemporaryError
-from kube_job_runner.domain.facts import AttemptFacts, Condition, EventFacts, JobFacts, NodeFacts, merge
+from kube_job_runner.domain.facts import AttemptFacts, Condition, EventFacts, JobFacts, NodeFacts, PodFacts, merge
 from kube_job_runner.domain.freshness import WatchReport
 from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.services.observe import (
@@ -286,3 +286,21 @@ async def test_of_one_node_the_first_look_is_kept_in_any_order() -> None:
     for look in looks:
         facts = merge(facts, look, cluster_uid=None)
     assert facts.nodes == (looks[1],)
+
+
+async def test_the_newest_facts_of_a_batch_keep_what_the_ones_before_said() -> None:
+    """The bare `gone` of a list, or the deletion of a pod, replaces older facts in a batch: their end must not be lost."""
+    complete = JobFacts(uid="a", resource_version=5, conditions=(Condition(type="Complete", at=after(9)),))
+    pod = pod_facts(ended(0), phase="Running", rv=6)
+    removed = pod_facts(ended(0), phase="Succeeded", rv=8, deleting=True, deletion_due_at=after(9), gone=True)
+    world = World()
+    reports: list[ports.WatchEvent] = [
+        ports.SeenJob(job_id=JOB, attempt=1, facts=complete),
+        ports.SeenJob(job_id=JOB, attempt=1, facts=JobFacts(uid="a", gone=True)),
+        *(ports.SeenPod(job_id=JOB, attempt=1, facts=facts) for facts in (pod, removed)),
+    ]
+    await play(world, *reports)
+    [job], [seen_pod] = world.jobs, [m.seen for m in world.sent if isinstance(m.seen, PodFacts)]
+    assert job.condition("Complete")
+    assert (job.gone, job.showed_end_first) == (True, True)
+    assert (seen_pod.gone, seen_pod.showed_end_first) == (True, True)
