@@ -218,6 +218,22 @@ async def test_a_parked_namespace_that_no_job_waits_for_is_forgotten(pg: Postgre
     assert await rows(database_url) == []
 
 
+async def test_a_namespace_that_refuses_pods_is_open_when_no_job_waits_there_for_its_pod(
+    pg: Postgres, database_url: str
+) -> None:
+    await line(pg, *({"name": f"a{n}", "namespace": "a"} for n in range(4)), {"name": "b", "namespace": "b"})
+    [loaded] = (await admit(pg, 1)).jobs.values()
+    change = created(loaded)
+    waits = msgspec.structs.replace(change.job, waiting_since=datetime.now(UTC))
+    trial = Trial(namespace="a", outcome="refused", reason=parking.PODS_REFUSED, explanation="The quota is used up.")
+    await commit(pg, msgspec.structs.replace(change, job=waits, trial=trial))
+    assert names(await admit(pg)) == ["b"]
+    assert names(await admit(pg)) == []
+    await execute(database_url, "UPDATE jobs SET waiting_since = NULL")
+    await admit(pg)
+    assert names(await admit(pg)) == ["a1", "a2", "a3"]
+
+
 async def test_a_waiting_job_says_why_its_namespace_takes_no_jobs(pg: Postgres) -> None:
     _, second, elsewhere = await line(pg, {"namespace": "a"}, {"namespace": "a"}, {"namespace": "b"})
     await park(pg, "a")

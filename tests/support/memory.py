@@ -128,6 +128,10 @@ class MemoryStore:
             for job in self.jobs.values()
             if job.state is State.QUEUED and job.admitted_at is None and job.cancel is None and job.due_at <= now
         ]
+        for name, one in list(self.parked.items()):
+            stuck = any(job.waiting_since and job.namespace == name for job in self.jobs.values())
+            if one.reason == parking.PODS_REFUSED and not stuck:
+                del self.parked[name]
         allowances = {one.namespace: one.allowance if one.probe_at <= now else 0 for one in self.parked.values()}
         for job in sorted(waiting, key=lambda job: (-job.priority, job.due_at, job.id)):
             if len(admitted) >= limit:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from kube_job_runner.domain import freshness, states
+from kube_job_runner.domain.decide.parking import Trial
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.freshness import Freshness
 from kube_job_runner.domain.job import Anomaly, Attempt, Job, Transition
@@ -45,7 +46,10 @@ Effect = Create | Find | Look
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What to write and do. With an effect, only the effect is carried out: its outcome leads to a new decision."""
+    """What to write and do. With an effect, only the effect is carried out: its outcome leads to a new decision.
+
+    `trial` is what was seen of the room of the job's namespace.
+    """
 
     job: Job
     attempts: tuple[Attempt, ...] = ()
@@ -53,6 +57,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     anomalies: tuple[Anomaly, ...] = ()
     messages: tuple[Outgoing, ...] = ()
     effect: Effect | None = None
+    trial: Trial | None = None
 
     def then(self, following: Decision) -> Decision:
         """Return this decision and the one that was made from its rows, as one decision."""
@@ -64,6 +69,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
             anomalies=self.anomalies + following.anomalies,
             messages=self.messages + following.messages,
             effect=following.effect,
+            trial=following.trial or self.trial,
         )
 
 
@@ -87,6 +93,7 @@ class DecisionBuilder:
         self.looked = looked
         self.watched = watched
         self.effect: Effect | None = None
+        self.trial: Trial | None = None
         self._first = job
         self._changed: dict[int, Attempt] = {}
         self._transitions: list[Transition] = []
@@ -177,4 +184,5 @@ class DecisionBuilder:
             anomalies=tuple(self._anomalies),
             messages=tuple(self._messages),
             effect=self.effect,
+            trial=self.trial,
         )

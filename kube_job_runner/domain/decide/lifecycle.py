@@ -18,6 +18,7 @@ from kube_job_runner.domain.decide import (
     endings,
     obstacles,
     own_ends,
+    parking,
     retries,
     waiting,
 )
@@ -229,6 +230,11 @@ def _decide_starting(builder: DecisionBuilder, attempt: Attempt) -> None:
     found = obstacles.obstacle(attempt.facts, now=now, table=rules.table)
     attempt = _note_health(builder, attempt, found)
     if found is not None and found.finding.rule.for_room:
+        if builder.job.waiting_since is None and attempt.facts.pod is None:
+            explanation = found.finding.explanation
+            builder.trial = parking.Trial(
+                namespace=attempt.namespace, outcome="refused", reason=parking.PODS_REFUSED, explanation=explanation
+            )
         waiting.begin(builder)
         _wait_in_line(builder, attempt, rule=found.finding.rule.name)
         return

@@ -21,6 +21,11 @@ MAX_SECONDS = 30.0
 OPEN_AT = 64
 """So many creates at once show that the namespace has room."""
 
+PODS_REFUSED = "PodsRefused"
+"""The namespace takes Jobs, but its quota refuses their pods. It is open again when none of its Jobs waits for a pod."""
+PODS_SECONDS = 300.0
+"""When to try a further job all the same. The Jobs that wait find the room first, and nobody knows what a smaller one needs."""
+
 REASONS = frozenset({refusals.QUOTA_EXCEEDED.reason, refusals.FORBIDDEN.reason})
 """Refusals that hold for the other jobs of the namespace too, and that prove that nothing was created."""
 
@@ -68,15 +73,31 @@ def _both(one: Trial, other: Trial) -> Trial:
 
 def after(known: Parking | None, trial: Trial, now: datetime) -> Parking | None:
     """Return how a namespace is parked after a trial; None when it is open."""
+    if trial.reason == PODS_REFUSED and (known is None or known.reason == PODS_REFUSED):
+        return _without_pods(known, trial, now)
+    if trial.reason == PODS_REFUSED:
+        return known
     if trial.outcome in ("refused", "mixed"):
         return _refused(known, trial, now)
     if known is None or not trial.probe:
         return known
     if trial.outcome == "unknown":
         return msgspec.structs.replace(known, probe_at=now + timedelta(seconds=FIRST_SECONDS))
+    if known.reason == PODS_REFUSED:
+        return msgspec.structs.replace(known, probe_at=now + timedelta(seconds=PODS_SECONDS))
     if known.allowance >= OPEN_AT:
         return None
     return msgspec.structs.replace(known, tries=0, allowance=known.allowance * 2, probe_at=now)
+
+
+def _without_pods(known: Parking | None, trial: Trial, now: datetime) -> Parking:
+    return Parking(
+        namespace=trial.namespace,
+        reason=PODS_REFUSED,
+        explanation=trial.explanation,
+        since=known.since if known is not None else now,
+        probe_at=now + timedelta(seconds=PODS_SECONDS),
+    )
 
 
 def _refused(known: Parking | None, trial: Trial, now: datetime) -> Parking:
@@ -88,7 +109,7 @@ def _refused(known: Parking | None, trial: Trial, now: datetime) -> Parking:
         probe_at=now + timedelta(seconds=FIRST_SECONDS),
         tries=1,
     )
-    if known is None or trial.outcome == "mixed":
+    if known is None or known.reason == PODS_REFUSED or trial.outcome == "mixed":
         return first
     if not trial.probe:
         # It was admitted before the namespace was parked.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest_asyncio
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.domain.errors import ClusterRefused, QuotaBusy, TemporaryError
+from kube_job_runner.domain.facts import EventFacts, PodFacts
 from kube_job_runner.domain.job import Job
 from kube_job_runner.domain.limits import AdmissionLimits
+from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.domain.states import State
 from tests.integration.services.test_process import Bench
 from tests.support.postgres import age, fetch
@@ -163,3 +166,32 @@ async def test_several_processors_fill_a_quota_that_comes_and_goes(bench: Bench)
         await turns(8)
     assert (await states(bench, jobs)).count(State.STARTING) == 12, "the limit of the installation"
     assert bench.cluster.history.violations() == []
+
+
+async def test_a_quota_that_refuses_pods_stops_the_namespace_and_no_other(bench: Bench) -> None:
+    first = await bench.submit(1, namespace="full")
+    await rounds(bench, 1)
+    [attempt] = await bench.pg.job_reader.list_attempts(first[0].id)
+    text = (
+        'Error creating: pods "x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=1, limited: pods=1'
+    )
+    event = EventFacts(
+        uid="e",
+        resource_version=5,
+        object_kind="Job",
+        object_uid=attempt.cluster_uid or "",
+        reason="FailedCreate",
+        message=text,
+        last_at=dt.datetime.now(dt.UTC),
+    )
+    await bench.pg.queue.send([Outgoing(message=Observed(job_id=first[0].id, attempt=1, seen=event))])
+    await rounds(bench, 1)
+    assert (await bench.state(first[0])).waiting_since is not None
+    behind, other = await bench.submit(5, namespace="full"), await bench.submit(1)
+    await rounds(bench, 3)
+    assert await states(bench, behind) == [State.QUEUED] * 5
+    assert await states(bench, other) == [State.STARTING]
+    made = PodFacts(uid="p", name="p", job_uid=attempt.cluster_uid or "", resource_version=9, phase="Pending")
+    await bench.pg.queue.send([Outgoing(message=Observed(job_id=first[0].id, attempt=1, seen=made))])
+    await rounds(bench, 4)
+    assert await states(bench, behind) == [State.STARTING] * 5

@@ -16,12 +16,14 @@ ON CONFLICT (namespace) DO UPDATE SET {parkings.set:excluded}
 DELETE FROM parked_namespaces WHERE namespace = ANY($1::text[])
 
 -- name: forget
--- Remove parked namespaces that no job waits for.
+-- Remove parked namespaces that no job waits for, and those that refused pods ($1) and in which no Job waits for its pod now.
 DELETE FROM parked_namespaces p WHERE p.namespace IN (
     SELECT o.namespace FROM parked_namespaces o
-    WHERE o.probe_at <= now() AND NOT EXISTS (
+    WHERE (o.probe_at <= now() AND NOT EXISTS (
         SELECT FROM jobs j
-        WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL AND j.namespace = o.namespace)
+        WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL AND j.namespace = o.namespace))
+    OR (o.reason = $1 AND NOT EXISTS (
+        SELECT FROM jobs j WHERE j.waiting_since IS NOT NULL AND j.namespace = o.namespace))
     FOR UPDATE SKIP LOCKED)
 
 -- name: admit_around

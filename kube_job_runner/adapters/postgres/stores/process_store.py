@@ -41,7 +41,7 @@ class PostgresProcessStore:
             found = await connection.fetch(SQL["admit"], *parameters)
             if found[0]["parked"]:
                 found = await connection.fetch(PARKING["admit_around"], *parameters)
-                await connection.execute(PARKING["forget"])
+                await connection.execute(PARKING["forget"], parking.PODS_REFUSED)
             attempts: dict[UUID, list[Any]] = {}
             retried = [row["id"] for row in found if row["id"] is not None and row["attempt"] > 0]
             if retried:

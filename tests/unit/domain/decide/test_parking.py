@@ -111,3 +111,25 @@ def test_a_job_that_was_never_tried_ends_with_the_words_of_its_namespace() -> No
     assert (ended.state, ended.reason) == (State.FAILED, "QueueTimeout")
     assert "exceeded quota: few" in ended.explanation
     assert decide(job, now=job.queue_deadline).job.state is State.FAILED
+
+
+PODS = Trial(namespace="team-a", outcome="refused", reason=parking.PODS_REFUSED, explanation="The quota is used up.")
+
+
+def test_a_namespace_whose_quota_refuses_pods_lets_the_jobs_that_wait_there_find_the_room() -> None:
+    one = parking.after(None, PODS, after(0))
+    assert one is not None
+    assert (one.reason, one.allowance, one.probe_at) == (parking.PODS_REFUSED, 1, after(parking.PODS_SECONDS))
+    tried = parking.after(one, CREATED, after(400))
+    assert tried is not None
+    assert (tried.allowance, tried.probe_at) == (1, after(700)), "that its Job was made says nothing about its pod"
+    again = parking.after(tried, PODS, after(402))
+    assert again is not None
+    assert (again.since, again.allowance, again.probe_at) == (after(0), 1, after(702))
+
+
+def test_a_quota_that_refuses_jobs_counts_before_one_that_refuses_pods() -> None:
+    assert parking.after(parked(), PODS, after(5)) == parked()
+    full = parking.after(parking.after(None, PODS, after(0)), REFUSED, after(5))
+    assert full is not None
+    assert (full.reason, full.probe_at) == ("QuotaExceeded", after(6))

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from kube_job_runner.domain.decide import parking
 from kube_job_runner.domain.decide.decision import Decision
 from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts, Seen
 from kube_job_runner.domain.job import Attempt, Job
@@ -170,6 +171,18 @@ class TestRoom:
         assert life.job.waiting_since is None
         assert life.job.next_check_at is not None
         assert after(50_890) < life.job.next_check_at <= after(50_901)
+
+    def test_a_pod_that_a_quota_refuses_is_told_once_about_its_namespace(self) -> None:
+        life = Life()
+        life.at(1, refused(1))
+        trial = life.decisions[-1].trial
+        assert trial is not None
+        assert (trial.namespace, trial.outcome, trial.reason) == ("default", "refused", parking.PODS_REFUSED)
+        life.at(30, refused(30, rv=101))
+        assert life.decisions[-1].trial is None
+        full = Life()
+        full.at(2, unschedulable())
+        assert full.decisions[-1].trial is None, "full nodes are not the namespace's"
 
     def test_another_warning_replaces_that_of_the_quota(self) -> None:
         life = Life()
