@@ -89,11 +89,10 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
         written = {**self.observed, **attempts}
         news = decision.job != before or written or decision.anomalies or decision.messages
         ends = any(step.to_state in TERMINAL for step in decision.transitions)
+        trial = self._trial(outcome) or decision.trial
         return Acted(
             received=self.received,
-            change=change(before, decision, tuple(written.values()), trial=self._trial(outcome) or decision.trial)
-            if news
-            else None,
+            change=change(before, decision, tuple(written.values()), trial=trial) if news else None,
             made=outcome.made if outcome is not None else None,
             frees=_frees(before, decision.job)
             or (self.loaded.probe and outcome is not None and outcome.made is not None),
