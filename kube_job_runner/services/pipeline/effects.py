@@ -148,6 +148,7 @@ class Effects:
         try:
             facts = await self._send(request, turn)
         except (TemporaryError, ClusterRefused, NameTaken) as error:
+            turn.settled = turn.settled or _parks(error)
             job = turn.row(job)
             if _parks(error):
                 return await self._parked(error, job, attempt, attempts, now=now)

@@ -107,6 +107,7 @@ WITH RECURSIVE in_flight AS MATERIALIZED (
 ), admitted AS (
     UPDATE jobs j
     SET admitted_at = statement_timestamp(), version = j.version + 1,
+        create_until = clock_timestamp() + $3::double precision * interval '1 second',
         next_check_at = clock_timestamp() + $3::double precision * interval '1 second'
     WHERE j.id = ANY(ARRAY(SELECT id FROM locked))
     RETURNING {job_rows.of:j}
