@@ -14,6 +14,8 @@ from kube_job_runner.ports import Clock, Topic, Wakeup
 
 K = TypeVar("K", bound=Hashable)
 
+WOKEN_AT_ONCE = 50
+
 
 class ChangeHub(Generic[K]):
     """Wakes callers when their job, or log, has changed. Its one task runs only while somebody waits."""
@@ -37,6 +39,8 @@ class ChangeHub(Generic[K]):
         self._waiters: dict[K, dict[asyncio.Future[bool], int]] = {}
         self._task: asyncio.Task[None] | None = None
         self.closed = False
+        self.looks = 0
+        """How many times the versions were read: what is read after a look is at least as new as what the look saw."""
 
     @property
     def waiting(self) -> int:
@@ -89,11 +93,16 @@ class ChangeHub(Generic[K]):
     async def _look(self) -> None:
         asked = {job_id: list(waiters.items()) for job_id, waiters in self._waiters.items()}
         versions = await self._versions(list(asked))
+        self.looks += 1
+        woken = 0
         for job_id, waiters in asked.items():
             version = versions.get(job_id)
             for waiter, than in waiters:
                 if version is None or version > than:
                     _resolve(waiter, changed=True)
+                    woken += 1
+                    if woken % WOKEN_AT_ONCE == 0:
+                        await asyncio.sleep(0)  # others get a turn, also when thousands wait for one job
 
 
 def _resolve(waiter: asyncio.Future[bool], *, changed: bool) -> None:

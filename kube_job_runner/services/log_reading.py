@@ -14,12 +14,13 @@ from kube_job_runner.domain import names
 from kube_job_runner.domain.decide import cleanup
 from kube_job_runner.domain.errors import KjrError, NotFound
 from kube_job_runner.domain.job import Attempt, Job
-from kube_job_runner.domain.logs.chunks import decode_body
+from kube_job_runner.domain.logs.chunks import shared_body
 from kube_job_runner.domain.logs.stamps import stamp_of
 from kube_job_runner.domain.logs.view import Place, Renderer, View
 from kube_job_runner.domain.states import TERMINAL
 from kube_job_runner.ports import Clock, ContainerLog, JobReader, LogKey, LogReader, LogState
 from kube_job_runner.services.change_hub import ChangeHub
+from kube_job_runner.services.shared_reads import LogReads, SharedReads
 
 CATCH_UP_SECONDS = 3.0
 _RECHECK_SECONDS = 2.0
@@ -58,6 +59,7 @@ class LogService:
         self._clock = clock
         self._hub = hub
         self._log_hub = log_hub
+        self._shared = SharedReads(logs)
 
     async def open(self, job_id: UUID, request: LogRequest) -> AsyncIterator[bytes]:
         """Return the text of the log of an attempt, chunk by chunk.
@@ -137,9 +139,10 @@ class LogService:
         renderer = await self._renderer(key, request, stored)
         wanted_at = float("-inf")
         began = False
+        reads: LogReads = self._logs
         while True:
-            state = await self._logs.log_state(key)  # before the chunks: if it says done, they are complete
-            async for text in self._chunks(key, request, renderer):
+            state = await reads.log_state(key)  # before the chunks: if it says done, they are complete
+            async for text in self._chunks(reads, key, request, renderer):
                 began = True
                 yield text
             if state is None or not request.follow or state.done or self._log_hub.closed:
@@ -149,6 +152,7 @@ class LogService:
                 await self._logs.want_log(key)
                 wanted_at = now
             await self._log_hub.wait_newer(key, than=state.version, timeout_seconds=_RECHECK_SECONDS)
+            reads = self._shared.after_look(self._log_hub.looks)
         rest = renderer.finish()
         if rest:
             yield _framed(rest, renderer.read) if request.frames else rest
@@ -156,15 +160,17 @@ class LogService:
             # The answer has begun. It is cut off, so the client asks again and then gets the reason.
             raise LogUnavailable(f"the log is lost: {state.lost_reason}")
 
-    async def _chunks(self, key: LogKey, request: LogRequest, renderer: Renderer) -> AsyncGenerator[bytes]:
+    async def _chunks(
+        self, reads: LogReads, key: LogKey, request: LogRequest, renderer: Renderer
+    ) -> AsyncGenerator[bytes]:
         while True:
             before = renderer.read
-            chunks = await self._logs.read_chunks(key, request.container, from_seq=before.seq, limit=_CHUNKS_AT_ONCE)
+            chunks = await reads.read_chunks(key, request.container, from_seq=before.seq, limit=_CHUNKS_AT_ONCE)
             for chunk in chunks:
                 if chunk.mark:
                     text = renderer.mark(chunk)
                 elif chunk.data is not None:
-                    text = renderer.body(chunk, decode_body(chunk.data))
+                    text = renderer.body(chunk, shared_body(chunk.data))
                 else:
                     continue
                 if request.frames and (text or renderer.place != before):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
 from array import array
@@ -50,6 +51,12 @@ def encode_body(body: Body) -> bytes:
         deltas.append(stamp - previous)
         previous = stamp
     return zlib.compress(_COUNT.pack(len(deltas)) + deltas.tobytes() + body.content, 1)
+
+
+@functools.lru_cache(maxsize=32)
+def shared_body(data: bytes) -> Body:
+    """Return the body of a stored form, only to be read. The last few are kept: all followers of a log read the same ones."""
+    return decode_body(data)
 
 
 def decode_body(data: bytes) -> Body:
