@@ -325,12 +325,11 @@ ROWS = (
     ),
     Row(
         name="init container failed",
-        reason="ApplicationExit",
-        cause="application",
-        rule="command-exit",
-        says=("Container setup exited with code 4", "no such host"),
+        reason="OtherContainerFailed",
+        cause="infrastructure",
+        rule=None,
+        says=("Container setup exited with code 4", "not the job's own container", "no such host"),
         script={"mode": "init-error", "init-command": "exit 4", "exit-code": "4", "message": "no such host: db"},
-        exit_code=4,
     ),
     # --- pods that the kubelet rejects or ends ---
     rejected(
@@ -488,10 +487,10 @@ ROWS = (
         name="pod deleted by somebody",
         provoke=provocations.delete_pod,
         signal=failed,
-        reason="KilledBySignal",
-        cause="application",
-        rule="killed-by-signal",
-        says=("Container main", "SIGTERM"),
+        reason="PodDeleted",
+        cause="infrastructure",
+        rule=None,
+        says=("Somebody deleted the pod",),
         exit_code=143,
     ),
     Row(
