@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -172,4 +174,24 @@ def test_a_run_that_loses_the_server_says_where_the_job_is(
     assert result.json["id"] == job_id
     again = kjr_on("run", "--idempotency-key", "the-key", "ok")
     assert again.code == 125
-    assert "to find out, run the same command again with --idempotency-key the-key" in again.err
+    assert "Is it running?" in again.last_line  # the connection was refused, so nothing was stored
+
+
+def test_a_submit_whose_answer_is_lost_names_the_key_to_try_again_with(
+    kjr: Kjr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invocation, "BUDGET_SECONDS", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def lose() -> None:
+            connection, _ = listener.accept()
+            connection.recv(65_536)
+            connection.close()
+
+        thread = threading.Thread(target=lose)
+        thread.start()
+        server = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        result = kjr("--server", server, "--token", "t", "run", "--idempotency-key", "the-key", "ok")
+        thread.join(10)
+    assert result.code == 125
+    assert "to find out, run the same command again with --idempotency-key the-key" in result.err
