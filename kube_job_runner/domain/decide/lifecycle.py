@@ -124,7 +124,7 @@ def _finished(builder: DecisionBuilder, attempt: Attempt) -> bool:
         return False
     if not ending.complete_evidence and _await_evidence(builder, attempt, ending):
         return True
-    if ending.job_deleted and builder.looks_first(attempt):
+    if ending.verdict.reason == ends.JOB_DELETED.reason and builder.looks_first(attempt):
         return True
     if ending.job_deleted and not cleanup.pods_ended(attempt):
         endings.stop(builder, attempt, ending.verdict)
