@@ -168,7 +168,7 @@ FORBIDDEN = [
     ("messages-processor", "SELECT * FROM idempotency_keys"),
     ("job-status-processor", "SELECT * FROM job_specs"),
     ("job-status-processor", "SELECT * FROM jobs"),
-    ("job-status-processor", "SELECT facts FROM attempts"),
+    ("job-status-processor", "SELECT verdict FROM attempts"),
     ("job-status-processor", "SELECT body FROM messages"),
     ("pod-events-processor", "SELECT spec FROM job_specs"),
     ("pod-events-processor", "SELECT id FROM jobs"),
