@@ -126,6 +126,7 @@ class Room:
     def __init__(self, deadlines: Deadlines, caps: Caps) -> None:
         self.deadlines = deadlines
         self.caps = caps
+        self._time = asyncio.get_running_loop().time
         self._seconds = {phase: deadlines.of(phase) for phase in Phase}
         self._all: dict[Connection, None] = {}
         self._waiting: dict[Connection, None] = {}  # in the order in which they began to wait
@@ -139,7 +140,7 @@ class Room:
     def enter(self, connection: Connection) -> None:
         """Take in a new connection. At the limit another one goes, or the new one is only for probes."""
         self._all[connection] = None
-        now = asyncio.get_running_loop().time()
+        now = self._time()
         connection.ends_at = now + self.deadlines.life_seconds
         if self._has_room(connection.peer):
             self._counts[connection.peer] = self._counts.get(connection.peer, 0) + 1
@@ -165,7 +166,7 @@ class Room:
     def note(self, connection: Connection, phase: Phase) -> None:
         """Note the new phase of a connection, and until when it must end."""
         connection.phase = phase
-        connection.until = min(asyncio.get_running_loop().time() + self._seconds[phase], connection.ends_at)
+        connection.until = min(self._time() + self._seconds[phase], connection.ends_at)
         if phase in (Phase.BODY, Phase.ANSWER, Phase.QUEUED):
             self._works(connection)
         elif connection not in self._waiting and connection in self._all and not connection.only_probes:

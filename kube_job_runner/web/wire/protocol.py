@@ -70,7 +70,7 @@ class ApiProtocol(HttpToolsProtocol):
         self.progress = Progress()
         self._wire: Wire | None = None
         self._current: RequestResponseCycle | None = None  # the request that is answered; `cycle` is the newest one
-        self._in_head = False
+        self._in_head = self._feeding = False
         self._deaf = False  # nothing that comes now is a request any more
         self._refusal: RequestProblem | None = None
         self._head_bytes = self._body_bytes = self._raw_bytes = self._seen_bytes = 0
@@ -113,13 +113,18 @@ class ApiProtocol(HttpToolsProtocol):
         if self.bytes_max is not None and self._seen_bytes > self.bytes_max:
             self.cut()
             return
-        if self.phase is Phase.IDLE:
-            self._room.note(self, Phase.HEAD)
-        if self._in_head or self.phase is Phase.HEAD:
+        before, answered = self.phase, self._current
+        if self._in_head or before is Phase.HEAD or before is Phase.IDLE:
             self._head_bytes += len(data)
-        elif self.phase is Phase.BODY:
+        elif before is Phase.BODY:
             self._raw_bytes += len(data)
+        self._feeding = True
         super().data_received(data)
+        self._feeding = False
+        if self.phase is Phase.IDLE:  # not even one whole head came, or only blank lines
+            self.phase = Phase.HEAD
+        if self.phase is not before or self._current is not answered:
+            self._room.note(self, self.phase)
         self._check_amounts()
 
     def _check_amounts(self) -> None:
@@ -135,6 +140,13 @@ class ApiProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
+
+    def _note(self, phase: Phase) -> None:
+        """Note the phase, once for all that one packet changes."""
+        if self._feeding:
+            self.phase = phase
+        else:
+            self._room.note(self, phase)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
@@ -154,7 +166,7 @@ class ApiProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():  # it is not done; what follows the request may be another protocol
             self.cycle.keep_alive = False
         if self.pipeline:
-            self._room.note(self, Phase.QUEUED)
+            self._note(Phase.QUEUED)
         else:
             self._begin(self.cycle)
 
@@ -165,7 +177,7 @@ class ApiProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         if self.cycle is self._current and self.phase is Phase.BODY:
-            self._room.note(self, Phase.ANSWER)
+            self._note(Phase.ANSWER)
         if self.parser.should_upgrade():
             self._deaf = True
 
@@ -210,9 +222,9 @@ class ApiProtocol(HttpToolsProtocol):
         self._current = cycle
         self._raw_bytes = self._body_bytes = 0
         if self.pipeline:
-            self._room.note(self, Phase.QUEUED)
+            self._note(Phase.QUEUED)
         else:
-            self._room.note(self, Phase.BODY if cycle.more_body else Phase.ANSWER)
+            self._note(Phase.BODY if cycle.more_body else Phase.ANSWER)
 
     # --- The end ---
 
