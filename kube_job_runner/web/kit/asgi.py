@@ -19,7 +19,7 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from kube_job_runner.web.kit import bodies, problems
-from kube_job_runner.web.kit.decoding import Budget, Decoding, Lease
+from kube_job_runner.web.kit.decoding import LIGHT_BYTES, Budget, Decoding, Lease
 from kube_job_runner.web.kit.handling import Call, Document, HeaderList, Nothing, Reply, first_of
 from kube_job_runner.web.kit.operations import Bound, Operation, group
 from kube_job_runner.web.kit.origins import Gate
@@ -159,6 +159,9 @@ class App:
         )
 
     async def _decoded(self, decoder: BodyDecoder[Any], raw: bytes, *, strict: bool) -> Decoded[Any]:
+        if len(raw) <= LIGHT_BYTES:
+            return decoder.decode(raw, strict=strict)
+
         def fast(body: bytes) -> Decoded[Any] | None:
             value = decoder.fast(body)
             return None if value is None else Decoded(value)

@@ -198,6 +198,10 @@ class ApiProtocol(HttpToolsProtocol):
             await _refuse_busy(scope["path"], send)
             return
 
+        if not (cycle.more_body or self.only_probes):  # nearly always
+            await self._served(scope, receive, send)
+            return
+
         async def checked(message: Message) -> None:
             if message["type"] == "http.response.start" and (cycle.more_body or self.only_probes):
                 message = {**message, "headers": [*message["headers"], _CLOSE]}
