@@ -32,7 +32,7 @@ PLATFORMS ?= linux/amd64,linux/arm64
 
 .PHONY: help
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python"; exit 1; }
@@ -66,6 +66,24 @@ up: $(RUNTIME_STAMP) ## Start the service here, with jobs as local processes.
 .PHONY: test
 test: $(DEV_STAMP) ## Run the tests that need no cluster, on all cores.
 	@$(PYTEST) $(PARALLEL) -m "not cluster and not realnode and not crash and not chart" $(ARGS)
+
+# The oldest version that docs/known-limits.md names. It must be installed on this machine, for example Debian's postgresql-15.
+OLDEST_POSTGRES = tests/integration/postgres tests/contract/test_admission.py tests/contract/test_process_store.py \
+	tests/contract/test_submit_store.py tests/contract/test_log_store.py tests/contract/test_job_readers.py \
+	tests/contract/test_sweep_store.py
+.PHONY: test-postgres15
+test-postgres15: $(DEV_STAMP) ## Run the PostgreSQL suites on PostgreSQL 15.
+	@KJR_TEST_POSTGRES_MAJOR=15 $(PYTEST) $(PARALLEL) $(OLDEST_POSTGRES) --ignore-glob '*test_embedded*' $(ARGS)
+
+NEWEST = .venv-newest
+.PHONY: test-newest-python
+test-newest-python: $(DEV_STAMP) ## Run the unit tests on the newest Python of this machine.
+	@newest=$$($(BIN)/python -m tools.newest_python) || exit 1; \
+	$(UV) venv --quiet --clear --python "$$newest" $(NEWEST) && \
+	$(UV) pip install --quiet --python $(NEWEST)/bin/python --require-hashes -r requirements/runtime.txt -r requirements/dev.txt && \
+	$(UV) pip install --quiet --python $(NEWEST)/bin/python --no-deps --require-hashes -r requirements/build.txt && \
+	$(UV) pip install --quiet --python $(NEWEST)/bin/python --no-deps --no-build-isolation -e . && \
+	$(NEWEST)/bin/python -m pytest $(PARALLEL) tests/unit -p no:cacheprovider $(ARGS)
 
 # The fault drills and the tests on the real node mostly wait, so they run at the same time. The others load all cores and run alone.
 # pytest exits with 2 when it is interrupted, and with 5 where ARGS leaves no test.
@@ -157,4 +175,4 @@ lock-check: $(DEV_STAMP) ## Check that the hashed requirement files fit pyprojec
 
 .PHONY: clean
 clean: ## Remove what was built and installed in the checkout.
-	@rm -rf $(VENV) .kjr build dist htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(NEWEST) .kjr build dist htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -78,11 +78,13 @@ def base() -> dict[Path, str]:
     rendered = objects(render("--values", str(BASE / "values.yaml"), "--set", "rbac.nodeConditions=true"))
     kept = [_unmarked(item) for item in rendered if "helm.sh/hook" not in item["metadata"].get("annotations", {})]
     files: dict[Path, list[dict[str, Any]]] = {
-        BASE / name: [] for name in ("rbac.yaml", "nodes.yaml", "workloads.yaml")
+        BASE / name: [] for name in ("rbac.yaml", "identity.yaml", "nodes.yaml", "workloads.yaml")
     }
     for item in kept:
         kind = item["kind"]
         name = "rbac.yaml" if kind in _RBAC_KINDS else "nodes.yaml" if kind in _CLUSTER_KINDS else "workloads.yaml"
+        if item["metadata"].get("namespace") == "kube-system":
+            name = "identity.yaml"
         files[BASE / name].append(item)
     return {path: _HEAD + yaml.safe_dump_all(items, sort_keys=False, width=120) for path, items in files.items()}
 

@@ -16,6 +16,7 @@ from kube_job_runner.adapters import postgres
 from kube_job_runner.bootstrap import rules
 from kube_job_runner.components.leader_loop import Leadership
 from kube_job_runner.domain.decide.ruleset import Rules
+from kube_job_runner.services.cluster_identity import IdentityCheck
 from kube_job_runner.services.collect import Collector
 from kube_job_runner.services.observe import Kind, Observer
 from kube_job_runner.services.pipeline.processor import Processor
@@ -139,6 +140,7 @@ def observer(kind: Kind, parts: Parts, fenced: postgres.Fenced) -> Observer:
         nodes=cluster if kind == "pod" else None,
         known_pods=fenced.observe_store.known_pods if kind == "pod" else None,
         times=functools.partial(cluster.watch_times, kind) if kind != "event" else None,
+        finder=cluster if kind == "job" else None,
     )
 
 
@@ -151,6 +153,7 @@ def collector(parts: Parts, *, tracer: ports.Tracer | None) -> Collector:
         clock=parts.clock,
         settings=parts.settings.collect,
         bounds=parts.settings.bounds,
+        identity=IdentityCheck(parts.cluster, parts.pg.bound_cluster, parts.clock),
         tracer=tracer,
     )
 

@@ -1,4 +1,4 @@
-"""The functions behind the commands of the server: `kjr up`, `serve`, `migrate`, `queue`, `token` and `doctor`."""
+"""The functions behind the commands of the server: `kjr up`, `serve`, `migrate`, `queue`, `token`, `rebind` and `doctor`."""
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from kube_job_runner import ports
 from kube_job_runner.adapters import postgres
-from kube_job_runner.bootstrap import lifetime, rules
+from kube_job_runner.bootstrap import lifetime, relocating, rules
 from kube_job_runner.bootstrap.adapter_kinds import cluster_kind, external_queue
 from kube_job_runner.bootstrap.components import all_components, named
 from kube_job_runner.bootstrap.doctor_checks import run_checks
@@ -126,6 +126,22 @@ def doctor(settings: Settings, components: Sequence[str] = ()) -> list[CheckResu
         ConfigurationError: an unknown component.
     """
     return lifetime.run_to_end(run_checks(settings, named(components, settings)))
+
+
+def rebind(settings: Settings, confirm: Callable[[relocating.Move], bool]) -> int | None:
+    """Move the database to the cluster of the settings, if it belongs to another one and `confirm(move)` agrees.
+
+    Returns how many jobs were ended; None when nothing was changed.
+
+    Raises:
+        ConfigurationError: the cluster cannot be identified, or an invalid setting.
+    """
+
+    async def run(pg: postgres.Postgres) -> int | None:
+        move = await relocating.plan(settings, pg)
+        return await relocating.accept(pg, move) if confirm(move) else None
+
+    return _with_store(settings, run)
 
 
 @contextlib.contextmanager

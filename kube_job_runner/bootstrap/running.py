@@ -18,6 +18,7 @@ from kube_job_runner.bootstrap.traces import tracing
 from kube_job_runner.components import probes
 from kube_job_runner.components.leader_loop import Leadership
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
+from kube_job_runner.services.cluster_identity import IdentityCheck
 from kube_job_runner.services.readiness import Readiness
 from kube_job_runner.services.relay import QueueHealth
 from kube_job_runner.settings import Settings, changed, secrets, suggestion, unknown_variables
@@ -126,6 +127,7 @@ async def _opened(
             installation = "" if stop.is_set() else await pg.reconcile_store.installation_id()
             cluster = await cluster_kind(settings).open(settings, clock, installation)
             stack.push_async_callback(cluster.close)
+            await _check_cluster(cluster, pg, clock)
         sink: ports.OpenQueue | None = None
         outside = external_queue(settings.queue)
         if outside is not None and any(component.queue for component in components):
@@ -165,6 +167,18 @@ def _health(source: Source, pg: postgres.Postgres, sink: ports.OpenQueue | None)
     if source.keeper is not None:
         health = postgres.embedded.KeptHealth(health, source.keeper)
     return health if sink is None else QueueHealth(health, sink)
+
+
+async def _check_cluster(cluster: ports.Cluster, pg: postgres.Postgres, clock: ports.Clock) -> None:
+    """Check that this is the cluster of the database. While it cannot be reached, each component checks before its first use.
+
+    Raises:
+        WrongCluster: it is another cluster.
+    """
+    try:
+        await IdentityCheck(cluster, pg.bound_cluster, clock).check()
+    except TemporaryError as error:
+        log.warning("the cluster was not identified; trying later", action="cluster.identity", error=str(error))
 
 
 def _notes(leaders: Mapping[str, Leadership], cluster: ports.Cluster | None) -> dict[str, str]:

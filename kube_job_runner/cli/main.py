@@ -43,6 +43,7 @@ COMMANDS: dict[str, Verb] = {
     "health": Verb("Check whether the components on this machine are healthy.", "Server"),
     "migrate": Verb("Bring the database schema up to date.", "Server"),
     "queue": Verb("Create and check the SQS queue.", "Server"),
+    "rebind": Verb("Move the database to another cluster.", "Server"),
     "token": Verb("Create, list and revoke API tokens.", "Server"),
     "config": Verb("Print, show or check the settings of the server.", "Server"),
     "doctor": Verb("Check configuration, database, cluster and rights; say what to fix.", "Server"),

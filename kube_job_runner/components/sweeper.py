@@ -4,7 +4,7 @@ import asyncio
 
 from kube_job_runner.components import loops
 from kube_job_runner.domain import backoff
-from kube_job_runner.domain.errors import LeaseLost, TemporaryError
+from kube_job_runner.domain.errors import ConfigurationError, LeaseLost, TemporaryError
 from kube_job_runner.services.readiness import DepthMeter
 from kube_job_runner.services.reconcile import Reconciler
 from kube_job_runner.services.sweep import Sweeper
@@ -32,6 +32,7 @@ async def run(
 
     Raises:
         LeaseLost: another process sweeps now.
+        WrongCluster: the cluster is not the one that the database belongs to.
     """
 
     async def one_round() -> float:
@@ -77,7 +78,7 @@ async def _reconcile(reconciler: Reconciler, *, interval_seconds: float, stop: a
                 error=str(error),
                 again_in_seconds=pause_seconds,
             )
-        except LeaseLost:
+        except (LeaseLost, ConfigurationError):
             raise
         except Exception:  # every job depends on the checks
             metrics.reconcile_failures.inc()

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from kube_job_runner.components import loops
-from kube_job_runner.domain.errors import LeaseLost
+from kube_job_runner.domain.errors import ConfigurationError, LeaseLost
 from kube_job_runner.services.observe import Observer
 from kube_job_runner.telemetry import loggers, metrics
 
@@ -29,7 +29,7 @@ async def _keep_reading(make: Callable[[], Observer], *, stop: asyncio.Event) ->
     while not stop.is_set():
         try:
             await loops.run_until_stopped(make().run(), stop=stop)
-        except LeaseLost:
+        except (LeaseLost, ConfigurationError):
             raise
         except Exception:  # texts are best effort; the watch of the pods goes on
             metrics.watch_failures.labels("event").inc()

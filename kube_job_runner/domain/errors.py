@@ -68,3 +68,7 @@ class Unrecoverable(KjrError):
 
 class ConfigurationError(KjrError):
     """The configuration is wrong."""
+
+
+class WrongCluster(ConfigurationError):
+    """The cluster is not the one that the database belongs to."""

@@ -35,12 +35,14 @@ class Check(_Base, frozen=True, kw_only=True, tag="check"):
 class Observed(_Base, frozen=True, kw_only=True, tag="observed"):
     """A watcher saw a Job, a Pod, an Event or a Node of an attempt.
 
-    `early_seconds` is how long the message has waited for the row of the attempt.
+    `listed`: for the first time since a list began. `early_seconds` is how long the message has waited for the row of the
+    attempt.
     """
 
     attempt: int
     seen: Seen
     early_seconds: float = 0.0
+    listed: bool = False
 
 
 class Delete(_Base, frozen=True, kw_only=True, tag="delete"):
@@ -76,6 +78,7 @@ class _ObservedOnWire(_Base, frozen=True, kw_only=True, tag="observed"):
     pod: PodFacts | None = None
     event: EventFacts | None = None
     node: NodeFacts | None = None
+    listed: bool = False
 
 
 _FIELDS: dict[type[Seen], str] = {JobFacts: "job", PodFacts: "pod", EventFacts: "event", NodeFacts: "node"}
@@ -93,7 +96,12 @@ def encode(message: Message) -> bytes:
     if not isinstance(message, Observed):
         return _encoder.encode(message)
     seen: dict[str, Any] = {_FIELDS[type(message.seen)]: message.seen}
-    common: dict[str, Any] = {"job_id": message.job_id, "v": message.v, "attempt": message.attempt}
+    common: dict[str, Any] = {
+        "job_id": message.job_id,
+        "v": message.v,
+        "attempt": message.attempt,
+        "listed": message.listed,
+    }
     return _encoder.encode(_ObservedOnWire(**common, early_seconds=message.early_seconds, **seen))
 
 
@@ -119,5 +127,6 @@ def _observed(message: _ObservedOnWire) -> Observed:
         v=message.v,
         attempt=message.attempt,
         seen=found[0],
+        listed=message.listed,
         early_seconds=message.early_seconds,
     )

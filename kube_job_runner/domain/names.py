@@ -20,6 +20,9 @@ MAIN_CONTAINER = "main"
 RESERVED_LABEL_DOMAINS = ("kubernetes.io", "k8s.io", DOMAIN)
 ALLOWED_RESERVED_LABELS = frozenset({"kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"})
 
+JOB_CONTROLLER_LABELS = frozenset({"job-name", "controller-uid"})
+"""Labels without a prefix that the API server sets on every Job, and refuses from others (batch/v1, generated selectors)."""
+
 _SLUG_MAX = 25
 # Kubernetes cuts the name of a Job to 58 characters before it appends five random ones for a pod (storage/names of
 # k8s.io/apiserver). The slug is so short that the id and the attempt are never cut.

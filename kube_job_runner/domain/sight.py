@@ -4,9 +4,13 @@ A look reads without a resource version, so the API server answers from a quorum
 concepts). It is newer than all that a watch has reported before it, so it also corrects a `gone` that was wrong.
 """
 
+from typing import TypeVar
+
 import msgspec
 
-from kube_job_runner.domain.facts import AttemptFacts, JobFacts, PodFacts
+from kube_job_runner.domain.facts import AttemptFacts, JobFacts, PodFacts, Seen
+
+_ObjectT = TypeVar("_ObjectT", JobFacts, PodFacts)
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,13 +45,31 @@ def told(facts: AttemptFacts, sight: Sight, *, cluster_uid: str) -> list[JobFact
 
 
 def corrected(facts: AttemptFacts, told: list[JobFacts | PodFacts]) -> AttemptFacts:
-    """Return the facts with `gone` as a look told it: the merge of facts alone never takes it back."""
-    gone = {seen.uid: seen.gone for seen in told}
-    job = facts.job
-    if job is not None and gone.get(job.uid, job.gone) != job.gone:
-        job = msgspec.structs.replace(job, gone=gone[job.uid])
-    pods = tuple(
-        pod if gone.get(pod.uid, pod.gone) == pod.gone else msgspec.structs.replace(pod, gone=gone[pod.uid])
-        for pod in facts.pods
-    )
+    """Return the facts as a look told them where the merge of facts would keep older ones.
+
+    The merge alone never takes `gone` back. And it refuses lower resource versions for ever. An API server gives them to the
+    same objects after its etcd was restored from a backup.
+    """
+    seen = {each.uid: each for each in told}
+    job = None if facts.job is None else _as_told(facts.job, seen.get(facts.job.uid))
+    pods = tuple(_as_told(pod, seen.get(pod.uid)) for pod in facts.pods)
     return facts if job == facts.job and pods == facts.pods else msgspec.structs.replace(facts, job=job, pods=pods)
+
+
+def _as_told(known: _ObjectT, seen: JobFacts | PodFacts | None) -> _ObjectT:
+    if not isinstance(seen, type(known)):
+        return known
+    if not seen.gone and seen.resource_version < known.resource_version:
+        return seen
+    return known if known.gone == seen.gone else msgspec.structs.replace(known, gone=seen.gone)
+
+
+def steps_back(facts: AttemptFacts, seen: Seen) -> bool:
+    """Return whether an object that is known has a lower version than before.
+
+    That is either an old message, or the history of the API server was replaced. Only a look can tell.
+    """
+    if not isinstance(seen, JobFacts | PodFacts) or seen.gone or not seen.resource_version:
+        return False
+    known = {each.uid: each for each in (facts.job, *facts.pods) if each is not None}.get(seen.uid)
+    return known is not None and not known.gone and seen.resource_version < known.resource_version

@@ -6,6 +6,8 @@ exceptions of its libraries never leave it. A port that joins others is what an 
 
 from kube_job_runner.ports.clusters import (
     Cluster,
+    ClusterIdentifier,
+    ClusterIdentity,
     ClusterInventory,
     ClusterJob,
     ClusterLogs,
@@ -49,6 +51,7 @@ from kube_job_runner.ports.queues import (
 )
 from kube_job_runner.ports.runtime import Clock, Fence, LeaseStore, SyncedClock, Tracer, Tracing
 from kube_job_runner.ports.stores import (
+    BoundCluster,
     Change,
     Claim,
     Health,
@@ -74,10 +77,13 @@ from kube_job_runner.ports.stores import (
 )
 
 __all__ = [
+    "BoundCluster",
     "Change",
     "Claim",
     "Clock",
     "Cluster",
+    "ClusterIdentifier",
+    "ClusterIdentity",
     "ClusterInventory",
     "ClusterJob",
     "ClusterLogs",

@@ -47,7 +47,36 @@ class ClusterJob(msgspec.Struct, frozen=True, kw_only=True):
         return self.spec_hash if self.memory is None else f"{self.spec_hash}-{self.memory}"
 
 
-class ClusterWriter(Protocol):
+class ClusterIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """Which cluster this is. Two clusters of one kind never share the `uid` of the same `evidence`.
+
+    `kind` is that of KJR_CLUSTER. `evidence` names the object that `uid` belongs to, for example `namespace kube-system`.
+    `place` says where the cluster is reached, for people; it may change.
+    """
+
+    kind: str
+    evidence: str
+    uid: str
+    place: str = ""
+
+    def __str__(self) -> str:
+        place = f" at {self.place}" if self.place else ""
+        return f"{self.kind} cluster{place} ({self.evidence}: {self.uid})"
+
+
+class ClusterIdentifier(Protocol):
+    """Tells which cluster the others of these ports lead to."""
+
+    async def identity(self) -> ClusterIdentity | None:
+        """Return the identity of the cluster; None: we have no right to read any evidence of it.
+
+        Raises:
+            TemporaryError: the cluster did not answer.
+        """
+        ...
+
+
+class ClusterWriter(ClusterIdentifier, Protocol):
     """What the messages-processor does with the cluster. Every call is safe to repeat."""
 
     async def create(self, job: ClusterJob) -> JobFacts:
@@ -60,8 +89,10 @@ class ClusterWriter(Protocol):
         """
         ...
 
-    async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
+    async def find(self, namespace: str, cluster_name: str, *, cluster_uid: str | None = None) -> JobFacts | None:
         """Return the facts of the cluster job of that name, or None if there is none of ours.
+
+        With `cluster_uid`, the one with that uid is ours, whatever became of its labels.
 
         Raises:
             TemporaryError: the cluster did not answer.
@@ -110,9 +141,13 @@ class Listed(msgspec.Struct, frozen=True):
     """The list of a namespace (None: of all) that began at the last `Relisting` is complete.
 
     There is one for each namespace. If one cannot be listed, for example because a right is missing, the others still can.
+
+    `cluster` is the cluster that was listed; None: that cannot be known. A watcher that reaches another cluster than with its
+    last list reports nothing as gone because of the new list.
     """
 
     namespace: str | None = None
+    cluster: ClusterIdentity | None = None
 
 
 class SeenJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,7 +209,7 @@ class ClusterWatcher(Protocol):
         ...
 
 
-class ClusterLogs(Protocol):
+class ClusterLogs(ClusterIdentifier, Protocol):
     """Live logs of a pod that is still in the cluster."""
 
     def logs(
@@ -226,7 +261,7 @@ class Unlisted(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-class ClusterInventory(Protocol):
+class ClusterInventory(ClusterIdentifier, Protocol):
     """What the comparison of the store with the cluster does with the cluster."""
 
     def list_owned(self) -> AsyncIterator[list[OwnedObject] | Unlisted]:
@@ -244,7 +279,7 @@ class ClusterInventory(Protocol):
         """Return whether the list includes that namespace. If it does, an object that is not in the list does not exist."""
         ...
 
-    async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
+    async def find(self, namespace: str, cluster_name: str, *, cluster_uid: str | None = None) -> JobFacts | None:
         """Return the cluster job of that name, or None; see `ClusterWriter.find`."""
         ...
 

@@ -13,6 +13,7 @@ from kube_job_runner.domain.job import Anomaly, Attempt, Job, Transition
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Outgoing
 from kube_job_runner.domain.spec.model import JobSpec
+from kube_job_runner.ports.clusters import ClusterIdentity
 
 # --- The web-server ---
 
@@ -63,6 +64,23 @@ class SubmitStore(Protocol):
         """Record a cancel request, with its message, and return the job; None: there is no such job.
 
         Nothing is recorded for a job that has ended. A second request counts only if it gives less grace.
+        """
+        ...
+
+
+# --- All components that use the cluster ---
+
+
+class BoundCluster(Protocol):
+    """The cluster that this database belongs to."""
+
+    async def bind_cluster(self, identity: ClusterIdentity) -> list[ClusterIdentity]:
+        """Return every identity that the database is bound to. Without any of this kind and evidence, `identity` is bound first.
+
+        Nothing is bound if an identity of another kind is bound already.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer.
         """
         ...
 
@@ -120,7 +138,7 @@ class WatchReader(Protocol):
         ...
 
 
-class ProcessStore(Protocol):
+class ProcessStore(BoundCluster, Protocol):
     """What the messages-processor does with the store."""
 
     async def load(self, job_ids: Collection[UUID]) -> Snapshot:
@@ -162,6 +180,7 @@ class KnownClusterJob(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     namespace: str
     cluster_uid: str
+    cluster_name: str = ""
 
 
 class KnownPod(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,7 +192,7 @@ class KnownPod(msgspec.Struct, frozen=True, kw_only=True):
     uid: str
 
 
-class ObserveStore(Protocol):
+class ObserveStore(BoundCluster, Protocol):
     """What the watchers read."""
 
     async def known_cluster_jobs(self) -> list[KnownClusterJob]:
@@ -263,7 +282,7 @@ class InstallationStore(Protocol):
         ...
 
 
-class ReconcileStore(InstallationStore, Protocol):
+class ReconcileStore(InstallationStore, BoundCluster, Protocol):
     """What the comparison of the store with the cluster reads."""
 
     async def recorded_cluster_jobs(self, *, after: tuple[UUID, int] | None, limit: int) -> list[RecordedClusterJob]:

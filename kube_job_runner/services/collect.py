@@ -15,6 +15,7 @@ from kube_job_runner.domain.limits import Bounds
 from kube_job_runner.domain.record import trace
 from kube_job_runner.ports import Clock, ClusterLogs, LogCollectStore, LogKey, LogWork, Wakeup
 from kube_job_runner.services.attempt_log import AttemptLog, ChunkWriter, LogLeaseLost
+from kube_job_runner.services.cluster_identity import IdentityCheck
 from kube_job_runner.services.container_reader import CollectPace
 from kube_job_runner.settings.groups import CollectSettings
 from kube_job_runner.telemetry import loggers, metrics
@@ -39,9 +40,11 @@ class Collector:
         settings: CollectSettings,
         bounds: Bounds,
         pace: CollectPace = DEFAULT_PACE,
+        identity: IdentityCheck | None = None,
         tracer: ports.Tracer | None = None,
     ) -> None:
         self._tracer = tracer
+        self._identity = identity
         self._store = store
         self._cluster = cluster
         self._wakeup = wakeup
@@ -66,8 +69,13 @@ class Collector:
 
         Raises:
             TemporaryError: the store does not answer.
+            WrongCluster: the cluster is not the one that the database belongs to.
         """
         settings, pace = self._settings, self._pace
+        if self._identity is not None and not await self._identity.known():
+            # In another cluster no pod would be found, and every log would be lost.
+            await self._wakeup.wait("jobs", timeout_seconds=pace.poll_seconds)
+            return pace.pace_seconds
         following = sum(attempt.following for attempt in self._logs.values())
         metrics.log_follows.set(following)
         metrics.log_follows_max.set(settings.follows_max)

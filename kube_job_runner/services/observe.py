@@ -18,6 +18,8 @@ from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import LeaseLost, PermanentError, TemporaryError
 from kube_job_runner.domain.facts import JobFacts, NodeFacts, PodFacts, join_pods, latest_at, merge_job
 from kube_job_runner.domain.messages import Observed, Outgoing
+from kube_job_runner.services import cluster_identity
+from kube_job_runner.services.missing_jobs import MissingJobs
 from kube_job_runner.services.missing_pods import KnownPods, MissingPods
 from kube_job_runner.services.watch_reports import Times, WatchReporter
 from kube_job_runner.telemetry import loggers, metrics
@@ -55,7 +57,9 @@ class Observer:
         nodes: ports.NodeReader | None = None,
         times: Times | None = None,
         known_pods: KnownPods | None = None,
+        finder: ports.ClusterInventory | None = None,
     ) -> None:
+        self._finder = finder
         self._known_pods = known_pods
         self._missing_pods = MissingPods()
         self._kind = kind
@@ -67,15 +71,18 @@ class Observer:
         self._clock = clock
         self._pending: asyncio.Queue[tuple[str, Observed]] = asyncio.Queue(maxsize=BUFFERED_MESSAGES)
         self._batch: dict[str, Observed] = {}
-        self._missing: dict[str, ports.KnownClusterJob] = {}
+        self._missing = MissingJobs()
         self._listed_from: datetime | None = None
+        self._shown: set[str] = set()
         metrics.watch_buffered.labels(kind).set_function(self._pending.qsize)
 
     async def run(self) -> None:
         """Forward until cancelled. What was read by then is sent first.
 
         Raises:
+            WrongCluster: the list came from another cluster than the one that the database belongs to.
             LeaseLost: another process watches now.
+            TemporaryError: a list was wrong; the watch must begin again.
         """
         sender = asyncio.create_task(self._send_forever())
         reader = asyncio.create_task(self._read())
@@ -100,12 +107,17 @@ class Observer:
             if isinstance(event, ports.Relisting):
                 await self._begin_list()
             elif isinstance(event, ports.Listed):
-                await self._end_list(event.namespace)
+                await self._end_list(event)
             else:
-                self._missing.pop(event.facts.uid, None)
+                if isinstance(event, ports.SeenJob):
+                    if event.facts.gone and event.facts.uid in self._missing:
+                        continue  # only a list says so, and it is not complete: `_end_list` decides
+                    self._missing.shown(event.facts.uid)
                 self._missing_pods.shown(event.facts.uid)
                 self._measure_lag(event)
-                message = Observed(job_id=event.job_id, attempt=event.attempt, seen=event.facts)
+                first = not isinstance(event, ports.SeenEvent) and event.facts.uid not in self._shown
+                self._shown.add(event.facts.uid)
+                message = Observed(job_id=event.job_id, attempt=event.attempt, seen=event.facts, listed=first)
                 await self._put((event.facts.uid, message))
                 if self._nodes is not None and isinstance(event, ports.SeenPod):
                     self._nodes.look(event, self._put)
@@ -121,28 +133,42 @@ class Observer:
             lag_seconds = (self._clock.now() - happened_at).total_seconds()
             metrics.watch_lag_seconds.labels(self._kind).observe(max(0.0, lag_seconds))
 
+    async def _check_cluster(self, found: ports.ClusterIdentity) -> None:
+        async def bind() -> list[ports.ClusterIdentity]:
+            return await self._store.bind_cluster(found)
+
+        cluster_identity.compare(found, await _persistently(bind, what="reading the cluster of the database"))
+
     async def _begin_list(self) -> None:
         self._listed_from = self._clock.now()
+        self._shown = set()
         metrics.watch_relists.labels(self._kind).inc()
-        self._missing = {}
+        self._missing = MissingJobs()
         if self._kind == "job":
             known = await _persistently(self._store.known_cluster_jobs, what="reading what the store knows")
-            self._missing = {entry.cluster_uid: entry for entry in known}
+            self._missing = MissingJobs(known)
         if self._known_pods is not None:
             self._missing_pods = MissingPods(await _persistently(self._known_pods, what="reading the known pods"))
 
-    async def _end_list(self, namespace: str | None) -> None:
+    async def _end_list(self, listed: ports.Listed) -> None:
         """Report as gone what the list of a namespace should have held. Other namespaces are not touched."""
-        gone = [entry for entry in self._missing.values() if namespace in (None, entry.namespace)]
-        for entry in gone:
+        if listed.cluster is not None:
+            await self._check_cluster(listed.cluster)
+        for entry in await self._missing.after(listed.namespace, self._find if self._finder is not None else None):
             log.info("a cluster job is gone", action="job.observe", job_id=str(entry.job_id), attempt=entry.attempt)
             facts = JobFacts(uid=entry.cluster_uid, gone=True)
             message = Observed(job_id=entry.job_id, attempt=entry.attempt, seen=facts)
             await self._put((entry.cluster_uid, message))
-            del self._missing[entry.cluster_uid]
-        for uid, message in self._missing_pods.after(namespace):
+        for uid, message in self._missing_pods.after(listed.namespace):
             log.info("a pod is gone", action="pod.observe", job_id=str(message.job_id), attempt=message.attempt)
             await self._put((uid, message))
+
+    async def _find(self, entry: ports.KnownClusterJob) -> JobFacts | None:
+        async def find() -> JobFacts | None:
+            assert self._finder is not None
+            return await self._finder.find(entry.namespace, entry.cluster_name, cluster_uid=entry.cluster_uid)
+
+        return await _persistently(find, what="reading a cluster job that a list lacks")
 
     async def _send_forever(self) -> None:
         pace_seconds = PACE_SECONDS
@@ -165,8 +191,11 @@ class Observer:
             self._reporter.sent(taken)
 
     def _take(self, uid: str, message: Observed) -> None:
-        """Put a message into the batch, joined with what the older facts of the same object say."""
-        self._batch[uid] = _joined(self._batch.get(uid), message)
+        """Put a message into the batch, joined with what the older facts of the same object say. That it was listed is kept."""
+        before = self._batch.get(uid)
+        joined = _joined(before, message)
+        listed = joined.listed or (before is not None and before.listed)
+        self._batch[uid] = joined if joined.listed == listed else msgspec.structs.replace(joined, listed=listed)
 
     async def _send(self, batch: Sequence[Observed]) -> None:
         async def send() -> None:

@@ -16,6 +16,7 @@ from kube_job_runner import ports
 from kube_job_runner.domain.errors import TemporaryError
 from kube_job_runner.domain.facts import JobFacts, PodFacts
 from kube_job_runner.domain.messages import Observed, Outgoing
+from kube_job_runner.services.cluster_identity import IdentityCheck
 from kube_job_runner.settings.groups import SweepSettings
 from kube_job_runner.telemetry import loggers, metrics
 
@@ -67,14 +68,18 @@ class Reconciler:
         self._queue = queue
         self._clock = clock
         self._settings = settings
+        self._identity = IdentityCheck(cluster, store, clock)
 
     async def run_once(self) -> Found:
         """Compare everything once; return what was found.
 
         Raises:
             LeaseLost: another process sweeps now. Nothing more is removed.
+            WrongCluster: the cluster is not the one that the database belongs to.
             TemporaryError: the store, or any list of the cluster, could not be read.
         """
+        self._identity.doubt()  # a round deletes: it asks each time
+        await self._identity.check()
         installation = await self._store.installation_id()
         known = await self._recorded()  # before the list begins: what the list does not show was gone then
         compared = _Round(known=known, missing=dict(known))
@@ -174,7 +179,7 @@ class Reconciler:
         rows.sort(key=lambda row: not self._cluster.covers(row.namespace))
         for row in rows[:MOST_ZOMBIES]:
             try:
-                facts = await self._cluster.find(row.namespace, row.cluster_name)
+                facts = await self._cluster.find(row.namespace, row.cluster_name, cluster_uid=row.cluster_uid)
             except TemporaryError as error:
                 compared.found.failed += 1
                 log.warning(

@@ -44,6 +44,7 @@ cluster_requests = _counter(
     "kjr_cluster_requests_total", "Effects on the cluster, by verb and outcome.", ["verb", "outcome"]
 )
 observations = _counter("kjr_observations_total", "Observations sent to the queue, by kind.", ["kind"])
+watch_wrong_lists = _counter("kjr_watch_wrong_lists_total", "Lists that lacked cluster jobs which exist.", [])
 watch_relists = _counter("kjr_watch_relists_total", "Full lists of a watcher, by kind.", ["kind"])
 watch_retries = _counter(
     "kjr_watch_retries_total", "Lists and watches that failed and were retried, by kind.", ["kind"]

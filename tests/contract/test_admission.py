@@ -14,6 +14,7 @@ import pytest
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.postgres import Postgres
+from kube_job_runner.adapters.postgres.stores import process_store
 from kube_job_runner.adapters.postgres.stores.process_store import SQL
 from kube_job_runner.domain.decide import admission
 from kube_job_runner.domain.job import Job
@@ -35,6 +36,7 @@ from tests.support.postgres import (
 
 pytestmark = pytest.mark.asyncio
 NOW = datetime.now(UTC) - timedelta(minutes=10)
+MS = timedelta(milliseconds=1)
 IN_FLIGHT = "admitted_at IS NOT NULL AND state IN ('queued', 'starting', 'running', 'stopping')"
 
 
@@ -348,3 +350,25 @@ async def test_a_job_behind_jobs_without_room_says_so(pg: Postgres, database_url
         "Waiting: next in queue default; jobs of the queue find no room in the cluster (1 now), so the last slots (1) are kept"
         " for other queues."
     )
+
+
+async def test_the_order_holds_across_many_queues(pg: Postgres) -> None:
+    """The most urgent job and then the oldest, wherever it waits."""
+    jobs = [
+        {"name": f"n{n}", "queue": f"q{(n * 7919) % 3001}", "priority": n % 2, "due_at": NOW + n * MS}
+        for n in range(3000)
+    ]
+    await line(pg, *jobs)
+    expected = [f"n{n}" for n in range(3000) if n % 2][:40]
+    assert await admit(pg, 40) == sorted(expected)
+
+
+async def test_queues_behind_a_long_full_one_are_all_reached(pg: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The front of the line belongs to a queue without room, and not all other queues are visited at once."""
+    monkeypatch.setattr(process_store, "VISITED_QUEUES", 7)
+    full = [{"name": f"full{n}", "queue": "full", "priority": 9, "due_at": NOW + n * MS} for n in range(1300)]
+    await line(pg, *full, *({"name": f"n{n:02}", "queue": f"q{n:02}", "due_at": NOW} for n in range(30)))
+    found: list[str] = []
+    for _ in range(8):
+        found += await admit(pg, queues={"full": 0}, total=100)
+    assert sorted(found) == [f"n{n:02}" for n in range(30)]

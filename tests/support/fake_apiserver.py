@@ -49,6 +49,8 @@ class FakeApiServer:
     calls: list[Call] = field(default_factory=list)
     logs: dict[str, list[bytes]] = field(default_factory=dict)
     tokens: set[str] | None = None
+    namespaces: dict[str, str] = field(default_factory=dict)
+    """The uids of the namespaces that can be read."""
     lag_version: int | None = None
     """While set, lists show the world as it was at this version."""
 
@@ -114,6 +116,9 @@ class FakeApiServer:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         call = await self._understand(request)
+        name = request.path.removeprefix("/api/v1/namespaces/")
+        if call is None and name in self.namespaces:
+            return web.json_response({"kind": "Namespace", "metadata": {"name": name, "uid": self.namespaces[name]}})
         if call is None:
             return status(404, "the server could not find the requested resource", "NotFound")
         self.calls.append(call)

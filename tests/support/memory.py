@@ -27,6 +27,7 @@ from kube_job_runner.domain.states import State
 from kube_job_runner.ports import (
     Change,
     Clock,
+    ClusterIdentity,
     Delivery,
     HistoryRemoved,
     KnownClusterJob,
@@ -65,6 +66,7 @@ class MemoryStore:
         self.dead_letters: list[str] = []
         self.parked: dict[str, Parking] = {}
         self.watched: dict[tuple[str, str], Watched] = {}
+        self._clusters: list[ClusterIdentity] = []
         self._specs: dict[UUID, JobSpec] = {}
         self._clock = clock
         self._random = random.Random(seed)
@@ -180,6 +182,11 @@ class MemoryStore:
         return applied
 
     # --- ObserveStore, SweepStore -----------------------------------------------------------------------------------
+
+    async def bind_cluster(self, identity: ClusterIdentity) -> list[ClusterIdentity]:
+        """Bind to the first cluster."""
+        self._clusters = self._clusters or [identity]
+        return self._clusters
 
     async def known_cluster_jobs(self) -> list[KnownClusterJob]:
         """Return the cluster jobs that should exist."""

@@ -25,6 +25,7 @@ import pytest_asyncio
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.adapters.postgres import embedded, roles
+from kube_job_runner.adapters.postgres.embedded import binaries
 from kube_job_runner.adapters.postgres.grants import ROLES
 from kube_job_runner.adapters.postgres.schema import migrate
 from kube_job_runner.domain import names, states
@@ -135,11 +136,23 @@ def _remove_leftovers(memory: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _wanted_binaries() -> Iterator[None]:
+    """Use the PostgreSQL of the major version that KJR_TEST_POSTGRES_MAJOR names, instead of the newest of this machine."""
+    wanted = os.environ.get("KJR_TEST_POSTGRES_MAJOR")
+    with pytest.MonkeyPatch.context() as patch:
+        if wanted is not None:
+            found = binaries.find(major=int(wanted))
+            patch.setattr(binaries, "find", lambda **_: found)
+        yield
+
+
 @pytest.fixture(scope="session")
 def pg_server() -> Iterator[Server]:
     """A real PostgreSQL, started when the first test needs it and stopped with the session."""
     folder = new_folder()
-    server = embedded.start(folder)
+    with _wanted_binaries():
+        server = embedded.start(folder)
     try:
         in_other_loop(execute(server.url, f"CREATE DATABASE {TEMPLATE}"))
         in_other_loop(migrate(with_database(server.url, TEMPLATE)))

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from msgspec.structs import replace
 
 from kube_job_runner.domain.freshness import WatchTimes
-from kube_job_runner.ports import Listed, Relisting, SeenEvent, SeenJob, SeenPod, WatchEvent
+from kube_job_runner.ports import ClusterIdentity, Listed, Relisting, SeenEvent, SeenJob, SeenPod, WatchEvent
 
 BACKLOG_MAX = 100_000  # changes that a watcher may lag behind; with more it lists again, as after a 410
 
@@ -89,6 +89,8 @@ class Feed(Generic[SeenT]):
         self._version = 0
         self._watchers: list[_Watcher[SeenT]] = []
         self._times = WatchTimes()
+        self.cluster: ClusterIdentity | None = None
+        """The cluster that the feed is of, if it is to be told to the watchers."""
 
     def times(self, now: float) -> WatchTimes:
         """Return when this feed was watched: in one process, always until now."""
@@ -136,7 +138,7 @@ class Feed(Generic[SeenT]):
                     for seen in listed:
                         yield seen
                     if not watcher.must_list:
-                        yield Listed()
+                        yield Listed(cluster=self.cluster)
                     continue
                 if watcher.changes:
                     change = watcher.changes.popleft()

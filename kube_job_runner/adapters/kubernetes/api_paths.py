@@ -19,6 +19,10 @@ def node(name: str) -> str:
     return f"/api/v1/nodes/{quote(name, safe='')}"
 
 
+def namespace(name: str) -> str:
+    return f"/api/v1/namespaces/{quote(name, safe='')}"
+
+
 def _path(api: str, resource: str, namespace: str | None, name: str | None) -> str:
     kind = f"{api}/{resource}" if namespace is None else f"{api}/namespaces/{quote(namespace)}/{resource}"
     return kind if name is None else f"{kind}/{quote(name)}"

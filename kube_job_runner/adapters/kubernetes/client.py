@@ -98,6 +98,11 @@ class Client:
         self._connections = OpenConnections()
         self._closed = False
 
+    @property
+    def server(self) -> str:
+        """The URL of the API server."""
+        return self._server
+
     async def request(
         self, method: str, target: str, *, action: str, body: bytes | None = None, accept: str | None = None
     ) -> Answer:

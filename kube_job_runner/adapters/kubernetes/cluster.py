@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal, get_args
+from typing import Literal, NoReturn, get_args
 
 import msgspec
 
@@ -13,7 +13,9 @@ from kube_job_runner.adapters.kubernetes import (
     answers,
     api_paths,
     cluster_checks,
+    created_labels,
     decode,
+    identity,
     inventory,
     looks,
     manifest,
@@ -26,11 +28,12 @@ from kube_job_runner.adapters.kubernetes.decode import Facts, Item
 from kube_job_runner.adapters.kubernetes.informer import Informer
 from kube_job_runner.adapters.kubernetes.watched_namespace import Kind, Tuning, WatchContext, WatchedKind, WatchStats
 from kube_job_runner.domain import names
-from kube_job_runner.domain.errors import NameTaken, TemporaryError
+from kube_job_runner.domain.errors import ClusterRefused, NameTaken, TemporaryError
 from kube_job_runner.domain.facts import Condition, JobFacts
+from kube_job_runner.domain.failures import refusals
 from kube_job_runner.domain.freshness import WatchTimes
 from kube_job_runner.domain.sight import Sight
-from kube_job_runner.ports import ClusterJob, OwnedObject, Unlisted, WatchEvent, send_lease
+from kube_job_runner.ports import ClusterIdentity, ClusterJob, OwnedObject, Unlisted, WatchEvent, send_lease
 from kube_job_runner.ports.checks import CheckResult, ClusterUse
 from kube_job_runner.telemetry import loggers
 
@@ -72,6 +75,9 @@ class KubernetesCluster:
         """Check the cluster for `kjr doctor`: its version, and the rights that components, by name, need for their uses."""
         return await cluster_checks.run_checks(self._client, namespaces=self._namespaces, uses=uses)
 
+    async def identity(self) -> ClusterIdentity | None:
+        return await identity.read(self._client, namespaces=self._namespaces)
+
     async def close(self) -> None:
         await self._client.close()
 
@@ -82,17 +88,25 @@ class KubernetesCluster:
         body = manifest.render(job, instance=self._instance, installation=self._installation)
         answer = await self._client.request("POST", api_paths.jobs(job.namespace), action=action, body=body)
         if answer.ok:
-            return _item(answer, action).facts
+            item = _item(answer, action)
+            if lost := created_labels.changed(answer.body, self._labels(job)):
+                await self._refuse_changed(job, item.facts.uid, lost)
+            return item.facts
         if answer.status == 409 and answers.parse_status(answer.body).reason == "AlreadyExists":
             return await self._adopt(job)
         raise answers.refusal(answer, action=action)
 
     async def _adopt(self, job: ClusterJob) -> JobFacts:
-        """Return the facts of the Job that has the name, if it is this very attempt."""
+        """Return the facts of the Job that has the name, if it is this very attempt.
+
+        If it does the same work and only lacks some of our labels, an earlier create of ours made it, and a webhook changed it.
+        """
         item = await self._get(job.namespace, job.cluster_name)
         if item is None:
             raise answers.temporary(f"Job {job.namespace}/{job.cluster_name} was there and is gone", delay_seconds=1.0)
         same_work = item.annotations.get(names.SPEC_HASH_ANNOTATION) == job.work_hash
+        if same_work and (lost := created_labels.lost(item.labels, self._labels(job))):
+            await self._refuse_changed(job, item.facts.uid, lost)
         if not (self._is_ours(item) and item.job_id == job.job_id and item.attempt == job.attempt and same_work):
             raise NameTaken(f"the name {job.namespace}/{job.cluster_name} is taken by a Job that is not ours")
         send_lease.note_adoption()
@@ -105,9 +119,23 @@ class KubernetesCluster:
         )
         return item.facts
 
-    async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
+    def _labels(self, job: ClusterJob) -> dict[str, str]:
+        return manifest.labels_of(job, instance=self._instance, installation=self._installation)
+
+    async def _refuse_changed(self, job: ClusterJob, uid: str, lost: Sequence[str]) -> NoReturn:
+        """Remove a Job of ours that no watch would show, and refuse it."""
+        await self._delete_exactly("Job", job.namespace, job.cluster_name, uid, propagationPolicy="Background")
+        raise ClusterRefused(
+            f"something in the cluster changed our labels {', '.join(lost)} of Job {job.namespace}/{job.cluster_name},"
+            " so nobody could watch it; it was removed",
+            reason=refusals.LABELS_CHANGED.reason,
+        )
+
+    async def find(self, namespace: str, cluster_name: str, *, cluster_uid: str | None = None) -> JobFacts | None:
         item = await self._get(namespace, cluster_name)
-        return item.facts if item is not None and self._is_ours(item) else None
+        if item is None:
+            return None
+        return item.facts if item.facts.uid == cluster_uid or self._is_ours(item) else None
 
     async def look(self, namespace: str, cluster_name: str, *, cluster_uid: str) -> Sight:
         item = await self._get(namespace, cluster_name)
@@ -201,6 +229,7 @@ class KubernetesCluster:
             label_selector=self._label_selector,
             tuning=self._tuning,
             stats=self.watch_stats[kind.name],
+            identify=self.identity,
             now=self._now,
             monotonic=self._monotonic,
             sleep=self._sleep,

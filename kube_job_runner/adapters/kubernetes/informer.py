@@ -57,7 +57,7 @@ class Informer(Generic[Facts]):
 
         async def follow(watched: WatchedNamespace[Facts]) -> None:
             await paged_list.list_all(watched, buffer)
-            buffer.put([Listed(watched.namespace)])
+            buffer.put([Listed(watched.namespace, watched.cluster)])
             missing.discard(watched.namespace)
             if not missing:
                 stats.lists += 1

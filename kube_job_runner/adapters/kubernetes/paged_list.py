@@ -50,6 +50,10 @@ async def _list_once(watched: WatchedNamespace[Facts], buffer: Buffer[WatchEvent
         token = page.token
         if not token:
             break
+    cluster = await watched.context.identify()
+    if watched.cluster is not None and cluster != watched.cluster:
+        watched.known.restart()  # another cluster: what it lacks is not gone
+    watched.cluster = cluster
     buffer.put(watched.known.end_list(int(version)))
     return version
 

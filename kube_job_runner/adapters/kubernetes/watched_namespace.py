@@ -17,7 +17,7 @@ from kube_job_runner.adapters.kubernetes.known_objects import KnownEvents, Known
 from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.facts import EventFacts, JobFacts, PodFacts
 from kube_job_runner.domain.freshness import EVERYWHERE, WatchTimes
-from kube_job_runner.ports import SeenEvent, SeenJob, SeenPod
+from kube_job_runner.ports import ClusterIdentity, SeenEvent, SeenJob, SeenPod
 from kube_job_runner.telemetry import loggers, metrics
 
 Kind = Literal["job", "pod", "event"]
@@ -115,6 +115,7 @@ class WatchContext(msgspec.Struct, Generic[Facts], frozen=True, kw_only=True):
     label_selector: str
     tuning: Tuning
     stats: WatchStats
+    identify: Callable[[], Awaitable[ClusterIdentity | None]]
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -131,6 +132,8 @@ class WatchedNamespace(Generic[Facts]):
         self.version = ""
         """Where the next watch begins: the last resource version that was read."""
         self.stale_lists = 0
+        self.cluster: ClusterIdentity | None = None
+        """The cluster that was listed last."""
         self.retries = Backoff(first_seconds=tuning.first_delay_seconds, max_seconds=tuning.max_delay_seconds)
         name, selector = (
             ("fieldSelector", kind.field_selector) if kind.field_selector else ("labelSelector", context.label_selector)

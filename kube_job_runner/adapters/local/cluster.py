@@ -25,7 +25,7 @@ from kube_job_runner.domain.facts import Condition, JobFacts, PodFacts
 from kube_job_runner.domain.freshness import EVERYWHERE, WatchTimes
 from kube_job_runner.domain.names import MAIN_CONTAINER
 from kube_job_runner.domain.sight import Sight
-from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, WatchEvent, send_lease
+from kube_job_runner.ports import Clock, ClusterIdentity, ClusterJob, OwnedObject, WatchEvent, send_lease
 from kube_job_runner.telemetry import loggers
 
 log = loggers.get_logger(__name__)
@@ -66,6 +66,7 @@ class LocalCluster:
         self._events = EventFeed()
         self._noted = False
         self._lock: int | None = None
+        self._id = ""
 
     @property
     def shim_pid(self) -> int | None:
@@ -81,10 +82,16 @@ class LocalCluster:
         """
         try:
             found = await asyncio.to_thread(self._folder.load, self._claim)
+            self._id = await asyncio.to_thread(self._folder.identity)
         except OSError as error:
             self._release()
             raise TemporaryError(f"the folder of local jobs cannot be used: {error}") from error
+        table = self._runs.table
+        table.job_feed.cluster = table.pod_feed.cluster = await self.identity()
         self._runs.restore(found)
+
+    async def identity(self) -> ClusterIdentity:
+        return ClusterIdentity(kind="local", evidence="data directory", uid=self._id, place=str(self._root))
 
     async def close(self) -> None:
         """Stop every process: SIGTERM, and SIGKILL after two seconds. On the next start, these jobs are lost."""
@@ -131,7 +138,7 @@ class LocalCluster:
             raise TemporaryError(f"the record of a local job cannot be written: {error.strerror}") from error
         return record.job
 
-    async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
+    async def find(self, namespace: str, cluster_name: str, *, cluster_uid: str | None = None) -> JobFacts | None:
         record = self._runs.table.job_named(namespace, cluster_name)
         return record.job if record is not None else None
 

@@ -7,6 +7,7 @@ fsynced: after a power cut every local process is gone as well, and a job withou
 import contextlib
 import os
 import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
@@ -119,6 +120,22 @@ class Folder:
         with contextlib.suppress(OSError):
             (self._root / uid / "job.json").unlink(missing_ok=True)
         shutil.rmtree(self._root / uid, ignore_errors=True)
+
+    def identity(self) -> str:
+        """Return the id of this folder, a UUID that is made once.
+
+        Raises:
+            OSError: it could not be read or written.
+        """
+        path = self._root / "id"
+        with contextlib.suppress(FileNotFoundError):
+            if text := path.read_text("ascii").strip():
+                return text
+        text = str(uuid.uuid4())
+        fresh = path.with_suffix(".new")
+        fresh.write_text(f"{text}\n", "ascii")
+        fresh.replace(path)
+        return text
 
     def load(self, claim: Callable[[], None]) -> list[Record]:
         """Return all records, oldest first. Folders without a readable record are removed.

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import msgspec
 
 from kube_job_runner.adapters.postgres import embedded, pooler_check, roles
-from kube_job_runner.adapters.postgres.database_checks import run_checks
+from kube_job_runner.adapters.postgres.database_checks import bound_clusters, run_checks
 from kube_job_runner.adapters.postgres.database_clock import DatabaseClock
 from kube_job_runner.adapters.postgres.fence import FencedPool
 from kube_job_runner.adapters.postgres.leader_leases import PostgresLeases
@@ -24,6 +24,7 @@ from kube_job_runner.adapters.postgres.message_queue import POLL_SECONDS, Postgr
 from kube_job_runner.adapters.postgres.pool import ACQUIRE_SECONDS, STATEMENT_SECONDS, Pool, open_pool
 from kube_job_runner.adapters.postgres.schema import may_migrate, migrate
 from kube_job_runner.adapters.postgres.server_health import PostgresHealth
+from kube_job_runner.adapters.postgres.stores.bound_cluster import PostgresBoundCluster
 from kube_job_runner.adapters.postgres.stores.job_reader import PostgresJobReader
 from kube_job_runner.adapters.postgres.stores.log_store import PostgresLogStore
 from kube_job_runner.adapters.postgres.stores.observe_store import PostgresObserveStore, PostgresWatchReader
@@ -40,6 +41,7 @@ __all__ = [
     "Fenced",
     "Postgres",
     "PostgresLogStore",
+    "bound_clusters",
     "connect",
     "embedded",
     "may_migrate",
@@ -62,6 +64,7 @@ class Postgres:
         self.watch_reader = PostgresWatchReader(pool)
         self.sweep_store = PostgresSweepStore(pool)
         self.reconcile_store = PostgresReconcileStore(pool)
+        self.bound_cluster = PostgresBoundCluster(pool)
         self.token_store = PostgresTokenStore(pool)
         self.logs = PostgresLogStore(pool)
         self.wakeup = PostgresWakeup(url)

@@ -2,12 +2,16 @@
 
 import datetime as dt
 
+import asyncpg
+
 from kube_job_runner.adapters.postgres import schema, statements
 from kube_job_runner.adapters.postgres.direct_connections import Direct, connected
 from kube_job_runner.adapters.postgres.embedded.binaries import OLDEST_MAJOR
+from kube_job_runner.ports import ClusterIdentity
 from kube_job_runner.ports.checks import CheckResult, fail, ok, warn
 
 SQL = statements.load("doctor")
+BOUND = statements.load("cluster_identity")["bound"]
 WRITABLE = statements.load("health")["writable"]
 CLOCK_SKEW_SECONDS = 5.0
 
@@ -31,11 +35,24 @@ async def _run_checks(connection: Direct) -> list[CheckResult]:
         found.append(fail("database writes", "it is read-only", "point KJR_DATABASE_URL at the primary"))
     wrong = schema.problem(await schema.read_applied(connection), schema.known())
     found.append(fail("schema", wrong, "run `kjr migrate`") if wrong else ok("schema", "as this program needs it"))
+    found += _durability(await connection.fetch(SQL["durability"]))
     now = await connection.fetchval(SQL["now"])
     skew_seconds = abs((dt.datetime.now(dt.UTC) - now).total_seconds())
     found.append(_skew("clock of the database", skew_seconds))
     if wrong is None:
         found += await _rights_and_queue(connection)
+    return found
+
+
+def _durability(rows: list[asyncpg.Record]) -> list[CheckResult]:
+    """Return a warning for each setting of the server, the database or the role that can lose a commit that was acknowledged."""
+    found = []
+    for row in rows:
+        text = f"{row['name']} is {row['value']}: {row['risk']}"
+        remedy = (
+            f"set it to on where it was changed ({row['source']}), or with ALTER SYSTEM, ALTER DATABASE or ALTER ROLE"
+        )
+        found.append(warn("database durability", text, remedy))
     return found
 
 
@@ -57,6 +74,15 @@ async def _rights_and_queue(connection: Direct) -> list[CheckResult]:
     else:
         found.append(ok("queue", f"the oldest message has waited for {queue['oldest']:.0f} s; no dead letters"))
     return found
+
+
+async def bound_clusters(url: str) -> list[ClusterIdentity]:
+    """Return the identities of the cluster that the database belongs to; none if that cannot be read. Never raises."""
+    try:
+        async with connected(url, name="kjr doctor") as connection:
+            return [ClusterIdentity(**dict(row)) for row in await connection.fetch(BOUND)]
+    except Exception:  # noqa: BLE001 - the checks of the database report it
+        return []
 
 
 def _skew(name: str, seconds: float) -> CheckResult:

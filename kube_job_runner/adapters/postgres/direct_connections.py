@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
-from kube_job_runner.adapters.postgres import failure
+from kube_job_runner.adapters.postgres import failure, session
 
 Direct: TypeAlias = "asyncpg.Connection[Any]"
 T = TypeVar("T")
@@ -35,6 +35,7 @@ async def connected(url: str, *, name: str, statement_cache_size: int = 100) -> 
             statement_cache_size=statement_cache_size,
         )
         try:
+            await session.prepare(connection)
             yield connection
         finally:
             await connection.close(timeout=_CLOSE_SECONDS)
@@ -69,7 +70,9 @@ class KeptConnection:
     async def _connected(self) -> Direct:
         if self._connection is None or self._connection.is_closed():
             self._connection = await asyncpg.connect(
-                self._url, timeout=self._answer_seconds, server_settings={"application_name": self._name}
+                self._url,
+                timeout=self._answer_seconds,
+                server_settings={"application_name": self._name},
             )
         return self._connection
 

@@ -45,6 +45,7 @@ TABLES = (
     "anomalies",
     "attempt_logs",
     "attempts",
+    "cluster_identity",
     "component_leases",
     "dead_letters",
     "idempotency_keys",
@@ -69,6 +70,13 @@ _LEASE: Columns = ("available_at", "lease_token", "deliveries")
 
 _SCHEMA = {"schema_migrations": Rights(select=ALL, why="to check that the schema matches the program")}
 _INSTALLATION = {"installation": Rights(select=ALL, why="the id that marks its objects in the cluster")}
+_CLUSTER = {
+    "cluster_identity": Rights(
+        select=ALL,
+        insert=("kind", "evidence", "uid", "place"),
+        why="the cluster that the database belongs to; the first contact binds it, and nobody else can change it",
+    )
+}
 _LEASES = {
     "component_leases": Rights(
         select=ALL,
@@ -122,6 +130,7 @@ _PROCESSOR = Role(
     tables={
         **_SCHEMA,
         **_INSTALLATION,
+        **_CLUSTER,
         "jobs": Rights(
             select=ALL,
             update=(
@@ -157,9 +166,10 @@ _PROCESSOR = Role(
 _WATCHER_TABLES = {
     **_SCHEMA,
     **_INSTALLATION,
+    **_CLUSTER,
     **_LEASES,
     "attempts": Rights(
-        select=("job_id", "number", "namespace", "cluster_uid", "facts", "gone_at"),
+        select=("job_id", "number", "namespace", "cluster_uid", "cluster_name", "facts", "gone_at"),
         why="what should be in the cluster, to compare with a list",
     ),
     "messages": Rights(insert=_SEND, why="to send observations"),
@@ -176,6 +186,7 @@ _COLLECTOR = Role(
     tables={
         **_SCHEMA,
         **_INSTALLATION,
+        **_CLUSTER,
         "jobs": Rights(
             select=("id", "state", "cancel_requested_at", "traceparent"), why="whether a job is stopping, and its trace"
         ),
@@ -202,6 +213,7 @@ _SWEEPER = Role(
     tables={
         **_SCHEMA,
         **_INSTALLATION,
+        **_CLUSTER,
         **_LEASES,
         "jobs": Rights(
             select=(
@@ -230,7 +242,7 @@ _SWEEPER = Role(
         "transitions": Rights(select=("job_id",), delete=True, why="retention"),
         "anomalies": Rights(select=("job_id",), delete=True, why="retention"),
         "idempotency_keys": Rights(
-            select=("owner", "key", "created_at"),
+            select=("owner", "key", "created_at", "job_id"),
             update=("created_at",),
             delete=True,
             why="retention; a row lock needs UPDATE on some column, but nothing is updated",

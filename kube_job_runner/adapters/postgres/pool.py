@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
-from kube_job_runner.adapters.postgres import failure
+from kube_job_runner.adapters.postgres import failure, session
 from kube_job_runner.domain.backoff import Backoff
 from kube_job_runner.domain.errors import ConfigurationError, DatabaseUnavailable, PermanentError, TemporaryError
 from kube_job_runner.telemetry import metrics
@@ -20,6 +21,9 @@ T = TypeVar("T")
 ACQUIRE_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
 STATEMENT_SECONDS = 30.0
+IDLE_SECONDS = 10.0
+"""Our transactions never pause between two statements. One that does belongs to a frozen process, and holds locks."""
+LOCK_SECONDS = 10.0
 _TRIES = 5
 _RETRY_SECONDS = 0.02
 _RETRY_MAX_SECONDS = 0.08
@@ -175,10 +179,11 @@ async def open_pool(
             command_timeout=statement_seconds + 5.0,
             timeout=CONNECT_SECONDS,
             reset=_keep,
+            init=functools.partial(session.prepare_pooled, lock_seconds=LOCK_SECONDS),
             server_settings={
                 "application_name": "kube-job-runner",
                 "statement_timeout": str(int(statement_seconds * 1000)),
-                "idle_in_transaction_session_timeout": "60000",
+                "idle_in_transaction_session_timeout": str(int(IDLE_SECONDS * 1000)),
                 # The queue can grow from zero to a million rows while one cached plan lives.
                 "plan_cache_mode": "force_custom_plan",
                 # Our rows are in memory or on an SSD. With the default of 4, the planner prefers to scan whole tables.

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from kube_job_runner.adapters.postgres.columns import Column, Columns
+from kube_job_runner.adapters.postgres.tolerant_json import TolerantDecoder
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.decide.parking import Parking
 from kube_job_runner.domain.facts import AttemptFacts
@@ -17,7 +18,7 @@ from kube_job_runner.domain.states import State
 from kube_job_runner.ports import LogWrite, Token
 
 _encoder = msgspec.json.Encoder()
-_verdict = msgspec.json.Decoder(Verdict)
+_verdict: TolerantDecoder[Verdict] = TolerantDecoder(Verdict)
 _spec = msgspec.json.Decoder(JobSpec)
 
 # PostgreSQL cannot store NUL, neither in text nor in jsonb. Kubernetes passes on what programs wrote, so it can occur.
@@ -41,7 +42,7 @@ def _or_none(convert: Any) -> Any:
 
 
 def _json(name: str, type_: Any) -> Column:
-    return Column(name, "jsonb", encode=as_json, decode=msgspec.json.Decoder(type_).decode)
+    return Column(name, "jsonb", encode=as_json, decode=TolerantDecoder(type_).decode)
 
 
 # --- Jobs and their history ---

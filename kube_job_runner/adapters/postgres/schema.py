@@ -117,6 +117,7 @@ async def migrate(url: str, *, migrations: Sequence[Migration] | None = None) ->
     await pooler_check.check(url)
     async with connected(url, name="kjr migrate") as connection:
         try:
+            await connection.execute(SQL["own_timeouts"])
             return await _migrate(connection, known() if migrations is None else migrations)
         except asyncpg.InsufficientPrivilegeError as error:
             role = connection.get_settings().session_authorization

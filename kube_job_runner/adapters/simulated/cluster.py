@@ -5,6 +5,7 @@ seed. `history` has what it was asked and what it did. `fail_next` and the fault
 """
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
@@ -24,7 +25,16 @@ from kube_job_runner.domain.facts import Condition, JobFacts
 from kube_job_runner.domain.freshness import EVERYWHERE, WatchTimes
 from kube_job_runner.domain.names import MAIN_CONTAINER
 from kube_job_runner.domain.sight import Sight
-from kube_job_runner.ports import Clock, ClusterJob, OwnedObject, SeenJob, SeenPod, WatchEvent, send_lease
+from kube_job_runner.ports import (
+    Clock,
+    ClusterIdentity,
+    ClusterJob,
+    OwnedObject,
+    SeenJob,
+    SeenPod,
+    WatchEvent,
+    send_lease,
+)
 
 
 class SimulatedCluster:
@@ -46,6 +56,9 @@ class SimulatedCluster:
         keep_history: bool = True,
         installation: str = "",
     ) -> None:
+        self._identity = ClusterIdentity(
+            kind="simulated", evidence="seed", uid=str(uuid.uuid5(uuid.NAMESPACE_OID, f"simulated {seed}"))
+        )
         self._running: asyncio.Task[None] | None = None
         self.installation = installation
         """The installation that new objects are marked with."""
@@ -64,6 +77,7 @@ class SimulatedCluster:
             condition_lag_seconds=condition_lag_seconds,
             step_seconds=step_seconds,
         )
+        self._world.job_feed.cluster = self._world.pod_feed.cluster = self._identity
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -86,6 +100,10 @@ class SimulatedCluster:
         if self._running is None:
             self._running = asyncio.get_running_loop().create_task(self.run(), name="simulated-cluster")
 
+    async def identity(self) -> ClusterIdentity:
+        """Clusters of one seed are the same one: their worlds are not kept."""
+        return self._identity
+
     async def close(self) -> None:
         if self._running is not None:
             self._running.cancel()
@@ -99,7 +117,7 @@ class SimulatedCluster:
         with send_lease.request():
             return await self.faults.call("create", lambda: self._create(job))
 
-    async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
+    async def find(self, namespace: str, cluster_name: str, *, cluster_uid: str | None = None) -> JobFacts | None:
         return await self.faults.call("find", lambda: self._find(namespace, cluster_name))
 
     async def look(self, namespace: str, cluster_name: str, *, cluster_uid: str) -> Sight:

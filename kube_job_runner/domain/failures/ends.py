@@ -83,6 +83,13 @@ OTHER_CONTAINER_FAILED = End(
     explanation="{failed} It is not the job's own container. {program}",
     remedy="Find out what added the container to the pod, such as a webhook that injects sidecars, and read its log.",
 )
+# The first run may go on in the old cluster, so only a person may start another one.
+CLUSTER_REPLACED = End(
+    category="cluster_replaced",
+    cause="permanent",
+    explanation="The installation was moved to another cluster while the job was in the {place}. It may still run there.",
+    remedy="Look in the old cluster whether it still runs there. Then run it again (kjr rerun).",
+)
 POD_LOST = End(
     category="pod_lost",
     cause="infrastructure",
@@ -97,7 +104,7 @@ DISRUPTED = End(
 
 ENDS = (
     COMPLETED, CANCELLED, APPLICATION_EXIT, RUN_TIMEOUT, START_TIMEOUT, QUEUE_TIMEOUT, JOB_DELETED, POD_DELETED,
-    OTHER_CONTAINER_FAILED, POD_LOST, DISRUPTED,
+    OTHER_CONTAINER_FAILED, POD_LOST, DISRUPTED, CLUSTER_REPLACED,
 )  # fmt: skip
 BY_CATEGORY: Mapping[str, End] = {end.category: end for end in ENDS}
 BY_REASON: Mapping[str, End] = {end.reason: end for end in ENDS}

@@ -34,6 +34,8 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 ADMISSION_DENIED = Refusal(category="admission_denied", permanent=True)
 SPEC_REJECTED = Refusal(category="spec_rejected", permanent=True)
 NAME_TAKEN = Refusal(category="name_taken", permanent=True)
+# The API server accepted it, but something changed our labels on the way.
+LABELS_CHANGED = Refusal(category="labels_changed", permanent=True)
 NAMESPACE_NOT_FOUND = Refusal(category="namespace_not_found", permanent=True)
 # With any other status code, such a text comes neither from the authorizer nor from an admission plugin.
 NAMESPACE_TERMINATING = Refusal(category="namespace_terminating", permanent=True, statuses=frozenset({403}))
@@ -53,7 +55,7 @@ UNEXPECTED_ANSWER = Refusal(category="unexpected_answer", retry_seconds=30.0)
 REFUSALS = (
     ADMISSION_DENIED, SPEC_REJECTED, NAME_TAKEN, NAMESPACE_NOT_FOUND, NAMESPACE_TERMINATING, FORBIDDEN,
     QUOTA_EXCEEDED, QUOTA_BUSY, UNAUTHORIZED, CONFLICT, CLUSTER_BUSY, CLUSTER_UNAVAILABLE, SILENT,
-    CREDENTIALS_UNAVAILABLE, UNEXPECTED_ANSWER,
+    CREDENTIALS_UNAVAILABLE, UNEXPECTED_ANSWER, LABELS_CHANGED,
 )  # fmt: skip
 OUTAGES = frozenset({CLUSTER_BUSY.reason, CLUSTER_UNAVAILABLE.reason})
 """Reasons of an API server that accepts no request now, of any kind."""

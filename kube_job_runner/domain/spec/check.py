@@ -86,6 +86,11 @@ def reserved_label(key: str) -> bool:
 
 
 def _metadata(spec: JobSpec) -> Iterator[SpecFault]:
+    for key in spec.labels:
+        if key in names.JOB_CONTROLLER_LABELS:
+            yield SpecFault(
+                pointer("labels", key), f"Kubernetes sets the label {key!r} of every Job itself; use another name"
+            )
     for field, mapping in (("labels", spec.labels), ("annotations", spec.annotations)):
         for key in mapping:
             if reserved_label(key):

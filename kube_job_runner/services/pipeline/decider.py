@@ -3,7 +3,9 @@
 import msgspec
 
 from kube_job_runner import ports
+from kube_job_runner.domain import sight
 from kube_job_runner.domain.decide import creation, lifecycle, observation, obstacles, strays
+from kube_job_runner.domain.decide.decision import Decision, Look
 from kube_job_runner.domain.decide.ruleset import Rules
 from kube_job_runner.domain.facts import PodFacts, Seen
 from kube_job_runner.domain.job import Attempt
@@ -20,6 +22,8 @@ class _Joined(msgspec.Struct, kw_only=True):
 
     attempts: dict[int, Attempt]
     changed: dict[int, Attempt] = {}
+    stepped_back: Attempt | None = None
+    """The newest attempt, when a list shows one of its objects with a lower version than is known."""
     early: list[Entry] = []
     removals: list[Outgoing] = []
 
@@ -55,6 +59,22 @@ class Decider:
         arrived = bool(joined.early) and loaded.job.cancel is not None
         if not received.entries and not received.admitted and not arrived:
             return None
+        decision = lifecycle.decide(
+            loaded.job,
+            joined.attempts,
+            now=now,
+            rules=self._rules,
+            parked=loaded.parked,
+            watched=snapshot.watched,
+        )
+        if joined.stepped_back is not None and decision.effect is None and not loaded.job.terminal:
+            log.warning(
+                "a list shows an older version of an object than is known; looking",
+                action="job.stepped_back",
+                job_id=str(loaded.job.id),
+                attempt=loaded.job.attempt,
+            )
+            decision = Decision(job=loaded.job, effect=Look(joined.attempts[loaded.job.attempt], now))
         return Decided(
             received=received,
             loaded=loaded,
@@ -62,14 +82,7 @@ class Decider:
             attempts=joined.attempts,
             observed=joined.changed,
             removals=tuple(joined.removals),
-            decision=lifecycle.decide(
-                loaded.job,
-                joined.attempts,
-                now=now,
-                rules=self._rules,
-                parked=loaded.parked,
-                watched=snapshot.watched,
-            ),
+            decision=decision,
             watched=snapshot.watched,
         )
 
@@ -85,6 +98,8 @@ class Decider:
                 joined.early.append(entry)
                 continue
             self._count_unknown(message.seen)
+            if message.listed and message.attempt == loaded.job.attempt and sight.steps_back(known.facts, message.seen):
+                joined.stepped_back = known
             removal = strays.seen(loaded.job, known, message.seen)
             if removal is not None:
                 _log_stray(removal)

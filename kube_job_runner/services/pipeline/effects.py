@@ -24,6 +24,7 @@ from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.record import trace
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import send_lease
+from kube_job_runner.services.cluster_identity import IdentityCheck
 from kube_job_runner.services.pipeline import job_metrics
 from kube_job_runner.services.pipeline.turns import Turn, within
 from kube_job_runner.telemetry import loggers
@@ -53,8 +54,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Effects:
-    def __init__(self, *, cluster: ports.ClusterWriter, rules: Rules, tracing: bool = False) -> None:
+    def __init__(
+        self, *, cluster: ports.ClusterWriter, identity: IdentityCheck, rules: Rules, tracing: bool = False
+    ) -> None:
         self._cluster = cluster
+        self._identity = identity
         self._rules = rules
         self._tracing = tracing
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
@@ -73,6 +77,7 @@ class Effects:
 
         Raises:
             TemporaryError: the cluster did not answer a question that has to be answered first.
+            WrongCluster: the cluster is not the one that the database belongs to.
         """
         if isinstance(effect, Create):
             if turn is None:
@@ -81,7 +86,10 @@ class Effects:
         if isinstance(effect, Look):
             return Outcome(decision=await self._look(effect, loaded.job, attempts, now=now, watched=watched))
         attempt = effect.attempt
-        facts = await job_metrics.counted("find", self._cluster.find(attempt.namespace, attempt.cluster_name))
+        await self._identity.check()
+        facts = await job_metrics.counted(
+            "find", self._identity.watched(self._cluster.find(attempt.namespace, attempt.cluster_name))
+        )
         return self._found(attempt, facts, loaded.job, attempts, now=now)
 
     def _found(
@@ -102,8 +110,9 @@ class Effects:
         attempt, uid = effect.attempt, effect.attempt.cluster_uid or ""
         try:
             async with asyncio.timeout(LOOK_SECONDS), self._looks:
+                await self._identity.check()
                 looking_now = self._cluster.look(attempt.namespace, attempt.cluster_name, cluster_uid=uid)
-                sight = await job_metrics.counted("look", looking_now)
+                sight = await job_metrics.counted("look", self._identity.watched(looking_now))
         except TimeoutError:
             error = TemporaryError(f"no answer within {LOOK_SECONDS:g} s")
         except TemporaryError as temporary:
@@ -146,6 +155,7 @@ class Effects:
             traceparent=self._traceparent(job, attempt.number),
         )
         try:
+            await self._identity.check()
             facts = await self._send(request, turn)
         except (TemporaryError, ClusterRefused, NameTaken) as error:
             turn.settled = turn.settled or _parks(error)
@@ -161,7 +171,8 @@ class Effects:
         with send_lease.sending(turn.lease) as sending:
             try:
                 turn.lease.check()
-                creating = within(sending, self._cluster.create(request), action=action)
+                create = self._identity.watched(self._cluster.create(request))
+                creating = within(sending, create, action=action)
                 facts = await job_metrics.counted("create", creating)
             except (TemporaryError, ClusterRefused, NameTaken) as error:
                 turn.learn(sending, error)

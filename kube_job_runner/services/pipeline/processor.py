@@ -14,10 +14,11 @@ from kube_job_runner import ports
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.decide.decision import Create, Look
 from kube_job_runner.domain.decide.ruleset import Rules
-from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
+from kube_job_runner.domain.errors import ConfigurationError, TemporaryError, WrongCluster
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Delete, Outgoing, Submitted
 from kube_job_runner.ports.send_lease import SendLease, sending
+from kube_job_runner.services.cluster_identity import IdentityCheck
 from kube_job_runner.services.pipeline import job_metrics, redelivery
 from kube_job_runner.services.pipeline.batch import Acted, Batch, Decided, Received
 from kube_job_runner.services.pipeline.committer import Committer
@@ -62,6 +63,7 @@ class Processor:
         self._clock = clock
         self._limits = limits
         self._settings = settings
+        self._identity = IdentityCheck(cluster, store, clock)
         create_seconds = settings.lease_seconds + rules.create_settle_seconds
         self._redelivery = Redelivery(queue, max_deliveries=settings.max_deliveries, create_seconds=create_seconds)
         self._isolation = Isolation(batch_size=settings.batch_size, max_deliveries=settings.max_deliveries)
@@ -69,7 +71,7 @@ class Processor:
         self._store_away = False
         self._watches = WatchCache(watches, clock)
         self._decider = Decider(rules=rules, redelivery=self._redelivery)
-        self._effects = Effects(cluster=cluster, rules=rules, tracing=tracer is not None)
+        self._effects = Effects(cluster=cluster, identity=self._identity, rules=rules, tracing=tracer is not None)
         self._committer = Committer(
             store=store, transactional=queue.transactional, redelivery=self._redelivery, rules=rules, tracer=tracer
         )
@@ -171,6 +173,7 @@ class Processor:
     async def _delete(self, delivery: ports.Delivery, message: Delete, lease: SendLease) -> bool:
         """Carry out one delete; False when its message comes back."""
         try:
+            await self._identity.check()
             with sending(lease):
                 deletion = self._cluster.delete(
                     message.namespace,
@@ -180,7 +183,9 @@ class Processor:
                     pods=message.pods,
                     grace_seconds=message.grace_seconds,
                 )
-                await job_metrics.counted("delete", deletion)
+                await job_metrics.counted("delete", self._identity.watched(deletion))
+        except WrongCluster:
+            raise
         except Exception as error:  # noqa: BLE001 - one bad delete must not take its batch down
             if await self._redelivery.delete_failed(delivery, message, error):
                 return False
@@ -212,7 +217,8 @@ class Processor:
         decided, acting = await self._decide_received(batch)
         asked = bool(batch.submitted.entries) or self._clock.monotonic() >= self._admit_at
         # A batch that may kill this process takes no other jobs with it. The next one admits them.
-        if not batch.unfinished and (asked or any(item.frees or item.waits for item in decided)):
+        asked = not batch.unfinished and (asked or any(item.frees or item.waits for item in decided))
+        if asked and await self._identity.known():
             acting += await self._admit(batch)
         looking = [item for item in acting if isinstance(item.decision.effect, Look)]
         others = [item for item in acting if not isinstance(item.decision.effect, Look)]
@@ -298,6 +304,8 @@ class Processor:
                     effect, item.loaded, item.attempts, now=item.now, turn=turn, watched=item.watched
                 )
             return item.acted(outcome)
+        except WrongCluster:
+            raise
         except Exception as error:  # noqa: BLE001 - a bug in one job's effect must not stop the others
             await self._redelivery.failed(item.received, error)
             return None

@@ -13,8 +13,10 @@ from kube_job_runner.adapters.kubernetes import cluster_checks
 from kube_job_runner.adapters.kubernetes.answers import Answer
 from kube_job_runner.adapters.postgres import Postgres
 from kube_job_runner.bootstrap.components import BY_NAME
+from kube_job_runner.bootstrap.doctor_checks import check_identity
 from kube_job_runner.cli import main
 from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.ports import ClusterIdentity
 from tests.support.postgres import execute
 
 
@@ -115,3 +117,25 @@ def test_the_command_ends_with_what_it_found(
     assert main.run(["doctor", "web-server"]) == 1
     assert "cluster" not in capsys.readouterr().out, "the web server has no business there"
     assert main.run(["doctor", "nobody"]) != 0
+
+
+class Identified:
+    """A cluster with an identity."""
+
+    def __init__(self, found: ClusterIdentity | Exception | None) -> None:
+        self.found = found
+
+    async def identity(self) -> ClusterIdentity | None:
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+@pytest.mark.asyncio
+async def test_the_cluster_is_compared_with_the_one_of_the_database(pg: Postgres, database_url: str) -> None:
+    one, other = (ClusterIdentity(kind="kubernetes", evidence="namespace kube-system", uid=uid) for uid in ("a", "b"))
+    assert (await check_identity(Identified(one), await postgres.bound_clusters(database_url))).level == "ok"
+    await pg.observe_store.bind_cluster(one)
+    bound = await postgres.bound_clusters(database_url)
+    levels = [(await check_identity(Identified(found), bound)).level for found in (one, other, None, TemporaryError())]
+    assert levels == ["ok", "fail", "warn", "fail"]

@@ -452,3 +452,50 @@ async def test_the_conditions_of_a_node_are_read_where_that_is_allowed(
     for _ in range(2):
         with pytest.raises(TemporaryError):
             await cluster.node_conditions("n1")
+
+
+def _relabelled(*, template: bool = False, **labels: str | None) -> Any:
+    """Create, but store other labels, as an admission webhook makes it."""
+
+    async def create(server: FakeApiServer, call: fake.Call, request: Any) -> Any:
+        manifest = call.json
+        metadata = manifest["spec"]["template"]["metadata"] if template else manifest["metadata"]
+        changed = {**metadata["labels"], **labels}
+        metadata["labels"] = {name: value for name, value in changed.items() if value is not None}
+        stored = await server.put("jobs", manifest)
+        return await fake.text(201, json.dumps(stored))(server, call, request)
+
+    return create
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("template", [False, True], ids=["Job", "template"])
+@pytest.mark.parametrize(
+    "labels",
+    [{names.MANAGED_BY_LABEL: "argocd"}, {names.JOB_ID_LABEL: None}, {names.INSTANCE_LABEL: "prod"}],
+    ids=["managed-by", "job-id", "instance"],
+)
+async def test_a_job_whose_labels_a_webhook_changed_is_refused_and_not_left_running(
+    server: FakeApiServer, cluster: KubernetesCluster, labels: dict[str, str | None], template: bool
+) -> None:
+    server.fail("create", _relabelled(template=template, **labels))
+
+    with pytest.raises(ClusterRefused, match=next(iter(labels))) as raised:
+        await cluster.create(JOB)
+
+    assert raised.value.reason == "LabelsChanged"
+    assert server.objects == {}
+
+
+@pytest.mark.asyncio
+async def test_a_webhook_that_drops_labels_is_noticed_when_the_answer_was_lost(
+    server: FakeApiServer, cluster: KubernetesCluster
+) -> None:
+    dropped = _job_object()
+    del dropped["metadata"]["labels"][names.MANAGED_BY_LABEL]
+    await server.put("jobs", dropped)
+
+    with pytest.raises(ClusterRefused, match=names.MANAGED_BY_LABEL):
+        await cluster.create(JOB)
+
+    assert server.objects == {}

@@ -84,17 +84,51 @@ def scanned(plan: dict[str, Any]) -> set[str]:
 
 
 def test_an_admission_walks_over_neither_a_full_queue_nor_retries_that_are_not_due(filled_url: str) -> None:
-    text, pages, admitted = explained(filled_url, ADMIT, 200, 500, 60.0, None, ["full"], [300], 0)
+    text, pages, admitted = explained(filled_url, ADMIT, 200, 500, 60.0, None, ["full"], [300], 0, None, 2000)
     check(text, "jobs_waiting", "jobs_in_flight", "jobs_pkey")
     assert admitted == 200
     assert pages < 20_000, f"{pages} pages"
 
 
 def test_nothing_but_the_count_is_read_when_the_installation_is_full(filled_url: str) -> None:
-    text, pages, admitted = explained(filled_url, ADMIT, 200, 300, 60.0, None, [], [], 0)
+    text, pages, admitted = explained(filled_url, ADMIT, 200, 300, 60.0, None, [], [], 0, None, 2000)
     check(text, "jobs_in_flight")
     assert admitted == 1, "the clock alone"
     assert pages < 700, f"{pages} pages"
+
+
+MANY_QUEUES = """
+INSERT INTO jobs (id, state, version, attempt, priority, name, queue, namespace, owner, created_at, due_at)
+SELECT gen_random_uuid(), 'queued', 1, 0, n % 3, 'job', 'q' || n, 'default', 'owner', now(),
+       now() - interval '1 day' + n * interval '1 millisecond'
+FROM generate_series(1, 60000) AS n
+"""
+
+
+@pytest.fixture(scope="module")
+def many_queues_url(pg_server: Server) -> Iterator[str]:
+    """A database with one waiting job in each of many queues."""
+    url = pg_server.create_database()
+    in_other_loop(execute(url, MANY_QUEUES, SPECS, "VACUUM ANALYZE"))
+    yield url
+    pg_server.drop_database(url)
+
+
+def test_an_admission_costs_what_it_admits_whatever_the_number_of_queues(many_queues_url: str) -> None:
+    text, pages, admitted = explained(many_queues_url, ADMIT, 200, 500, 60.0, None, [], [], 0, None, 2000)
+    check(text, "jobs_line", "jobs_pkey")
+    assert admitted == 200
+    assert pages < 20_000, f"{pages} pages"
+
+
+def test_many_queues_behind_a_full_one_are_visited_in_steps(many_queues_url: str) -> None:
+    """As many queues are closed as jobs may be in flight, and the front of the line belongs to them."""
+    closed = [f"q{n}" for n in range(1, 6000)]
+    limits = (closed, [0] * len(closed))
+    text, pages, admitted = explained(many_queues_url, ADMIT, 200, 500, 60.0, None, *limits, 0, None, 2000)
+    check(text, "jobs_line", "jobs_waiting")
+    assert admitted == 200
+    assert pages < 40_000, f"{pages} pages"
 
 
 def test_the_place_in_line_costs_the_same_at_its_end(filled_url: str) -> None:

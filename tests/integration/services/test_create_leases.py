@@ -390,6 +390,7 @@ class Lost:
         self.lose = 0
         self.load = store.load
         self.admit = store.admit
+        self.bind_cluster = store.bind_cluster
 
     async def commit(self, changes: Any, *, receipts: Any) -> set[UUID]:
         applied = await self._store.commit(changes, receipts=receipts)

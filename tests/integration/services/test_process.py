@@ -46,6 +46,9 @@ class Wrapped:
         self.commit_error: Exception | None = None
         self.load_error: Exception | None = None
 
+    async def bind_cluster(self, identity: ports.ClusterIdentity) -> list[ports.ClusterIdentity]:
+        return await self.store.bind_cluster(identity)
+
     async def load(self, job_ids: Any) -> ports.Snapshot:
         if self.load_error is not None:
             raise self.load_error
@@ -514,3 +517,27 @@ async def test_an_illegal_step_is_a_bug_that_is_logged_retried_and_dead_lettered
     assert all(says in error for error in errors)
     assert await bench.messages() == 0
     assert sum(entry.get("action") == "job.decide" for entry in logs) >= 3, "each try is logged"
+
+
+@pytest.mark.parametrize("restored", [True, False], ids=["restored", "stale"])
+async def test_a_list_with_lower_versions_is_settled_by_a_look(bench: Bench, restored: bool) -> None:
+    """After a restore of the etcd the list is right; an old message of a list is not. Only the cluster can tell."""
+    [job] = await bench.submit(annotations={"kjr.test/run": "forever"})
+    await bench.processor.run_once(wait_seconds=1)
+    [attempt] = await bench.pg.job_reader.list_attempts(job.id)
+    uid = attempt.cluster_uid or ""
+    bench.cluster.advance(3)
+    there = await bench.cluster.look(attempt.namespace, attempt.cluster_name, cluster_uid=uid)
+    assert there.job is not None
+    known = msgspec.structs.replace(there.job, resource_version=1_000_000 if restored else there.job.resource_version)
+    await bench.pg.queue.send([Outgoing(message=Observed(job_id=job.id, attempt=1, seen=known))])
+    await bench.processor.run_once(wait_seconds=1)
+    done = (Condition(type="Failed", reason="Old"),)
+    old = msgspec.structs.replace(there.job, resource_version=1, conditions=() if restored else done)
+    await bench.pg.queue.send([Outgoing(message=Observed(job_id=job.id, attempt=1, seen=old, listed=True))])
+    await bench.processor.run_once(wait_seconds=1)
+    [after] = await bench.pg.job_reader.list_attempts(job.id)
+    assert after.facts.job is not None
+    assert after.facts.job.resource_version == there.job.resource_version
+    assert after.facts.job.conditions == there.job.conditions
+    assert not (await bench.state(job)).terminal

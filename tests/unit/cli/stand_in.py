@@ -63,6 +63,13 @@ class Bootstrap(types.ModuleType):
         found: tuple[list[str], ports.QueueCounts] | None = self.queue
         return found
 
+    move: Any = None
+
+    def rebind(self, settings: Settings, confirm: Any) -> int | None:
+        """Note it, and ask."""
+        self._note("rebind")
+        return 3 if confirm(self.move) else None
+
     def create_token(self, settings: Settings, name: str) -> str:
         """Note it."""
         self._note("create", name)

@@ -8,11 +8,12 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from kube_job_runner import ports
 from kube_job_runner.adapters.simulated import SteppedClock
-from kube_job_runner.domain.errors import DatabaseUnavailable, LeaseLost, TemporaryError
+from kube_job_runner.domain.errors import DatabaseUnavailable, LeaseLost, TemporaryError, WrongCluster
 from kube_job_runner.domain.facts import AttemptFacts, Condition, EventFacts, JobFacts, NodeFacts, PodFacts, merge
 from kube_job_runner.domain.freshness import WatchReport
 from kube_job_runner.domain.messages import Observed, Outgoing
@@ -42,10 +43,17 @@ class World:
         self.sent_at: list[float] = []
         self.asked = 0
         self.reports: list[tuple[str, WatchReport]] = []
+        self.bound: list[ports.ClusterIdentity] = []
+        self.exists: set[str] = set()
+        self.looks: list[str] = []
 
     async def events(self) -> AsyncIterator[ports.WatchEvent]:
         while True:
             yield await self.feed.get()
+
+    async def bind_cluster(self, identity: ports.ClusterIdentity) -> list[ports.ClusterIdentity]:
+        self.bound = self.bound or [identity]
+        return self.bound
 
     async def known_cluster_jobs(self) -> list[ports.KnownClusterJob]:
         self.asked += 1
@@ -64,8 +72,13 @@ class World:
         self.batches.append([m.message for m in messages if isinstance(m.message, Observed)])
         self.sent_at.append(asyncio.get_running_loop().time())
 
+    async def find(self, namespace: str, cluster_name: str, *, cluster_uid: str | None = None) -> JobFacts | None:
+        self.looks.append(cluster_name)
+        return JobFacts(uid=cluster_name) if cluster_name in self.exists else None
+
     def observer(self) -> Observer:
-        return Observer(kind="job", events=self.events(), store=self, queue=self, clock=LoopClock())
+        world: Any = self
+        return Observer(kind="job", events=self.events(), store=self, queue=self, clock=LoopClock(), finder=world)
 
     @property
     def sent(self) -> list[Observed]:
@@ -304,3 +317,57 @@ async def test_the_newest_facts_of_a_batch_keep_what_the_ones_before_said() -> N
     assert job.condition("Complete")
     assert (job.gone, job.showed_end_first) == (True, True)
     assert (seen_pod.gone, seen_pod.showed_end_first) == (True, True)
+
+
+async def test_the_list_of_another_cluster_is_not_believed() -> None:
+    """Another context of the kubeconfig: every job would look deleted, and would start again there."""
+    world = World()
+    here = ports.ClusterIdentity(kind="kubernetes", evidence="namespace kube-system", uid="here")
+    world.bound = [here]
+    world.known = [ports.KnownClusterJob(job_id=JOB, attempt=1, namespace="default", cluster_uid="a")]
+    other = msgspec.structs.replace(here, uid="other")
+    with pytest.raises(WrongCluster, match="kjr rebind"):
+        await play(world, ports.Relisting(), ports.Listed(cluster=other))
+    assert world.sent == []
+    await play(world, ports.Relisting(), ports.Listed(cluster=here))
+    assert [facts.gone for facts in world.jobs] == [True]
+
+
+def known_jobs(count: int) -> list[ports.KnownClusterJob]:
+    return [
+        ports.KnownClusterJob(job_id=JOB, attempt=1, namespace="default", cluster_uid=uid, cluster_name=uid)
+        for uid in (f"u{number}" for number in range(count))
+    ]
+
+
+async def test_a_list_that_lacks_many_is_believed_after_a_look_at_some() -> None:
+    world = World(known_jobs(40))
+    await play(world, ports.Relisting(), ports.Listed())
+    assert len(world.jobs) == 40
+    assert len(world.looks) == 5
+
+
+async def test_a_list_that_lacks_what_exists_is_not_believed() -> None:
+    """Changed labels, a restored server: the list is wrong, and each job would be called deleted and run again."""
+    world = World(known_jobs(40))
+    world.exists = {f"u{number}" for number in range(40)}
+    with pytest.raises(TemporaryError, match="lacks 40 of 40"):
+        await play(world, ports.Relisting(), ports.Listed())
+    assert world.sent == []
+
+
+async def test_a_list_that_lacks_a_few_costs_no_look() -> None:
+    world = World(known_jobs(40))
+    await play(world, ports.Relisting(), *(seen(f"u{number}", 5) for number in range(36)), ports.Listed())
+    assert world.looks == []
+    assert sum(job.gone for job in world.jobs) == 4
+
+
+async def test_what_vanished_between_two_lists_counts_among_the_missing() -> None:
+    """The watch tells each of them as gone before the list is complete."""
+    world = World(known_jobs(40))
+    world.exists = {f"u{number}" for number in range(40)}
+    vanished = [seen(f"u{number}", 5, gone=True) for number in range(40)]
+    with pytest.raises(TemporaryError, match="lacks 40 of 40"):
+        await play(world, ports.Relisting(), *vanished, ports.Listed())
+    assert world.sent == []

@@ -64,6 +64,14 @@ class World:
         self.before_list: Any = lambda: None
         self.before_second_look: Any = lambda: None
         self.looks = 0
+        self.cluster: ports.ClusterIdentity | None = None
+        self.bound: list[ports.ClusterIdentity] = []
+
+    async def identity(self) -> ports.ClusterIdentity | None:
+        return self.cluster
+
+    async def bind_cluster(self, identity: ports.ClusterIdentity) -> list[ports.ClusterIdentity]:
+        return self.bound
 
     async def installation_id(self) -> str:
         return OURS
@@ -93,7 +101,7 @@ class World:
     def covers(self, namespace: str) -> bool:
         return namespace == "default"
 
-    async def find(self, namespace: str, cluster_name: str) -> JobFacts | None:
+    async def find(self, namespace: str, cluster_name: str, *, cluster_uid: str | None = None) -> JobFacts | None:
         found = self.present.get(cluster_name)
         if isinstance(found, Exception):
             raise found

@@ -27,4 +27,4 @@ WHERE a.cluster_uid IS NOT NULL AND a.gone_at IS NULL AND NOT coalesce((p.pod ->
 
 -- name: known_cluster_jobs
 -- The cluster jobs that should exist.
-SELECT job_id, number AS attempt, namespace, cluster_uid FROM attempts WHERE cluster_uid IS NOT NULL AND gone_at IS NULL
+SELECT job_id, number AS attempt, namespace, cluster_uid, cluster_name FROM attempts WHERE cluster_uid IS NOT NULL AND gone_at IS NULL

@@ -103,7 +103,7 @@ WITH RECURSIVE in_flight AS MATERIALIZED (
 ), locked AS MATERIALIZED (
     SELECT id FROM jobs
     WHERE id = ANY(ARRAY(SELECT id FROM picked)) AND state = 'queued' AND admitted_at IS NULL AND cancel_requested_at IS NULL
-    ORDER BY id FOR UPDATE
+    ORDER BY id FOR UPDATE SKIP LOCKED
 ), admitted AS (
     UPDATE jobs j
     SET admitted_at = statement_timestamp(), version = j.version + 1,

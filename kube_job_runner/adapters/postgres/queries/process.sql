@@ -67,17 +67,24 @@ WHERE l.job_id = k.job_id AND l.attempt = k.number AND l.done_at IS NOT NULL AND
 -- Allow one admission at a time, until the end of the transaction. It is a separate statement: the snapshot of the next one
 -- must be taken after the lock, or it would not see what the last holder admitted. A holder that stops in the middle is
 -- disconnected soon.
-SELECT set_config('idle_in_transaction_session_timeout', '5s', true),
+SELECT set_config('idle_in_transaction_session_timeout', '3s', true), set_config('lock_timeout', '5s', true),
        pg_advisory_xact_lock(hashtextextended('kjr admission', 0))
 
 -- name: admit
--- Admit waiting jobs that are due, the most urgent and oldest first, as far as the limits allow; return them with their
--- specs. The queues, and the priorities in each queue, are found by skipping from one to the next, and only as many rows of
--- each are read as there is room for. So neither a full queue with a million rows nor retries that are not due yet are
--- scanned. Ids are passed on as arrays, because the planner expects those to be short. For a LIMIT that it does not know, it
--- expects a tenth of the table and reads all of it. Queues in which a job finds no
--- room in the cluster do not get the last slots ($7). While namespaces are parked it admits nothing and says so: then
--- `admit_around` does it.
+-- Admit waiting jobs that are due, the most urgent and oldest first, as far as the limits allow; return them with their specs.
+--
+-- The line of all queues is read in the order of admission, priority by priority, until there is no more room (`front`). Queues
+-- without room are left out. So the cost follows the room, not the number of queues, and retries that are not due yet are not
+-- scanned. If the front of the line belongs to queues that may admit few jobs or none, reading stops after 1000 more rows. Then
+-- the queues are visited one by one ($9 of them, from $8 down), by skipping from name to name, and only as many rows of each are
+-- read as there is room for. `visited_to` says where the next admission must continue.
+--
+-- Queues in which a job finds no room in the cluster (`crowded`) do not get the last slots ($7). While namespaces are parked, this
+-- admits nothing and says so: then `admit_around` does it.
+--
+-- Ids are passed on as arrays, because the planner expects those to be short. For a LIMIT that it does not know, it expects a
+-- tenth of the table and reads all of it. A job whose row somebody else has locked is left to the next admission: a
+-- transaction that is frozen must not hold up all the others.
 WITH RECURSIVE in_flight AS MATERIALIZED (
     SELECT queue, count(*) AS jobs FROM jobs
     WHERE admitted_at IS NOT NULL AND state IN ('queued', 'starting', 'running', 'stopping') GROUP BY queue
@@ -90,26 +97,60 @@ WITH RECURSIVE in_flight AS MATERIALIZED (
                 ELSE greatest(0, least($1::bigint, $2::bigint - coalesce(sum(jobs), 0))) END::bigint AS jobs,
            $2::bigint - coalesce(sum(jobs), 0) - $7::bigint AS of_crowded
     FROM in_flight
+), limited AS MATERIALIZED (
+    SELECT coalesce(l.queue, f.queue) AS queue, coalesce(l.jobs, $4::bigint) - coalesce(f.jobs, 0) AS room
+    FROM unnest($5::text[], $6::bigint[]) AS l (queue, jobs) FULL JOIN in_flight f ON f.queue = l.queue
+    WHERE coalesce(l.jobs, $4::bigint) IS NOT NULL
+), closed AS MATERIALIZED (
+    SELECT queue FROM limited WHERE room <= 0
+    UNION SELECT queue FROM crowded WHERE (SELECT of_crowded FROM room) <= 0
+), levels AS (
+    (SELECT j.priority FROM jobs j WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL
+     AND (SELECT jobs FROM room) > 0 ORDER BY j.priority DESC LIMIT 1)
+    UNION ALL
+    SELECT (SELECT j.priority FROM jobs j
+            WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL AND j.priority < l.priority
+            ORDER BY j.priority DESC LIMIT 1)
+    FROM levels l WHERE l.priority IS NOT NULL
+), line AS MATERIALIZED (
+    SELECT due.id, due.queue, levels.priority, due.due_at FROM levels CROSS JOIN LATERAL (
+        SELECT j.id, j.queue, j.due_at FROM jobs j
+        WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL
+        AND j.priority = levels.priority AND j.due_at <= statement_timestamp()
+        ORDER BY j.due_at, j.id LIMIT 1000 + (SELECT jobs FROM room)
+    ) AS due
+    LIMIT 1000 + (SELECT jobs FROM room)
+), front AS MATERIALIZED (
+    SELECT line.id, line.queue, line.priority, line.due_at FROM line WHERE line.queue <> ALL (ARRAY(SELECT queue FROM closed))
+    LIMIT (SELECT jobs FROM room)
+), placed AS MATERIALIZED (
+    SELECT queue, row_number() OVER (PARTITION BY queue ORDER BY priority DESC, due_at, id) AS place FROM front
+), usable AS MATERIALIZED (
+    SELECT count(*) FILTER (WHERE c.queue IS NULL)
+           + least(count(*) FILTER (WHERE c.queue IS NOT NULL), greatest(0, (SELECT of_crowded FROM room))) AS jobs
+    FROM placed p LEFT JOIN limited l ON l.queue = p.queue LEFT JOIN crowded c ON c.queue = p.queue
+    WHERE p.place <= coalesce(l.room, $4, p.place)
+), enough AS MATERIALIZED (
+    SELECT CASE
+        WHEN (SELECT jobs FROM usable) >= (SELECT jobs FROM room) THEN true
+        WHEN (SELECT count(*) FROM front) >= (SELECT jobs FROM room) THEN false
+        ELSE (SELECT count(*) FROM line) < 1000 + (SELECT jobs FROM room)
+    END AS yes
 ), names AS (
-    (SELECT queue FROM jobs WHERE state = 'queued' AND admitted_at IS NULL AND cancel_requested_at IS NULL
-     AND (SELECT jobs FROM room) > 0 ORDER BY queue DESC LIMIT 1)
+    (SELECT j.queue, 1 AS visited FROM jobs j
+     WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL
+     AND NOT (SELECT yes FROM enough) AND ($8::text IS NULL OR j.queue < $8) ORDER BY j.queue DESC LIMIT 1)
     UNION ALL
     SELECT (SELECT j.queue FROM jobs j
             WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL AND j.queue < n.queue
-            ORDER BY j.queue DESC LIMIT 1)
-    FROM names n WHERE n.queue IS NOT NULL
+            ORDER BY j.queue DESC LIMIT 1), n.visited + 1
+    FROM names n WHERE n.queue IS NOT NULL AND n.visited < $9::integer
 ), open AS MATERIALIZED (
-    SELECT n.queue, least(room.jobs, coalesce(l.jobs, $4::bigint) - coalesce(f.jobs, 0)) AS room,
-           c.queue IS NOT NULL AS crowded
-    FROM names n CROSS JOIN room
-    LEFT JOIN crowded c ON c.queue = n.queue
-    LEFT JOIN unnest($5::text[], $6::bigint[]) AS l (queue, jobs) ON l.queue = n.queue
-    LEFT JOIN in_flight f ON f.queue = n.queue
-    WHERE n.queue IS NOT NULL
+    SELECT n.queue, least(room.jobs, coalesce(l.room, $4::bigint)) AS room
+    FROM names n CROSS JOIN room LEFT JOIN limited l ON l.queue = n.queue
+    WHERE n.queue IS NOT NULL AND n.queue <> ALL (ARRAY(SELECT queue FROM closed))
 ), heads AS MATERIALIZED (
-    SELECT head.id, head.priority, head.due_at, open.crowded,
-           row_number() OVER (PARTITION BY open.crowded ORDER BY head.priority DESC, head.due_at, head.id) AS nth
-    FROM open CROSS JOIN LATERAL (
+    SELECT head.id, open.queue, head.priority, head.due_at FROM open CROSS JOIN LATERAL (
         WITH RECURSIVE levels AS (
             (SELECT j.priority FROM jobs j
              WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL AND j.queue = open.queue
@@ -129,13 +170,22 @@ WITH RECURSIVE in_flight AS MATERIALIZED (
         ORDER BY levels.priority DESC, due.due_at, due.id LIMIT open.room
     ) AS head
     WHERE open.room > 0
+), ranked AS MATERIALIZED (
+    SELECT c.id, c.queue, c.priority, c.due_at,
+           row_number() OVER (PARTITION BY c.queue ORDER BY c.priority DESC, c.due_at, c.id) AS place
+    FROM (SELECT id, queue, priority, due_at FROM front UNION SELECT id, queue, priority, due_at FROM heads) c
+), fitting AS MATERIALIZED (
+    SELECT r.id, r.priority, r.due_at, c.queue IS NOT NULL AS crowded,
+           row_number() OVER (PARTITION BY c.queue IS NOT NULL ORDER BY r.priority DESC, r.due_at, r.id) AS nth
+    FROM ranked r LEFT JOIN limited l ON l.queue = r.queue LEFT JOIN crowded c ON c.queue = r.queue
+    WHERE r.place <= coalesce(l.room, $4, r.place)
 ), picked AS MATERIALIZED (
-    SELECT id FROM heads WHERE NOT crowded OR nth <= (SELECT of_crowded FROM room)
+    SELECT id FROM fitting WHERE NOT crowded OR nth <= (SELECT of_crowded FROM room)
     ORDER BY priority DESC, due_at, id LIMIT (SELECT jobs FROM room)
 ), locked AS MATERIALIZED (
     SELECT id FROM jobs
     WHERE id = ANY(ARRAY(SELECT id FROM picked)) AND state = 'queued' AND admitted_at IS NULL AND cancel_requested_at IS NULL
-    ORDER BY id FOR UPDATE
+    ORDER BY id FOR UPDATE SKIP LOCKED
 ), admitted AS (
     UPDATE jobs j
     SET admitted_at = statement_timestamp(), version = j.version + 1,
@@ -145,7 +195,7 @@ WITH RECURSIVE in_flight AS MATERIALIZED (
     RETURNING {job_rows.of:j}
 )
 SELECT n.now, {job_rows.of:j}, (SELECT s.spec FROM job_specs s WHERE s.job_id = j.id) AS encoded_spec,
-       (SELECT p.any FROM parked p) AS parked
+       (SELECT p.any FROM parked p) AS parked, (SELECT queue FROM names WHERE visited = $9::integer) AS visited_to
 FROM (SELECT clock_timestamp() AS now) n LEFT JOIN admitted j ON true
 
 -- name: attempts_of

@@ -32,3 +32,10 @@ SELECT pg_try_advisory_lock($1)
 -- name: unlock
 -- Release that lock.
 SELECT pg_advisory_unlock($1)
+
+-- name: own_timeouts
+-- A migration takes as long as it needs, whatever the defaults of the server, the database or the role are. A parameter that this
+-- server does not have is left out. Each transaction bounds its own waits for locks.
+SELECT set_config(s.name, v.value, false)
+FROM (VALUES ('statement_timeout', '0'), ('transaction_timeout', '0'), ('lock_timeout', '0'),
+             ('idle_in_transaction_session_timeout', '60s')) AS v (name, value) JOIN pg_settings s ON s.name = v.name

@@ -6,10 +6,14 @@ WITH due AS (
 UPDATE jobs j SET next_check_at = now() + $2 * interval '1 second' FROM due WHERE j.id = due.id RETURNING j.id
 
 -- name: expire_idempotency_keys
--- Remove old idempotency keys.
+-- Remove the idempotency keys of jobs that ended long ago, or that no longer exist. A key lives at least as long as its job: a
+-- client that repeats its submit must find the job that still waits or runs.
 WITH old AS (
-    SELECT owner, key FROM idempotency_keys WHERE created_at < now() - $1 * interval '1 second'
-    ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    SELECT k.owner, k.key FROM idempotency_keys k
+    WHERE k.created_at < now() - $1 * interval '1 second'
+      AND (SELECT j.finished_at IS NULL OR j.finished_at >= now() - $1 * interval '1 second'
+           FROM jobs j WHERE j.id = k.job_id) IS NOT TRUE
+    ORDER BY k.created_at LIMIT $2 FOR UPDATE OF k SKIP LOCKED
 )
 DELETE FROM idempotency_keys k USING old WHERE k.owner = old.owner AND k.key = old.key
 

@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from kube_job_runner.adapters.postgres import message_queue, rows, statements, wakeup
 from kube_job_runner.adapters.postgres.columns import Row
 from kube_job_runner.adapters.postgres.pool import Connection, Pool, changed_rows
+from kube_job_runner.adapters.postgres.tolerant_json import TolerantDecoder
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.facts import AttemptFacts
 from kube_job_runner.domain.logs.chunks import Chunk, decode_body
@@ -19,7 +18,7 @@ from kube_job_runner.ports import ContainerLog, LogKey, LogsExpired, LogState, L
 SQL = statements.load("logs")
 SEND = statements.load("queue")["send"]
 
-_facts = msgspec.json.Decoder(AttemptFacts)
+_facts: TolerantDecoder[AttemptFacts] = TolerantDecoder(AttemptFacts)
 
 
 class PostgresLogStore:

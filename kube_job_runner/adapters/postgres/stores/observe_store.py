@@ -8,6 +8,7 @@ import msgspec
 
 from kube_job_runner.adapters.postgres import statements
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
+from kube_job_runner.adapters.postgres.stores.bound_cluster import PostgresBoundCluster
 from kube_job_runner.domain.freshness import Ages, Freshness, Watched, WatchReport, joined
 from kube_job_runner.ports import KnownClusterJob, KnownPod
 
@@ -16,11 +17,8 @@ SQL = statements.load("observe")
 _dark = msgspec.json.Decoder(list[Ages])
 
 
-class PostgresObserveStore:
+class PostgresObserveStore(PostgresBoundCluster):
     """`ObserveStore` on PostgreSQL."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
 
     async def known_cluster_jobs(self) -> list[KnownClusterJob]:
         return [KnownClusterJob(**row) for row in await self._pool.fetch(SQL["known_cluster_jobs"])]

@@ -8,6 +8,7 @@ import msgspec
 
 from kube_job_runner.adapters.postgres import message_queue, rows, statements, wakeup
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
+from kube_job_runner.adapters.postgres.stores.bound_cluster import PostgresBoundCluster
 from kube_job_runner.domain.decide import cleanup, parking
 from kube_job_runner.domain.decide.parking import Trial
 from kube_job_runner.domain.job import Attempt
@@ -16,13 +17,16 @@ from kube_job_runner.ports import Change, LoadedJob, Snapshot
 
 SQL = statements.load("process")
 PARKING = statements.load("parking")
+VISITED_QUEUES = 2_000
+"""How many queues one admission visits by name, when the front of the line has no room."""
 
 
-class PostgresProcessStore:
+class PostgresProcessStore(PostgresBoundCluster):
     """`ProcessStore` on PostgreSQL."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        super().__init__(pool)
+        self._visited_to: str | None = None
 
     async def load(self, job_ids: Collection[UUID]) -> Snapshot:
         found = await self._pool.fetch(SQL["load"], list(job_ids))
@@ -38,7 +42,8 @@ class PostgresProcessStore:
         async def work(connection: Connection) -> Snapshot:
             await connection.execute(SQL["lock_admissions"])
             parameters = (limit, limits.total, lease_seconds, limits.per_queue, names, maxima, limits.kept)
-            found = await connection.fetch(SQL["admit"], *parameters)
+            found = await connection.fetch(SQL["admit"], *parameters, self._visited_to, VISITED_QUEUES)
+            self._visited_to = found[0]["visited_to"]
             if found[0]["parked"]:
                 found = await connection.fetch(PARKING["admit_around"], *parameters)
                 await connection.execute(PARKING["forget"], parking.PODS_REFUSED)

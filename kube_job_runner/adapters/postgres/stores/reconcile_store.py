@@ -4,7 +4,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from kube_job_runner.adapters.postgres import statements
-from kube_job_runner.adapters.postgres.pool import Pool
+from kube_job_runner.adapters.postgres.stores.bound_cluster import PostgresBoundCluster
 from kube_job_runner.domain.errors import ConfigurationError
 from kube_job_runner.ports import Claim, RecordedClusterJob
 
@@ -12,11 +12,8 @@ SQL = statements.load("reconcile")
 _FIRST = (UUID(int=0), 0)
 
 
-class PostgresReconcileStore:
+class PostgresReconcileStore(PostgresBoundCluster):
     """`ReconcileStore` on PostgreSQL."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
 
     async def installation_id(self) -> str:
         row = await self._pool.fetchrow(SQL["installation"])

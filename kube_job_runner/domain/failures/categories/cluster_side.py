@@ -53,6 +53,13 @@ CATEGORIES = (
         verdict="fail_now",
         settings="KJR_INSTANCE",
     ),
+    _cluster(
+        "labels_changed",
+        "Something in the cluster changes our labels",
+        "An admission webhook or a policy changed or removed labels of `kube-job-runner.io` on the new Job or its pod.",
+        "Exclude Jobs and pods with the label `app.kubernetes.io/managed-by=kube-job-runner` from the webhook or the policy.",
+        "The job was removed at once, because nobody could have watched it. Run it again with `kjr rerun ID`.",
+    ),
     _platform(
         "forbidden",
         "This installation lacks a right in the cluster",

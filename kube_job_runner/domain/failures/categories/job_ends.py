@@ -91,6 +91,13 @@ CATEGORIES = (
         "Find out what adds it. A native sidecar (an init container with `restartPolicy: Always`) does not fail the job.",
     ),
     _platform(
+        "cluster_replaced",
+        "The installation was moved to another cluster",
+        "The job was in the old cluster when an operator moved the database to another one with `kjr rebind`.",
+        "Look in the old cluster: the job may still run there.",
+        "Run it again with `kjr rerun ID`. It does not run again by itself.",
+    ),
+    _platform(
         "custom",
         "A rule of this installation",
         "A rule in the file of KJR_FAILURE_RULES matched. The rule names no category.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.kubernetes import RBAC_FOLDER, account, rbac
 
@@ -84,3 +85,16 @@ def test_it_can_be_rendered_for_other_namespaces() -> None:
 
 def test_kustomize_takes_the_same_file() -> None:
     assert "  - rbac.yaml" in (RBAC_FOLDER / "kustomization.yaml").read_text()
+
+
+def test_every_component_may_read_which_cluster_it_is() -> None:
+    """The only right outside the namespaces of jobs: get one namespace by its name."""
+    role, binding = yaml.safe_load_all((RBAC_FOLDER / "identity.yaml").read_text())
+    assert (role["kind"], role["metadata"]["namespace"]) == ("Role", "kube-system")
+    assert role["rules"] == [
+        {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"]}
+    ]
+    assert (binding["kind"], binding["metadata"]["namespace"]) == ("RoleBinding", "kube-system")
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert {subject["name"] for subject in binding["subjects"]} == {account(component) for component in WANTED}
+    assert "  - identity.yaml" in (RBAC_FOLDER / "kustomization.yaml").read_text()

@@ -231,3 +231,21 @@ class TestWhatALookSays:
         assert self.told(pod_facts(uid="pod-9", rv=12, job_uid="another")) == (False, [])
         assert self.told(pod_facts(uid="pod-9", rv=12, job_uid="")) == (False, [])
         assert self.told(pod_facts(uid="pod-1", rv=12, job_uid="")) == (False, ["pod-1"])
+
+
+def test_a_look_is_believed_although_the_versions_stepped_back() -> None:
+    """The etcd was restored from a backup: the same uid lives on with lower versions, and ended."""
+    known = with_facts(make_attempt(), job_facts(rv=1_000_400), pod_facts(running(), rv=1_000_500))
+    pod = pod_facts(ended(0, end=99), phase="Succeeded", rv=900_100)
+    now = job_facts("SuccessCriteriaMet", "Complete", rv=900_200)
+    ended_by_it = look(RUNNING, known, Sight(job=now, pods=(pod,)), 99.5)
+    assert ended_by_it.job.state is State.SUCCEEDED
+
+
+def test_what_a_watch_says_of_the_old_history_undoes_nothing() -> None:
+    known = with_facts(make_attempt(), job_facts(rv=1_000_400), pod_facts(running(), phase="Running", rv=1_000_500))
+    stale = pod_facts(waiting("ContainerCreating"), phase="Pending", rv=900_000)
+    assert with_facts(known, stale) == known
+    after_it = look(RUNNING, known, Sight(job=known.facts.job, pods=known.facts.pods), 50)
+    assert all(attempt.facts == known.facts for attempt in after_it.attempts)
+    assert after_it.job.state is State.RUNNING

@@ -64,6 +64,7 @@ def test_the_places_of_the_rows_are_these() -> None:
         "start_timeout": {"seconds", "waited_for"},
         "queue_timeout": {"seconds", "last_try"},
         "other_container_failed": {"failed", "program"},
+        "cluster_replaced": {"place"},
         "pod_lost": {"message"},
         "disrupted": {"node", "reason", "message"},
     }

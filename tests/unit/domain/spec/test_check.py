@@ -6,6 +6,7 @@ import pytest
 
 from kube_job_runner.domain.limits import SpecLimits
 from kube_job_runner.domain.spec import check
+from kube_job_runner.domain.spec.changes import pointer
 from kube_job_runner.domain.spec.field_types import EmptyDir, Secret, Toleration, Volume
 from kube_job_runner.domain.spec.model import JobSpec, Resources, Retry, RetryRule
 
@@ -102,3 +103,19 @@ def test_tolerations() -> None:
     assert pointers(tolerations=(Toleration(),)) == ["/tolerations/0/operator"]
     assert pointers(tolerations=(Toleration(key="k", operator="Exists", value="v"),)) == ["/tolerations/0/value"]
     assert pointers(tolerations=(Toleration(key="k", toleration_seconds=3),)) == ["/tolerations/0/toleration_seconds"]
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        *("job-name", "controller-uid", "batch.kubernetes.io/job-name", "batch.kubernetes.io/controller-uid"),
+        *("kube-job-runner.io/job-id", "app.kubernetes.io/managed-by", "kube-job-runner.io/instance"),
+    ],
+)
+def test_labels_that_belong_to_kubernetes_or_to_us_are_refused(label: str) -> None:
+    """The API server would refuse the Job, or we would not see it."""
+    assert pointers(labels={label: "mine"}) == [pointer("labels", label)]
+
+
+def test_annotations_of_these_names_are_harmless() -> None:
+    assert pointers(annotations={"job-name": "mine"}) == []
