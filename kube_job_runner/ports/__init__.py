@@ -5,6 +5,7 @@ exceptions of its libraries never leave it. A port that joins others is what an 
 """
 
 from kube_job_runner.ports.clusters import (
+    BoundCluster,
     Cluster,
     ClusterIdentifier,
     ClusterIdentity,
@@ -51,7 +52,6 @@ from kube_job_runner.ports.queues import (
 )
 from kube_job_runner.ports.runtime import Clock, Fence, LeaseStore, SyncedClock, Tracer, Tracing
 from kube_job_runner.ports.stores import (
-    BoundCluster,
     Change,
     Claim,
     Health,

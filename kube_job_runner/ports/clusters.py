@@ -76,6 +76,20 @@ class ClusterIdentifier(Protocol):
         ...
 
 
+class BoundCluster(Protocol):
+    """The cluster that this database belongs to."""
+
+    async def bind_cluster(self, identity: ClusterIdentity) -> list[ClusterIdentity]:
+        """Return every identity that the database is bound to. Without any of this kind and evidence, `identity` is bound first.
+
+        Nothing is bound if an identity of another kind is bound already.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer.
+        """
+        ...
+
+
 class ClusterWriter(ClusterIdentifier, Protocol):
     """What the messages-processor does with the cluster. Every call is safe to repeat."""
 

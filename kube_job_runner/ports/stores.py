@@ -13,7 +13,7 @@ from kube_job_runner.domain.job import Anomaly, Attempt, Job, Transition
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Outgoing
 from kube_job_runner.domain.spec.model import JobSpec
-from kube_job_runner.ports.clusters import ClusterIdentity
+from kube_job_runner.ports.clusters import BoundCluster
 
 # --- The web-server ---
 
@@ -64,23 +64,6 @@ class SubmitStore(Protocol):
         """Record a cancel request, with its message, and return the job; None: there is no such job.
 
         Nothing is recorded for a job that has ended. A second request counts only if it gives less grace.
-        """
-        ...
-
-
-# --- All components that use the cluster ---
-
-
-class BoundCluster(Protocol):
-    """The cluster that this database belongs to."""
-
-    async def bind_cluster(self, identity: ClusterIdentity) -> list[ClusterIdentity]:
-        """Return every identity that the database is bound to. Without any of this kind and evidence, `identity` is bound first.
-
-        Nothing is bound if an identity of another kind is bound already.
-
-        Raises:
-            DatabaseUnavailable: the database does not answer.
         """
         ...
 
