@@ -5,7 +5,7 @@ An error in one job never takes its batch down. What happens to its messages is 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
@@ -14,12 +14,12 @@ from kube_job_runner import ports
 from kube_job_runner.domain import messages
 from kube_job_runner.domain.decide.decision import Create, Look
 from kube_job_runner.domain.decide.ruleset import Rules
-from kube_job_runner.domain.errors import ConfigurationError, TemporaryError, WrongCluster
+from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Delete, Outgoing, Submitted
 from kube_job_runner.ports.send_lease import SendLease, sending
 from kube_job_runner.services.cluster_identity import IdentityCheck
-from kube_job_runner.services.pipeline import job_metrics, redelivery
+from kube_job_runner.services.pipeline import holding, job_metrics
 from kube_job_runner.services.pipeline.batch import Acted, Batch, Decided, Received
 from kube_job_runner.services.pipeline.committer import Committer
 from kube_job_runner.services.pipeline.decider import Decider
@@ -146,7 +146,7 @@ class Processor:
 
     async def _work_in_time(self, batch: Batch) -> None:
         lease_seconds = self._settings.lease_seconds
-        lease = _held(batch, self._queue, self._redelivery, self._clock, lease_seconds=lease_seconds)
+        lease = holding.held(batch, self._queue, self._redelivery, self._clock, lease_seconds=lease_seconds)
         most_seconds = max(LEAST_SECONDS, lease_seconds * (UNFINISHED_LEASES if batch.unfinished else LEASES))
         async with lease as held, self._floor.entered(alone=batch.alone), asyncio.timeout(most_seconds):
             await self._work(batch, held)
@@ -184,8 +184,6 @@ class Processor:
                     grace_seconds=message.grace_seconds,
                 )
                 await job_metrics.counted("delete", self._identity.watched(deletion))
-        except WrongCluster:
-            raise
         except Exception as error:  # noqa: BLE001 - one bad delete must not take its batch down
             if await self._redelivery.delete_failed(delivery, message, error):
                 return False
@@ -304,8 +302,6 @@ class Processor:
                     effect, item.loaded, item.attempts, now=item.now, turn=turn, watched=item.watched
                 )
             return item.acted(outcome)
-        except WrongCluster:
-            raise
         except Exception as error:  # noqa: BLE001 - a bug in one job's effect must not stop the others
             await self._redelivery.failed(item.received, error)
             return None
@@ -314,43 +310,3 @@ class Processor:
 def _admitted(job_id: UUID, loaded: ports.LoadedJob, lease: SendLease) -> Received:
     turn = Turn(lease=lease, create_until=loaded.job.create_until)
     return Received(job_id=job_id, admitted=True, turn=turn)
-
-
-@contextlib.asynccontextmanager
-async def _held(
-    batch: Batch, queue: ports.MessageQueue, answers: Redelivery, clock: ports.Clock, *, lease_seconds: float
-) -> AsyncIterator[SendLease]:
-    """Keep a batch hidden while it is worked on; yields its lease, which is extended meanwhile.
-
-    A batch that is given up (the task is cancelled, or the store is unreachable) is given back at once, and the jobs that were
-    admitted with it are left to others. A batch that failed in any other way comes back unfinished.
-    """
-    receipts = [delivery.receipt for delivery in batch.deliveries]
-    lease = SendLease(clock, seconds=lease_seconds)
-
-    async def heartbeat() -> None:
-        while True:
-            await asyncio.sleep(lease_seconds / 3)
-            asked_at = lease.moment()
-            try:
-                await queue.extend(receipts, visibility_seconds=lease_seconds)
-            except TemporaryError as error:
-                log.warning("the lease of a batch was not extended", action="batch.lease", error=str(error))
-            else:
-                lease.extend(asked_at)
-
-    task = asyncio.create_task(heartbeat())
-    try:
-        yield lease
-    except BaseException as error:
-        task.cancel()
-        with contextlib.suppress(TemporaryError):
-            if isinstance(error, TemporaryError | asyncio.CancelledError):
-                await asyncio.shield(answers.give_up(batch.deliveries, delay_seconds=0.0))
-            else:
-                await asyncio.shield(queue.extend(receipts, visibility_seconds=0.0))
-            await asyncio.shield(redelivery.leave_to_others(queue, batch.unsettled, delay_seconds=0.0))
-        raise
-    finally:
-        task.cancel()
-        await asyncio.wait({task})  # suppressing its CancelledError could swallow one that is meant for us

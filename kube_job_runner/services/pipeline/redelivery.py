@@ -13,7 +13,7 @@ import msgspec
 
 from kube_job_runner import ports
 from kube_job_runner.domain import backoff, messages
-from kube_job_runner.domain.errors import TemporaryError
+from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
 from kube_job_runner.domain.messages import Check, Delete, Observed, Outgoing
 from kube_job_runner.services.pipeline.batch import Entry, Received
 from kube_job_runner.telemetry import loggers, metrics
@@ -121,7 +121,9 @@ class Redelivery:
             raise
 
     async def failed(self, received: Received, error: Exception) -> None:
-        """Send the messages of a job back after an error, or to the dead letters."""
+        """Send the messages of a job back after an error, or to the dead letters. A wrong configuration ends the process."""
+        if isinstance(error, ConfigurationError):
+            raise error
         if isinstance(error, TemporaryError):
             log.info(
                 "a job is tried again later",
@@ -144,6 +146,8 @@ class Redelivery:
 
     async def delete_failed(self, delivery: ports.Delivery, message: Delete, error: Exception) -> bool:
         """Let a delete come back; False when it is done with, because the job's own check sends a new one."""
+        if isinstance(error, ConfigurationError):
+            raise error
         log.warning(
             "a delete failed",
             action="job.delete",
