@@ -21,6 +21,7 @@ log = loggers.get_logger(__name__)
 
 FRESH_SECONDS = 30.0
 """How long an answer counts. A lost connection ends it at once."""
+KNOWN_SECONDS = 1.0
 
 
 def compare(found: ClusterIdentity, bound: list[ClusterIdentity]) -> None:
@@ -94,14 +95,15 @@ class IdentityCheck:
             self._asked_at = self._clock.monotonic()
 
     async def known(self) -> bool:
-        """Return whether the cluster was confirmed; False: it does not answer.
+        """Return whether the cluster was confirmed; False: it does not answer within a second.
 
         Raises:
             WrongCluster: it is another cluster.
         """
         try:
-            await self.check()
-        except TemporaryError:
+            async with asyncio.timeout(KNOWN_SECONDS):
+                await self.check()
+        except (TemporaryError, TimeoutError):
             return False
         return True
 
