@@ -297,3 +297,35 @@ async def test_a_pod_that_vanished_between_two_watchers_is_gone_with_the_next_li
         [attempt] = stage.store.attempts[job.id].values()
         assert [pod.gone for pod in attempt.facts.pods] == [True]
         await simulation.stopped(second)
+
+
+async def test_a_create_whose_answer_was_lost_long_ago_still_has_its_start_timeout() -> None:
+    """When the answer is known at last, the deadline has passed: the look is made with the next check, which must come."""
+    stage = Stage()
+    lost = TemporaryError("no answer", delay_seconds=0.2, reason="ClusterUnavailable")
+    stage.cluster.faults.choose = None
+    stage.cluster.faults.add("create", Fault(error=lost, after=True), times=1)
+    async with stage.running():
+        job = await stage.submit({"mode": "stuck"}, timeouts=Timeouts(start_seconds=60))
+        await asyncio.sleep(0.15)
+        stage.cluster.faults.choose = stage._fault
+        stage.down()
+        await asyncio.sleep(300)
+        assert stage.now(job).state is State.QUEUED
+        stage.up()
+        await asyncio.sleep(120)
+    assert (stage.now(job).state, stage.now(job).reason) == (State.FAILED, "StartTimeout")
+    assert set(stage.cluster.history.creates.values()) == {1}
+
+
+async def test_the_words_of_an_outage_go_with_it() -> None:
+    stage = Stage()
+    async with stage.running():
+        job = await stage.submit({"start": "20s", "run": "forever"}, timeouts=Timeouts(start_seconds=60))
+        await asyncio.sleep(10)
+        stage.down()
+        await asyncio.sleep(300)
+        assert stage.now(job).explanation.startswith("The cluster cannot be asked now")
+        stage.up()
+        await asyncio.sleep(20)
+    assert (stage.now(job).state, stage.now(job).explanation) == (State.RUNNING, "")

@@ -20,6 +20,7 @@ from kube_job_runner.domain.decide import (
     own_ends,
     parking,
     retries,
+    unasked,
     waiting,
 )
 from kube_job_runner.domain.decide.decision import Create, Decision, DecisionBuilder, Find
@@ -65,6 +66,7 @@ def decide(
     else:
         _record_anomalies(builder)
     cleanup.remove_finished(builder)
+    unasked.settle(builder)
     return builder.build()
 
 
@@ -163,13 +165,23 @@ def _await_evidence(builder: DecisionBuilder, attempt: Attempt, ending: diagnosi
 
 
 def _decide_running(builder: DecisionBuilder, attempt: Attempt) -> None:
-    attempt = own_ends.running(builder, attempt)
+    attempt = _unhindered(builder, own_ends.running(builder, attempt))
     deadline = builder.job.run_deadline(attempt.started_at or builder.now)
     if builder.now < deadline:
         builder.look_again(deadline)
     elif not _finishing(builder, attempt, decided_at=deadline) and not builder.looks_first(attempt, due_at=deadline):
         run_seconds = builder.job.policy.timeouts.run_seconds
         endings.stop(builder, attempt, ends.RUN_TIMEOUT.verdict(seconds=run_seconds))
+
+
+def _unhindered(builder: DecisionBuilder, attempt: Attempt) -> Attempt:
+    """Return an attempt whose program runs, without what held it back before, such as a suspension that was taken back."""
+    if not attempt.unhealthy_reason:
+        return attempt
+    attempt = msgspec.structs.replace(attempt, unhealthy_reason="", unhealthy_since=None)
+    builder.put_attempt(attempt)
+    builder.update_job(explanation="")
+    return attempt
 
 
 def _decide_stopping(builder: DecisionBuilder, *, known_absent: bool) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from kube_job_runner.domain import freshness
-from kube_job_runner.domain.decide import lifecycle, obstacles
+from kube_job_runner.domain.decide import lifecycle, unasked
 from kube_job_runner.domain.decide.decision import Decision, DecisionBuilder, Look
 from kube_job_runner.domain.decide.observation import observe
 from kube_job_runner.domain.decide.ruleset import Rules
@@ -18,7 +18,6 @@ from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.sight import Sight, corrected, told
 from kube_job_runner.domain.states import State
 
-UNASKED = "The cluster cannot be asked now"
 _POSTPONED_MAX_SECONDS = 15.0
 
 
@@ -37,8 +36,6 @@ def looked(
     fresh = _seen(attempt, sight)
     if fresh != attempt:
         builder.put_attempt(fresh)
-    if job.explanation.startswith(UNASKED):
-        builder.update_job(explanation=_words(job, fresh, now=now, rules=rules))
     merged = builder.build()
     return merged.then(
         lifecycle.decide(builder.job, builder.attempts, now=now, rules=rules, looked=True, watched=watched)
@@ -54,17 +51,6 @@ def _seen(attempt: Attempt, sight: Sight) -> Attempt:
     merged = corrected(attempt.facts, seen)
     there = merged.job is not None and not merged.job.gone
     return msgspec.structs.replace(attempt, facts=merged, gone_at=None if there else attempt.gone_at)
-
-
-def _words(job: Job, attempt: Attempt, *, now: datetime, rules: Rules) -> str:
-    """Return the explanation that `UNASKED` replaced: what the attempt waits for, if its program does not run."""
-    held = obstacles.hold(attempt.facts)
-    if held is not None:
-        return held.explanation
-    if job.state is not State.STARTING:
-        return ""
-    found = obstacles.obstacle(attempt.facts, now=now, table=rules.table)
-    return found.finding.explanation if found is not None else ""
 
 
 def unanswered(
@@ -85,6 +71,6 @@ def unanswered(
     wait_seconds = max(delay_seconds, 1.0, min(waited_seconds / 2, _POSTPONED_MAX_SECONDS))
     builder = DecisionBuilder(job=job, attempts=attempts, now=now, rules=rules)
     if job.state in (State.STARTING, State.RUNNING):
-        builder.update_job(explanation=f"{UNASKED}, so nothing is decided: {why}")
+        builder.update_job(explanation=f"{unasked.UNASKED}, so nothing is decided: {why}")
     builder.look_again(now + timedelta(seconds=wait_seconds))
     return builder.build()

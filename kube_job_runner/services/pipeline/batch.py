@@ -82,7 +82,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
 
     def acted(self, outcome: Outcome | None = None) -> Acted:
         """Return what to commit: of the decision after its effect, or of a decision without one."""
-        before, decision = self.loaded.job, self.decision if outcome is None else outcome.decision
+        before, decision = self.loaded.job, self.decision if outcome is None else _due_again(outcome.decision, self.now)
         if self.removals:
             decision = msgspec.structs.replace(decision, messages=decision.messages + self.removals)
         attempts = {attempt.number: attempt for attempt in decision.attempts}
@@ -108,6 +108,13 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
         created = outcome is not None and outcome.made is not None
         namespace = self.loaded.job.namespace
         return Trial(namespace=namespace, outcome="created" if created else "unknown", probe=True)
+
+
+def _due_again(decision: Decision, now: datetime) -> Decision:
+    """Return a decision whose job is due now if it asks for a further effect: one message has one effect."""
+    if decision.effect is None:
+        return decision
+    return msgspec.structs.replace(decision, job=msgspec.structs.replace(decision.job, next_check_at=now))
 
 
 def _frees(before: Job, after: Job) -> bool:

@@ -212,6 +212,13 @@ class TestNoAnswer:
         assert look(job, attempts[1], pulling, 47).job.explanation == ""
         assert look(job, attempts[1], RUNS, 47).job.explanation == ""
 
+    def test_the_words_go_when_a_watch_tells_what_was_asked(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(waiting("ContainerCreating")))
+        job, attempts = apply(self.unanswered(STARTING, attempt, 61), {1: attempt})
+        runs = with_facts(attempts[1], pod_facts(running(50), phase="Running", rv=20))
+        decision = decide(job, runs, now=after(62), looked=False)
+        assert (decision.job.state, decision.job.explanation) == (State.RUNNING, "")
+
     def test_the_words_of_a_stop_stay(self) -> None:
         job, attempt = TestWhileStopping().stopping()
         assert self.unanswered(job, attempt, 100).job.explanation == job.explanation

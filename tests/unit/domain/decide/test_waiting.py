@@ -332,3 +332,10 @@ class TestSuspended:
         assert "suspended since 2026-01-01 00:00:03 UTC" in text
         assert "Running since" not in text
         assert phases[-1].deadline == (after(3 + DAY) if started else after(DAY))
+
+    def test_a_suspension_that_is_taken_back_before_the_controller_acts_leaves_no_words(self) -> None:
+        life = self.running()
+        life.at(4, suspended(None))
+        assert "suspended" in life.job.explanation
+        life.at(5, JobFacts(uid=CLUSTER_UID, resource_version=30, created_at=after(0)))
+        assert (life.job.state, life.job.explanation, life.attempt.unhealthy_reason) == (State.RUNNING, "", "")
