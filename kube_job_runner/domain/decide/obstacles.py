@@ -6,7 +6,7 @@ where no status can.
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -17,6 +17,9 @@ from kube_job_runner.domain.failures import Finding, Table
 
 EVENT_FRESH_SECONDS = 300.0
 """How long a Warning event counts: the kubelet repeats a failed mount at least every 2 min 2 s (reconciler backoff)."""
+
+HoldKind = Literal["suspended", "gated"]
+HOLDS: tuple[HoldKind, ...] = get_args(HoldKind)
 
 _NORMAL = frozenset({"", "ContainerCreating", "PodInitializing"})
 
@@ -34,7 +37,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     `restarts` says that it begins anew afterwards.
     """
 
-    kind: Literal["suspended", "gated"]
+    kind: HoldKind
     explanation: str
     since: datetime | None = None
     restarts: bool = False

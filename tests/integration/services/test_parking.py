@@ -12,8 +12,8 @@ import pytest_asyncio
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.domain.errors import ClusterRefused, QuotaBusy, TemporaryError
-from kube_job_runner.domain.facts import EventFacts, PodFacts
-from kube_job_runner.domain.job import Job
+from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts, Seen
+from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Observed, Outgoing
 from kube_job_runner.domain.states import State
@@ -168,14 +168,11 @@ async def test_several_processors_fill_a_quota_that_comes_and_goes(bench: Bench)
     assert bench.cluster.history.violations() == []
 
 
-async def test_a_quota_that_refuses_pods_stops_the_namespace_and_no_other(bench: Bench) -> None:
-    first = await bench.submit(1, namespace="full")
-    await rounds(bench, 1)
-    [attempt] = await bench.pg.job_reader.list_attempts(first[0].id)
+def pods_refused(attempt: Attempt) -> EventFacts:
     text = (
         'Error creating: pods "x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=1, limited: pods=1'
     )
-    event = EventFacts(
+    return EventFacts(
         uid="e",
         resource_version=5,
         object_kind="Job",
@@ -184,7 +181,17 @@ async def test_a_quota_that_refuses_pods_stops_the_namespace_and_no_other(bench:
         message=text,
         last_at=dt.datetime.now(dt.UTC),
     )
-    await bench.pg.queue.send([Outgoing(message=Observed(job_id=first[0].id, attempt=1, seen=event))])
+
+
+async def see(bench: Bench, job: Job, *seen: Seen) -> None:
+    await bench.pg.queue.send([Outgoing(message=Observed(job_id=job.id, attempt=1, seen=each)) for each in seen])
+
+
+async def test_a_quota_that_refuses_pods_stops_the_namespace_and_no_other(bench: Bench) -> None:
+    first = await bench.submit(1, namespace="full")
+    await rounds(bench, 1)
+    [attempt] = await bench.pg.job_reader.list_attempts(first[0].id)
+    await see(bench, first[0], pods_refused(attempt))
     await rounds(bench, 1)
     assert (await bench.state(first[0])).waiting_since is not None
     behind, other = await bench.submit(5, namespace="full"), await bench.submit(1)
@@ -192,6 +199,31 @@ async def test_a_quota_that_refuses_pods_stops_the_namespace_and_no_other(bench:
     assert await states(bench, behind) == [State.QUEUED] * 5
     assert await states(bench, other) == [State.STARTING]
     made = PodFacts(uid="p", name="p", job_uid=attempt.cluster_uid or "", resource_version=9, phase="Pending")
-    await bench.pg.queue.send([Outgoing(message=Observed(job_id=first[0].id, attempt=1, seen=made))])
+    await see(bench, first[0], made)
+    await rounds(bench, 4)
+    assert await states(bench, behind) == [State.STARTING] * 5
+
+
+@pytest.mark.parametrize("held", ["suspended", "no node"])
+async def test_a_job_that_waits_for_something_else_keeps_no_namespace_parked(bench: Bench, held: str) -> None:
+    waits, first = await bench.submit(2, namespace="full")
+    await rounds(bench, 1)
+    [of_waits] = await bench.pg.job_reader.list_attempts(waits.id)
+    [attempt] = await bench.pg.job_reader.list_attempts(first.id)
+    uid = of_waits.cluster_uid or ""
+    if held == "suspended":
+        await see(bench, waits, JobFacts(uid=uid, resource_version=99, suspend=True))
+    else:
+        full = Condition("PodScheduled", "False", "Unschedulable", "0/3 nodes are available: 3 Insufficient cpu.")
+        pod = PodFacts(uid="q", name="q", job_uid=uid, resource_version=9, phase="Pending", conditions=(full,))
+        await see(bench, waits, pod)
+    await see(bench, first, pods_refused(attempt))
+    await rounds(bench, 1)
+    assert (await bench.state(waits)).waiting_since is not None
+    behind = await bench.submit(5, namespace="full")
+    await rounds(bench, 2)
+    assert await states(bench, behind) == [State.QUEUED] * 5
+    made = PodFacts(uid="p", name="p", job_uid=attempt.cluster_uid or "", resource_version=9, phase="Pending")
+    await see(bench, first, made)
     await rounds(bench, 4)
     assert await states(bench, behind) == [State.STARTING] * 5

@@ -17,13 +17,16 @@ DELETE FROM parked_namespaces WHERE namespace = ANY($1::text[])
 
 -- name: forget
 -- Remove parked namespaces that no job waits for, and those that refused pods ($1) and in which no Job waits for its pod now.
+-- A Job that is held back on purpose ($2), or whose pod waits for a node, says nothing about the quota.
 DELETE FROM parked_namespaces p WHERE p.namespace IN (
     SELECT o.namespace FROM parked_namespaces o
     WHERE (o.probe_at <= now() AND NOT EXISTS (
         SELECT FROM jobs j
         WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL AND j.namespace = o.namespace))
     OR (o.reason = $1 AND NOT EXISTS (
-        SELECT FROM jobs j WHERE j.waiting_since IS NOT NULL AND j.namespace = o.namespace))
+        SELECT FROM jobs j JOIN attempts a ON a.job_id = j.id AND a.number = j.attempt
+        WHERE j.waiting_since IS NOT NULL AND j.namespace = o.namespace
+        AND a.pod_name = '' AND a.unhealthy_reason <> ALL ($2::text[])))
     FOR UPDATE SKIP LOCKED)
 
 -- name: admit_around

@@ -9,7 +9,7 @@ import msgspec
 from kube_job_runner.adapters.postgres import message_queue, rows, statements, wakeup
 from kube_job_runner.adapters.postgres.pool import Connection, Pool
 from kube_job_runner.adapters.postgres.stores.bound_cluster import PostgresBoundCluster
-from kube_job_runner.domain.decide import cleanup, parking
+from kube_job_runner.domain.decide import cleanup, obstacles, parking
 from kube_job_runner.domain.decide.parking import Trial
 from kube_job_runner.domain.job import Attempt
 from kube_job_runner.domain.limits import AdmissionLimits
@@ -46,7 +46,7 @@ class PostgresProcessStore(PostgresBoundCluster):
             self._visited_to = found[0]["visited_to"]
             if found[0]["parked"]:
                 found = await connection.fetch(PARKING["admit_around"], *parameters)
-                await connection.execute(PARKING["forget"], parking.PODS_REFUSED)
+                await connection.execute(PARKING["forget"], parking.PODS_REFUSED, list(obstacles.HOLDS))
             attempts: dict[UUID, list[Any]] = {}
             retried = [row["id"] for row in found if row["id"] is not None and row["attempt"] > 0]
             if retried:
