@@ -56,6 +56,8 @@ async def test_two_sweepers_share_the_work(pg: Postgres) -> None:
 async def test_old_idempotency_keys_are_forgotten(pg: Postgres, database_url: str) -> None:
     await pg.submit_store.insert_jobs([make_submission(key="a"), make_submission(key="b"), make_submission(key="c")])
     await execute(database_url, "UPDATE idempotency_keys SET created_at = now() - interval '8 days' WHERE key < 'c'")
+    assert await pg.sweep_store.expire_idempotency_keys(older_than_seconds=7 * 86_400, limit=5) == 0, "their jobs wait"
+    await execute(database_url, "UPDATE jobs SET finished_at = now() - interval '8 days'")
     assert await pg.sweep_store.expire_idempotency_keys(older_than_seconds=7 * 86_400, limit=1) == 1
     assert await pg.sweep_store.expire_idempotency_keys(older_than_seconds=7 * 86_400, limit=5) == 1
     assert await pg.sweep_store.expire_idempotency_keys(older_than_seconds=7 * 86_400, limit=5) == 0

@@ -147,6 +147,8 @@ async def test_retention_under_the_sweepers_role(pg: Postgres, apart: dict[str, 
         with pytest.raises(LogUnavailable, match=f"removed by retention on {dt.datetime.now(dt.UTC):%Y}"):
             await rig.read(job_id)
         assert (await store.delete_old_transitions(older_than_seconds=0, limit=10)).deleted >= 3
+        assert await store.expire_idempotency_keys(older_than_seconds=0, limit=10) == 0, "its job still waits"
+        await execute(database_url, "UPDATE jobs SET finished_at = now() WHERE finished_at IS NULL")
         assert await store.expire_idempotency_keys(older_than_seconds=0, limit=10) == 1
         assert await logs.delete_old_logs(older_than_seconds=0, limit=10) == 0
         assert await store.delete_old_jobs(older_than_seconds=0, limit=10) == 1
