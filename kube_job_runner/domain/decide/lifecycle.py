@@ -248,6 +248,8 @@ def _decide_starting(builder: DecisionBuilder, attempt: Attempt) -> None:
                 namespace=attempt.namespace, outcome="refused", reason=parking.PODS_REFUSED, explanation=explanation
             )
         waiting.begin(builder)
+        if found.until is not None:
+            builder.look_again(found.until)
         _wait_in_line(builder, attempt, rule=found.finding.rule.name)
         return
     attempt = waiting.end(builder, attempt)

@@ -21,6 +21,8 @@ EVENT_FRESH_SECONDS = 300.0
 HoldKind = Literal["suspended", "gated"]
 HOLDS: tuple[HoldKind, ...] = get_args(HoldKind)
 
+_OF_SCHEDULING = frozenset({"FailedScheduling", "NotTriggerScaleUp", "TriggeredScaleUp", "Nominated"})
+"""Events of the scheduler and of cluster autoscalers about a pod that has no node yet."""
 _NORMAL = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
@@ -56,7 +58,15 @@ def obstacle(facts: AttemptFacts, *, now: datetime, table: Table = failures.TABL
     ready = pod.find_condition("PodReadyToStartContainers")
     if ready is not None and ready.status == "True":
         return None  # volumes and network are there, so events about them no longer count
-    return _from_events(facts.pod_events, now=now, table=table)
+    return _from_events(_that_count(pod, facts.pod_events), now=now, table=table)
+
+
+def _that_count(pod: PodFacts, events: tuple[EventFacts, ...]) -> tuple[EventFacts, ...]:
+    """Return the events of a pod without those about its scheduling if it has a node: what they say is over."""
+    scheduled = pod.find_condition("PodScheduled")
+    if scheduled is None or scheduled.status != "True":
+        return events
+    return tuple(event for event in events if event.reason not in _OF_SCHEDULING)
 
 
 def waiting_for(facts: AttemptFacts, *, now: datetime, table: Table = failures.TABLE) -> str:

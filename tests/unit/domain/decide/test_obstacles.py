@@ -13,6 +13,7 @@ from kube_job_runner.domain.states import State
 from tests.support.domain import (
     CLUSTER_UID,
     after,
+    apply,
     decide,
     ended,
     job_facts,
@@ -87,6 +88,27 @@ class TestPodEvents:
         found = obstacles.obstacle(attempt.facts, now=after(2))
         assert found is not None
         assert found.finding.reason == "ImageReferenceInvalid"
+
+    NO_NODE = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector."
+    NO_ROOM = "0/3 nodes are available: 3 Insufficient cpu."
+
+    @pytest.mark.parametrize(("message", "deadline"), [(NO_NODE, 900), (NO_ROOM, 1798)])
+    def test_what_the_scheduler_said_is_over_when_the_pod_has_a_node(self, message: str, deadline: float) -> None:
+        """Its events stay fresh for minutes: neither their grace nor their words go on while the image is pulled."""
+        pending = pod_facts(conditions=(Condition("PodScheduled", "False", "Unschedulable", message),))
+        pulling = pod_facts(waiting("ContainerCreating"), rv=20, conditions=(Condition("PodScheduled"),))
+        attempt = with_facts(make_attempt(), pending, event("FailedScheduling", message, at=890))
+        job, attempts = apply(decide(make_job(State.STARTING), attempt, now=after(1)), {1: attempt})
+        attempt = with_facts(attempts[1], pulling)
+        decision = decide(job, attempt, now=after(899))
+        assert (decision.job.state, decision.job.explanation) == (State.STARTING, "")
+        assert decision.job.waiting_since is None
+        assert decision.job.next_check_at == after(deadline), "the start timeout, with the time that it waited for room"
+
+    def test_a_wait_for_room_that_only_an_event_tells_ends_with_the_event(self) -> None:
+        attempt = with_facts(make_attempt(), pod_facts(), event("FailedScheduling", self.NO_ROOM, at=1))
+        decision = decide(make_job(State.STARTING), attempt, now=after(2))
+        assert decision.job.next_check_at == after(1 + obstacles.EVENT_FRESH_SECONDS)
 
     def test_a_normal_event_is_no_obstacle(self) -> None:
         attempt = with_facts(make_attempt(), self.CREATING, event("FailedMount", NO_CONFIG_MAP, type="Normal"))
