@@ -35,11 +35,13 @@ class Find(msgspec.Struct, frozen=True):
 class Look(msgspec.Struct, frozen=True):
     """Effect: read the cluster job of this attempt and its pods, then call `looking.looked` with what was found.
 
-    `due_at` is since when the look is asked for.
+    `due_at` is since when the look is asked for. `told_once`: nothing but the messages at hand says why, so they are kept until
+    the cluster has answered.
     """
 
     attempt: Attempt
     due_at: datetime
+    told_once: bool = False
 
 
 Effect = Create | Find | Look

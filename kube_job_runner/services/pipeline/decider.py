@@ -74,7 +74,7 @@ class Decider:
                 job_id=str(loaded.job.id),
                 attempt=loaded.job.attempt,
             )
-            decision = Decision(job=loaded.job, effect=Look(joined.attempts[loaded.job.attempt], now))
+            decision = Decision(job=loaded.job, effect=Look(joined.attempts[loaded.job.attempt], now, told_once=True))
         return Decided(
             received=received,
             loaded=loaded,

@@ -106,7 +106,11 @@ class Effects:
     async def _look(
         self, effect: Look, job: Job, attempts: Mapping[int, Attempt], *, now: datetime, watched: Freshness
     ) -> Decision:
-        """Read the attempt's objects, and decide with what they are now; without an answer nothing is decided."""
+        """Read the attempt's objects, and decide with what they are now; without an answer nothing is decided.
+
+        Raises:
+            TemporaryError: no answer, and the messages are needed again.
+        """
         attempt, uid = effect.attempt, effect.attempt.cluster_uid or ""
         try:
             async with asyncio.timeout(LOOK_SECONDS), self._looks:
@@ -126,6 +130,8 @@ class Effects:
             attempt=attempt.number,
             error=str(error),
         )
+        if effect.told_once:
+            raise error
         return looking.unanswered(
             job, attempts, effect, why=str(error), delay_seconds=error.delay_seconds, now=now, rules=self._rules
         )
