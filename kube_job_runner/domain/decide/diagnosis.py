@@ -24,12 +24,14 @@ _NEVER_RAN = ("StartError", "ContainerCannotRun", "ContainerStatusUnknown")
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How a cluster job ended. `complete_evidence` is False while the facts of its pod may still arrive.
 
-    `job_deleted` says that the Job is gone and was not seen to end, so its pods may still run.
+    `job_deleted` says that the Job is gone and was not seen to end, so its pods may still run. `absent` says that the verdict
+    rests on something that is not there.
     """
 
     verdict: Verdict
     complete_evidence: bool = True
     job_deleted: bool = False
+    absent: bool = False
 
 
 def started_at(facts: AttemptFacts) -> datetime | None:
@@ -103,8 +105,17 @@ def ending(facts: AttemptFacts, table: Table = failures.TABLE) -> Ending | None:
     if failed:
         return _failed(facts, job, failed, table)
     if job.gone:
-        return Ending(verdict=own_end(facts, table) or ends.JOB_DELETED.verdict(), job_deleted=True)
+        told = own_end(facts, table) or failed_pod(facts, table)
+        return Ending(verdict=told or ends.JOB_DELETED.verdict(), job_deleted=True, absent=told is None)
     return None
+
+
+def failed_pod(facts: AttemptFacts, table: Table = failures.TABLE) -> Verdict | None:
+    """Return what a pod says that failed before anybody deleted it, whatever its Job says; None when there is none."""
+    job, pod = facts.job, facts.pod
+    if job is None or pod is None or pod.phase != "Failed" or not pod.showed_end_first:
+        return None
+    return _of_pod(facts, job, table)
 
 
 def _complete(facts: AttemptFacts) -> Ending:
@@ -137,7 +148,7 @@ def _failed(facts: AttemptFacts, job: JobFacts, failed: Condition, table: Table)
     if verdict is not None:
         return Ending(verdict=verdict)
     lost = ends.POD_LOST.verdict(message=failed.message or failed.reason)
-    return Ending(verdict=lost, complete_evidence=facts.pod is not None and facts.pod.gone)
+    return Ending(verdict=lost, complete_evidence=facts.pod is not None and facts.pod.gone, absent=True)
 
 
 def classify(table: Table, where: Where, reason: str, message: str, **details: Any) -> Finding | None:

@@ -126,7 +126,7 @@ def _finished(builder: DecisionBuilder, attempt: Attempt) -> bool:
         return False
     if not ending.complete_evidence and _await_evidence(builder, attempt, ending):
         return True
-    if ending.verdict.reason == ends.JOB_DELETED.reason and builder.looks_first(attempt):
+    if ending.absent and builder.looks_first(attempt):
         return True
     if ending.job_deleted and not cleanup.pods_ended(attempt):
         endings.stop(builder, attempt, ending.verdict)
@@ -170,8 +170,9 @@ def _decide_running(builder: DecisionBuilder, attempt: Attempt) -> None:
     if builder.now < deadline:
         builder.look_again(deadline)
     elif not _finishing(builder, attempt, decided_at=deadline) and not builder.looks_first(attempt, due_at=deadline):
+        told = diagnosis.failed_pod(attempt.facts, builder.rules.table)
         run_seconds = builder.job.policy.timeouts.run_seconds
-        endings.stop(builder, attempt, ends.RUN_TIMEOUT.verdict(seconds=run_seconds))
+        endings.stop(builder, attempt, told or ends.RUN_TIMEOUT.verdict(seconds=run_seconds))
 
 
 def _unhindered(builder: DecisionBuilder, attempt: Attempt) -> Attempt:
@@ -300,7 +301,10 @@ def _wait_in_line(builder: DecisionBuilder, attempt: Attempt, *, rule: str = "")
 
 
 def _start_timeout(builder: DecisionBuilder, attempt: Attempt, found: obstacles.Obstacle | None) -> Verdict:
-    """Return the verdict on an attempt that did not start in time: that of its known fault, if it has one."""
+    """Return the verdict on an attempt that did not start in time: that of its pod or of its known fault, if it has one."""
+    told = diagnosis.failed_pod(attempt.facts, builder.rules.table)
+    if told is not None:
+        return told
     seconds = builder.job.policy.timeouts.start_seconds
     waited_for = obstacles.waiting_for(attempt.facts, now=builder.now, table=builder.rules.table)
     verdict = ends.START_TIMEOUT.verdict(seconds=seconds, waited_for=waited_for)

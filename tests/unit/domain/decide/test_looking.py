@@ -84,6 +84,16 @@ class TestBeforeAVerdict:
         same = Sight(job=job_facts(rv=50), pods=(pod_facts(waiting("ContainerCreating"), rv=11),))
         assert verdict(look(STARTING, attempt, same, 61)).reason == "StartTimeout"
 
+    def test_a_pod_that_a_list_lacked_is_looked_at_before_it_is_called_lost(self) -> None:
+        attempt = with_facts(make_attempt(started_at=after(1)), pod_facts(running(), phase="Running"))
+        failed = job_facts("Failed", rv=30, reason="BackoffLimitExceeded")
+        attempt = with_facts(attempt, PodFacts(uid="pod-1", gone=True), failed)
+        asks(RUNNING, attempt, 50)
+        there = Sight(job=failed, pods=(pod_facts(ended(3), phase="Failed", rv=40),))
+        found = verdict(look(RUNNING, attempt, there, 50))
+        assert (found.reason, found.exit_code) == ("ApplicationExit", 3)
+        assert verdict(look(RUNNING, attempt, Sight(job=failed), 50)).reason == "PodLost"
+
     def test_a_grace_that_is_over_looks_first_and_an_image_that_arrived_meanwhile_runs(self) -> None:
         attempt = unhealthy()
         asks(STARTING, attempt, 46)

@@ -342,6 +342,41 @@ class TestWhoStoppedIt:
         assert play.job.state is State.QUEUED
 
 
+class TestWhatItsPodSaid:
+    """The pod failed before anybody deleted anything, and its Job does not tell it: it is gone, or its controller is away."""
+
+    INIT_FAILED = pod(
+        side("fetch", 7, at=5, init=True), waiting("PodInitializing"), phase="Failed", node="node-1", rv=20
+    )
+    PRESSURE = pod(running(), phase="Failed", reason="Evicted", message="The node was low on resource: memory.", rv=20)
+
+    @pytest.mark.parametrize(
+        ("failed", "reason"), [(INIT_FAILED, "OtherContainerFailed"), (PRESSURE, "NodePressureEvicted")]
+    )
+    def test_it_counts_when_the_job_was_deleted_unseen(self, failed: PodFacts, reason: str) -> None:
+        play = Play(make_job(State.STARTING))
+        play.at(6, failed)
+        play.at(300, job_facts(rv=40, gone=True), PodFacts(uid="pod-1", gone=True))
+        assert play.end == (State.QUEUED, reason, None), "a free retry"
+
+    def test_a_pod_that_failed_because_its_job_was_deleted_tells_only_that(self) -> None:
+        play = running_job()
+        play.at(20, deleted(ended(143, end=20), at=19, phase="Failed", rv=20))
+        play.at(21, job_facts(rv=40, gone=True))
+        assert play.job.reason == "JobDeleted"
+
+    def test_it_counts_when_the_job_never_tells_its_end(self) -> None:
+        starts = Play(make_job(State.STARTING, timeouts=Timeouts(start_seconds=60)))
+        starts.at(6, self.INIT_FAILED)
+        starts.at(61)
+        assert (starts.job.state, starts.job.reason) == (State.STOPPING, "OtherContainerFailed")
+        runs = running_job(timeouts=Timeouts(run_seconds=100))
+        runs.at(50, self.PRESSURE)
+        runs.at(100)
+        runs.at(400)
+        assert (runs.job.state, runs.job.reason) == (State.STOPPING, "NodePressureEvicted")
+
+
 class TestNotices:
     @pytest.mark.parametrize(
         ("seen", "notice"),
