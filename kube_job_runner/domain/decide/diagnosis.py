@@ -45,6 +45,16 @@ def started_at(facts: AttemptFacts) -> datetime | None:
     return None
 
 
+def node_given_at(facts: AttemptFacts) -> datetime | None:
+    """Return when the pod was bound to its node, or at least made, by the clock of the API server (registry/core/pod, binding)."""
+    pod = facts.pod
+    if pod is None:
+        return None
+    scheduled = pod.find_condition("PodScheduled")
+    bound = scheduled.at if scheduled is not None and scheduled.status == "True" else None
+    return bound or pod.created_at
+
+
 def started_again(facts: AttemptFacts, known: datetime) -> bool:
     """Return whether the main container started anew after a suspension; `known` is the start before it."""
     resumed_at = facts.job.resumed_at if facts.job is not None else None

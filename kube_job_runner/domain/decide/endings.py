@@ -22,8 +22,9 @@ def with_start(builder: DecisionBuilder, attempt: Attempt) -> Attempt:
     if attempt.started_at is not None and not diagnosis.started_again(attempt.facts, attempt.started_at):
         return attempt
     seen = diagnosis.started_at(attempt.facts) or builder.now
-    # The node's clock may be wrong: a start cannot lie before the create or after now.
-    start = min(max(seen, attempt.created_at or seen), builder.now)
+    # The node's clock may be wrong: a start cannot lie before the pod had a node, or after now.
+    earliest = (attempt.created_at, diagnosis.node_given_at(attempt.facts))
+    start = min(max(seen, *(time for time in earliest if time is not None)), builder.now)
     if attempt.unhealthy_reason:
         builder.update_job(explanation="")  # what it waited for
     logs = "again" if attempt.started_at is not None and attempt.logs in ("stored", "lost") else attempt.logs

@@ -572,6 +572,14 @@ class TestStarting:
         assert decision.job.started_at == after(2)
         assert decision.job.next_check_at == after(62)
 
+    def test_a_node_with_a_slow_clock_takes_no_run_time_from_a_job_that_waited_for_room(self) -> None:
+        bound = Condition("PodScheduled", at=after(3000))
+        pod = pod_facts(running(-600), phase="Running", conditions=(bound,))
+        job = make_job(State.STARTING, timeouts=Timeouts(run_seconds=100))
+        decision = decide(job, with_facts(make_attempt(), pod), now=after(3010))
+        assert (decision.job.state, decision.attempts[0].started_at) == (State.RUNNING, after(3000))
+        assert decision.job.next_check_at == after(3100)
+
     def test_a_node_with_a_wrong_clock_cannot_put_the_start_into_the_future_or_before_the_create(self) -> None:
         for seconds, expected in ((600, after(3)), (-600, T0)):
             attempt = with_facts(make_attempt(), pod_facts(running(seconds), phase="Running"))
