@@ -46,7 +46,7 @@ def started_at(facts: AttemptFacts) -> datetime | None:
 
 
 def node_given_at(facts: AttemptFacts) -> datetime | None:
-    """Return when the pod was bound to its node, or at least made, by the clock of the API server (registry/core/pod, binding)."""
+    """Return when the pod got its node, or at least was made, by the clock of the API server (registry/core/pod, binding)."""
     pod = facts.pod
     if pod is None:
         return None

@@ -97,7 +97,8 @@ def _decide_queued(builder: DecisionBuilder, *, known_absent: bool, parked: str)
         endings.end(builder, endings.cancelled(job))
     else:
         waited_seconds = job.policy.timeouts.queue_seconds
-        endings.end(builder, ends.QUEUE_TIMEOUT.verdict(seconds=waited_seconds, last_try=parked or job.explanation))
+        timeout = ends.QUEUE_TIMEOUT_AGAIN if job.started_at is not None else ends.QUEUE_TIMEOUT
+        endings.end(builder, timeout.verdict(seconds=waited_seconds, last_try=parked or job.explanation))
 
 
 def _decide_live(builder: DecisionBuilder) -> None:
@@ -296,7 +297,8 @@ def _wait_in_line(builder: DecisionBuilder, attempt: Attempt, *, rule: str = "")
         return
     waited_for = obstacles.waiting_for(attempt.facts, now=builder.now, table=builder.rules.table)
     seconds = builder.job.policy.timeouts.queue_seconds
-    verdict = ends.QUEUE_TIMEOUT.verdict(seconds=seconds, last_try=waited_for)
+    timeout = ends.QUEUE_TIMEOUT_AGAIN if builder.job.started_at is not None else ends.QUEUE_TIMEOUT
+    verdict = timeout.verdict(seconds=seconds, last_try=waited_for)
     _give_up(builder, attempt, msgspec.structs.replace(verdict, cause="permanent", rule=rule))
 
 

@@ -63,6 +63,10 @@ QUEUE_TIMEOUT = End(
     explanation="The job waited for {seconds} s and did not start. {last_try}",
     remedy="Make room for it, or give it more time (timeouts.queue_seconds).",
 )
+# The same end of a job that has run before: a further attempt, or one that was suspended.
+QUEUE_TIMEOUT_AGAIN = msgspec.structs.replace(
+    QUEUE_TIMEOUT, explanation="The job waited for {seconds} s and did not start again. {last_try}"
+)
 # Not the program's fault, and perhaps a person's will: the user's own attempts decide whether it runs again.
 JOB_DELETED = End(
     category="job_deleted",

@@ -248,6 +248,9 @@ class TestSuspended:
         assert "suspended since 2026-01-01 00:00:03 UTC" in life.job.explanation
         assert life.decisions[-1].anomalies == ()
         assert life.at(1002).next_check_at == after(1003), "its queue timeout counts from the suspension"
+        life.at(1003)
+        assert life.verdict == (State.FAILED, "QueueTimeout")
+        assert life.job.explanation.startswith("The job waited for 1000 s and did not start again. ")
 
     def test_a_resumed_job_has_its_whole_run_timeout_again(self) -> None:
         life = self.running(timeouts=Timeouts(run_seconds=15))
