@@ -17,7 +17,7 @@ from kube_job_runner.domain.job import Job
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import Change, LoadedJob, Snapshot
-from tests.support.postgres import age, execute, fetch, make_change, make_submission, store_jobs
+from tests.support.postgres import age, execute, fetch, make_attempt, make_change, make_submission, store_jobs
 
 pytestmark = pytest.mark.asyncio
 NOW = datetime.now(UTC) - timedelta(minutes=10)
@@ -51,7 +51,8 @@ def back(loaded: LoadedJob) -> Change:
 def created(loaded: LoadedJob) -> Change:
     """Return the change of a job that was created."""
     trial = Trial(namespace=loaded.job.namespace, outcome="created", probe=True) if loaded.probe else None
-    return msgspec.structs.replace(make_change(loaded.job, State.STARTING), trial=trial)
+    change = make_change(loaded.job, State.STARTING, attempts=(make_attempt(loaded.job),))
+    return msgspec.structs.replace(change, trial=trial)
 
 
 async def commit(pg: Postgres, *changes: Change) -> None:

@@ -238,7 +238,13 @@ async def test_known_cluster_jobs_are_those_not_gone(pg: Postgres) -> None:
     )
     await pg.process_store.commit([make_change(job, State.RUNNING, number=3, attempts=attempts)], receipts={})
     assert await pg.observe_store.known_cluster_jobs() == [
-        KnownClusterJob(job_id=job.id, attempt=2, namespace=job.namespace, cluster_uid="u2")
+        KnownClusterJob(
+            job_id=job.id,
+            attempt=2,
+            namespace=job.namespace,
+            cluster_uid="u2",
+            cluster_name=attempts[1].cluster_name,
+        )
     ]
 
 

@@ -122,12 +122,12 @@ class Folder:
         shutil.rmtree(self._root / uid, ignore_errors=True)
 
     def identity(self) -> str:
-        """Return the id of this folder, a UUID that is made once.
+        """Return the id of this folder, a UUID that is made once and kept beside it.
 
         Raises:
             OSError: it could not be read or written.
         """
-        path = self._root / "id"
+        path = self._root.with_name("local.id")
         with contextlib.suppress(FileNotFoundError):
             if text := path.read_text("ascii").strip():
                 return text
