@@ -116,7 +116,7 @@ def many_queues_url(pg_server: Server) -> Iterator[str]:
 
 def test_an_admission_costs_what_it_admits_whatever_the_number_of_queues(many_queues_url: str) -> None:
     text, pages, admitted = explained(many_queues_url, ADMIT, 200, 500, 60.0, None, [], [], 0, None, 2000)
-    check(text, "jobs_line", "jobs_pkey")
+    check(text, "jobs_in_line", "jobs_pkey")
     assert admitted == 200
     assert pages < 20_000, f"{pages} pages"
 
@@ -126,7 +126,7 @@ def test_many_queues_behind_a_full_one_are_visited_in_steps(many_queues_url: str
     closed = [f"q{n}" for n in range(1, 6000)]
     limits = (closed, [0] * len(closed))
     text, pages, admitted = explained(many_queues_url, ADMIT, 200, 500, 60.0, None, *limits, 0, None, 2000)
-    check(text, "jobs_line", "jobs_waiting")
+    check(text, "jobs_in_line", "jobs_waiting")
     assert admitted == 200
     assert pages < 40_000, f"{pages} pages"
 

@@ -105,18 +105,18 @@ WITH RECURSIVE in_flight AS MATERIALIZED (
     SELECT queue FROM limited WHERE room <= 0
     UNION SELECT queue FROM crowded WHERE (SELECT of_crowded FROM room) <= 0
 ), levels AS (
-    (SELECT j.priority FROM jobs j WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL
-     AND (SELECT jobs FROM room) > 0 ORDER BY j.priority DESC LIMIT 1)
+    (SELECT -j.priority AS rank FROM jobs j WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL
+     AND (SELECT jobs FROM room) > 0 ORDER BY -j.priority LIMIT 1)
     UNION ALL
-    SELECT (SELECT j.priority FROM jobs j
-            WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL AND j.priority < l.priority
-            ORDER BY j.priority DESC LIMIT 1)
-    FROM levels l WHERE l.priority IS NOT NULL
+    SELECT (SELECT -j.priority FROM jobs j
+            WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL AND -j.priority > l.rank
+            ORDER BY -j.priority LIMIT 1)
+    FROM levels l WHERE l.rank IS NOT NULL
 ), line AS MATERIALIZED (
-    SELECT due.id, due.queue, levels.priority, due.due_at FROM levels CROSS JOIN LATERAL (
+    SELECT due.id, due.queue, (-levels.rank)::smallint AS priority, due.due_at FROM levels CROSS JOIN LATERAL (
         SELECT j.id, j.queue, j.due_at FROM jobs j
         WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL
-        AND j.priority = levels.priority AND j.due_at <= statement_timestamp()
+        AND -j.priority = levels.rank AND j.due_at <= statement_timestamp()
         ORDER BY j.due_at, j.id LIMIT 1000 + (SELECT jobs FROM room)
     ) AS due
     LIMIT 1000 + (SELECT jobs FROM room)
