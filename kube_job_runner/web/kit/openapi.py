@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document, made from the declarations that also serve requests. So it cannot differ from the server."""
 
 import http
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,10 +59,13 @@ def _parameter_types(bounds: Sequence[Bound]) -> list[str]:
 
 
 def _schema(schema: Any) -> Any:
-    """Return a schema that allows unknown fields: the server only warns of them."""
+    """Return a schema that allows unknown fields: the server only warns of them.
+
+    A docstring loses its indentation. Python 3.13 takes it away itself, older ones do not.
+    """
     if isinstance(schema, dict):
         return {
-            key: _schema(value)
+            key: inspect.cleandoc(value) if key == "description" and isinstance(value, str) else _schema(value)
             for key, value in schema.items()
             if not (key == "additionalProperties" and value is False)
         }
