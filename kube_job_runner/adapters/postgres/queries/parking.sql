@@ -24,9 +24,10 @@ DELETE FROM parked_namespaces p WHERE p.namespace IN (
         SELECT FROM jobs j
         WHERE j.state = 'queued' AND j.admitted_at IS NULL AND j.cancel_requested_at IS NULL AND j.namespace = o.namespace))
     OR (o.reason = $1 AND NOT EXISTS (
-        SELECT FROM jobs j JOIN attempts a ON a.job_id = j.id AND a.number = j.attempt
-        WHERE j.waiting_since IS NOT NULL AND j.namespace = o.namespace
-        AND a.pod_name = '' AND a.unhealthy_reason <> ALL ($2::text[])))
+        SELECT FROM jobs j
+        WHERE j.waiting_since IS NOT NULL AND j.namespace = o.namespace AND NOT EXISTS (
+            SELECT FROM attempts a WHERE a.job_id = j.id AND a.number = j.attempt
+            AND (a.pod_name <> '' OR a.unhealthy_reason = ANY($2::text[])))))
     FOR UPDATE SKIP LOCKED)
 
 -- name: admit_around
