@@ -70,7 +70,7 @@ class Sending:
     """The requests of one effect. `unanswered` are those that may have been, or may still be, carried out unknown to us.
 
     `asked` says that the adapter asks for each request, so what it did not ask for was not sent. `adopted` says that a create
-    found the cluster job that an earlier create had made.
+    found the cluster job that an earlier create had made. `gone` are the uids that a delete did not find any more.
     """
 
     def __init__(self, lease: SendLease) -> None:
@@ -79,6 +79,7 @@ class Sending:
         self.sent = 0
         self.unanswered = 0
         self.adopted = False
+        self.gone: list[str] = []
 
     def begin(self, max_seconds: float) -> float:
         """Note that a request is sent now; return how long to wait for its answer, at most `max_seconds`.
@@ -143,6 +144,13 @@ def note_adoption() -> None:
     one = current()
     if one is not None:
         one.adopted = True
+
+
+def note_gone(uid: str) -> None:
+    """Note that the cluster itself says that an object with that uid is no longer there."""
+    one = current()
+    if one is not None:
+        one.gone.append(uid)
 
 
 def note_refusal() -> None:

@@ -329,3 +329,27 @@ async def test_the_words_of_an_outage_go_with_it() -> None:
         stage.up()
         await asyncio.sleep(20)
     assert (stage.now(job).state, stage.now(job).explanation) == (State.RUNNING, "")
+
+
+@pytest.mark.parametrize("unseen", [("job",), ("job", "pod")])
+async def test_a_delete_that_finds_nothing_tells_that_it_is_gone(unseen: tuple[str, ...]) -> None:
+    """Somebody deleted the Job, and no watch told it. A cancel does not wait for the next look or list."""
+    stage = Stage()
+    feeds: dict[str, Any] = {"job": stage.cluster.job_feed, "pod": stage.cluster.pod_feed}
+    async with stage.running():
+        job = await stage.submit({"run": "forever"})
+        await asyncio.sleep(10)
+        sim = stage.simulated(job)
+        for kind in unseen:
+            feeds[kind].hold()
+        await stage.cluster.delete(
+            "default", sim.job.cluster_name, cluster_uid=sim.facts.uid, wait_for_pods=False, pods=(), grace_seconds=None
+        )
+        await asyncio.sleep(20)
+        for kind in unseen:
+            feeds[kind]._held = []
+            feeds[kind].release()
+        await stage.store.request_cancel(job.id, by="ann", reason="")
+        await asyncio.sleep(10)
+    assert stage.now(job).state is State.CANCELLED
+    assert stage.store.anomalies == []

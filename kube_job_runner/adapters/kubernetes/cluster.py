@@ -161,7 +161,9 @@ class KubernetesCluster:
         answer = await self._delete(
             api_paths.jobs(namespace, cluster_name), action=action, uid=cluster_uid, propagationPolicy=propagation
         )
-        if not (answer.ok or answer.missing) and not await self._replaced(answer, namespace, cluster_name, cluster_uid):
+        if answer.missing or (not answer.ok and await self._replaced(answer, namespace, cluster_name, cluster_uid)):
+            send_lease.note_gone(cluster_uid)
+        elif not answer.ok:
             raise answers.as_temporary(answers.refusal(answer, action=action))
         if grace_seconds is not None:
             removals = (
@@ -187,7 +189,9 @@ class KubernetesCluster:
         action = f"deleting {kind} {namespace}/{name}"
         target = api_paths.jobs(namespace, name) if kind == "Job" else api_paths.pods(namespace, name)
         answer = await self._delete(target, action=action, uid=uid, **options)
-        if not (answer.ok or answer.missing or answer.status == 409):
+        if answer.missing:
+            send_lease.note_gone(uid)
+        elif not (answer.ok or answer.status == 409):
             raise answers.as_temporary(answers.refusal(answer, action=action))
 
     async def _delete(self, target: str, *, action: str, uid: str, **options: str | int) -> Answer:

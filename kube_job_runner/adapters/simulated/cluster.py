@@ -139,11 +139,15 @@ class SimulatedCluster:
             if sim is not None and sim.facts.uid == cluster_uid:
                 self.history.deleted(cluster_uid)
                 self._world.remove(sim, foreground=wait_for_pods)
+            else:
+                send_lease.note_gone(cluster_uid)
             if grace_seconds is not None:
                 for name, uid in pods:
                     found = self._world.by_pod.get((namespace, name))
                     if found is not None and found.pod is not None and found.pod.uid == uid:
                         self._world.remove_pod(found, grace_seconds=grace_seconds)
+                    else:
+                        send_lease.note_gone(uid)
 
         with send_lease.request():
             await self.faults.call("delete", act)

@@ -174,7 +174,7 @@ class Processor:
         """Carry out one delete; False when its message comes back."""
         try:
             await self._identity.check()
-            with sending(lease):
+            with sending(lease) as sent:
                 deletion = self._cluster.delete(
                     message.namespace,
                     message.cluster_name,
@@ -184,6 +184,7 @@ class Processor:
                     grace_seconds=message.grace_seconds,
                 )
                 await job_metrics.counted("delete", self._identity.watched(deletion))
+            await self._redelivery.report_gone(message, sent.gone)
         except Exception as error:  # noqa: BLE001 - one bad delete must not take its batch down
             if await self._redelivery.delete_failed(delivery, message, error):
                 return False

@@ -14,6 +14,7 @@ import msgspec
 from kube_job_runner import ports
 from kube_job_runner.domain import backoff, messages
 from kube_job_runner.domain.errors import ConfigurationError, TemporaryError
+from kube_job_runner.domain.facts import JobFacts, PodFacts
 from kube_job_runner.domain.messages import Check, Delete, Observed, Outgoing
 from kube_job_runner.services.pipeline.batch import Entry, Received
 from kube_job_runner.telemetry import loggers, metrics
@@ -160,6 +161,23 @@ class Redelivery:
             return False
         await self._retry(delivery, first_seconds=2.0, max_seconds=30.0)
         return True
+
+    async def report_gone(self, message: Delete, uids: Sequence[str]) -> None:
+        """Report what a delete did not find: nobody may have seen it go. If that is lost, the job's own check looks.
+
+        An object is told by its uid, which never comes back.
+        """
+        told = [
+            Observed(
+                job_id=message.job_id,
+                attempt=message.attempt,
+                seen=JobFacts(uid=uid, gone=True) if uid == message.cluster_uid else PodFacts(uid=uid, gone=True),
+            )
+            for uid in uids
+        ]
+        if told:
+            with contextlib.suppress(TemporaryError):
+                await self._queue.send([Outgoing(message=each) for each in told])
 
     async def _retry(self, delivery: ports.Delivery, *, first_seconds: float, max_seconds: float) -> None:
         delay_seconds = backoff.delay_seconds(delivery.deliveries, first_seconds=first_seconds, max_seconds=max_seconds)

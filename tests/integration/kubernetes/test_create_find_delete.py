@@ -13,7 +13,9 @@ from kube_job_runner import ports
 from kube_job_runner.adapters.kubernetes import KubernetesCluster
 from kube_job_runner.domain import names
 from kube_job_runner.domain.errors import ClusterRefused, KjrError, NameTaken, TemporaryError
+from kube_job_runner.ports.send_lease import SendLease, sending
 from tests.support import api_answers as fake
+from tests.support.clocks import SystemClock
 from tests.support.fake_apiserver import FakeApiServer
 from tests.support.kubernetes import cluster_job, make_cluster
 
@@ -292,7 +294,11 @@ async def test_f31_delete_names_its_propagation_and_the_uid(
 
 @pytest.mark.asyncio
 async def test_delete_of_what_is_gone_is_success(server: FakeApiServer, cluster: KubernetesCluster) -> None:
-    await cluster.delete("default", "gone", cluster_uid="u", wait_for_pods=True)
+    with sending(SendLease(SystemClock(), seconds=30)) as sent:
+        await cluster.delete(
+            "default", "gone", cluster_uid="u", wait_for_pods=True, pods=(("gone-pod", "v"),), grace_seconds=1
+        )
+    assert sent.gone == ["u", "v"], "the cluster itself says so"
 
 
 @pytest.mark.asyncio
@@ -300,8 +306,10 @@ async def test_delete_leaves_another_uid_alone_and_is_success(
     server: FakeApiServer, cluster: KubernetesCluster
 ) -> None:
     await cluster.create(JOB)
-    await cluster.delete("default", JOB.cluster_name, cluster_uid="an-older-one", wait_for_pods=False)
+    with sending(SendLease(SystemClock(), seconds=30)) as sent:
+        await cluster.delete("default", JOB.cluster_name, cluster_uid="an-older-one", wait_for_pods=False)
     assert len(server.objects) == 1
+    assert sent.gone == ["an-older-one"]
 
 
 @pytest.mark.asyncio
@@ -320,8 +328,9 @@ async def test_a_delete_that_was_not_taken_is_temporary(
 ) -> None:
     made = await cluster.create(JOB)
     server.fail("delete", fault)
-    with pytest.raises(TemporaryError):
+    with sending(SendLease(SystemClock(), seconds=30)) as sent, pytest.raises(TemporaryError):
         await cluster.delete("default", JOB.cluster_name, cluster_uid=made.uid, wait_for_pods=False)
+    assert sent.gone == []
 
 
 @pytest.mark.asyncio
