@@ -71,9 +71,11 @@ test: $(DEV_STAMP) ## Run the tests that need no cluster, on all cores.
 OLDEST_POSTGRES = tests/integration/postgres tests/contract/test_admission.py tests/contract/test_process_store.py \
 	tests/contract/test_submit_store.py tests/contract/test_log_store.py tests/contract/test_job_readers.py \
 	tests/contract/test_sweep_store.py
+# Its planner reads the few anomalies of that test as a whole; the newer one takes the index.
+OTHER_PLAN = --deselect 'tests/integration/postgres/test_plans.py::test_hot_statements[delete]'
 .PHONY: test-postgres15
 test-postgres15: $(DEV_STAMP) ## Run the PostgreSQL suites on PostgreSQL 15.
-	@KJR_TEST_POSTGRES_MAJOR=15 $(PYTEST) $(PARALLEL) $(OLDEST_POSTGRES) --ignore-glob '*test_embedded*' $(ARGS)
+	@KJR_TEST_POSTGRES_MAJOR=15 $(PYTEST) $(PARALLEL) $(OLDEST_POSTGRES) --ignore-glob '*test_embedded*' $(OTHER_PLAN) $(ARGS)
 
 NEWEST = .venv-newest
 .PHONY: test-newest-python
