@@ -55,8 +55,7 @@ def check(spec: JobSpec, limits: SpecLimits) -> list[SpecFault]:
 def _resources(resources: Resources) -> Iterator[SpecFault]:
     if resources.cpu is not None and (wrong := quantity.cpu_fault(resources.cpu)):
         yield SpecFault("/resources/cpu", wrong)
-    for field in ("memory", "ephemeral_storage"):
-        size = getattr(resources, field)
+    for field, size in (("memory", resources.memory), ("ephemeral_storage", resources.ephemeral_storage)):
         if size is not None and (wrong := quantity.size_fault(size)):
             yield SpecFault(pointer("resources", field), wrong)
 

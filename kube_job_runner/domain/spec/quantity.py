@@ -3,6 +3,7 @@
 Source: apimachinery/pkg/api/resource/quantity.go. Only the notation of `field_types.Quantity` is supported.
 """
 
+import functools
 import re
 from fractions import Fraction
 
@@ -31,6 +32,7 @@ def parse(text: str) -> Fraction:
     return number * Fraction(10) ** int(match[2]) if match[2] else number * _UNITS[match[3]]
 
 
+@functools.lru_cache(maxsize=1024)  # the same few quantities come in every submit
 def size_fault(text: str) -> str:
     """Return what is wrong with a size of memory or disk that nobody can mean; "" if nothing is.
 
@@ -49,6 +51,7 @@ def size_fault(text: str) -> str:
     return f"{is_now}; the least is 1Mi; did you mean {meant}?"
 
 
+@functools.lru_cache(maxsize=1024)
 def cpu_fault(text: str) -> str:
     """Return what is wrong with an amount of CPU that nobody can mean; "" if nothing is. `500Mi` is 524,288,000 CPUs."""
     cpus = parse(text)
