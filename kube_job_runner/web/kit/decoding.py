@@ -16,7 +16,7 @@ T = TypeVar("T")
 LIGHT_BYTES = 4096
 """Any body of this size is decoded at once, on whichever path."""
 IN_LOOP_BYTES = 512 * 1024
-IN_LOOP_VALUES = 30_000
+IN_LOOP_VALUES = 20_000
 """A body of this size is decoded at once if it has no fault: that takes some milliseconds. To find faults takes longer."""
 SMALL_BYTES = 64 * 1024
 """Bodies of this size are not counted."""

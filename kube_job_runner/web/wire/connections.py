@@ -38,6 +38,9 @@ class Phase(StrEnum):
     """The rest of the last answer to be taken."""
 
 
+_WORKS = frozenset({Phase.BODY, Phase.ANSWER, Phase.QUEUED})
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Deadlines:
     """How long each phase may last, in seconds; and the bytes that are read and thrown away while a connection lingers."""
@@ -166,8 +169,9 @@ class Room:
     def note(self, connection: Connection, phase: Phase) -> None:
         """Note the new phase of a connection, and until when it must end."""
         connection.phase = phase
-        connection.until = min(self._time() + self._seconds[phase], connection.ends_at)
-        if phase in (Phase.BODY, Phase.ANSWER, Phase.QUEUED):
+        seconds = self._seconds[phase]
+        connection.until = connection.ends_at if seconds == inf else min(self._time() + seconds, connection.ends_at)
+        if phase in _WORKS:
             self._works(connection)
         elif connection not in self._waiting and connection in self._all and not connection.only_probes:
             self._waiting[connection] = None

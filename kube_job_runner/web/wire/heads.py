@@ -7,7 +7,7 @@ Source: RFC 9112, sections 3.2 (Host), 6.1 (Transfer-Encoding), 11.2 (request sm
 import re
 from collections.abc import Sequence
 
-from kube_job_runner.web.kit.problems import HEAD_TOO_LARGE, HTTP_VERSION, MALFORMED_REQUEST, RequestProblem
+from kube_job_runner.web.kit.problems import HTTP_VERSION, MALFORMED_REQUEST, RequestProblem
 
 HEADERS_MAX = 128
 HEAD_MAX_BYTES = 64 * 1024
@@ -19,7 +19,7 @@ def check(version: str, method: bytes, target: bytes, headers: Sequence[tuple[by
     """Check the head of a request; the names of `headers` are in lower case.
 
     Raises:
-        RequestProblem: 400, 431 or 505. The connection must then be closed.
+        RequestProblem: 400 or 505. The connection must then be closed.
     """
     if version not in ("1.0", "1.1"):
         raise RequestProblem(HTTP_VERSION, f"HTTP/{version} is not spoken here; use HTTP/1.1")
@@ -33,18 +33,6 @@ def check(version: str, method: bytes, target: bytes, headers: Sequence[tuple[by
     if version == "1.0" and b"transfer-encoding" in seen:
         raise RequestProblem(MALFORMED_REQUEST, "HTTP/1.0 has no Transfer-Encoding")
     _check_host(version, target, seen.get(b"host"))
-
-
-def check_size(*, headers: int, head_bytes: int) -> None:
-    """Check how large a head is so far.
-
-    Raises:
-        RequestProblem: 431.
-    """
-    if headers > HEADERS_MAX:
-        raise RequestProblem(HEAD_TOO_LARGE, f"the request has more than {HEADERS_MAX} headers")
-    if head_bytes > HEAD_MAX_BYTES:
-        raise RequestProblem(HEAD_TOO_LARGE, f"the head of the request is larger than {HEAD_MAX_BYTES} bytes")
 
 
 def _check_host(version: str, target: bytes, host: bytes | None) -> None:

@@ -148,12 +148,9 @@ class ApiProtocol(HttpToolsProtocol):
         else:
             self._room.note(self, phase)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        if len(self.headers) > heads.HEADERS_MAX:
-            self._refuse(RequestProblem(problems.HEAD_TOO_LARGE))
-
     def on_headers_complete(self) -> None:
+        if len(self.headers) > heads.HEADERS_MAX:  # the bytes of a head are limited while it comes
+            self._refuse(RequestProblem(problems.HEAD_TOO_LARGE))
         try:
             heads.check(self.parser.get_http_version(), self.parser.get_method(), self.url, self.headers)
         except RequestProblem as problem:
