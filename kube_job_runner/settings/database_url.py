@@ -55,7 +55,7 @@ def _of_url(rest: str) -> DatabaseUrl:
     found = _split(rest)
     if found is None and "@" in rest:  # a special character in the password: the last @ ends it
         credentials, _, place = rest.rpartition("@")
-        found = _split(place)
+        found = None if _has_a_query(credentials) else _split(place)
         found = None if found is None or found[0] is not None else (credentials, *found[1:])
     if found is None:
         raise ValueError(
@@ -67,6 +67,13 @@ def _of_url(rest: str) -> DatabaseUrl:
     return _made(user=unquote(user), password=unquote(password), hosts=hosts, path=path, query=query, raw=(password,))
 
 
+def _has_a_query(credentials: str) -> bool:
+    """Return whether what stands before the last @ may be a URL with options, so that the @ may be in a password there."""
+    place, mark, query = credentials.partition("?")
+    keys = {part.partition("=")[0].lower() for part in re.split("[?&#]", query)}
+    return bool(mark) and ("@" in place or _split(place) is not None or bool(keys & _SECRET_KEYS))
+
+
 def _split(rest: str) -> tuple[str | None, str, str, str] | None:
     """Return credentials (None: none are given), hosts, path and query of what follows `://`; None: it is no proper URL."""
     place, mark, query = rest.partition("?")
@@ -74,6 +81,8 @@ def _split(rest: str) -> tuple[str | None, str, str, str] | None:
     credentials, at, hosts = netloc.rpartition("@")
     if "#" in rest or "@" in path or "@" in credentials or not _are_hosts(hosts):
         return None
+    if not at and ":" in hosts and "@" in query:
+        return None  # the port may be the beginning of a password
     if mark and query and not all(_is_option(pair) for pair in query.split("&")):
         return None
     return credentials if at else None, hosts, slash + path, query
