@@ -12,7 +12,7 @@ import msgspec
 
 from kube_job_runner import ports
 from kube_job_runner.domain import freshness
-from kube_job_runner.domain.decide import create_lease, creation, lifecycle, looking, parking
+from kube_job_runner.domain.decide import create_lease, creation, lifecycle, looking, parking, removal
 from kube_job_runner.domain.decide.decision import Create, Decision, Effect, Look
 from kube_job_runner.domain.decide.parking import Trial
 from kube_job_runner.domain.decide.ruleset import Rules
@@ -22,6 +22,7 @@ from kube_job_runner.domain.failures import ends, refusals
 from kube_job_runner.domain.freshness import Freshness
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.record import trace
+from kube_job_runner.domain.sight import Sight
 from kube_job_runner.domain.states import State
 from kube_job_runner.ports import send_lease
 from kube_job_runner.services.cluster_identity import IdentityCheck
@@ -112,6 +113,7 @@ class Effects:
             TemporaryError: no answer, and the messages are needed again.
         """
         attempt, uid = effect.attempt, effect.attempt.cluster_uid or ""
+        error: TemporaryError | None = None
         try:
             async with asyncio.timeout(LOOK_SECONDS), self._looks:
                 await self._identity.check()
@@ -120,8 +122,8 @@ class Effects:
         except TimeoutError:
             error = TemporaryError(f"no answer within {LOOK_SECONDS:g} s")
         except TemporaryError as temporary:
-            error = temporary
-        else:
+            error, sight = temporary, Sight(pods=None)
+        if error is None or removal.stays_gone(attempt, error.reason):
             return looking.looked(job, attempts, attempt, sight, now=now, rules=self._rules, watched=watched)
         log.warning(
             "the cluster did not answer a look; nothing is decided",
@@ -194,13 +196,21 @@ class Effects:
         A quota is checked before the name: an earlier create whose answer was lost may have made the Job that fills the quota.
         """
         namespace, why = attempt.namespace, str(error)
+        reason = error.reason if isinstance(error, TemporaryError | ClusterRefused) else ""
+        unanswered: TemporaryError | None = None
+        facts: JobFacts | None = None
         try:
             facts = await job_metrics.counted("find", self._cluster.find(namespace, attempt.cluster_name))
-        except TemporaryError as unanswered:
-            return Outcome(decision=self._not_created(unanswered, job, attempts, now=now))
+        except TemporaryError as temporary:
+            unanswered = temporary
         if facts is not None:
             return self._made(Made(attempt, facts), create_lease.given_back(job, earlier=None), attempts, now=now)
-        reason = error.reason if isinstance(error, TemporaryError | ClusterRefused) else ""
+        absent = unanswered is None
+        ended = removal.ended(job, attempts, reason=reason, why=why, known_absent=absent, now=now, rules=self._rules)
+        if ended is not None:
+            return Outcome(decision=ended)
+        if unanswered is not None:
+            return Outcome(decision=self._not_created(unanswered, job, attempts, now=now))
         log.warning(
             "a namespace takes no jobs now; its jobs wait without a slot",
             action="namespace.park",

@@ -12,10 +12,11 @@ import pytest_asyncio
 
 from kube_job_runner.adapters import postgres
 from kube_job_runner.domain.errors import ClusterRefused, QuotaBusy, TemporaryError
-from kube_job_runner.domain.facts import Condition, EventFacts, JobFacts, PodFacts, Seen
+from kube_job_runner.domain.facts import Condition, ContainerFacts, EventFacts, JobFacts, PodFacts, Seen
 from kube_job_runner.domain.job import Attempt, Job
 from kube_job_runner.domain.limits import AdmissionLimits
 from kube_job_runner.domain.messages import Observed, Outgoing
+from kube_job_runner.domain.spec.model import Retry
 from kube_job_runner.domain.states import State
 from tests.integration.services.test_process import Bench
 from tests.support.postgres import age, fetch
@@ -126,6 +127,48 @@ async def test_a_missing_right_parks_the_namespace_too(bench: Bench) -> None:
     waits = await bench.state(job)
     assert (waits.state, waits.admitted_at) == (State.QUEUED, None)
     assert "grant it the right" in waits.explanation
+
+
+@pytest.mark.parametrize("find", ["answers", "forbidden"])
+async def test_a_namespace_that_is_deleted_with_our_rights_ends_its_jobs_and_parks_nothing(
+    bench: Bench, find: str
+) -> None:
+    """The deletion removes a pod before its Job, and then our Role: the free retry may never be created."""
+    [job] = await bench.submit(1, namespace="doomed", retry=Retry(attempts=1, backoff_seconds=0))
+    await rounds(bench, 1)
+    [attempt] = await bench.pg.job_reader.list_attempts(job.id)
+    uid, now = attempt.cluster_uid or "", dt.datetime.now(dt.UTC)
+    ended = ContainerFacts(name="main", state="terminated", exit_code=143, started_at=now, finished_at=now)
+    pod = PodFacts(
+        uid="p", name="p", job_uid=uid, resource_version=10**6, phase="Failed", containers=(ended,), deleting=True,
+        deletion_due_at=now, deletion_grace_seconds=0,
+    )  # fmt: skip
+    failed = JobFacts(uid=uid, resource_version=10**6, conditions=(Condition(type="Failed", reason="Backoff"),))
+    bench.cluster.fail_next("create", ClusterRefused("jobs.batch is forbidden", reason="Forbidden", status=403))
+    if find == "forbidden":
+        bench.cluster.fail_next("find", TemporaryError("cannot get resource", reason="Forbidden"))
+    await see(bench, job, pod, failed)
+    await rounds(bench, 3)
+    after = await bench.state(job)
+    assert (after.state, after.reason) == (State.FAILED, "NamespaceTerminating")
+    assert "Somebody deleted the pod" in after.explanation
+    assert [each.verdict and each.verdict.reason for each in await bench.pg.job_reader.list_attempts(job.id)] == [
+        "PodDeleted"
+    ]
+    assert await fetch(bench.url, "SELECT FROM parked_namespaces") == []
+
+
+@pytest.mark.parametrize(("reason", "ends"), [("Forbidden", True), ("ClusterUnavailable", False)])
+async def test_a_job_that_was_reported_gone_ends_though_the_look_at_it_is_forbidden(
+    bench: Bench, reason: str, ends: bool
+) -> None:
+    [job] = await bench.submit(1, namespace="doomed")
+    await rounds(bench, 1)
+    [attempt] = await bench.pg.job_reader.list_attempts(job.id)
+    bench.cluster.fail_next("look", TemporaryError("cannot get resource", reason=reason))
+    await see(bench, job, JobFacts(uid=attempt.cluster_uid or "", resource_version=10**6, gone=True))
+    await rounds(bench, 1)
+    assert ((await bench.state(job)).reason == "JobDeleted") is ends
 
 
 async def test_a_quota_that_could_not_be_counted_parks_nothing(bench: Bench) -> None:

@@ -77,8 +77,10 @@ CATEGORIES = (
     _user(
         "namespace_terminating",
         "The namespace is being deleted",
-        "The cluster creates nothing new in a namespace that is being deleted.",
+        "The cluster creates nothing new in a namespace that is being deleted. It also counts as deleted when the pod or the Job "
+        "of the job was removed and the right to create another one is missing: both go with the namespace.",
         "Use another namespace, or wait until it is gone and create it again.",
+        "If the namespace is still there, grant the right again and run the job again with `kjr rerun ID`.",
     ),
     _user(
         "spec_rejected",
