@@ -145,8 +145,8 @@ _PROCESSOR = Role(
         ),
         "attempt_logs": Rights(
             select=ALL,
-            insert=("job_id", "attempt", "lost_reason"),
-            update=("lost_reason", "done_at", "status", "version"),
+            insert=("job_id", "attempt", "lost_reason", "ended_at"),
+            update=("lost_reason", "done_at", "ended_at", "status", "version"),
             why="the work list of the log-collector; a program that runs again has more to collect",
         ),
         "parked_namespaces": Rights(
@@ -199,7 +199,10 @@ _COLLECTOR = Role(
         ),
         "attempt_logs": Rights(
             select=ALL,
-            update=("version", "status", "lost_reason", "done_at", "fresh_at", "leased_until", "lease_token"),
+            update=(
+                *("version", "status", "lost_reason", "done_at", "ended_at", "fresh_at", "leased_until"),
+                "lease_token",
+            ),
             why="its work list",
         ),
         "log_chunks": Rights(select=ALL, insert=ALL, update=ALL, delete=True, why="logs"),

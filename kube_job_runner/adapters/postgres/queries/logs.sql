@@ -1,25 +1,65 @@
 -- A marker in braces stands for a list of columns or parameters; see `columns.expand`.
 
 -- name: claim
--- Lease work: attempts that have ended, and live ones to be followed (stopping, read, or running for long enough). Only
--- attempts whose log is not complete are read. Whether a pod has ended before its attempt is decided is not read from its
--- facts here: they would be unpacked for every running attempt in each round.
-WITH open AS (
-    SELECT l.job_id, l.attempt, l.wanted_at, a.started_at, a.decided_at,
-           (a.decided_at IS NOT NULL AND j.state <> 'stopping') OR a.gone_at IS NOT NULL AS ended,
-           j.cancel_requested_at IS NOT NULL OR j.state = 'stopping' AS stopping
+-- Lease work: attempts that have ended, and live ones to be followed (stopping, read, or running for long enough; of those, the
+-- oldest jobs first). Each part reads an index of what it looks for, in order, up to its limit. So the cost follows what can be
+-- claimed, not what is live. OFFSET 0 has the attempts looked up one by one: the attempts of all jobs that ended long ago would be
+-- walked over in a merge. `ended_at` only says where to look: the attempt itself says whether it has ended. Whether a pod has
+-- ended before its attempt is decided is not read from its facts here: they would be unpacked for every running attempt.
+WITH ended AS (
+    SELECT l.job_id, l.attempt
     FROM attempt_logs l
-    JOIN attempts a ON a.job_id = l.job_id AND a.number = l.attempt
-    JOIN jobs j ON j.id = l.job_id
+    CROSS JOIN LATERAL (
+        SELECT FROM attempts a JOIN jobs j ON j.id = a.job_id
+        WHERE a.job_id = l.job_id AND a.number = l.attempt
+          AND ((a.decided_at IS NOT NULL AND j.state <> 'stopping') OR (a.gone_at IS NOT NULL AND a.pod_name <> ''))
+        OFFSET 0
+    ) AS a
+    WHERE l.done_at IS NULL AND l.ended_at IS NOT NULL
+      AND (l.leased_until IS NULL OR l.leased_until <= clock_timestamp())
+    ORDER BY l.ended_at LIMIT $3
+), stopping AS (
+    SELECT l.job_id, l.attempt, 0 AS rank, l.wanted_at
+    FROM jobs j
+    CROSS JOIN LATERAL (
+        SELECT l.job_id, l.attempt, l.wanted_at
+        FROM attempt_logs l
+        JOIN attempts a ON a.job_id = l.job_id AND a.number = l.attempt
+        WHERE l.job_id = j.id AND l.done_at IS NULL
+          AND (l.leased_until IS NULL OR l.leased_until <= clock_timestamp())
+          AND a.gone_at IS NULL AND (a.pod_name <> '' OR a.decided_at IS NOT NULL) OFFSET 0
+    ) AS l
+    WHERE j.state = 'stopping'
+    ORDER BY j.id LIMIT $4
+), wanted AS (
+    SELECT l.job_id, l.attempt, 1 AS rank, l.wanted_at
+    FROM attempt_logs l
+    CROSS JOIN LATERAL (
+        SELECT FROM attempts a
+        WHERE a.job_id = l.job_id AND a.number = l.attempt AND a.decided_at IS NULL AND a.gone_at IS NULL
+          AND a.pod_name <> '' OFFSET 0
+    ) AS a
+    WHERE l.done_at IS NULL AND l.wanted_at > now() - interval '60 seconds'
+      AND (l.leased_until IS NULL OR l.leased_until <= clock_timestamp())
+    ORDER BY l.wanted_at DESC LIMIT $4
+), running AS (
+    SELECT l.job_id, l.attempt, 2 AS rank, l.wanted_at
+    FROM attempt_logs l
+    CROSS JOIN LATERAL (
+        SELECT FROM attempts a
+        WHERE a.job_id = l.job_id AND a.number = l.attempt AND a.decided_at IS NULL AND a.gone_at IS NULL
+          AND a.pod_name <> '' AND a.started_at <= clock_timestamp() - $5 * interval '1 second' OFFSET 0
+    ) AS a
     WHERE l.done_at IS NULL AND (l.leased_until IS NULL OR l.leased_until <= clock_timestamp())
-      AND (a.pod_name <> '' OR a.decided_at IS NOT NULL)
+    ORDER BY l.job_id, l.attempt LIMIT $4
 ), picked AS (
-    (SELECT job_id, attempt FROM open WHERE ended ORDER BY decided_at LIMIT $3)
+    SELECT job_id, attempt FROM ended
     UNION ALL
-    (SELECT job_id, attempt FROM open
-     WHERE NOT ended AND (stopping OR wanted_at > clock_timestamp() - interval '60 seconds'
-                          OR started_at <= clock_timestamp() - $5 * interval '1 second')
-     ORDER BY stopping DESC, wanted_at DESC NULLS LAST, started_at LIMIT $4)
+    (SELECT job_id, attempt
+     FROM (SELECT job_id, attempt, rank, wanted_at FROM stopping
+           UNION ALL SELECT job_id, attempt, rank, wanted_at FROM wanted
+           UNION ALL SELECT job_id, attempt, rank, wanted_at FROM running) AS live
+     GROUP BY job_id, attempt ORDER BY min(rank), max(wanted_at) DESC NULLS LAST, job_id, attempt LIMIT $4)
 ), locked AS MATERIALIZED (
     SELECT l.job_id, l.attempt FROM attempt_logs l JOIN picked USING (job_id, attempt)
     WHERE l.done_at IS NULL AND (l.leased_until IS NULL OR l.leased_until <= clock_timestamp())
@@ -28,6 +68,18 @@ WITH open AS (
 UPDATE attempt_logs l SET lease_token = $1, leased_until = clock_timestamp() + $2 * interval '1 second'
 FROM locked WHERE l.job_id = locked.job_id AND l.attempt = locked.attempt
 RETURNING l.job_id, l.attempt
+
+-- name: mark_ended
+-- Note which attempts have ended, where the commit that ended them did not. It reads each undone log, so it is run seldom.
+WITH missed AS MATERIALIZED (
+    SELECT l.job_id, l.attempt, coalesce(a.decided_at, a.gone_at) AS ended_at
+    FROM attempt_logs l
+    JOIN attempts a ON a.job_id = l.job_id AND a.number = l.attempt
+    WHERE l.done_at IS NULL AND l.ended_at IS NULL AND coalesce(a.decided_at, a.gone_at) IS NOT NULL
+    ORDER BY l.job_id, l.attempt FOR UPDATE OF l SKIP LOCKED
+)
+UPDATE attempt_logs l SET ended_at = missed.ended_at
+FROM missed WHERE l.job_id = missed.job_id AND l.attempt = missed.attempt
 
 -- name: work
 -- The state of attempts whose log is being collected.

@@ -42,16 +42,25 @@ SELECT pg_notify(channel, '') FROM unnest($3::text[]) AS n (channel)
 
 -- name: put_attempts
 -- Write attempts, new or changed. An attempt that has printed something, or may have, is put on the list of the
--- log-collector. If the wait for its log was given up, the reason is recorded there by the commit that sends the delete.
+-- log-collector. If the wait for its log was given up, the reason is recorded there by the commit that sends the delete. That it
+-- has ended is noted there too, but not waited for: the log-collector notes it itself if it holds the row at this moment.
 WITH input AS MATERIALIZED (
     SELECT {attempts.names}, logged, logs_lost
     FROM unnest({attempts.arrays}, $1::boolean[], $2::text[]) AS a ({attempts.names}, logged, logs_lost)
 ), listed AS (
-    INSERT INTO attempt_logs (job_id, attempt, lost_reason)
-    SELECT job_id, number, logs_lost FROM input WHERE logged
+    INSERT INTO attempt_logs (job_id, attempt, lost_reason, ended_at)
+    SELECT job_id, number, logs_lost, coalesce(decided_at, gone_at) FROM input WHERE logged
     ON CONFLICT DO NOTHING
+), ending AS MATERIALIZED (
+    SELECT l.job_id, l.attempt, coalesce(i.decided_at, i.gone_at) AS ended_at
+    FROM attempt_logs l JOIN input i ON i.job_id = l.job_id AND i.number = l.attempt
+    WHERE l.done_at IS NULL AND l.ended_at IS NULL AND i.logs_lost = '' AND coalesce(i.decided_at, i.gone_at) IS NOT NULL
+    ORDER BY l.job_id, l.attempt FOR UPDATE OF l SKIP LOCKED
+), ended AS (
+    UPDATE attempt_logs l SET ended_at = e.ended_at FROM ending e WHERE l.job_id = e.job_id AND l.attempt = e.attempt
 ), noted AS (
-    UPDATE attempt_logs l SET lost_reason = i.logs_lost FROM input i
+    UPDATE attempt_logs l SET lost_reason = i.logs_lost, ended_at = coalesce(l.ended_at, i.decided_at, i.gone_at)
+    FROM input i
     WHERE i.logs_lost <> '' AND l.job_id = i.job_id AND l.attempt = i.number AND l.done_at IS NULL
 )
 INSERT INTO attempts ({attempts.names}) SELECT {attempts.names} FROM input
@@ -59,7 +68,7 @@ ON CONFLICT (job_id, number) DO UPDATE SET {attempts.set:excluded}
 
 -- name: collect_again
 -- Put the logs of attempts, by job and number, back on the list of the log-collector: the program runs again, in a new pod.
-UPDATE attempt_logs l SET done_at = NULL, status = 'following', lost_reason = '', version = l.version + 1
+UPDATE attempt_logs l SET done_at = NULL, ended_at = NULL, status = 'following', lost_reason = '', version = l.version + 1
 FROM unnest($1::uuid[], $2::integer[]) AS k (job_id, number)
 WHERE l.job_id = k.job_id AND l.attempt = k.number AND l.done_at IS NOT NULL AND l.removed_at IS NULL
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,9 @@ from kube_job_runner.ports import ContainerLog, LogKey, LogsExpired, LogState, L
 SQL = statements.load("logs")
 SEND = statements.load("queue")["send"]
 
+MARK_SECONDS = 60.0
+"""How long after its end an attempt is claimed at the latest, if the commit that ended it did not note that."""
+
 _facts: TolerantDecoder[AttemptFacts] = TolerantDecoder(AttemptFacts)
 
 
@@ -26,18 +30,26 @@ class PostgresLogStore:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._marked_at: float | None = None
 
     # --- The collector ---
 
     async def claim(
         self, *, token: UUID, lease_seconds: float, ended_limit: int, follow_limit: int, follow_after_seconds: float
     ) -> list[LogWork]:
+        await self._mark_ended()
         claimed = await self._pool.fetch(
             SQL["claim"], token, lease_seconds, ended_limit, follow_limit, follow_after_seconds
         )
         if not claimed:
             return []
         return await self._work([(row["job_id"], row["attempt"]) for row in claimed], token)
+
+    async def _mark_ended(self) -> None:
+        """Find, at the first claim and then once a minute, the ends that were not noted: old processors do not note them."""
+        if self._marked_at is None or time.monotonic() - self._marked_at >= MARK_SECONDS:
+            await self._pool.execute(SQL["mark_ended"])
+            self._marked_at = time.monotonic()
 
     async def renew(self, keys: Collection[LogKey], *, token: UUID, lease_seconds: float) -> list[LogWork]:
         if not keys:
