@@ -146,7 +146,14 @@ def check(text: str, *indexes: str) -> None:
         pytest.param(
             LOGS["claim"],
             (AN_ID, 30.0, 64, 200, 5.0),
-            ("attempt_logs_undone", "attempts_pkey", "jobs_pkey"),
+            (
+                "attempt_logs_ended",
+                "attempt_logs_wanted",
+                "attempt_logs_undone",
+                "attempts_pkey",
+                "jobs_by_state",
+                "jobs_pkey",
+            ),
             id="log_claim",
         ),
         pytest.param(LOGS["work"], (SOME, [1] * 200, AN_ID), ("attempts_pkey", "jobs_pkey"), id="log_work"),

@@ -43,13 +43,15 @@ SELECT pg_notify(channel, '') FROM unnest($3::text[]) AS n (channel)
 -- name: put_attempts
 -- Write attempts, new or changed. An attempt that has printed something, or may have, is put on the list of the
 -- log-collector. If the wait for its log was given up, the reason is recorded there by the commit that sends the delete. That it
--- has ended is noted there too, but not waited for: the log-collector notes it itself if it holds the row at this moment.
+-- has ended is noted there too. Nothing of this waits for a log-collector that writes to the row at this moment (ON CONFLICT
+-- alone would): the log-collector then notes the end itself.
 WITH input AS MATERIALIZED (
     SELECT {attempts.names}, logged, logs_lost
     FROM unnest({attempts.arrays}, $1::boolean[], $2::text[]) AS a ({attempts.names}, logged, logs_lost)
 ), listed AS (
     INSERT INTO attempt_logs (job_id, attempt, lost_reason, ended_at)
-    SELECT job_id, number, logs_lost, coalesce(decided_at, gone_at) FROM input WHERE logged
+    SELECT i.job_id, i.number, i.logs_lost, coalesce(i.decided_at, i.gone_at) FROM input i
+    WHERE i.logged AND NOT EXISTS (SELECT FROM attempt_logs l WHERE l.job_id = i.job_id AND l.attempt = i.number)
     ON CONFLICT DO NOTHING
 ), ending AS MATERIALIZED (
     SELECT l.job_id, l.attempt, coalesce(i.decided_at, i.gone_at) AS ended_at
