@@ -32,7 +32,9 @@ def check(spec: JobSpec, limits: SpecLimits) -> list[SpecFault]:
     if spec.namespace is not None and spec.namespace not in limits.namespaces:
         allowed = ", ".join(sorted(limits.namespaces))
         faults.append(SpecFault("/namespace", f"{spec.namespace!r} is not allowed here; allowed: {allowed}"))
-    faults.extend(_resources(spec.resources))
+    resources = spec.resources
+    if resources.cpu is not None or resources.memory is not None or resources.ephemeral_storage is not None:
+        faults.extend(_resources(resources))
     if spec.command or spec.args or spec.env:
         faults.extend(_strings(spec))
     if spec.labels or spec.annotations:

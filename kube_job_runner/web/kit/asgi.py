@@ -148,7 +148,8 @@ class App:
         warnings: Sequence[Fault] = ()
         if bound.takes_body:
             lease = scope[_LEASE] = self._budget.lease(principal)
-            raw = await self._body(bound, receive, headers, lease)
+            here = bodies.BODY_IS_HERE in scope
+            raw = await self._body(bound, receive, headers, lease, here=here)
             if bound.raw_body:
                 body = Document(raw, self._decoding)
             elif bound.decoder is not None:
@@ -168,7 +169,9 @@ class App:
 
         return await self._decoding.run(raw, fast=fast, full=lambda body: decoder.decode(body, strict=strict))
 
-    async def _body(self, bound: Bound, receive: Receive, headers: Mapping[bytes, bytes], lease: Lease) -> bytes:
+    async def _body(
+        self, bound: Bound, receive: Receive, headers: Mapping[bytes, bytes], lease: Lease, *, here: bool
+    ) -> bytes:
         has_body = bodies.has_body(headers)
         if has_body or b"content-type" in headers:
             bodies.check_media_type(headers)
@@ -179,6 +182,7 @@ class App:
                 max_bytes=bound.body_max_bytes,
                 timeout_seconds=self._limits.body_timeout_seconds,
                 lease=lease,
+                here=here,
             )
             if raw or not bound.operation.body_optional:
                 return raw

@@ -8,6 +8,8 @@ from starlette.types import Receive
 from kube_job_runner.web.kit.decoding import Lease
 from kube_job_runner.web.kit.problems import BODY_TIMEOUT, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, RequestProblem
 
+BODY_IS_HERE = "kube_job_runner.body_is_here"
+"""In a scope: the whole body came with the head, so reading it needs no timer."""
 _CLOSE = ((b"connection", b"close"),)
 _PLAIN_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 
@@ -49,8 +51,9 @@ async def read(
     max_bytes: int,
     timeout_seconds: float,
     lease: Lease,
+    here: bool = False,
 ) -> bytes:
-    """Return the whole body. Its bytes are counted on `lease` as they come.
+    """Return the whole body. Its bytes are counted on `lease` as they come. `here` says that all of it has come.
 
     Raises:
         RequestProblem: 413 as soon as the body is known to be too large, 408 when it is not complete in time, 503 when there
@@ -60,6 +63,8 @@ async def read(
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared[:20]) > max_bytes:
         raise _too_large(max_bytes)
+    if here:
+        return await _read(receive, max_bytes, lease)
     try:
         async with asyncio.timeout(timeout_seconds):
             return await _read(receive, max_bytes, lease)

@@ -11,6 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from kube_job_runner.web.kit import problems
+from kube_job_runner.web.kit.bodies import BODY_IS_HERE
 from kube_job_runner.web.kit.problems import MALFORMED_REQUEST, TOO_MANY_CONNECTIONS, RequestProblem
 from kube_job_runner.web.wire import heads
 from kube_job_runner.web.wire.connections import Phase, Progress, Room
@@ -196,6 +197,7 @@ class ApiProtocol(HttpToolsProtocol):
             return
 
         if not (cycle.more_body or self.only_probes):  # nearly always
+            scope[BODY_IS_HERE] = True
             await self._served(scope, receive, send)
             return
 
