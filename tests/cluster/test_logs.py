@@ -192,7 +192,10 @@ def test_a_pod_deleted_while_it_logs(kube_cluster: Cluster, product: Product) ->
     lines = read.splitlines()
     assert lines[-1] == b"told to stop"
     assert lines[:-1] == [b"line %d" % n for n in range(1, len(lines))]
-    assert product.wait_for(job_id)["state"] == "failed"
+    wait_until(lambda: len(product.attempts(job_id)) == 2, what="the free retry of a pod that somebody deleted")
+    assert product.attempts(job_id)[0]["reason"] == "PodDeleted"
+    product.cancel(job_id)
+    assert product.wait_for(job_id)["state"] == "cancelled"
 
 
 def test_a_restarted_collector_goes_on_where_it_was(product: Product) -> None:
