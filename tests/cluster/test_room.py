@@ -69,7 +69,6 @@ def test_a_full_cluster_is_waited_for_beyond_the_start_timeout(product: Product)
     assert product.wait_for(job_id)["state"] == "cancelled"
 
 
-@pytest.mark.xfail(reason="on a real API server the words of a suspension do not come: to be fixed")
 def test_a_running_job_that_is_suspended_waits_and_runs_again(kube_cluster: Cluster, product: Product) -> None:
     run_seconds = 25
     job_id = product.submit(annotations={"run": "20s"}, timeouts={"run_seconds": run_seconds})

@@ -283,6 +283,7 @@ def _decide_held(builder: DecisionBuilder, attempt: Attempt, held: obstacles.Hol
     if attempt.unhealthy_reason != held.kind or attempt.marks != marks:
         attempt = msgspec.structs.replace(attempt, unhealthy_reason=held.kind, unhealthy_since=builder.now, marks=marks)
         builder.put_attempt(attempt)
+    if not builder.job.explanation.startswith(unasked.UNASKED):  # those words end by themselves
         builder.update_job(reason="", explanation=held.explanation)
     _wait_in_line(builder, attempt)
 

@@ -224,6 +224,15 @@ class TestSuspended:
         assert life.verdict == (State.FAILED, "QueueTimeout")
         assert "spec.suspend" in life.job.explanation
 
+    def test_what_holds_a_job_is_told_again_when_more_of_it_is_known(self) -> None:
+        life = Life()
+        life.at(
+            2, msgspec.structs.replace(suspended(1), conditions=())
+        )  # the spec is changed first, the status follows
+        assert "is suspended, by a queue" in life.job.explanation
+        life.at(3, suspended(1, rv=21))
+        assert "is suspended since 2026-01-01 00:00:01 UTC" in life.job.explanation
+
     def test_the_start_clock_begins_at_the_resume(self) -> None:
         life = Life()
         life.at(2, suspended(1))
