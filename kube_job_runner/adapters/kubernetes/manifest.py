@@ -33,7 +33,7 @@ def render(job: ClusterJob, *, instance: str, installation: str = "") -> bytes:
     labels = labels_of(job, instance=instance, installation=installation)
     metadata = {"labels": labels, "annotations": spec.annotations} if spec.annotations else {"labels": labels}
     timeouts = spec.timeouts
-    # The cluster counts the time in which the pod waits for room. Kubernetes begins anew when it resumes a suspended Job.
+    # The cluster counts the time in which the pod waits for room. Kubernetes begins again when it resumes a suspended Job.
     deadline = timeouts.queue_seconds + timeouts.start_seconds + timeouts.run_seconds + spec.stop_grace_seconds
     deadline += BACKSTOP_SECONDS
     return _encoder.encode(

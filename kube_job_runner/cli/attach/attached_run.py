@@ -158,7 +158,7 @@ class AttachedRun:
         elif mode == "cancel":
             self._cancel(self.job, number)
         else:
-            reports.detached(self.invocation, self.job)
+            reports.continues(self.invocation, self.job.id)
         self._write_object(self.job)
         return 128 + number
 

@@ -44,17 +44,18 @@ def handled(
         raise _Signalled(number)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    came: int | None = None
     try:
         yield
     except _Signalled as signalled:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        invocation.ending = True
-        _leave(invocation, client, open_ids(), signalled.number, cancels=submitted_here and not interactive())
-        raise click.exceptions.Exit(128 + signalled.number) from None
+        came = signalled.number
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if came is not None:
+        invocation.ending = True
+        _leave(invocation, client, open_ids(), came, cancels=submitted_here and not interactive())
+        raise click.exceptions.Exit(128 + came)
 
 
 def _leave(invocation: Invocation, client: Client, ids: list[str], number: int, *, cancels: bool) -> None:

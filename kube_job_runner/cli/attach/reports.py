@@ -18,11 +18,6 @@ def warnings(invocation: Invocation, job: Job) -> None:
         invocation.say("kjr: warning: " + " ".join(text.line(part) for part in parts if part))
 
 
-def detached(invocation: Invocation, job: Job) -> None:
-    """Say that the job continues, and print the commands that lead back to it."""
-    continues(invocation, job.id)
-
-
 def continues(invocation: Invocation, job_id: str) -> None:
     """Say that the job with this id continues, and print the commands that lead back to it."""
     identity = text.line(job_id)

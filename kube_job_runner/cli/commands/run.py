@@ -109,7 +109,7 @@ def _detached(current: invocation.Invocation, spec: dict[str, Any], key: str, *,
         job_reference.remember(client, job.id)
     reports.warnings(current, job)
     output.write_objects([job.raw], "id" if current.output == "log" else current.output, single=True)
-    reports.detached(current, job)
+    reports.continues(current, job.id)
     return 0
 
 

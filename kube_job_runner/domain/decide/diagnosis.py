@@ -56,7 +56,7 @@ def node_given_at(facts: AttemptFacts) -> datetime | None:
 
 
 def started_again(facts: AttemptFacts, known: datetime) -> bool:
-    """Return whether the main container started anew after a suspension; `known` is the start before it."""
+    """Return whether the main container started again after a suspension; `known` is the start before it."""
     resumed_at = facts.job.resumed_at if facts.job is not None else None
     return resumed_at is not None and known < resumed_at and (started_at(facts) or resumed_at) > known
 

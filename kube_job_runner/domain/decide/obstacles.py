@@ -36,7 +36,7 @@ class Obstacle(msgspec.Struct, frozen=True, kw_only=True):
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """What holds an attempt back on purpose, and since when.
 
-    `restarts` says that it begins anew afterwards.
+    `restarts` says that it begins again afterwards.
     """
 
     kind: HoldKind

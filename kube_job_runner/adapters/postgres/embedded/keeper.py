@@ -56,7 +56,7 @@ class Keeper:
         return "the embedded PostgreSQL takes no connection" if self._silent else None
 
     async def run(self) -> None:
-        """Watch and mend the server until cancelled.
+        """Watch the server, and start it again when it has ended, until cancelled.
 
         Raises:
             Unrecoverable: it does not stay up, or its data are gone.
@@ -72,7 +72,7 @@ class Keeper:
             if not self._server.has_data:
                 raise Unrecoverable(f"the data of the embedded PostgreSQL were removed: {self._server.data}")
             if not self._server.running:
-                await self._mend()
+                await self._restart()
             elif self._starting:
                 self._await_ready()
             await self._sleep(LOOK_SECONDS)
@@ -84,7 +84,7 @@ class Keeper:
         elif self._monotonic() - self._ends[-1] > server_process.START_SECONDS:
             raise Unrecoverable(f"the embedded PostgreSQL is not ready after its new start: {self._server.ending()}")
 
-    async def _mend(self) -> None:
+    async def _restart(self) -> None:
         """Start the server again, after a pause if it ended before.
 
         Raises:
